@@ -1,0 +1,248 @@
+# shellcheck shell=bash
+# What the scripts share: finding Rust, installing build tools and third-party clients.
+# Sourced, never run. It prints nothing unless it has something to install.
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+SELF=scripts/$(basename -- "$0")
+MIN_RUST=1.88
+QUICHE_VERSION=0.30.0
+
+# Everything fetched goes here; remove the directory to fetch it again.
+TOOLS=$(realpath -m -- "${MIO_QUICHE_TOOLS:-$ROOT/target/tools}")
+CARGO_TARGET_DIR=$(realpath -m -- "${CARGO_TARGET_DIR:-$ROOT/target}")
+export CARGO_TARGET_DIR
+
+say() { echo "$SELF: $*" >&2; }
+die() { echo "$SELF: error: $*" >&2; exit 1; }
+have() { command -v -- "$1" >/dev/null 2>&1; }
+
+# help_if_asked "$@": if the first argument is --help, prints the comment at the top of the script and leaves.
+help_if_asked() {
+    case ${1-} in
+        -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    esac
+}
+
+# given NAME ARGUMENT...: is the option --NAME or --NAME=... among the arguments?
+given() {
+    local name=$1 argument
+    shift
+    for argument; do
+        case $argument in
+            "$name" | "$name"=*) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# ---- the system's packages ----
+
+# apt_install PACKAGE...: installs Debian packages, by sudo when we are not root.
+apt_install() {
+    have apt-get || die "$* missing, and this is not a Debian system: install what corresponds to these Debian packages"
+    local as_root=() log=$TOOLS/apt.log
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || die "$* missing; run as root: apt-get install --no-install-recommends $*"
+        as_root=(sudo)
+    fi
+    say "installing $*"
+    mkdir -p "$TOOLS"
+    as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300)
+    # A broken third-party source fails the update, though what we need may still be had.
+    "${as_root[@]}" update >"$log" 2>&1 </dev/null || true
+    "${as_root[@]}" install --no-install-recommends "$@" >>"$log" 2>&1 </dev/null || {
+        tail -n 5 "$log" >&2
+        die "apt-get could not install $*; see $log"
+    }
+}
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH-}" ] && return
+    # The library alone is not enough: bindgen also needs clang's own headers (stddef.h).
+    compgen -G '/usr/lib*/llvm*/lib*/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null || return
+    compgen -G '/usr/lib*/llvm*/lib*/clang/*/include/stddef.h' >/dev/null ||
+        compgen -G '/usr/lib*/clang/*/include/stddef.h' >/dev/null
+}
+
+# What BoringSSL's build needs, and the certificates that cargo needs to download anything.
+need_build_tools() {
+    local missing=()
+    have cmake || missing+=(cmake)
+    have gcc || missing+=(gcc)
+    have g++ || missing+=(g++)
+    have make || missing+=(make)
+    have git || missing+=(git)
+    has_libclang || missing+=(libclang-dev)
+    if have apt-get && [ ! -s /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+}
+
+need_netcat() {
+    [[ $(nc -h 2>&1 || true) == *OpenBSD* ]] || apt_install netcat-openbsd
+}
+
+need_rust() {
+    local version
+    have cargo || PATH=${CARGO_HOME:-${HOME-}/.cargo}/bin:$PATH
+    have cargo || die "no Rust found: install Rust $MIN_RUST or newer by rustup (https://rustup.rs), then run this again"
+    version=$(rustc --version) || die "rustc does not run: try 'rustup default stable'"
+    version=${version#rustc }
+    version=${version%%[ -]*}
+    printf '%s\n' "$MIN_RUST" "$version" | sort -V -C ||
+        die "Rust $version is too old, $MIN_RUST or newer is needed: run 'rustup update stable'"
+}
+
+# need_component fmt|clippy
+need_component() {
+    cargo "$1" --version >/dev/null 2>&1 || die "no 'cargo $1': run 'rustup component add rustfmt clippy'"
+}
+
+# ---- programs of a newer Debian, without touching the system ----
+
+# An apt of its own in $TOOLS/apt, whose sources are Debian stable and its backports at the system's mirror.
+# It takes the system's settings for downloading (proxies and the like), but no hooks, sources or state.
+# private_apt NAME VARIABLE LOG
+private_apt() {
+    local apt=$TOOLS/apt log=$3 mirror suite
+    if ! have apt-get || ! grep -qs '^ID=debian$' /etc/os-release; then
+        die "only on Debian can $1 be fetched ready-made: install it yourself and set $2 to its path"
+    fi
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    # The name of the suite is in the sources as well: security updates have another mirror.
+    # shellcheck disable=SC2016
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort | uniq -c |
+        sort -rn | awk 'NR == 1 { print $2 }')
+    [ -n "$mirror" ] || die "no Debian mirror in the system's apt sources: add one to /etc/apt/sources.list"
+    for suite in trixie trixie-backports; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+    done >"$apt/sources.list"
+    : >"$apt/status"
+    {
+        apt-config dump | grep '^Acquire::' | grep -v '^Acquire::IndexTargets'
+        cat <<CONF
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State "$apt";
+Dir::State::lists "$apt/lists";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+Dir::Log "$apt";
+Acquire::Retries "3";
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Debug::NoLocking "true";
+CONF
+    } >"$apt/apt.conf"
+    # The lists serve the installers that run within the hour.
+    if [ -z "$(find "$apt/updated" -mmin -60 2>/dev/null)" ]; then
+        APT_CONFIG=$apt/apt.conf apt-get -q update >"$log" 2>&1 ||
+            { tail -n 3 "$log" >&2; die "could not fetch Debian's package lists; see $log"; }
+        touch "$apt/updated"
+    fi
+}
+
+# debian_program NAME PACKAGE SUITE BINARY VARIABLE: unpacks the package with all it depends on (libc too) into
+# $TOOLS/NAME/root and makes $TOOLS/NAME/bin/NAME, which runs it with the libraries found there.
+debian_program() (
+    name=$1 package=$2 suite=$3 binary=$4 variable=$5
+    apt=$TOOLS/apt dir=$TOOLS/$name log=$TOOLS/$name.log
+    [ ! -x "$dir/bin/$name" ] || exit 0
+    mkdir -p "$TOOLS"
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    [ ! -x "$dir/bin/$name" ] || exit 0
+    say "fetching $name from Debian's $suite into $dir"
+    new=$dir.new
+    rm -rf "$dir" "$new"
+    private_apt "$name" "$variable" "$log"
+    rm -f "$apt"/cache/archives/*.deb
+    APT_CONFIG=$apt/apt.conf apt-get -y -q -t "$suite" --no-install-recommends --download-only install "$package" \
+        >>"$log" 2>&1 </dev/null || { tail -n 3 "$log" >&2; die "could not download $package; see $log"; }
+    mkdir -p "$new/root" "$new/bin"
+    for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new/root"; done
+    rm -f "$apt"/cache/archives/*.deb
+    loader=$(cd "$new/root" && compgen -G 'usr/lib/*/ld-linux*.so.*' | head -n 1)
+    if [ -z "$loader" ] || [ ! -x "$new/root/$binary" ]; then
+        die "$package of $suite does not hold $binary; see $log"
+    fi
+    cat >"$new/bin/$name" <<EOS
+#!/bin/sh
+root=\$(dirname -- "\$(readlink -f -- "\$0")")/../root
+exec "\$root/$loader" --library-path "\$root/${loader%/*}" "\$root/$binary" "\$@"
+EOS
+    chmod +x "$new/bin/$name"
+    mv "$new" "$dir"
+)
+
+# Each of these sets a variable to the path of a program, after installing it if need be. A variable that is set
+# already is taken as it is.
+
+speaks_http3() { [[ $("$1" --version 2>/dev/null || true) == *HTTP3* ]]; }
+
+need_curl() {
+    if [ -n "${MIO_QUICHE_CURL-}" ]; then
+        :
+    elif speaks_http3 curl; then
+        MIO_QUICHE_CURL=$(command -v curl)
+    else
+        debian_program curl curl trixie-backports usr/bin/curl MIO_QUICHE_CURL
+        MIO_QUICHE_CURL=$TOOLS/curl/bin/curl
+    fi
+    speaks_http3 "$MIO_QUICHE_CURL" || die "$MIO_QUICHE_CURL has no HTTP/3"
+    export MIO_QUICHE_CURL
+}
+
+need_gtlsclient() {
+    if [ -z "${MIO_QUICHE_GTLSCLIENT-}" ]; then
+        debian_program gtlsclient ngtcp2-client trixie usr/bin/gtlsclient MIO_QUICHE_GTLSCLIENT
+        MIO_QUICHE_GTLSCLIENT=$TOOLS/gtlsclient/bin/gtlsclient
+    fi
+    export MIO_QUICHE_GTLSCLIENT
+}
+
+need_nginx() {
+    if [ -z "${MIO_QUICHE_NGINX-}" ]; then
+        debian_program nginx nginx trixie usr/sbin/nginx MIO_QUICHE_NGINX
+        MIO_QUICHE_NGINX=$TOOLS/nginx/bin/nginx
+    fi
+    export MIO_QUICHE_NGINX
+}
+
+need_quiche_examples() {
+    local bin=$TOOLS/quiche/bin
+    if [ -z "${MIO_QUICHE_HTTP3_CLIENT-}" ] || [ -z "${MIO_QUICHE_HTTP3_SERVER-}" ]; then
+        build_quiche_examples
+    fi
+    export MIO_QUICHE_HTTP3_CLIENT=${MIO_QUICHE_HTTP3_CLIENT:-$bin/http3-client}
+    export MIO_QUICHE_HTTP3_SERVER=${MIO_QUICHE_HTTP3_SERVER:-$bin/http3-server}
+}
+
+build_quiche_examples() (
+    bin=$TOOLS/quiche/bin log=$TOOLS/quiche.log
+    [ ! -x "$bin/http3-client" ] || [ ! -x "$bin/http3-server" ] || exit 0
+    need_rust
+    need_build_tools
+    mkdir -p "$TOOLS"
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    [ ! -x "$bin/http3-client" ] || [ ! -x "$bin/http3-server" ] || exit 0
+    say "building quiche's own client and server (once, some minutes)"
+    CARGO_TARGET_DIR=$TOOLS/quiche-build cargo install --locked "quiche@$QUICHE_VERSION" --root "$TOOLS/quiche" \
+        --example http3-client --example http3-server --force >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "could not build quiche's examples; see $log"; }
+    rm -rf "$TOOLS/quiche-build"
+)
+
+# The clients that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT.
+need_clients() {
+    need_curl
+    need_gtlsclient
+    need_quiche_examples
+}
