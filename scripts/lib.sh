@@ -148,7 +148,7 @@ CONF
 }
 
 # debian_program NAME PACKAGE SUITE BINARY VARIABLE: unpacks the package with all it depends on (libc too) into
-# $TOOLS/NAME/root and makes $TOOLS/NAME/bin/NAME, which runs it with the libraries found there.
+# $TOOLS/NAME/tree and makes $TOOLS/NAME/bin/NAME, which runs it with the libraries found there.
 debian_program() (
     name=$1 package=$2 suite=$3 binary=$4 variable=$5
     apt=$TOOLS/apt dir=$TOOLS/$name log=$TOOLS/$name.log
@@ -164,17 +164,17 @@ debian_program() (
     rm -f "$apt"/cache/archives/*.deb
     APT_CONFIG=$apt/apt.conf apt-get -y -q -t "$suite" --no-install-recommends --download-only install "$package" \
         >>"$log" 2>&1 </dev/null || { tail -n 3 "$log" >&2; die "could not download $package; see $log"; }
-    mkdir -p "$new/root" "$new/bin"
-    for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new/root"; done
+    mkdir -p "$new/tree" "$new/bin"
+    for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new/tree"; done
     rm -f "$apt"/cache/archives/*.deb
-    loader=$(cd "$new/root" && compgen -G 'usr/lib/*/ld-linux*.so.*' | head -n 1)
-    if [ -z "$loader" ] || [ ! -x "$new/root/$binary" ]; then
+    loader=$(cd "$new/tree" && compgen -G 'usr/lib/*/ld-linux*.so.*' | head -n 1)
+    if [ -z "$loader" ] || [ ! -x "$new/tree/$binary" ]; then
         die "$package of $suite does not hold $binary; see $log"
     fi
     cat >"$new/bin/$name" <<EOS
 #!/bin/sh
-root=\$(dirname -- "\$(readlink -f -- "\$0")")/../root
-exec "\$root/$loader" --library-path "\$root/${loader%/*}" "\$root/$binary" "\$@"
+tree=\$(dirname -- "\$(readlink -f -- "\$0")")/../tree
+exec "\$tree/$loader" --library-path "\$tree/${loader%/*}" "\$tree/$binary" "\$@"
 EOS
     chmod +x "$new/bin/$name"
     mv "$new" "$dir"
