@@ -112,7 +112,7 @@ private_apt() {
     # The name of the suite is in the sources as well: security updates have another mirror.
     # shellcheck disable=SC2016
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | sort | uniq -c |
-        sort -rn | awk 'NR == 1 { print $2 }')
+        sort -rn | awk 'NR == 1 { print $2 }' || true)
     [ -n "$mirror" ] || die "no Debian mirror in the system's apt sources: add one to /etc/apt/sources.list"
     for suite in trixie trixie-backports; do
         echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
@@ -167,7 +167,8 @@ debian_program() (
     mkdir -p "$new/tree" "$new/bin"
     for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$new/tree"; done
     rm -f "$apt"/cache/archives/*.deb
-    loader=$(cd "$new/tree" && compgen -G 'usr/lib/*/ld-linux*.so.*' | head -n 1)
+    loader=$(compgen -G "$new/tree/usr/lib/*/ld-linux*.so.*" | head -n 1 || true)
+    loader=${loader#"$new/tree/"}
     if [ -z "$loader" ] || [ ! -x "$new/tree/$binary" ]; then
         die "$package of $suite does not hold $binary; see $log"
     fi
