@@ -1,0 +1,96 @@
+//! Streaming handlers.
+
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::h3::{Recv, Stream};
+
+/// What a call of [`Exchange::poll`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Not through yet: to be called again when the stream is ready.
+    Pending,
+    /// Through. A response that was not ended is ended; a body that was not read is thrown away.
+    Done,
+}
+
+/// A handler that reads and writes a stream step by step. The type holds what it needs between the steps.
+///
+/// ```
+/// use mio_quiche::{Exchange, Progress, Recv, Result, Stream};
+///
+/// /// Counts the bytes of the request's body.
+/// #[derive(Default)]
+/// struct Count(u64);
+///
+/// impl Exchange for Count {
+///     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+///         let mut buf = [0; 4096];
+///         loop {
+///             match s.read(&mut buf)? {
+///                 Recv::Data(n) => self.0 += n as u64,
+///                 Recv::Blocked => return Ok(Progress::Pending),
+///                 Recv::Finished => break,
+///             }
+///         }
+///         s.finish_with(&mut format!("{} bytes\n", self.0).into())?;
+///         Ok(Progress::Done)
+///     }
+/// }
+/// ```
+pub trait Exchange {
+    /// Runs whenever either direction may progress, until it blocks. It may be called when neither can.
+    ///
+    /// # Errors
+    /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for
+    /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream.
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
+}
+
+impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> Exchange for F {
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        self(s)
+    }
+}
+
+/// Sends back every byte of the request's body as it comes, and holds no more than one chunk.
+#[derive(Debug, Default)]
+pub struct Echo {
+    chunk: Bytes,
+}
+
+/// Bytes read at once.
+const CHUNK: usize = 64 * 1024;
+
+impl Exchange for Echo {
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        loop {
+            if !self.chunk.is_empty() {
+                s.write_bytes(&mut self.chunk)?;
+                if !self.chunk.is_empty() {
+                    return Ok(Progress::Pending);
+                }
+            }
+            match s.read_chunk(CHUNK)? {
+                Recv::Data(chunk) => self.chunk = chunk,
+                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Finished => {
+                    s.finish()?;
+                    return Ok(Progress::Done);
+                }
+            }
+        }
+    }
+}
+
+/// Sends a body that is in memory.
+pub(crate) struct SendBytes(pub(crate) Bytes);
+
+impl Exchange for SendBytes {
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        Ok(match s.finish_with(&mut self.0)? {
+            true => Progress::Done,
+            false => Progress::Pending,
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! Routes: from method and path to a handler.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode};
+
+use super::response::Response;
+use crate::error::RouteError;
+use crate::h3::{Request, is_known_method};
+
+type Handler = Box<dyn FnMut(&Request, Response) -> Response>;
+
+struct Route {
+    method: Method,
+    pattern: Arc<str>,
+    params: Vec<Arc<str>>,
+    handler: Handler,
+}
+
+/// The routes of a server.
+///
+/// A pattern is a path whose segments may be parameters: `/api/users/:id` takes one segment, `/files/*` the rest of
+/// the path, slashes included (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
+/// parameter beats `*`. Parameters are percent-decoded after matching, so that `%2F` stays inside a segment.
+///
+/// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a method that a path does not have by 405 and
+/// one that HTTP does not have by 501.
+///
+/// ```
+/// use mio_quiche::Router;
+///
+/// let router = Router::new()
+///     .get("/", |_req, res| res.text("Hello, HTTP/3!\n"))
+///     .get("/api/users/:id", |req, res| match req.param("id").and_then(|id| id.parse::<u64>().ok()) {
+///         Some(id) => res.json(&id),
+///         None => res.status(400).text("id must be a number\n"),
+///     });
+/// assert!(router.check().is_ok());
+/// ```
+#[derive(Default)]
+pub struct Router {
+    paths: matchit::Router<usize>,
+    /// The routes of each path shape.
+    routes: Vec<Vec<Route>>,
+    error: Option<RouteError>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let routes = self.routes.iter().flatten();
+        f.debug_list().entries(routes.map(|r| format!("{} {}", r.method, r.pattern))).finish()
+    }
+}
+
+impl Router {
+    /// A router without routes: everything is 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A route for GET and HEAD.
+    #[must_use]
+    pub fn get(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.route(Method::GET, pattern, handler)
+    }
+
+    /// A route for POST.
+    #[must_use]
+    pub fn post(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.route(Method::POST, pattern, handler)
+    }
+
+    /// A route for PUT.
+    #[must_use]
+    pub fn put(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.route(Method::PUT, pattern, handler)
+    }
+
+    /// A route for DELETE.
+    #[must_use]
+    pub fn delete(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.route(Method::DELETE, pattern, handler)
+    }
+
+    /// A route for any method.
+    ///
+    /// A pattern that is wrong or conflicts with another is told by [`check`](Router::check), which building a server
+    /// does first.
+    #[must_use]
+    pub fn route(
+        mut self,
+        method: Method,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> Response + 'static,
+    ) -> Self {
+        if let Err(error) = self.insert(method, pattern, Box::new(handler)) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// Whether all routes could be registered.
+    ///
+    /// # Errors
+    /// The first one that could not; a conflict names both patterns.
+    pub fn check(&self) -> Result<(), RouteError> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    fn insert(&mut self, method: Method, pattern: &str, handler: Handler) -> Result<(), RouteError> {
+        let (shape, params) = parse_pattern(pattern)?;
+        let invalid = |e: matchit::InsertError| RouteError::Invalid { pattern: pattern.into(), reason: e.to_string() };
+        let index = match self.paths.at(&shape) {
+            // A shape matches itself; that another pattern matches it means nothing yet.
+            Ok(found) if self.routes[*found.value].iter().any(|r| same_shape(&r.pattern, &shape)) => *found.value,
+            _ => {
+                self.paths.insert(shape, self.routes.len()).map_err(invalid)?;
+                self.routes.push(Vec::new());
+                self.routes.len() - 1
+            }
+        };
+        if let Some(existing) = self.routes[index].iter().find(|r| r.method == method) {
+            return Err(RouteError::Conflict {
+                method: method.to_string(),
+                pattern: pattern.to_owned(),
+                existing: existing.pattern.to_string(),
+            });
+        }
+        self.routes[index].push(Route { method, pattern: pattern.into(), params, handler });
+        Ok(())
+    }
+
+    /// Calls the handler of the route that matches, or answers in its stead.
+    pub(super) fn call(&mut self, request: &mut Request) -> Response {
+        let target = &request.head.target;
+        let path = request.path();
+        let method = request.method().clone();
+        if path == "*" && method == Method::OPTIONS {
+            return Response::default().status(204).header("allow", allow(self.routes.iter().flatten()));
+        }
+        let Ok(found) = self.paths.at(path) else {
+            return match is_known_method(&method) || self.routes.iter().flatten().any(|r| r.method == method) {
+                true => Response::plain(StatusCode::NOT_FOUND),
+                false => Response::plain(StatusCode::NOT_IMPLEMENTED),
+            };
+        };
+        let start = target.as_ptr() as usize;
+        let ranges: Vec<Range<usize>> = found
+            .params
+            .iter()
+            .map(|(_, value)| {
+                let from = value.as_ptr() as usize - start;
+                from..from + value.len()
+            })
+            .collect();
+        let routes = &mut self.routes[*found.value];
+        let position = routes
+            .iter()
+            .position(|r| r.method == method)
+            .or_else(|| routes.iter().position(|r| r.method == Method::GET && method == Method::HEAD));
+        let Some(position) = position else {
+            let allow = allow(routes.iter());
+            return match method {
+                Method::OPTIONS => Response::default().status(204).header("allow", allow),
+                _ if is_known_method(&method) => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
+                _ => Response::plain(StatusCode::NOT_IMPLEMENTED),
+            };
+        };
+        let route = &mut routes[position];
+        let params = route.params.iter().cloned().zip(ranges).collect();
+        request.set_route(route.pattern.clone(), params);
+        (route.handler)(request, Response::default())
+    }
+}
+
+/// The `allow` field of some routes (RFC 9110 section 10.2.1).
+fn allow<'a>(routes: impl Iterator<Item = &'a Route>) -> HeaderValue {
+    let mut methods: Vec<&str> = routes.map(|r| r.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    methods.dedup();
+    // Methods are tokens, which fields may hold.
+    HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
+}
+
+/// The pattern in matchit's syntax with numbered parameters, so that `/a/:id` and `/a/:name` are one shape.
+fn parse_pattern(pattern: &str) -> Result<(String, Vec<Arc<str>>), RouteError> {
+    let invalid = |reason: &str| RouteError::Invalid { pattern: pattern.to_owned(), reason: reason.to_owned() };
+    let Some(path) = pattern.strip_prefix('/') else { return Err(invalid("it must begin with '/'")) };
+    let mut shape = String::new();
+    let mut params: Vec<Arc<str>> = Vec::new();
+    let segments: Vec<&str> = path.split('/').collect();
+    for (i, segment) in segments.iter().enumerate() {
+        shape.push('/');
+        let (open, name) = match segment.as_bytes() {
+            [b':', ..] => ("{", &segment[1..]),
+            [b'*', ..] if i + 1 < segments.len() => return Err(invalid("'*' must be its last segment")),
+            [b'*'] => ("{*", "*"),
+            [b'*', ..] => ("{*", &segment[1..]),
+            _ => {
+                shape.push_str(&segment.replace('{', "{{").replace('}', "}}"));
+                continue;
+            }
+        };
+        if name.is_empty() {
+            return Err(invalid("a parameter needs a name"));
+        }
+        if params.iter().any(|p| &**p == name) {
+            return Err(invalid("two parameters have the same name"));
+        }
+        shape.push_str(&format!("{open}p{}}}", params.len()));
+        params.push(name.into());
+    }
+    Ok((shape, params))
+}
+
+fn same_shape(pattern: &str, shape: &str) -> bool {
+    parse_pattern(pattern).is_ok_and(|(s, _)| s == shape)
+}

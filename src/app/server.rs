@@ -1,0 +1,308 @@
+//! The server: the event loop's turns, and events turned into handler calls.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use http::header::{DATE, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::exchange::{Exchange, Progress, SendBytes};
+use super::response::{Body, Response};
+use super::router::Router;
+use crate::config::ServerConfig;
+use crate::endpoint::{Endpoint, Event};
+use crate::error::{Error, ErrorCode, Result, StreamError};
+use crate::h3::{Request, Stream};
+use crate::net::{self, EventLoop, UdpSocket, Waker};
+use crate::quic::table::{ConnId, StreamId};
+use crate::stats::Stats;
+
+/// Rounds of engine and handlers in one turn before packets go out.
+const MAX_ROUNDS_PER_TURN: usize = 4;
+
+/// An HTTP/3 server on one UDP socket, run by the thread that calls [`run`](Server::run).
+///
+/// ```no_run
+/// use mio_quiche::{Router, Server, ServerConfig};
+///
+/// fn main() -> mio_quiche::Result<()> {
+///     let app = Router::new().get("/", |_req, res| res.text("Hello, HTTP/3!\n"));
+///     Server::bind("[::]:4433", ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?, app)?.run()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    event_loop: EventLoop,
+    endpoint: Endpoint,
+    app: App,
+    stop: Arc<AtomicBool>,
+    drain_timeout: Duration,
+}
+
+/// Stops a server from another thread.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl ServerHandle {
+    /// Begins a graceful shutdown, as SIGTERM does.
+    ///
+    /// # Errors
+    /// What the system reports when the loop cannot be woken.
+    pub fn shutdown(&self) -> Result<()> {
+        self.stop.store(true, Ordering::Release);
+        Ok(self.waker.wake()?)
+    }
+}
+
+impl Server {
+    /// Binds the UDP address, such as `[::]:4433` for IPv6 and IPv4, and checks settings and routes.
+    ///
+    /// # Errors
+    /// An address that cannot be parsed or bound, a wrong setting, a route that conflicts.
+    pub fn bind(addr: &str, config: ServerConfig, router: Router) -> Result<Self> {
+        router.check()?;
+        let addr: SocketAddr = addr.parse().map_err(|_| crate::error::ConfigError::Range {
+            setting: "the address to listen on",
+            value: format!("'{addr}'"),
+            expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
+        })?;
+        let drain_timeout = config.drain_timeout;
+        let (signals, buffer) = (config.handle_signals, config.socket_buffer);
+        let endpoint = Endpoint::server(config, net::now())?;
+        let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
+        let app = App { router, running: BTreeMap::new(), date: (0, HeaderValue::from_static("")) };
+        Ok(Server { event_loop, endpoint, app, stop: Arc::default(), drain_timeout })
+    }
+
+    /// The address that the server listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.event_loop.local_addr()
+    }
+
+    /// A handle that stops the server from another thread.
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle { stop: self.stop.clone(), waker: self.event_loop.waker() }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.endpoint.stats()
+    }
+
+    /// Serves until a shutdown: after SIGINT, SIGTERM or [`ServerHandle::shutdown`] it takes no new requests, lets
+    /// the running ones end (for at most [`ServerConfig::drain_timeout`]), closes every connection and returns. A
+    /// second signal makes it return at once.
+    ///
+    /// # Errors
+    /// What the system reports about the socket.
+    pub fn run(&mut self) -> Result<()> {
+        let mut signals = 0;
+        let mut drain_deadline: Option<Instant> = None;
+        loop {
+            let now = net::now();
+            let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
+            let deadline = match idle {
+                true => [self.endpoint.next_timeout(), drain_deadline].into_iter().flatten().min(),
+                false => Some(now),
+            };
+            let wakeup = self.event_loop.wait(now, deadline)?;
+            let now = net::now();
+            signals += wakeup.signals;
+            let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
+            if must_stop && drain_deadline.is_none() {
+                log::info!("shutting down: {} connections to drain", self.endpoint.connection_count());
+                drain_deadline = Some(now + self.drain_timeout);
+                self.endpoint.shutdown();
+            }
+            if signals > 1 {
+                log::info!("second signal: stopping at once");
+                return Ok(());
+            }
+            self.turn(now)?;
+            if let Some(deadline) = drain_deadline {
+                if self.endpoint.is_drained() {
+                    return Ok(());
+                }
+                if now >= deadline {
+                    log::warn!("{} connections were not drained in time", self.endpoint.connection_count());
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> Result<()> {
+        self.event_loop.receive(now, &mut self.endpoint);
+        self.endpoint.handle_timeouts(now);
+        for _ in 0..MAX_ROUNDS_PER_TURN {
+            self.endpoint.drive(now);
+            self.dispatch_all(now);
+            if !self.endpoint.needs_drive() {
+                break;
+            }
+        }
+        self.event_loop.transmit(now, &mut self.endpoint)?;
+        self.dispatch_all(now);
+        Ok(())
+    }
+
+    fn dispatch_all(&mut self, now: Instant) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.app.dispatch(now, event, &mut self.endpoint);
+        }
+    }
+}
+
+struct App {
+    router: Router,
+    running: BTreeMap<StreamId, Running>,
+    /// The `date` field of the second that the first half names.
+    date: (u64, HeaderValue),
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("router", &self.router).field("running", &self.running.len()).finish()
+    }
+}
+
+struct Running {
+    request: Request,
+    exchange: Box<dyn Exchange>,
+    began: Instant,
+}
+
+impl App {
+    fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Request(request) => self.on_request(now, *request, endpoint),
+            Event::Ready(id) => self.on_ready(now, id, endpoint),
+            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
+            Event::Connected(_) => {}
+        }
+    }
+
+    fn on_request(&mut self, now: Instant, mut request: Request, endpoint: &mut Endpoint) {
+        let id = request.stream_id();
+        let mut response = self.router.call(&mut request);
+        response.complete(&request);
+        response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
+        let Some(mut stream) = endpoint.stream(now, id) else { return };
+        let Response { head, body } = response;
+        stream.stage(head);
+        let exchange: Box<dyn Exchange> = match body {
+            // RFC 9110 section 9.3.2: what GET would have sent, without the body.
+            _ if request.method() == Method::HEAD => Box::new(SendBytes(Default::default())),
+            Body::Bytes(bytes) => Box::new(SendBytes(bytes)),
+            Body::Exchange(exchange) => exchange,
+        };
+        let running = Running { request, exchange, began: now };
+        self.run(now, id, running, endpoint);
+    }
+
+    fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        if let Some(running) = self.running.remove(&id) {
+            self.run(now, id, running, endpoint);
+        }
+    }
+
+    fn run(&mut self, now: Instant, id: StreamId, mut running: Running, endpoint: &mut Endpoint) {
+        let Some(mut stream) = endpoint.stream(now, id) else { return };
+        let result = running.exchange.poll(&mut stream).and_then(|progress| {
+            if progress == Progress::Done && stream.is_sending() {
+                stream.finish()?;
+            }
+            Ok(progress)
+        });
+        let error = match result {
+            Ok(Progress::Pending) => {
+                self.running.insert(id, running);
+                return;
+            }
+            Ok(Progress::Done) => None,
+            Err(error) => {
+                self.fail(&mut stream, &error);
+                Some(error)
+            }
+        };
+        running.log(now, stream.status(), stream.sent(), error.as_ref());
+        endpoint.release(now, id);
+    }
+
+    /// Answers with an error if the head has not left, and otherwise leaves it to the release to reset the stream.
+    fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
+        let status = match error {
+            Error::Stream(StreamError::BodyTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Stream(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Malformed(_)) => {
+                return stream.reset(ErrorCode::H3_REQUEST_CANCELLED);
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if !matches!(error, Error::Stream(_)) {
+            log::error!("{:?}: a handler failed: {error}", stream.id());
+        }
+        if stream.is_answered() || !stream.is_sending() {
+            return stream.reset(ErrorCode::H3_INTERNAL_ERROR);
+        }
+        let Response { mut head, body } = Response::plain(status);
+        head.headers.insert(DATE, self.date.now());
+        stream.stage(head);
+        if let Body::Bytes(mut body) = body {
+            // When even this does not fit, the release resets the stream.
+            let _ = stream.finish_with(&mut body);
+        }
+    }
+
+    fn on_closed(&mut self, now: Instant, conn: ConnId, cause: &crate::endpoint::CloseCause) {
+        let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
+        let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
+        for id in cut {
+            if let Some(running) = self.running.remove(&id) {
+                log::debug!("{id:?}: {cause}");
+                running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The access log. Addresses of clients only at debug level.
+    fn log(&self, now: Instant, status: Option<StatusCode>, sent: u64, error: Option<&Error>) {
+        const TARGET: &str = "mio_quiche::access";
+        if !log::log_enabled!(target: TARGET, log::Level::Info) {
+            return;
+        }
+        let request = &self.request;
+        let route = request.pattern().unwrap_or("-");
+        let status = status.map_or(0, |s| s.as_u16());
+        let ms = (now - self.began).as_secs_f64() * 1e3;
+        let outcome = error.map(|e| format!(" ({e})")).unwrap_or_default();
+        let (method, stream) = (request.method(), request.stream_id());
+        log::info!(target: TARGET, "{method} {route} {status} {sent} bytes {ms:.1} ms{outcome}");
+        log::debug!(target: TARGET, "{stream:?} from {}: {method} {}", request.peer_addr(), request.head.target);
+    }
+}
+
+trait Clock {
+    fn now(&mut self) -> HeaderValue;
+}
+
+impl Clock for (u64, HeaderValue) {
+    /// The time of day as a `date` field (RFC 9110 section 6.6.1), made once a second.
+    fn now(&mut self) -> HeaderValue {
+        let time = net::wall_clock();
+        let second = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if second != self.0 {
+            // An HTTP date is ASCII.
+            let value = HeaderValue::try_from(httpdate::fmt_http_date(time));
+            *self = (second, value.unwrap_or(HeaderValue::from_static("")));
+        }
+        self.1.clone()
+    }
+}

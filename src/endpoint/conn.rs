@@ -1,0 +1,472 @@
+//! One connection: quiche's QUIC and HTTP/3 machines, the streams, and what drives them in one fixed order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::StatusCode;
+use quiche::h3::{self, NameValue};
+
+use super::transmit::Held;
+use super::{CidChange, CloseCause, Core, Event};
+use crate::error::{ErrorCode, StreamError, Violation};
+use crate::h3::{Flags, Priority, Request, ResponseHead, Stream, StreamState, plain_answer};
+use crate::h3::{abort, validate_request, validate_trailers};
+use crate::quic;
+use crate::quic::cid::Cid;
+use crate::quic::table::{ConnId, StreamId};
+use crate::quic::timers::Armed;
+
+/// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
+const MAX_EVENTS_PER_TURN: usize = 256;
+/// Connection ids that a client holds at a time: one in use and two for migration.
+const ACTIVE_CIDS: usize = 3;
+
+pub(crate) struct Conn {
+    pub(crate) quic: quic::Connection,
+    h3: Option<h3::Connection>,
+    pub(crate) streams: HashMap<u64, StreamState>,
+    pub(crate) flags: Flags,
+    pub(crate) armed: Armed,
+    pub(crate) held: Option<Box<Held>>,
+    peer: SocketAddr,
+    /// Until when the handshake must be complete; `None` once it is.
+    handshake_deadline: Option<Instant>,
+    /// Packets came since the last `drive`.
+    pub(crate) received: bool,
+    pub(crate) dirty: bool,
+    pub(crate) sending: bool,
+    stops_seen: u64,
+    /// Streams that were cut off and whose entry quiche::h3 still holds.
+    cut: Vec<u64>,
+    next_request: u64,
+    goaway: GoAway,
+    closed: bool,
+}
+
+#[derive(PartialEq, Eq)]
+enum GoAway {
+    No,
+    /// To be sent as soon as the control stream has room.
+    Wanted,
+    /// Sent.
+    Sent {
+        /// Requests from this stream id on are rejected.
+        limit: u64,
+        /// Streams before it that quiche still holds, as the client has not acknowledged all of them.
+        undelivered: Vec<u64>,
+    },
+}
+
+impl Conn {
+    pub(crate) fn new(quic: quic::Connection, peer: SocketAddr, handshake_deadline: Instant) -> Self {
+        Conn {
+            quic,
+            h3: None,
+            streams: HashMap::new(),
+            flags: Flags::default(),
+            armed: Armed::default(),
+            held: None,
+            peer,
+            handshake_deadline: Some(handshake_deadline),
+            received: false,
+            dirty: false,
+            sending: false,
+            stops_seen: 0,
+            cut: Vec::new(),
+            next_request: 0,
+            goaway: GoAway::No,
+            closed: false,
+        }
+    }
+
+    /// Handshake, HTTP/3, writable streams, connection ids and paths, in this order.
+    pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        if self.h3.is_none() && self.quic.is_established() && !self.quic.is_closed() {
+            self.begin_http3(id, core);
+        }
+        let received = std::mem::take(&mut self.received);
+        if self.h3.is_some() {
+            self.poll_http3(now, id, core);
+            if received {
+                self.note_stops(id, core);
+            }
+            if self.flags.blocked {
+                self.poll_writable(now, id, core);
+            }
+            self.continue_goaway();
+            self.forget_cut_streams();
+        }
+        if received {
+            self.poll_cids_and_paths(id, core);
+        }
+    }
+
+    fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
+        self.end_handshake(core);
+        core.stats.handshakes += 1;
+        match h3::Connection::with_transport(&mut self.quic, &core.h3) {
+            Ok(h3) => {
+                self.h3 = Some(h3);
+                self.received = true;
+                log::debug!("{id:?}: handshake with {} complete", self.peer);
+                core.events.push_back(Event::Connected(id));
+            }
+            // quiche has closed the connection.
+            Err(e) => log::debug!("{id:?}: HTTP/3 cannot begin: {e}"),
+        }
+    }
+
+    fn end_handshake(&mut self, core: &mut Core) {
+        if self.handshake_deadline.take().is_some() {
+            core.handshakes -= 1;
+        }
+    }
+
+    fn poll_http3(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        for _ in 0..MAX_EVENTS_PER_TURN {
+            if !std::mem::take(&mut self.flags.repoll) {
+                return;
+            }
+            let Some(h3) = &mut self.h3 else { return };
+            let (stream, event) = match h3.poll(&mut self.quic) {
+                Ok(got) => got,
+                Err(h3::Error::Done) => return,
+                Err(e) => {
+                    // quiche has closed the connection with the code that the error stands for.
+                    log::debug!("{id:?}: HTTP/3 error: {e}");
+                    return;
+                }
+            };
+            self.flags.repoll = true;
+            self.on_http3_event(now, StreamId { conn: id, id: stream }, event, core);
+        }
+        core.mark(self, id);
+    }
+
+    fn on_http3_event(&mut self, now: Instant, id: StreamId, event: h3::Event, core: &mut Core) {
+        match event {
+            h3::Event::Headers { list, more_frames } => match self.streams.contains_key(&id.id) {
+                false => self.on_request(now, id, &list, more_frames, core),
+                true => self.on_trailers(id, &list, core),
+            },
+            h3::Event::Data => self.announce(now, id, core),
+            h3::Event::Finished => self.on_finished(now, id, core),
+            h3::Event::Reset(code) => {
+                core.stats.cancelled_streams += 1;
+                if let Some(state) = self.streams.get_mut(&id.id) {
+                    state.on_reset(code);
+                    self.announce(now, id, core);
+                } else {
+                    self.next_request = self.next_request.max(id.id + 4);
+                    self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED);
+                }
+            }
+            h3::Event::PriorityUpdate => self.on_priority_update(now, id, core),
+            // A client's GOAWAY is about pushes, which there are none of.
+            h3::Event::GoAway => {}
+        }
+    }
+
+    fn on_request(&mut self, now: Instant, id: StreamId, list: &[h3::Header], more: bool, core: &mut Core) {
+        self.next_request = self.next_request.max(id.id + 4);
+        if matches!(self.goaway, GoAway::Sent { limit, .. } if id.id >= limit) {
+            core.stats.rejected_requests += 1;
+            return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
+        }
+        let head = match validate_request(list, &core.settings.request_limits) {
+            Ok(head) => head,
+            Err(violation) => return self.on_malformed(now, id, list, violation, core),
+        };
+        let update = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
+        let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
+        let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
+        let mut state = StreamState::new(&head, priority);
+        if !more && let Err(violation) = state.on_finished() {
+            return self.on_malformed(now, id, list, violation, core);
+        }
+        core.stats.requests += 1;
+        self.streams.insert(id.id, state);
+        core.events.push_back(Event::Request(Box::new(Request::new(head, id, self.peer))));
+    }
+
+    fn on_malformed(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        list: &[h3::Header],
+        violation: Violation,
+        core: &mut Core,
+    ) {
+        core.stats.malformed_requests += 1;
+        log::debug!("{id:?}: {violation}");
+        let Some(status) = violation.status() else {
+            return self.cut_off(id.id, violation.code());
+        };
+        let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
+        self.streams.insert(id.id, StreamState::unread(is_head));
+        self.answer(now, id, status, core);
+        self.release(now, id, core);
+    }
+
+    fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
+        let Some(mut stream) = self.stream(now, id, core) else { return };
+        let (headers, body): (_, Bytes) = plain_answer(status);
+        stream.stage(ResponseHead { status, headers });
+        // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
+        let _ = stream.finish_with(&mut { body });
+    }
+
+    fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
+        let Some(state) = self.streams.get_mut(&id.id) else { return };
+        match validate_trailers(list) {
+            Ok(trailers) => state.on_trailers(trailers),
+            Err(violation) => self.fail(id, violation, core),
+        }
+    }
+
+    fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(state) = self.streams.get_mut(&id.id) else {
+            // The head never came, or the stream was cut off.
+            if id.id >= self.next_request {
+                self.next_request = id.id + 4;
+                core.stats.malformed_requests += 1;
+                self.cut_off(id.id, Violation::Incomplete.code());
+            }
+            return;
+        };
+        match state.on_finished() {
+            Ok(()) => self.announce(now, id, core),
+            Err(violation) => self.fail(id, violation, core),
+        }
+    }
+
+    /// Resets a stream whose message is malformed, and lets its handler know.
+    fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
+        core.stats.malformed_requests += 1;
+        log::debug!("{id:?}: {violation}");
+        self.cut_off(id.id, violation.code());
+        let Some(state) = self.streams.get_mut(&id.id) else { return };
+        state.fail(StreamError::Malformed(violation));
+        push_ready(state, id, core);
+    }
+
+    fn on_priority_update(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        // One that comes before its request is taken with the request.
+        if !self.streams.contains_key(&id.id) {
+            return;
+        }
+        let value = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
+        if let Some(priority) = value.and_then(|v| Priority::parse(&v))
+            && let Some(mut stream) = self.stream(now, id, core)
+        {
+            stream.set_priority(priority);
+        }
+    }
+
+    /// Tells the application that a stream is ready, or deals with it when it is released.
+    fn announce(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        match self.streams.get_mut(&id.id) {
+            Some(state) if state.released => self.finish_released(now, id, core),
+            Some(state) => push_ready(state, id, core),
+            None => {}
+        }
+    }
+
+    /// Looks for streams that the peer stopped; quiche tells by a counter only.
+    fn note_stops(&mut self, id: ConnId, core: &mut Core) {
+        let stops = self.quic.stats().stopped_stream_count_remote;
+        if std::mem::replace(&mut self.stops_seen, stops) == stops {
+            return;
+        }
+        for (&stream, state) in self.streams.iter_mut().filter(|(_, state)| state.is_sending()) {
+            if let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(stream) {
+                core.stats.cancelled_streams += 1;
+                state.on_stopped(code);
+                push_ready(state, StreamId { conn: id, id: stream }, core);
+            }
+        }
+    }
+
+    fn poll_writable(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        while let Some(stream) = self.quic.stream_writable_next() {
+            let id = StreamId { conn: id, id: stream };
+            let Some(state) = self.streams.get_mut(&stream) else { continue };
+            if !std::mem::take(&mut state.wants_write) {
+                continue;
+            }
+            let flushed = self.stream(now, id, core).map(|mut stream| stream.flush_queued());
+            if flushed != Some(Ok(false)) {
+                self.announce(now, id, core);
+            }
+        }
+        self.flags.blocked = self.streams.values().any(|state| state.wants_write);
+    }
+
+    fn poll_cids_and_paths(&mut self, id: ConnId, core: &mut Core) {
+        while let Some(retired) = self.quic.retired_scid_next() {
+            if let Some(cid) = Cid::from_slice(&retired) {
+                core.cid_changes.push((id, CidChange::Retired(cid)));
+            }
+        }
+        if self.quic.is_established() && !self.quic.is_closed() {
+            while self.quic.scids_left() > 0 && self.quic.active_scids() < ACTIVE_CIDS {
+                let (cid, reset_token) = core.cids.next();
+                if self.quic.new_scid(&cid.to_quiche(), reset_token, false).is_err() {
+                    break;
+                }
+                core.cid_changes.push((id, CidChange::Added(cid)));
+            }
+        }
+        while let Some(event) = self.quic.path_event_next() {
+            log::debug!("{id:?}: {event:?}");
+            if let quiche::PathEvent::PeerMigrated(_, peer) = event {
+                self.peer = peer;
+            }
+        }
+    }
+
+    pub(crate) fn stream<'a>(&'a mut self, now: Instant, id: StreamId, core: &'a mut Core) -> Option<Stream<'a>> {
+        Some(Stream {
+            id,
+            now,
+            quic: &mut self.quic,
+            h3: self.h3.as_mut()?,
+            state: self.streams.get_mut(&id.id)?,
+            flags: &mut self.flags,
+            timers: &mut core.timers,
+            max_body: core.settings.max_request_body,
+        })
+    }
+
+    pub(crate) fn release(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(state) = self.streams.get_mut(&id.id) else { return };
+        state.released = true;
+        if state.is_sending() {
+            self.cut_off(id.id, ErrorCode::H3_INTERNAL_ERROR);
+            if let Some(state) = self.streams.get_mut(&id.id) {
+                state.fail(StreamError::Closed);
+            }
+        }
+        self.finish_released(now, id, core);
+    }
+
+    /// Reads the rest of a body that nobody wants, and forgets the stream when both directions are over.
+    fn finish_released(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(mut stream) = self.stream(now, id, core) else { return };
+        stream.discard();
+        let Some(state) = self.streams.get(&id.id).filter(|state| state.is_complete()) else { return };
+        if state.was_cut() {
+            self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED);
+        }
+        self.streams.remove(&id.id);
+    }
+
+    fn cut_off(&mut self, stream: u64, code: ErrorCode) {
+        abort(&mut self.quic, stream, code);
+        if !self.cut.contains(&stream) {
+            self.cut.push(stream);
+        }
+    }
+
+    /// quiche::h3 drops its entry of a stream that was cut off only when it fails to write to it after QUIC has
+    /// dropped the stream.
+    fn forget_cut_streams(&mut self) {
+        let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return };
+        self.cut.retain(|&stream| {
+            let gone = is_collected(quic, stream);
+            if gone {
+                let _ = h3.send_body(quic, stream, b"", true);
+                let _ = h3.send_response::<h3::Header, _>(quic, stream, &[], true);
+            }
+            !gone
+        });
+    }
+
+    pub(crate) fn go_away(&mut self) {
+        if self.goaway == GoAway::No {
+            self.goaway = GoAway::Wanted;
+        }
+        if self.h3.is_none() {
+            self.close_gracefully();
+        }
+    }
+
+    fn continue_goaway(&mut self) {
+        if self.goaway == GoAway::Wanted
+            && let Some(h3) = &mut self.h3
+            && h3.send_goaway(&mut self.quic, self.next_request).is_ok()
+        {
+            let limit = self.next_request;
+            let undelivered = (0..limit).step_by(4).collect();
+            self.goaway = GoAway::Sent { limit, undelivered };
+        }
+        let GoAway::Sent { undelivered, .. } = &mut self.goaway else { return };
+        undelivered.retain(|&stream| !is_collected(&mut self.quic, stream));
+        if undelivered.is_empty() {
+            self.close_gracefully();
+        }
+    }
+
+    fn close_gracefully(&mut self) {
+        // Fails when it is closed already.
+        let _ = self.quic.close(true, ErrorCode::H3_NO_ERROR.0, b"shutting down");
+    }
+
+    pub(crate) fn on_timeout(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        if self.quic.timeout_instant().is_some_and(|at| at <= now) {
+            self.quic.on_timeout();
+            self.received = true;
+        }
+        if self.handshake_deadline.is_some_and(|at| at <= now) && !self.quic.is_established() {
+            core.stats.handshake_timeouts += 1;
+            log::debug!("{id:?}: no handshake in time");
+            self.end_handshake(core);
+            // Fails when it is closed already.
+            let _ = self.quic.close(false, 0, b"handshake timeout");
+        }
+    }
+
+    pub(crate) fn on_stream_timeout(&mut self, at: Instant, id: StreamId, core: &mut Core) {
+        if let Some(state) = self.streams.get_mut(&id.id)
+            && state.armed.fired(at)
+        {
+            push_ready(state, id, core);
+        }
+    }
+
+    /// After everything was sent: sets the timer. True when the connection is over and can be dropped.
+    pub(crate) fn settle(&mut self, id: ConnId, core: &mut Core) -> bool {
+        if self.quic.is_closed() {
+            self.end_handshake(core);
+            if !std::mem::replace(&mut self.closed, true) {
+                let cause = CloseCause::of(&self.quic);
+                log::debug!("{id:?}: {cause}");
+                core.events.push_back(Event::Closed(id, cause));
+            }
+            return true;
+        }
+        let held = self.held.as_ref().map(|held| held.due());
+        let deadlines = [self.quic.timeout_instant(), self.handshake_deadline, held];
+        if let Some(at) = deadlines.into_iter().flatten().min() {
+            core.timers.arm(crate::quic::timers::TimerKey::Conn(id), &mut self.armed, at);
+        }
+        false
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.quic.is_closed() || self.quic.is_draining()
+    }
+}
+
+/// Whether quiche has dropped a stream, as it does once both directions are over and acknowledged.
+fn is_collected(quic: &mut quic::Connection, stream: u64) -> bool {
+    matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
+}
+
+fn push_ready(state: &mut StreamState, id: StreamId, core: &mut Core) {
+    if !std::mem::replace(&mut state.announced, true) {
+        core.events.push_back(Event::Ready(id));
+    }
+}

@@ -1,0 +1,337 @@
+//! The errors of this crate: what the peer did wrong, what the application did wrong, and what the system refused.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use http::StatusCode;
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An HTTP/3 or QPACK error code as sent on the wire (RFC 9114 section 8.1, RFC 9204 section 6).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ErrorCode(pub u64);
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
+        impl ErrorCode {
+            $($(#[$doc])* pub const $name: ErrorCode = ErrorCode($value);)*
+
+            /// The registered name, such as `H3_MESSAGE_ERROR`, if there is one.
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($value => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// No error: the connection or stream is simply no longer needed.
+    H3_NO_ERROR = 0x100;
+    /// A violation that no other code describes.
+    H3_GENERAL_PROTOCOL_ERROR = 0x101;
+    /// An internal error in the HTTP stack.
+    H3_INTERNAL_ERROR = 0x102;
+    /// A stream that will not be accepted was created.
+    H3_STREAM_CREATION_ERROR = 0x103;
+    /// A required stream was closed or reset.
+    H3_CLOSED_CRITICAL_STREAM = 0x104;
+    /// A frame was received where it is not permitted.
+    H3_FRAME_UNEXPECTED = 0x105;
+    /// A frame has a wrong layout or size.
+    H3_FRAME_ERROR = 0x106;
+    /// The peer generates excessive load.
+    H3_EXCESSIVE_LOAD = 0x107;
+    /// A stream id or push id was used incorrectly.
+    H3_ID_ERROR = 0x108;
+    /// The payload of a SETTINGS frame is wrong.
+    H3_SETTINGS_ERROR = 0x109;
+    /// The control stream did not begin with SETTINGS.
+    H3_MISSING_SETTINGS = 0x10a;
+    /// The server rejected the request without any application processing: it may be retried.
+    H3_REQUEST_REJECTED = 0x10b;
+    /// The request or its response is cancelled.
+    H3_REQUEST_CANCELLED = 0x10c;
+    /// The client's stream ended without a fully formed request.
+    H3_REQUEST_INCOMPLETE = 0x10d;
+    /// An HTTP message was malformed (RFC 9114 section 4.1.2).
+    H3_MESSAGE_ERROR = 0x10e;
+    /// The connection established for a CONNECT request was reset.
+    H3_CONNECT_ERROR = 0x10f;
+    /// The operation cannot be served over HTTP/3.
+    H3_VERSION_FALLBACK = 0x110;
+    /// QPACK: a field section could not be decompressed.
+    QPACK_DECOMPRESSION_FAILED = 0x200;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{:#x}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Anything that can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is wrong or a file that it names cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A stream cannot be read or written any more.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// A route cannot be registered.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The system refused something.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The server's address cannot be bound.
+    #[error("cannot listen on {addr}: {source}{}", bind_hint(source))]
+    Bind {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Whatever a handler wants to report.
+    #[error(transparent)]
+    Handler(Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn bind_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => " (another server runs there; choose a port with --listen ADDR:PORT)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// Wraps an error of the application's own for a handler to return.
+    pub fn handler(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Handler(error.into())
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Error::handler(error)
+    }
+}
+
+/// A wrong setting, found when the server is built and not later.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A number is outside its range.
+    #[error("{setting} is {value}, but must be {expected}")]
+    Range {
+        /// The setting's name.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A certificate or key file cannot be read.
+    #[error("cannot read {what} '{}': {source} (make one with: mio-quiche cert)", path.display())]
+    Unreadable {
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file can be read but holds something else.
+    #[error("'{}' holds no {what} in PEM form (make one with: mio-quiche cert)", path.display())]
+    NotPem {
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The key is not the certificate's.
+    #[error(
+        "private key '{}' does not belong to certificate '{}' (make a new pair with: mio-quiche cert)",
+        key.display(), cert.display()
+    )]
+    Mismatch {
+        /// The certificate file.
+        cert: PathBuf,
+        /// The private key file.
+        key: PathBuf,
+    },
+    /// A directory or log file cannot be used.
+    #[error("cannot use {what} '{}': {source}", path.display())]
+    Path {
+        /// What the path is for.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// quiche refused a setting that passed our checks.
+    #[error("quiche refused {setting}: {source}")]
+    Quiche {
+        /// The setting's name.
+        setting: &'static str,
+        /// quiche's error.
+        source: quiche::Error,
+    },
+}
+
+/// Why a stream cannot be read or written any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The stream or its connection is gone: the id is stale.
+    #[error("the stream is closed")]
+    Closed,
+    /// The peer reset its sending side (RFC 9000 section 19.4).
+    #[error("the peer reset the stream with {0}")]
+    Reset(ErrorCode),
+    /// The peer asked us to stop sending (RFC 9000 section 19.5).
+    #[error("the peer stopped the stream with {0}")]
+    Stopped(ErrorCode),
+    /// The message breaks HTTP/3's rules; the stream was reset with the violation's code.
+    #[error("malformed message: {0}")]
+    Malformed(Violation),
+    /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body).
+    #[error("the body is longer than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit that was passed.
+        limit: u64,
+    },
+    /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::MAX_RESPONSE_HEAD) bytes.
+    #[error("the response head has {size} bytes, more than {}", crate::MAX_RESPONSE_HEAD)]
+    HeadTooLarge {
+        /// Its size, counted as RFC 9114 section 4.2.2 does.
+        size: usize,
+    },
+    /// The call does not fit the stream's state, such as a second response head.
+    #[error("{0}")]
+    Misuse(&'static str),
+}
+
+/// What is wrong with a request (RFC 9114 sections 4.1.2, 4.2 and 4.3).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A pseudo-header field that the request needs is missing.
+    #[error("pseudo-header {0} is missing")]
+    MissingPseudoHeader(&'static str),
+    /// A pseudo-header field stands twice.
+    #[error("pseudo-header {0} stands twice")]
+    DuplicatePseudoHeader(&'static str),
+    /// A pseudo-header field that requests do not have, or one that this kind of request may not carry.
+    #[error("pseudo-header {0:?} is not allowed here")]
+    UnexpectedPseudoHeader(String),
+    /// A pseudo-header field after a regular one.
+    #[error("pseudo-header {0:?} after a regular field")]
+    LatePseudoHeader(String),
+    /// A pseudo-header field with a value that it cannot have.
+    #[error("pseudo-header {0} has an invalid value")]
+    InvalidPseudoHeader(&'static str),
+    /// A field name that is no lower-case token.
+    #[error("field name {0:?} is not a lower-case token")]
+    InvalidFieldName(String),
+    /// A field value with CR, LF, NUL or another control character.
+    #[error("the value of field {0:?} has a forbidden character")]
+    InvalidFieldValue(String),
+    /// A connection-specific field (RFC 9114 section 4.2).
+    #[error("field {0:?} is connection-specific")]
+    ConnectionSpecificField(String),
+    /// `content-length` is no number, or stands twice with different values.
+    #[error("content-length is invalid")]
+    InvalidContentLength,
+    /// The body is not as long as `content-length` says.
+    #[error("content-length is {declared} but the body has {received} bytes")]
+    ContentLengthMismatch {
+        /// The field's value.
+        declared: u64,
+        /// The bytes that arrived (at least so many, when there were too many).
+        received: u64,
+    },
+    /// `host` and `:authority` differ.
+    #[error("host and :authority differ")]
+    HostMismatch,
+    /// A pseudo-header field in a trailer section.
+    #[error("pseudo-header {0:?} in a trailer section")]
+    PseudoHeaderInTrailers(String),
+    /// The stream ended before the request's head.
+    #[error("the request ended before its head")]
+    Incomplete,
+    /// Over the limit on the number of fields; answered with 431.
+    #[error("more than {0} fields")]
+    TooManyFields(usize),
+    /// Over a limit on a field's or the section's size; answered with 431.
+    #[error("a field or the field section is too large")]
+    FieldsTooLarge,
+    /// Over the limit on the target's length; answered with 414.
+    #[error("the request target is longer than {0} bytes")]
+    TargetTooLong(usize),
+}
+
+impl Violation {
+    /// The status that answers the request, where an answer makes sense; otherwise the stream is reset with
+    /// [`code`](Violation::code).
+    pub fn status(&self) -> Option<StatusCode> {
+        match self {
+            Violation::TooManyFields(_) | Violation::FieldsTooLarge => {
+                Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            }
+            Violation::TargetTooLong(_) => Some(StatusCode::URI_TOO_LONG),
+            _ => None,
+        }
+    }
+
+    /// The error code that the stream is reset with (RFC 9114 section 4.1.2).
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Violation::Incomplete => ErrorCode::H3_REQUEST_INCOMPLETE,
+            _ => ErrorCode::H3_MESSAGE_ERROR,
+        }
+    }
+}
+
+/// A route that cannot be registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// Another route of this method would match the same paths.
+    #[error("route {method} {pattern} conflicts with {method} {existing}")]
+    Conflict {
+        /// The method of both.
+        method: String,
+        /// The new pattern.
+        pattern: String,
+        /// The pattern that stands already.
+        existing: String,
+    },
+    /// The pattern is wrong.
+    #[error("route pattern {pattern:?} is invalid: {reason}")]
+    Invalid {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

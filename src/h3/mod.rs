@@ -1,0 +1,14 @@
+//! One request and its response on quiche's HTTP/3: validation, bodies in and out, trailers, priorities.
+
+mod answer;
+mod priority;
+mod request;
+mod stream;
+mod validate;
+
+pub(crate) use answer::{is_known_method, plain_answer};
+pub use priority::Priority;
+pub use request::Request;
+pub(crate) use stream::{Flags, StreamState, abort};
+pub use stream::{MAX_RESPONSE_HEAD, Recv, ResponseHead, Stream};
+pub(crate) use validate::{validate_request, validate_trailers};

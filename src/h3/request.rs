@@ -1,0 +1,103 @@
+//! A request as the application sees it.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
+
+use super::validate::Head;
+use crate::quic::table::StreamId;
+
+/// A request's head: valid, but not yet answered. The body comes through [`Stream`](super::Stream).
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub(crate) head: Arc<Head>,
+    stream: StreamId,
+    peer: SocketAddr,
+    pattern: Option<Arc<str>>,
+    /// Where each parameter's value stands in the target.
+    params: Vec<(Arc<str>, Range<usize>)>,
+}
+
+impl Request {
+    pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr) -> Self {
+        Request { head: Arc::new(head), stream, peer, pattern: None, params: Vec::new() }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// `:scheme`, in lower case; empty for CONNECT.
+    pub fn scheme(&self) -> &str {
+        &self.head.scheme
+    }
+
+    /// `:authority`, or `host` when it is missing.
+    pub fn authority(&self) -> &str {
+        &self.head.authority
+    }
+
+    /// The path as it was sent, still percent-encoded.
+    pub fn path(&self) -> &str {
+        self.head.target.split('?').next().unwrap_or_default()
+    }
+
+    /// What stands behind the `?`, still percent-encoded.
+    pub fn query(&self) -> Option<&str> {
+        self.head.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The first query parameter of this name, percent-decoded and with `+` for a space.
+    pub fn query_param(&self, name: &str) -> Option<Cow<'_, str>> {
+        let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let pairs = self.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(|(key, _)| decode(key) == name).map(|(_, value)| Cow::Owned(decode(value))).next()
+    }
+
+    /// The header fields, without the pseudo-header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// A header field's value, if it is there and visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body's length, if the client declared it.
+    pub fn content_length(&self) -> Option<u64> {
+        self.head.content_length
+    }
+
+    /// The value of the route's parameter `:name` (or `*`, for the rest of the path), percent-decoded; `%2F` is then
+    /// part of the value and no separator. `None` if the route has no such parameter or the value is not UTF-8.
+    pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
+        percent_decode_str(self.head.target.get(range.clone())?).decode_utf8().ok()
+    }
+
+    /// The pattern of the route that matched, such as `/api/users/:id`: what to label metrics with.
+    pub fn pattern(&self) -> Option<&str> {
+        self.pattern.as_deref()
+    }
+
+    /// The client's address.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The stream, and in it the connection.
+    pub fn stream_id(&self) -> StreamId {
+        self.stream
+    }
+
+    pub(crate) fn set_route(&mut self, pattern: Arc<str>, params: Vec<(Arc<str>, Range<usize>)>) {
+        self.pattern = Some(pattern);
+        self.params = params;
+    }
+}

@@ -1,0 +1,195 @@
+//! Request validation (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK decoded.
+
+use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, header};
+use quiche::h3::NameValue;
+
+use crate::config::RequestLimits;
+use crate::error::Violation;
+
+/// A valid request head.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    /// `:path`: the path and the query. Empty for CONNECT.
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) content_length: Option<u64>,
+}
+
+/// RFC 9114 section 4.2.2: a field counts 32 bytes on top of its name and value.
+const FIELD_OVERHEAD: usize = 32;
+
+#[derive(Default)]
+struct Pseudo<'a> {
+    method: Option<&'a [u8]>,
+    scheme: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+    path: Option<&'a [u8]>,
+}
+
+/// Checks a request's field section.
+pub(crate) fn validate_request<H: NameValue>(list: &[H], limits: &RequestLimits) -> Result<Head, Violation> {
+    let mut pseudo = Pseudo::default();
+    let mut regular = 0;
+    while let Some(field) = list.get(regular) {
+        let Some(name) = field.name().strip_prefix(b":") else { break };
+        let (slot, shown) = match name {
+            b"method" => (&mut pseudo.method, ":method"),
+            b"scheme" => (&mut pseudo.scheme, ":scheme"),
+            b"authority" => (&mut pseudo.authority, ":authority"),
+            b"path" => (&mut pseudo.path, ":path"),
+            _ => return Err(Violation::UnexpectedPseudoHeader(lossy(field.name()))),
+        };
+        if slot.replace(field.value()).is_some() {
+            return Err(Violation::DuplicatePseudoHeader(shown));
+        }
+        regular += 1;
+    }
+    let fields = &list[regular..];
+    let method = pseudo.method.ok_or(Violation::MissingPseudoHeader(":method"))?;
+    let method = Method::from_bytes(method).map_err(|_| Violation::InvalidPseudoHeader(":method"))?;
+    let mut section = 0;
+    for field in list {
+        section += field.name().len() + field.value().len() + FIELD_OVERHEAD;
+    }
+    if fields.len() > limits.max_fields {
+        return Err(Violation::TooManyFields(limits.max_fields));
+    }
+    let target_len = pseudo.path.map_or(0, <[u8]>::len);
+    if target_len > limits.max_target {
+        return Err(Violation::TargetTooLong(limits.max_target));
+    }
+    if section > limits.max_field_section {
+        return Err(Violation::FieldsTooLarge);
+    }
+    let headers = validate_fields(fields, Some(limits), |name| Violation::LatePseudoHeader(lossy(name)))?;
+    let (scheme, target) = scheme_and_target(&method, &pseudo)?;
+    let authority = authority(&method, &pseudo, &headers)?;
+    let content_length = content_length(&headers)?;
+    Ok(Head { method, scheme, authority, target, headers, content_length })
+}
+
+/// Checks a trailer section (RFC 9114 section 4.3: no pseudo-header fields).
+pub(crate) fn validate_trailers<H: NameValue>(list: &[H]) -> Result<HeaderMap, Violation> {
+    validate_fields(list, None, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
+}
+
+fn validate_fields<H: NameValue>(
+    fields: &[H],
+    limits: Option<&RequestLimits>,
+    pseudo: impl Fn(&[u8]) -> Violation,
+) -> Result<HeaderMap, Violation> {
+    let mut map = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let (name, value) = (field.name(), field.value());
+        if name.first() == Some(&b':') {
+            return Err(pseudo(name));
+        }
+        if limits.is_some_and(|l| name.len() > l.max_name || value.len() > l.max_value) {
+            return Err(Violation::FieldsTooLarge);
+        }
+        let parsed = HeaderName::from_lowercase(name).map_err(|_| Violation::InvalidFieldName(lossy(name)))?;
+        let value = HeaderValue::from_bytes(value.trim_ascii())
+            .map_err(|_| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
+        if is_connection_specific(&parsed, &value) {
+            return Err(Violation::ConnectionSpecificField(parsed.as_str().to_owned()));
+        }
+        match parsed == COOKIE {
+            true => join_cookie(&mut map, value),
+            false => {
+                map.append(parsed, value);
+            }
+        }
+    }
+    Ok(map)
+}
+
+/// RFC 9114 section 4.2: these describe one hop's connection; `te` may only say `trailers`.
+fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
+        "te" => value != "trailers",
+        _ => false,
+    }
+}
+
+/// RFC 9114 section 4.2.1: `cookie` may come in crumbs, which belong together with `"; "` between them.
+fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
+    let joined = map.get(COOKIE).and_then(|first| {
+        let all = [first.as_bytes(), b"; ", crumb.as_bytes()].concat();
+        HeaderValue::from_bytes(&all).ok()
+    });
+    map.insert(COOKIE, joined.unwrap_or(crumb));
+}
+
+fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(String, String), Violation> {
+    if method == Method::CONNECT {
+        // RFC 9114 section 4.4. Extended CONNECT (RFC 9220) has `:protocol`, which is refused as it is not offered.
+        return match (pseudo.scheme, pseudo.path) {
+            (None, None) => Ok(Default::default()),
+            (Some(_), _) => Err(Violation::UnexpectedPseudoHeader(":scheme".to_owned())),
+            (_, Some(_)) => Err(Violation::UnexpectedPseudoHeader(":path".to_owned())),
+        };
+    }
+    let scheme = pseudo.scheme.ok_or(Violation::MissingPseudoHeader(":scheme"))?;
+    let path = pseudo.path.ok_or(Violation::MissingPseudoHeader(":path"))?;
+    let scheme = text(scheme).filter(|s| is_scheme(s)).ok_or(Violation::InvalidPseudoHeader(":scheme"))?;
+    let target = text(path).filter(|t| is_target(method, t)).ok_or(Violation::InvalidPseudoHeader(":path"))?;
+    Ok((scheme.to_ascii_lowercase(), target.to_owned()))
+}
+
+fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Result<String, Violation> {
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    if method == Method::CONNECT && pseudo.authority.is_none() {
+        return Err(Violation::MissingPseudoHeader(":authority"));
+    }
+    let value = match (pseudo.authority, host) {
+        (Some(a), Some(h)) if a != h => return Err(Violation::HostMismatch),
+        (Some(a), _) => a,
+        (None, Some(h)) => h,
+        (None, None) => return Err(Violation::MissingPseudoHeader(":authority")),
+    };
+    // RFC 9114 section 4.3.1: not empty, and no user information.
+    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b"@/?#\\".contains(&b));
+    Ok(text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?.to_owned())
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {
+    let mut length = None;
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.
+        let digits = text(value.as_bytes()).filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+        let number = digits.and_then(|v| v.parse::<u64>().ok()).ok_or(Violation::InvalidContentLength)?;
+        if length.replace(number).is_some_and(|earlier| earlier != number) {
+            return Err(Violation::InvalidContentLength);
+        }
+    }
+    Ok(length)
+}
+
+fn is_scheme(s: &str) -> bool {
+    s.starts_with(|c: char| c.is_ascii_alphabetic())
+        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+}
+
+/// Origin form, or `*` for OPTIONS (RFC 9114 section 4.3.1); no white space, control character or fragment.
+fn is_target(method: &Method, target: &str) -> bool {
+    (target.starts_with('/') || (target == "*" && method == Method::OPTIONS))
+        && !target.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#')
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    const SHOWN: usize = 64;
+    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned()
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

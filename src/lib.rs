@@ -1,0 +1,36 @@
+//! HTTP/3 on Cloudflare's quiche and one single-threaded mio event loop.
+//!
+//! ```no_run
+//! use mio_quiche::{Router, Server, ServerConfig};
+//!
+//! fn main() -> mio_quiche::Result<()> {
+//!     let app = Router::new().get("/", |_req, res| res.text("Hello, HTTP/3!\n"));
+//!     Server::bind("[::]:4433", ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?, app)?.run()
+//! }
+//! ```
+
+pub mod app;
+pub mod config;
+pub mod endpoint;
+pub mod error;
+mod h3;
+pub mod net;
+mod quic;
+pub mod stats;
+
+pub use app::{Echo, Exchange, Progress, Response, Router, Server, ServerHandle};
+pub use config::{CongestionControl, RequestLimits, RetryPolicy, ServerConfig};
+pub use endpoint::Endpoint;
+pub use error::{ConfigError, Error, ErrorCode, Result, StreamError, Violation};
+pub use h3::{MAX_RESPONSE_HEAD, Priority, Recv, Request, ResponseHead, Stream};
+pub use quic::table::{ConnId, StreamId};
+
+/// This crate's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of quiche that it is built on.
+pub const QUICHE_VERSION: &str = env!("MIO_QUICHE_QUICHE_VERSION");
+
+/// Both versions in one line, such as `mio-quiche 0.1.0 (quiche 0.30.0)`.
+pub fn version() -> String {
+    format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
+}

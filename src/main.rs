@@ -1,0 +1,3 @@
+//! The `mio-quiche` command.
+
+fn main() {}

@@ -1,0 +1,183 @@
+//! One thread, one `mio::Poll`: the socket, signals and a waker.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+use super::socket::UdpSocket;
+use crate::endpoint::{Endpoint, Transmit};
+use crate::error::Result;
+
+const SOCKET: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const WAKER: Token = Token(2);
+
+/// GSO runs sent in one turn at most, so that receiving has its turn too.
+const MAX_RUNS_PER_TURN: usize = 256;
+
+/// Wakes the loop from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<mio::Waker>);
+
+impl Waker {
+    /// Ends the loop's sleep.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn wake(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+/// What ended a sleep of the loop. Datagrams are not mentioned: the socket knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Wakeup {
+    /// SIGINT and SIGTERM that came.
+    pub signals: usize,
+    /// [`Waker::wake`] was called.
+    pub waker: bool,
+}
+
+/// The event loop's system side. It calls nobody: the caller runs the turns.
+pub struct EventLoop {
+    poll: Poll,
+    events: Events,
+    socket: UdpSocket,
+    signals: Option<Signals>,
+    waker: Waker,
+    /// The socket may have datagrams that were not taken yet: epoll tells of new ones only.
+    readable: bool,
+    /// A run that the socket had no room for; it stands at the front of the send buffer.
+    unsent: Option<Transmit>,
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("socket", &self.socket).field("unsent", &self.unsent).finish_non_exhaustive()
+    }
+}
+
+impl EventLoop {
+    /// A loop around `socket`; with `signals`, SIGINT and SIGTERM wake it instead of ending the process.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn new(mut socket: UdpSocket, signals: bool) -> Result<Self> {
+        let poll = Poll::new()?;
+        poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
+        let signals = match signals {
+            true => {
+                let mut signals = Signals::new([SIGINT, SIGTERM])?;
+                poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+                Some(signals)
+            }
+            false => None,
+        };
+        let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let events = Events::with_capacity(64);
+        Ok(EventLoop { poll, events, socket, signals, waker, readable: true, unsent: None })
+    }
+
+    /// The address that the socket is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr()
+    }
+
+    /// The socket.
+    pub fn socket(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    /// A handle that ends the loop's sleep from another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Sleeps until something comes, at most until `deadline`, or not at all when datagrams wait already.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn wait(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
+        let timeout = match self.readable {
+            true => Some(Duration::ZERO),
+            false => deadline.map(|at| at.saturating_duration_since(now)),
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Wakeup::default()),
+            other => other?,
+        }
+        let mut wakeup = Wakeup::default();
+        for event in &self.events {
+            match event.token() {
+                SOCKET => self.readable |= event.is_readable() || event.is_error(),
+                SIGNALS => wakeup.signals += self.signals.as_mut().map_or(0, |s| s.pending().count()),
+                _ => wakeup.waker = true,
+            }
+        }
+        Ok(wakeup)
+    }
+
+    /// Feeds the endpoint with the datagrams that wait, up to a bound.
+    pub fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if !self.readable {
+            return;
+        }
+        match self.socket.receive(|d| endpoint.recv(now, d.data, d.from, d.to)) {
+            Ok(more) => self.readable = more,
+            // Errors of one destination (ICMP) come up here too; the next turn goes on.
+            Err(e) => log::debug!("receiving failed: {e}"),
+        }
+    }
+
+    /// Sends what the endpoint has, up to a bound or until the socket is full. True if nothing is left.
+    ///
+    /// # Errors
+    /// What the system reports about the socket; errors of one destination are logged and passed over.
+    pub fn transmit(&mut self, now: Instant, endpoint: &mut Endpoint) -> io::Result<bool> {
+        if let Some(transmit) = self.unsent {
+            if !self.send(transmit) {
+                return Ok(false);
+            }
+            self.unsent = None;
+            self.poll.registry().reregister(&mut self.socket.io, SOCKET, Interest::READABLE)?;
+            self.readable = true;
+        }
+        for _ in 0..MAX_RUNS_PER_TURN {
+            let segments = self.socket.max_segments();
+            let Some(transmit) = endpoint.poll_transmit(now, &mut self.socket.send_buffer, segments) else {
+                return Ok(true);
+            };
+            if !self.send(transmit) {
+                self.unsent = Some(transmit);
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().reregister(&mut self.socket.io, SOCKET, interest)?;
+                return Ok(false);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether [`transmit`](EventLoop::transmit) waits for the socket.
+    pub fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// False if the socket is full.
+    fn send(&self, transmit: Transmit) -> bool {
+        match self.socket.send(&transmit, &self.socket.send_buffer) {
+            Ok(()) => true,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => false,
+            // As good as lost on the way, which QUIC repairs.
+            Err(e) => {
+                log::debug!("sending to {} failed: {e}", transmit.to);
+                true
+            }
+        }
+    }
+}

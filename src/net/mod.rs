@@ -1,0 +1,21 @@
+//! The rim: the UDP socket, the event loop and the clock. The only place that does I/O.
+
+mod event_loop;
+mod socket;
+
+pub use event_loop::{EventLoop, Wakeup, Waker};
+pub use socket::{Datagram, UdpSocket};
+
+use std::time::{Instant, SystemTime};
+
+/// The time now, for the engine.
+#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The time of day now, for `date` fields and certificates.
+#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+pub fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,136 @@
+//! A UDP socket that receives in batches (recvmmsg, GRO) and sends runs of equal-sized datagrams at once (GSO), with
+//! fallbacks where the kernel has neither.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::endpoint::Transmit;
+use crate::error::{Error, Result};
+
+/// A datagram, or with GRO several of one sender, fits in this.
+const RECV_BUFFER: usize = 64 * 1024;
+/// The largest run that is sent at once: 64 full packets and more than the kernel takes.
+const SEND_BUFFER: usize = 96 * 1024;
+/// Datagrams taken in one turn at most (some more when the last batch is large), so that sending has its turn too.
+const MAX_DATAGRAMS_PER_TURN: usize = 1024;
+
+/// A received datagram.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// Its bytes.
+    pub data: &'a mut [u8],
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// The address of ours that it was sent to, also when the socket is bound to all of them.
+    pub to: SocketAddr,
+}
+
+/// A non-blocking UDP socket.
+pub struct UdpSocket {
+    pub(super) io: mio::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    recv_buffer: Box<[u8]>,
+    pub(super) send_buffer: Box<[u8]>,
+}
+
+impl std::fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (gso, gro) = (self.state.max_gso_segments(), self.state.gro_segments());
+        let mut out = f.debug_struct("UdpSocket");
+        out.field("local", &self.local).field("gso", &gso).field("gro", &gro).finish_non_exhaustive()
+    }
+}
+
+impl UdpSocket {
+    /// Binds exactly `addr`; `[::]` takes IPv4 too. `buffer` is the size in bytes that the kernel is asked for in each
+    /// direction.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the system refuses.
+    pub fn bind(addr: SocketAddr, buffer: usize) -> Result<Self> {
+        let failed = |source| Error::Bind { addr, source };
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(false).map_err(failed)?;
+        }
+        socket.bind(&addr.into()).map_err(failed)?;
+        let io = std::net::UdpSocket::from(socket);
+        let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed)?;
+        for set in [UdpSocketState::set_recv_buffer_size, UdpSocketState::set_send_buffer_size] {
+            // The kernel gives what its limits allow; less only costs speed.
+            if let Err(e) = set(&state, UdpSockRef::from(&io), buffer) {
+                log::debug!("socket buffers of {buffer} bytes: {e}");
+            }
+        }
+        let local = io.local_addr().map_err(failed)?;
+        let zeroed = |len| vec![0; len].into_boxed_slice();
+        let socket = UdpSocket {
+            io: mio::net::UdpSocket::from_std(io),
+            state,
+            local,
+            recv_buffer: zeroed(RECV_BUFFER * BATCH_SIZE),
+            send_buffer: zeroed(SEND_BUFFER),
+        };
+        log::debug!("{socket:?}");
+        Ok(socket)
+    }
+
+    /// The address that it is bound to, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Datagrams that [`send`](UdpSocket::send) takes at once.
+    pub fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Hands every waiting datagram to `each`, up to a bound. True if the bound was met, so that more may wait.
+    ///
+    /// # Errors
+    /// What the system reports, except that nothing waits.
+    pub fn receive(&mut self, mut each: impl FnMut(Datagram<'_>)) -> io::Result<bool> {
+        let mut taken = 0;
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        while taken < MAX_DATAGRAMS_PER_TURN {
+            let mut chunks = self.recv_buffer.chunks_exact_mut(RECV_BUFFER);
+            let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+            let (io, state) = (&self.io, &self.state);
+            let count = match io.try_io(|| state.recv(UdpSockRef::from(io), &mut slices, &mut metas)) {
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            for (meta, buffer) in metas[..count].iter().zip(self.recv_buffer.chunks_exact_mut(RECV_BUFFER)) {
+                let to = SocketAddr::new(meta.dst_ip.unwrap_or(self.local.ip()), self.local.port());
+                for data in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
+                    taken += 1;
+                    each(Datagram { data, from: meta.addr, to });
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sends what `transmit` describes, from the front of `data`.
+    ///
+    /// # Errors
+    /// What the system reports; after [`WouldBlock`](io::ErrorKind::WouldBlock) nothing was sent and the call is to be
+    /// repeated when the socket is writable.
+    pub fn send(&self, transmit: &Transmit, data: &[u8]) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: transmit.to,
+            ecn: None,
+            contents: &data[..transmit.len],
+            segment_size: (transmit.len > transmit.segment).then_some(transmit.segment),
+            src_ip: Some(transmit.from.ip()).filter(|ip| !ip.is_unspecified()),
+        };
+        self.io.try_io(|| self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+}

@@ -1,0 +1,148 @@
+//! The connection table: a slab of connections with generations, and every connection id that leads to one.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use slab::Slab;
+
+use super::cid::{Cid, CidBuildHasher};
+
+/// Names a connection. The id of a connection that is gone names no other one, ever.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conn {}.{}", self.index, self.generation)
+    }
+}
+
+/// Names a stream of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId {
+    /// The connection.
+    pub conn: ConnId,
+    /// The QUIC stream id (RFC 9000 section 2.1).
+    pub id: u64,
+}
+
+impl fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} stream {}", self.conn, self.id)
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    cids: Vec<Cid>,
+    value: T,
+}
+
+/// Connections by id and by connection id on the wire.
+#[derive(Debug)]
+pub(crate) struct Table<T> {
+    slots: Slab<Slot<T>>,
+    by_cid: HashMap<Cid, ConnId, CidBuildHasher>,
+    next_generation: u32,
+}
+
+impl<T> Table<T> {
+    pub(crate) fn new() -> Self {
+        Table { slots: Slab::new(), by_cid: HashMap::default(), next_generation: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Enters a connection under its first connection id.
+    pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let index = self.slots.insert(Slot { generation, cids: vec![cid], value }) as u32;
+        let id = ConnId { index, generation };
+        self.by_cid.insert(cid, id);
+        id
+    }
+
+    /// Takes a connection out, with all its connection ids.
+    pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
+        self.get(id)?;
+        let slot = self.slots.remove(id.index as usize);
+        for cid in &slot.cids {
+            self.by_cid.remove(cid);
+        }
+        Some(slot.value)
+    }
+
+    pub(crate) fn lookup(&self, cid: &Cid) -> Option<ConnId> {
+        self.by_cid.get(cid).copied()
+    }
+
+    /// Enters a further connection id.
+    pub(crate) fn add_cid(&mut self, id: ConnId, cid: Cid) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
+            slot.cids.push(cid);
+            self.by_cid.insert(cid, id);
+        }
+    }
+
+    /// Takes a connection id out that the peer retired.
+    pub(crate) fn remove_cid(&mut self, id: ConnId, cid: &Cid) {
+        if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
+            slot.cids.retain(|c| c != cid);
+            self.by_cid.remove(cid);
+        }
+    }
+
+    pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
+        let slot = self.slots.get(id.index as usize)?;
+        (slot.generation == id.generation).then_some(&slot.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        (slot.generation == id.generation).then_some(&mut slot.value)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.slots.iter().map(|(index, slot)| ConnId { index: index as u32, generation: slot.generation })
+    }
+
+    /// Connection ids in the table; for tests of leaks.
+    #[cfg(test)]
+    pub(crate) fn cid_count(&self) -> usize {
+        self.by_cid.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_id_names_nothing_and_no_connection_id_outlives_its_connection() {
+        let mut table = Table::new();
+        let (a, b, c) = (Cid([1; 16]), Cid([2; 16]), Cid([3; 16]));
+        let first = table.insert(a, "first");
+        table.add_cid(first, b);
+        assert_eq!(table.lookup(&b), Some(first));
+        table.remove_cid(first, &a);
+        assert_eq!(table.lookup(&a), None);
+        assert_eq!(table.remove(first), Some("first"));
+        let second = table.insert(c, "second");
+        assert_eq!(second.index, first.index, "the slot is used again");
+        assert_eq!(table.get(first), None);
+        assert_eq!(table.get_mut(first), None);
+        assert_eq!(table.remove(first), None);
+        table.add_cid(first, b);
+        assert_eq!(table.lookup(&b), None);
+        assert_eq!(table.get(second), Some(&"second"));
+        assert_eq!((table.len(), table.cid_count()), (1, 1));
+        assert_eq!(table.ids().collect::<Vec<_>>(), [second]);
+    }
+}
