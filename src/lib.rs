@@ -15,10 +15,11 @@ pub mod endpoint;
 pub mod error;
 mod h3;
 pub mod net;
+pub mod observe;
 mod quic;
 pub mod stats;
 
-pub use app::{Echo, Exchange, Progress, Response, Router, Server, ServerHandle};
+pub use app::{Echo, Exchange, Progress, Response, Router, Server, ServerHandle, StaticFiles};
 pub use config::{CongestionControl, RequestLimits, RetryPolicy, ServerConfig};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, Error, ErrorCode, Result, StreamError, Violation};

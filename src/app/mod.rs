@@ -1,12 +1,16 @@
 //! The application's side: routes, handlers, responses, files and the server that runs them.
 
+pub mod cert;
 pub mod demo;
 mod exchange;
+pub mod files;
 mod response;
 mod router;
 mod server;
+mod static_files;
 
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;
 pub use router::Router;
 pub use server::{Server, ServerHandle};
+pub use static_files::StaticFiles;

@@ -1,0 +1,285 @@
+//! Development certificates: made by `mio-quiche cert`, good for two weeks and for nothing but trying things out.
+//!
+//! A browser accepts such a certificate for WebTransport by its hash (`serverCertificateHashes`): it has to be ECDSA P-256
+//! and valid for at most 14 days (W3C WebTransport, "custom certificate requirements").
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use data_encoding::{BASE64, HEXLOWER};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use ring::digest::{SHA256, digest};
+use x509_parser::pem::Pem;
+
+/// Names that every development certificate has.
+const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// For clients whose clock is behind.
+const BACKDATED: Duration = Duration::from_secs(60 * 60);
+
+/// From the first to the last valid second, both counted: 13 days, a day less than browsers allow.
+const LIFETIME: Duration = Duration::from_secs(13 * 24 * 60 * 60 - 1);
+
+/// What went wrong with a certificate.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CertError {
+    /// The file cannot be read.
+    Read {
+        /// The certificate file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds no certificate that can be understood.
+    Parse {
+        /// The certificate file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither a host name nor an IP address.
+    Name(String),
+    /// The certificate cannot be generated.
+    Generate(rcgen::Error),
+    /// The file or directory cannot be written.
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for CertError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const REMEDY: &str = "(make one with: mio-quiche cert)";
+        match self {
+            Self::Read { path, source } => {
+                write!(f, "cannot read certificate '{}': {source} {REMEDY}", path.display())
+            }
+            Self::Parse { path, reason } => {
+                write!(f, "'{}' is not a usable certificate: {reason} {REMEDY}", path.display())
+            }
+            Self::Name(name) => write!(
+                f,
+                "cannot put '{name}' into a certificate: give a host name or an IP address (other scripts as xn--...)"
+            ),
+            Self::Generate(e) => write!(f, "cannot generate a certificate: {e}"),
+            Self::Write { path, source } => {
+                write!(f, "cannot write '{}': {source} (name a directory you may write to)", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for CertError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
+            Self::Generate(e) => Some(e),
+            Self::Parse { .. } | Self::Name(_) => None,
+        }
+    }
+}
+
+impl From<rcgen::Error> for CertError {
+    fn from(e: rcgen::Error) -> Self {
+        Self::Generate(e)
+    }
+}
+
+/// A development certificate with its key, and the certificate of the CA that signed it. The CA's own key is thrown away.
+pub struct DevCert {
+    ca_pem: String,
+    cert_pem: String,
+    key_pem: String,
+}
+
+impl fmt::Debug for DevCert {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DevCert").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
+    }
+}
+
+impl DevCert {
+    /// Makes a CA and a certificate for `localhost`, `127.0.0.1`, `::1` and `names` (host names or IP addresses), valid from
+    /// an hour ago for 13 days in all.
+    ///
+    /// # Errors
+    /// [`CertError::Name`] for a name that is none, [`CertError::Generate`] if there is no randomness.
+    pub fn generate(names: &[String]) -> Result<Self, CertError> {
+        Self::generate_at(names, SystemTime::now())
+    }
+
+    /// [`Self::generate`] as if it were `now`.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn generate_at(names: &[String], now: SystemTime) -> Result<Self, CertError> {
+        let mut sans: Vec<String> = LOCAL_NAMES.map(str::to_owned).to_vec();
+        for name in names {
+            if !is_name(name) {
+                return Err(CertError::Name(name.clone()));
+            }
+            if !sans.contains(name) {
+                sans.push(name.clone());
+            }
+        }
+        let not_before = now - BACKDATED;
+        let not_after = not_before + LIFETIME;
+
+        let mut ca = CertificateParams::default();
+        ca.distinguished_name.push(DnType::CommonName, "mio-quiche development CA");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (ca.not_before, ca.not_after) = (not_before.into(), not_after.into());
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)?;
+
+        let mut leaf = CertificateParams::new(sans)?;
+        leaf.distinguished_name.push(DnType::CommonName, "mio-quiche development certificate");
+        leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        leaf.use_authority_key_identifier_extension = true;
+        (leaf.not_before, leaf.not_after) = (not_before.into(), not_after.into());
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let cert = leaf.signed_by(&key, &ca)?;
+        Ok(Self { ca_pem: ca.pem(), cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// Certificate of the CA, PEM: what a client is told to trust.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// The server's certificate alone, PEM.
+    #[must_use]
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// The server's private key, PKCS #8 PEM.
+    #[must_use]
+    pub fn key_pem(&self) -> &str {
+        &self.key_pem
+    }
+
+    /// Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into `dir`, which is made if need be. Each file is replaced
+    /// at once: a reader finds the old or the new one, never half of it.
+    ///
+    /// # Errors
+    /// [`CertError::Write`] with the path.
+    pub fn write(&self, dir: &Path) -> Result<(), CertError> {
+        fs::create_dir_all(dir).map_err(|source| CertError::Write { path: dir.to_owned(), source })?;
+        for (name, content, mode) in
+            [("key.pem", &self.key_pem, 0o600), ("cert.pem", &self.cert_pem, 0o644), ("ca.pem", &self.ca_pem, 0o644)]
+        {
+            let path = dir.join(name);
+            replace(dir, &path, content, mode).map_err(|source| CertError::Write { path, source })?;
+        }
+        Ok(())
+    }
+}
+
+fn replace(dir: &Path, path: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(dir)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A host name by its letters (RFC 1123, section 2.1, with `_` and `*`) or an IP address.
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'*'))
+    };
+    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(label))
+}
+
+/// What a certificate file says about its first certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CertInfo {
+    /// First moment of validity.
+    pub not_before: SystemTime,
+    /// Last second of validity.
+    pub not_after: SystemTime,
+    /// SHA-256 of the certificate's DER: the `value` of a browser's `serverCertificateHashes`.
+    pub sha256: [u8; 32],
+    /// SHA-256 of the SubjectPublicKeyInfo's DER: for Chrome's `--ignore-certificate-errors-spki-list`.
+    pub spki_sha256: [u8; 32],
+}
+
+impl CertInfo {
+    /// Reads the first certificate of a PEM file; a private key in the same file is passed over.
+    ///
+    /// # Errors
+    /// [`CertError::Read`] and [`CertError::Parse`], both with the path and the way to a new certificate.
+    pub fn read(cert_pem: &Path) -> Result<Self, CertError> {
+        let pem = fs::read(cert_pem).map_err(|source| CertError::Read { path: cert_pem.to_owned(), source })?;
+        Self::parse(&pem).map_err(|reason| CertError::Parse { path: cert_pem.to_owned(), reason })
+    }
+
+    fn parse(pem: &[u8]) -> Result<Self, String> {
+        for block in Pem::iter_from_buffer(pem) {
+            let block = block.map_err(|e| format!("broken PEM: {e}"))?;
+            if block.label != "CERTIFICATE" {
+                continue;
+            }
+            let cert = block.parse_x509().map_err(|e| format!("broken X.509: {e}"))?;
+            let validity = cert.validity();
+            return Ok(Self {
+                not_before: validity.not_before.to_datetime().into(),
+                not_after: validity.not_after.to_datetime().into(),
+                sha256: sha256(&block.contents),
+                spki_sha256: sha256(cert.public_key().raw),
+            });
+        }
+        Err("no '-----BEGIN CERTIFICATE-----' in it".to_owned())
+    }
+
+    /// [`Self::sha256`] in lower-case hexadecimal.
+    #[must_use]
+    pub fn sha256_hex(&self) -> String {
+        HEXLOWER.encode(&self.sha256)
+    }
+
+    /// [`Self::sha256`] in base64.
+    #[must_use]
+    pub fn sha256_base64(&self) -> String {
+        BASE64.encode(&self.sha256)
+    }
+
+    /// [`Self::spki_sha256`] in base64.
+    #[must_use]
+    pub fn spki_sha256_base64(&self) -> String {
+        BASE64.encode(&self.spki_sha256)
+    }
+
+    /// Whether the certificate is valid at `now` and stays so for `d`.
+    #[must_use]
+    pub fn is_valid_for(&self, now: SystemTime, d: Duration) -> bool {
+        now >= self.not_before && now.checked_add(d).is_some_and(|end| end <= self.not_after)
+    }
+}
+
+fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, data).as_ref());
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! The command line.
+
+mod cert;
+#[cfg(feature = "qlog")]
+mod qlog;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 something failed (such as a port in use), 2 wrong arguments or settings.";
+
+/// HTTP/3 on Cloudflare's quiche and one mio event loop.
+#[derive(Debug, Parser)]
+#[command(name = "mio-quiche", version = VERSION, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the demo server
+    #[command(after_help = EXIT_CODES)]
+    Serve(Box<serve::Args>),
+    /// Make a development certificate
+    #[command(after_help = EXIT_CODES)]
+    Cert(cert::Args),
+    /// Summarise qlog files
+    #[cfg(feature = "qlog")]
+    #[command(after_help = EXIT_CODES)]
+    Qlog(qlog::Args),
+}
+
+/// Why a command ends.
+#[derive(Debug)]
+enum Failure {
+    /// Wrong arguments or settings: exit code 2.
+    Usage(String),
+    /// Anything else: exit code 1.
+    Runtime(String),
+}
+
+impl From<mio_quiche::Error> for Failure {
+    fn from(error: mio_quiche::Error) -> Self {
+        match error {
+            mio_quiche::Error::Config(e) => Failure::Usage(e.to_string()),
+            e => Failure::Runtime(e.to_string()),
+        }
+    }
+}
+
+pub(crate) fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Cert(args) => cert::run(&args),
+        #[cfg(feature = "qlog")]
+        Command::Qlog(args) => qlog::run(&args),
+    };
+    let (code, message) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Runtime(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
+    };
+    eprintln!("mio-quiche: {message}");
+    ExitCode::from(code)
+}
+
+/// Prints to standard output; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Runtime(format!("cannot write: {e}"))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,162 @@
+//! `mio-quiche serve`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use mio_quiche::{CongestionControl, RetryPolicy, Server, ServerConfig, app::demo};
+
+use super::{Failure, print};
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// Address and port to listen on; port 0 takes a free one, [::] takes IPv4 too
+    #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4433")]
+    listen: String,
+    /// Certificate chain, PEM
+    #[arg(long, value_name = "FILE", default_value = "certs/cert.pem")]
+    cert: PathBuf,
+    /// Private key, PEM
+    #[arg(long, value_name = "FILE", default_value = "certs/key.pem")]
+    key: PathBuf,
+    /// Serve this directory under /files/
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Log level or filter, such as debug or mio_quiche=trace
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
+    log: String,
+
+    #[command(flatten)]
+    transport: Transport,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    diagnostics: Diagnostics,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Transport")]
+struct Transport {
+    /// Let clients prove their address by a Retry packet; auto: while many handshakes are under way
+    #[arg(long, value_enum, default_value = "auto")]
+    retry: Retry,
+    /// Congestion control
+    #[arg(long, value_enum, default_value = "cubic")]
+    cc: Cc,
+    /// Largest UDP payload sent, 1200 to 65527 bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1350)]
+    max_udp_payload: usize,
+    /// Seconds without traffic after which a connection is dropped
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    idle_timeout: Duration,
+    /// Connection flow control window at the start, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 10 * 1024 * 1024)]
+    max_data: u64,
+    /// Stream flow control window at the start, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
+    max_stream_data: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Connections at a time
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    max_connections: usize,
+    /// Handshakes at a time
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    max_handshakes: usize,
+    /// Requests at a time on a connection
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_requests: u64,
+    /// Longest request body; over it 413 [default: none]
+    #[arg(long, value_name = "BYTES")]
+    max_body: Option<u64>,
+    /// Seconds that a handshake may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    handshake_timeout: Duration,
+    /// Seconds that running responses have after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    drain_timeout: Duration,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Diagnostics")]
+struct Diagnostics {
+    /// Write one qlog file per connection here
+    #[cfg(feature = "qlog")]
+    #[arg(long, value_name = "DIR", env = "QLOGDIR", conflicts_with = "no_qlog")]
+    qlog_dir: Option<PathBuf>,
+    /// Write no qlog files, even when QLOGDIR is set
+    #[cfg(feature = "qlog")]
+    #[arg(long)]
+    no_qlog: bool,
+    /// Append TLS secrets to this file, for decrypting packet captures
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    keylog: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Retry {
+    Off,
+    On,
+    Auto,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Cc {
+    Cubic,
+    Reno,
+    Bbr2,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    env_logger::Builder::new()
+        .parse_filters(&args.log)
+        .format_timestamp_millis()
+        .try_init()
+        .map_err(|e| Failure::Runtime(e.to_string()))?;
+    let router = demo::router(args.root.as_deref())?;
+    let listen = args.listen.clone();
+    let mut server = Server::bind(&listen, config(args)?, router)?;
+    print(&format!("listening on {}\n", server.local_addr()))?;
+    server.run()?;
+    log::info!("{:?}", server.stats());
+    Ok(())
+}
+
+fn config(args: Args) -> Result<ServerConfig, Failure> {
+    let Args { cert, key, transport, limits, diagnostics, .. } = args;
+    let mut config = ServerConfig::from_pem(cert, key).map_err(mio_quiche::Error::from)?;
+    config.retry = match transport.retry {
+        Retry::Off => RetryPolicy::Off,
+        Retry::On => RetryPolicy::On,
+        Retry::Auto => RetryPolicy::Auto,
+    };
+    config.congestion_control = match transport.cc {
+        Cc::Cubic => CongestionControl::Cubic,
+        Cc::Reno => CongestionControl::Reno,
+        Cc::Bbr2 => CongestionControl::Bbr2,
+    };
+    config.max_udp_payload = transport.max_udp_payload;
+    config.idle_timeout = transport.idle_timeout;
+    config.initial_max_data = transport.max_data;
+    config.initial_max_stream_data = transport.max_stream_data;
+    config.max_connections = limits.max_connections;
+    config.max_handshakes = limits.max_handshakes;
+    config.max_streams_bidi = limits.max_requests;
+    config.max_request_body = limits.max_body;
+    config.handshake_timeout = limits.handshake_timeout;
+    config.drain_timeout = limits.drain_timeout;
+    config.keylog = diagnostics.keylog;
+    #[cfg(feature = "qlog")]
+    {
+        config.qlog_dir = diagnostics.qlog_dir.filter(|_| !diagnostics.no_qlog);
+    }
+    Ok(config)
+}

@@ -1,0 +1,4 @@
+//! Looking at what happened: qlog files.
+
+#[cfg(feature = "qlog")]
+pub mod qlog;
