@@ -1,0 +1,11 @@
+//! The integration tests: the real `mio-quiche` binary against third-party clients and against a raw client.
+//!
+//! `scripts/test` installs the clients and exports where they are; without it, the tests that need them fail and
+//! say so. Nothing is skipped.
+
+#![expect(clippy::disallowed_methods, reason = "tests have deadlines of their own and read the clock")]
+#![allow(clippy::unwrap_used, reason = "a panic with its place is what a test helper is to give")]
+
+mod support;
+
+mod raw;
