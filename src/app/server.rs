@@ -147,7 +147,7 @@ impl Server {
                 break;
             }
         }
-        self.event_loop.transmit(now, &mut self.endpoint)?;
+        self.event_loop.transmit(&mut self.endpoint)?;
         self.dispatch_all(now);
         Ok(())
     }
@@ -195,7 +195,7 @@ impl App {
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         let Response { head, body } = response;
-        stream.stage(head);
+        stream.set_head(head);
         let exchange: Box<dyn Exchange> = match body {
             // RFC 9110 section 9.3.2: what GET would have sent, without the body.
             _ if request.method() == Method::HEAD => Box::new(SendBytes(Default::default())),
@@ -252,7 +252,7 @@ impl App {
         }
         let Response { mut head, body } = Response::plain(status);
         head.headers.insert(DATE, self.date.now());
-        stream.stage(head);
+        stream.set_head(head);
         if let Body::Bytes(mut body) = body {
             // When even this does not fit, the release resets the stream.
             let _ = stream.finish_with(&mut body);

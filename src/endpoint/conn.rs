@@ -213,7 +213,7 @@ impl Conn {
     fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
         let Some(mut stream) = self.stream(now, id, core) else { return };
         let (headers, body): (_, Bytes) = plain_answer(status);
-        stream.stage(ResponseHead { status, headers });
+        stream.set_head(ResponseHead { status, headers });
         // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
         let _ = stream.finish_with(&mut { body });
     }

@@ -334,8 +334,9 @@ impl Stream<'_> {
         self.state.staged.as_deref_mut()
     }
 
-    /// Lays the final head ready; it leaves with the first write or the end.
-    pub(crate) fn stage(&mut self, head: ResponseHead) {
+    /// Lays the response's final head ready; it leaves with the first write or the end, in one packet with it. To be
+    /// called once, before either; the router does it for its handlers.
+    pub fn set_head(&mut self, head: ResponseHead) {
         self.state.staged = Some(Box::new(head));
     }
 

@@ -3,13 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-use super::socket::UdpSocket;
+use super::socket::{Datagram, UdpSocket};
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::Result;
 
@@ -104,10 +104,21 @@ impl EventLoop {
     /// # Errors
     /// What the system reports.
     pub fn wait(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
-        let timeout = match self.readable {
-            true => Some(Duration::ZERO),
-            false => deadline.map(|at| at.saturating_duration_since(now)),
-        };
+        let deadline = if self.readable { Some(now) } else { deadline };
+        self.sleep(now, deadline)
+    }
+
+    /// As [`wait`](EventLoop::wait), but sleeps although datagrams wait: for a caller that takes no more in while it
+    /// [is blocked](EventLoop::is_blocked).
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn wait_writable(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
+        self.sleep(now, deadline)
+    }
+
+    fn sleep(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
+        let timeout = deadline.map(|at| at.saturating_duration_since(now));
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Wakeup::default()),
             other => other?,
@@ -125,10 +136,15 @@ impl EventLoop {
 
     /// Feeds the endpoint with the datagrams that wait, up to a bound.
     pub fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.receive_each(|d| endpoint.recv(now, d.data, d.from, d.to));
+    }
+
+    /// Hands every datagram that waits to `each`, up to a bound: for a protocol that is not QUIC.
+    pub fn receive_each(&mut self, each: impl FnMut(Datagram<'_>)) {
         if !self.readable {
             return;
         }
-        match self.socket.receive(|d| endpoint.recv(now, d.data, d.from, d.to)) {
+        match self.socket.receive(each) {
             Ok(more) => self.readable = more,
             // Errors of one destination (ICMP) come up here too; the next turn goes on.
             Err(e) => log::debug!("receiving failed: {e}"),
@@ -139,7 +155,18 @@ impl EventLoop {
     ///
     /// # Errors
     /// What the system reports about the socket; errors of one destination are logged and passed over.
-    pub fn transmit(&mut self, now: Instant, endpoint: &mut Endpoint) -> io::Result<bool> {
+    pub fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+        // Read anew for each run: a packet that quiche wants out "now" must not look like one for later.
+        self.transmit_each(|buf, segments| endpoint.poll_transmit(super::now(), buf, segments))
+    }
+
+    /// Sends what `next` writes to the front of the buffer that it is given, until it has no more: for a protocol that
+    /// is not QUIC. `next` is told how many segments may go out at once. What the socket has no room for is kept, and
+    /// goes out first in the next call. Bound and result are as with [`transmit`](EventLoop::transmit).
+    ///
+    /// # Errors
+    /// As [`transmit`](EventLoop::transmit).
+    pub fn transmit_each(&mut self, mut next: impl FnMut(&mut [u8], usize) -> Option<Transmit>) -> io::Result<bool> {
         if let Some(transmit) = self.unsent {
             if !self.send(transmit) {
                 return Ok(false);
@@ -150,7 +177,7 @@ impl EventLoop {
         }
         for _ in 0..MAX_RUNS_PER_TURN {
             let segments = self.socket.max_segments();
-            let Some(transmit) = endpoint.poll_transmit(now, &mut self.socket.send_buffer, segments) else {
+            let Some(transmit) = next(&mut self.socket.send_buffer, segments) else {
                 return Ok(true);
             };
             if !self.send(transmit) {
