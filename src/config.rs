@@ -282,10 +282,8 @@ impl ServerConfig {
 
     /// The checked settings of HTTP/3 in the form that quiche takes.
     pub(crate) fn to_h3(&self) -> Result<quiche::h3::Config, ConfigError> {
-        let mut c = quiche::h3::Config::new().map_err(|_| ConfigError::Quiche {
-            setting: "the HTTP/3 settings",
-            source: quiche::Error::InvalidState,
-        })?;
+        let mut c = quiche::h3::Config::new()
+            .map_err(|_| ConfigError::Quiche { setting: "the HTTP/3 settings", source: quiche::Error::InvalidState })?;
         c.set_max_field_section_size(HARD_FIELD_SECTION);
         c.set_qpack_max_table_capacity(0);
         c.set_qpack_blocked_streams(0);
@@ -302,8 +300,11 @@ impl ServerConfig {
     /// Creates the qlog directory if it is missing.
     pub(crate) fn prepare_qlog_dir(&self) -> Result<(), ConfigError> {
         let Some(path) = &self.qlog_dir else { return Ok(()) };
-        std::fs::create_dir_all(path)
-            .map_err(|source| ConfigError::Path { what: "qlog directory", path: path.clone(), source })
+        std::fs::create_dir_all(path).map_err(|source| ConfigError::Path {
+            what: "qlog directory",
+            path: path.clone(),
+            source,
+        })
     }
 
     fn load_identity(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {

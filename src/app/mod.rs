@@ -9,6 +9,11 @@ mod router;
 mod server;
 mod static_files;
 
+#[cfg(test)]
+mod router_tests;
+#[cfg(test)]
+mod sim_tests;
+
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;
 pub use router::Router;

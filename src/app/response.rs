@@ -150,3 +150,13 @@ impl Response {
         }
     }
 }
+
+#[cfg(test)]
+impl Response {
+    pub(super) fn body_text(&self) -> String {
+        match &self.body {
+            Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Body::Exchange(_) => "streamed".to_owned(),
+        }
+    }
+}

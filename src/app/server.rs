@@ -76,8 +76,7 @@ impl Server {
         let (signals, buffer) = (config.handle_signals, config.socket_buffer);
         let endpoint = Endpoint::server(config, net::now())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        let app = App { router, running: BTreeMap::new(), date: (0, HeaderValue::from_static("")) };
-        Ok(Server { event_loop, endpoint, app, stop: Arc::default(), drain_timeout })
+        Ok(Server { event_loop, endpoint, app: App::new(router), stop: Arc::default(), drain_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -159,7 +158,8 @@ impl Server {
     }
 }
 
-struct App {
+/// Turns the engine's events into handler calls.
+pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
     /// The `date` field of the second that the first half names.
@@ -179,7 +179,17 @@ struct Running {
 }
 
 impl App {
-    fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+    pub(super) fn new(router: Router) -> Self {
+        App { router, running: BTreeMap::new(), date: (0, HeaderValue::from_static("")) }
+    }
+
+    /// Exchanges that are not through.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    pub(super) fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Request(request) => self.on_request(now, *request, endpoint),
             Event::Ready(id) => self.on_ready(now, id, endpoint),

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 something failed (such as a port in use), 2 wrong arguments or settings.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 something failed (such as a port in use), 2 wrong arguments or settings.";
 
 /// HTTP/3 on Cloudflare's quiche and one mio event loop.
 #[derive(Debug, Parser)]

@@ -107,10 +107,7 @@ impl Endpoint {
     ) -> Option<ConnId> {
         let core = &mut self.core;
         let settings = &core.settings;
-        if core.draining
-            || self.table.len() >= settings.max_connections
-            || core.handshakes >= settings.max_handshakes
-        {
+        if core.draining || self.table.len() >= settings.max_connections || core.handshakes >= settings.max_handshakes {
             core.stats.ignored_over_limit += 1;
             return None;
         }
@@ -182,8 +179,7 @@ impl Endpoint {
         let Some(token) = core.tokens.seal(now, from, &header.dcid, &scid) else { return };
         let mut packet = vec![0; MIN_INITIAL_DATAGRAM];
         let new_scid = scid.to_quiche();
-        let written =
-            quiche::retry(&header.scid, &header.dcid, &new_scid, &token, header.version, &mut packet);
+        let written = quiche::retry(&header.scid, &header.dcid, &new_scid, &token, header.version, &mut packet);
         if let Ok(n) = written {
             packet.truncate(n);
             core.stats.retries += 1;

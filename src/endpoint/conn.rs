@@ -87,6 +87,7 @@ impl Conn {
             self.begin_http3(id, core);
         }
         let received = std::mem::take(&mut self.received);
+        core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
             self.poll_http3(now, id, core);
             if received {
@@ -191,14 +192,7 @@ impl Conn {
         core.events.push_back(Event::Request(Box::new(Request::new(head, id, self.peer))));
     }
 
-    fn on_malformed(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        list: &[h3::Header],
-        violation: Violation,
-        core: &mut Core,
-    ) {
+    fn on_malformed(&mut self, now: Instant, id: StreamId, list: &[h3::Header], violation: Violation, core: &mut Core) {
         core.stats.malformed_requests += 1;
         log::debug!("{id:?}: {violation}");
         let Some(status) = violation.status() else {
@@ -453,6 +447,11 @@ impl Conn {
             core.timers.arm(crate::quic::timers::TimerKey::Conn(id), &mut self.armed, at);
         }
         false
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.len() + self.cut.len()
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -5,9 +5,6 @@ mod conn;
 mod event;
 mod transmit;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::VecDeque;
 use std::fs::File;
 use std::net::SocketAddr;
@@ -86,7 +83,8 @@ impl Endpoint {
     /// The first setting that is wrong or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
-        let no_random = || ConfigError::Quiche { setting: "the system's random numbers", source: quiche::Error::CryptoFail };
+        let no_random =
+            || ConfigError::Quiche { setting: "the system's random numbers", source: quiche::Error::CryptoFail };
         settings.prepare_qlog_dir()?;
         Ok(Endpoint {
             table: Table::new(),
@@ -246,6 +244,18 @@ impl Endpoint {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats
+    }
+
+    /// Connection ids in the table, for tests of leaks.
+    #[cfg(test)]
+    pub(crate) fn cid_count(&self) -> usize {
+        self.table.cid_count()
+    }
+
+    /// Streams of all connections that are not forgotten, for tests of leaks.
+    #[cfg(test)]
+    pub(crate) fn stream_count(&self) -> usize {
+        self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()
     }
 }
 

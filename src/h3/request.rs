@@ -101,3 +101,21 @@ impl Request {
         self.params = params;
     }
 }
+
+#[cfg(test)]
+impl Request {
+    /// A request without a connection.
+    pub(crate) fn for_test(method: &str, target: &str) -> Self {
+        use crate::quic::table::ConnId;
+        let head = Head {
+            method: Method::from_bytes(method.as_bytes()).unwrap(),
+            scheme: "https".to_owned(),
+            authority: "localhost".to_owned(),
+            target: target.to_owned(),
+            headers: HeaderMap::new(),
+            content_length: None,
+        };
+        let stream = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };
+        Request::new(head, stream, SocketAddr::from(([192, 0, 2, 1], 1)))
+    }
+}

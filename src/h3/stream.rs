@@ -10,9 +10,9 @@ use quiche::h3;
 use super::priority::Priority;
 use super::validate::Head;
 use crate::error::{ErrorCode, StreamError, Violation};
+use crate::quic;
 use crate::quic::table::StreamId;
 use crate::quic::timers::{Armed, TimerKey, Timers};
-use crate::quic;
 
 /// The largest response head in bytes, each field counted with 32 bytes more (RFC 9114 section 4.2.2). quiche writes a
 /// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
@@ -96,6 +96,8 @@ pub(crate) struct Flags {
     pub(crate) blocked: bool,
     /// Body bytes were read, so quiche::h3 may have more to say.
     pub(crate) repoll: bool,
+    /// Messages found malformed while their bodies were read.
+    pub(crate) malformed: u64,
 }
 
 impl StreamState {
@@ -310,6 +312,7 @@ impl Stream<'_> {
         let received = self.state.received;
         if let Some(declared) = self.state.declared.filter(|declared| received > *declared) {
             let violation = Violation::ContentLengthMismatch { declared, received };
+            self.flags.malformed += 1;
             self.abort(violation.code());
             let error = StreamError::Malformed(violation);
             (self.state.recv, self.state.send) = (Half::Failed(error.clone()), Half::Failed(error.clone()));
@@ -590,9 +593,7 @@ impl Stream<'_> {
         let id = self.id.id;
         let result = match (self.state.head_sent, kind) {
             (false, _) => self.h3.send_response(self.quic, id, fields, fin),
-            (true, kind) => {
-                self.h3.send_additional_headers(self.quic, id, fields, kind == HeadKind::Trailers, fin)
-            }
+            (true, kind) => self.h3.send_additional_headers(self.quic, id, fields, kind == HeadKind::Trailers, fin),
         };
         match result {
             Ok(()) => {

@@ -3,7 +3,7 @@
 mod event_loop;
 mod socket;
 
-pub use event_loop::{EventLoop, Wakeup, Waker};
+pub use event_loop::{EventLoop, Waker, Wakeup};
 pub use socket::{Datagram, UdpSocket};
 
 use std::time::{Instant, SystemTime};

@@ -1,0 +1,113 @@
+use super::*;
+use crate::error::RouteError;
+use crate::h3::Request;
+
+fn request(method: &str, path: &str) -> Request {
+    Request::for_test(method, path)
+}
+
+/// The status, the body and `allow` of the router's answer.
+fn call(router: &mut Router, method: &str, path: &str) -> (u16, String, Option<String>) {
+    let mut request = request(method, path);
+    let mut response = router.call(&mut request);
+    response.complete(&request);
+    let allow = response.head.headers.get("allow").map(|v| v.to_str().unwrap().to_owned());
+    (response.head.status.as_u16(), response.body_text(), allow)
+}
+
+fn body(router: &mut Router, path: &str) -> String {
+    let (status, body, _) = call(router, "GET", path);
+    assert_eq!(status, 200, "{path}");
+    body
+}
+
+fn sample() -> Router {
+    let param =
+        |name: &'static str| move |req: &Request, res: Response| res.text(req.param(name).unwrap().into_owned());
+    Router::new()
+        .get("/", |_req, res| res.text("root"))
+        .get("/users/me", |req, res| res.text(req.pattern().unwrap().to_owned()))
+        .get("/users/:id", param("id"))
+        .delete("/users/:name", param("name"))
+        .get("/users/:id/posts/:post", |req, res| {
+            res.text(format!("{} {}", req.param("id").unwrap(), req.param("post").unwrap()))
+        })
+        .get("/files/*", param("*"))
+        .get("/tree/*path", param("path"))
+        .get("/{braces}", |_req, res| res.text("braces"))
+        .route(http::Method::from_bytes(b"PROPFIND").unwrap(), "/dav", |_req, res| res.status(207))
+}
+
+#[test]
+fn literals_beat_parameters_beat_the_rest() {
+    let router = &mut sample();
+    assert!(router.check().is_ok());
+    assert_eq!(body(router, "/"), "root");
+    assert_eq!(body(router, "/users/me"), "/users/me");
+    assert_eq!(body(router, "/users/7?x=1"), "7");
+    assert_eq!(body(router, "/users/7/posts/8"), "7 8");
+    assert_eq!(body(router, "/files/a/b.txt"), "a/b.txt");
+    assert_eq!(body(router, "/tree/x"), "x");
+    assert_eq!(body(router, "/{braces}"), "braces");
+    assert_eq!(call(router, "DELETE", "/users/7").1, "7", "each route has its own names");
+}
+
+#[test]
+fn parameters_are_decoded_after_matching() {
+    let router = &mut sample();
+    assert_eq!(body(router, "/users/a%2Fb%20c"), "a/b c");
+    assert_eq!(body(router, "/users/%C3%A9"), "\u{e9}");
+    assert_eq!(body(router, "/files/a%2Fb/c%3F"), "a/b/c?");
+}
+
+#[test]
+fn what_no_route_takes_gets_its_status() {
+    let router = &mut sample();
+    assert_eq!(call(router, "GET", "/nope"), (404, "404 Not Found\n".into(), None));
+    assert_eq!(call(router, "GET", "/users/"), (404, "404 Not Found\n".into(), None));
+    let allow = Some("DELETE, GET, HEAD, OPTIONS".to_owned());
+    assert_eq!(call(router, "PUT", "/users/7"), (405, "405 Method Not Allowed\n".into(), allow.clone()));
+    assert_eq!(call(router, "OPTIONS", "/users/7"), (204, String::new(), allow));
+    assert_eq!(call(router, "BREW", "/users/7"), (501, "501 Not Implemented\n".into(), None));
+    assert_eq!(call(router, "BREW", "/nope"), (501, "501 Not Implemented\n".into(), None));
+    assert_eq!(call(router, "PROPFIND", "/nope").0, 404);
+    assert_eq!(call(router, "PROPFIND", "/dav").0, 207);
+    assert_eq!(call(router, "OPTIONS", "*").2.as_deref(), Some("DELETE, GET, HEAD, OPTIONS, PROPFIND"));
+    assert_eq!(call(router, "HEAD", "/").0, 200);
+}
+
+#[test]
+fn conflicts_and_wrong_patterns_are_found_at_registration() {
+    let add = |pattern: &str| sample().get(pattern, |_req, res| res).check();
+    let conflict =
+        RouteError::Conflict { method: "GET".into(), pattern: "/users/:x".into(), existing: "/users/:id".into() };
+    assert_eq!(add("/users/:x").unwrap_err(), conflict);
+    assert_eq!(conflict.to_string(), "route GET /users/:x conflicts with GET /users/:id");
+    assert!(matches!(add("/").unwrap_err(), RouteError::Conflict { .. }));
+    for wrong in ["", "users", "/a/*/b", "/a/:", "/:a/:a"] {
+        assert!(matches!(add(wrong).unwrap_err(), RouteError::Invalid { .. }), "{wrong:?}");
+    }
+    assert!(add("/users/:x/more").is_ok());
+}
+
+#[test]
+fn responses_declare_their_length_and_mistakes_are_500() {
+    let mut router = Router::new()
+        .get("/status", |_req, res| res.status(42))
+        .get("/field", |_req, res| res.header("bad name", "x"))
+        .get("/value", |_req, res| res.header("x", "a\nb"))
+        .get("/empty", |_req, res| res.status(204).text("none of this"))
+        .get("/error", |_req, res| res.status(403))
+        .get("/redirect", |_req, res| res.redirect(307, "/elsewhere"));
+    for path in ["/status", "/field", "/value"] {
+        assert_eq!(call(&mut router, "GET", path), (500, "500 Internal Server Error\n".into(), None));
+    }
+    assert_eq!(call(&mut router, "GET", "/empty"), (204, String::new(), None));
+    assert_eq!(call(&mut router, "GET", "/error"), (403, "403 Forbidden\n".into(), None));
+    let mut request = request("GET", "/redirect");
+    let response = router.call(&mut request);
+    assert_eq!(
+        (response.head.status.as_u16(), &response.head.headers["location"]),
+        (307, &"/elsewhere".parse().unwrap())
+    );
+}

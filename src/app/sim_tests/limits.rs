@@ -1,0 +1,187 @@
+//! Limits, malformed requests, Retry, timeouts, shutdown.
+
+use super::*;
+use crate::config::RetryPolicy;
+
+#[test]
+fn a_malformed_request_costs_its_stream_only() {
+    let mut sim = Sim::connected(Options::default());
+    let good = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
+    let te = sim.send(&[good.as_slice(), &[("te", "gzip")]].concat(), b"");
+    let hop = sim.send(&[good.as_slice(), &[("connection", "close")]].concat(), b"");
+    let missing = sim.send(&good[..3], b"");
+    let long = sim.request("POST", "/upload", &[("content-length", "5")], b"123456");
+    let short = sim.request("POST", "/upload", &[("content-length", "7")], b"123456");
+    let none = sim.request("GET", "/", &[("content-length", "1")], b"");
+    let fine = sim.get("/");
+    sim.finish_all();
+    for id in [te, hop, missing, long, short, none] {
+        assert_eq!(sim.answers[&id].reset, Some(0x10e), "stream {id}");
+    }
+    assert_eq!(sim.answers[&fine].status(), "200");
+    assert_eq!(sim.server.stats().malformed_requests, 6);
+}
+
+#[test]
+fn a_request_without_a_head_is_incomplete() {
+    let mut sim = Sim::connected(Options::default());
+    // Stream 0 by hand: nothing but its end. quiche::h3 does not tell of it.
+    sim.client.stream_send(0, b"", true).expect("a stream");
+    let mut reset = None;
+    sim.run_until("the reset", |sim| {
+        reset = match sim.client.stream_recv(0, &mut [0; 10]) {
+            Err(quiche::Error::StreamReset(code)) => Some(code),
+            _ => None,
+        };
+        reset.is_some()
+    });
+    assert_eq!(reset, Some(0x10d));
+}
+
+#[test]
+fn heads_over_a_limit_are_answered() {
+    let mut sim = Sim::connected(Options::default());
+    let long_path = format!("/{}", "p".repeat(2048));
+    let target = sim.get(&long_path);
+    sim.finish_all();
+    let value = sim.request("GET", "/", &[("x", &"v".repeat(8193))], b"");
+    sim.finish_all();
+    let upload = sim.request("POST", "/upload", &[("x", &"v".repeat(9000))], &payload(50_000));
+    sim.finish_all();
+    assert_eq!((sim.answers[&target].status(), &*sim.answers[&target].body), ("414", &b"414 URI Too Long\n"[..]));
+    for id in [value, upload] {
+        assert_eq!(sim.answers[&id].status(), "431");
+        assert_eq!(sim.answers[&id].body, b"431 Request Header Fields Too Large\n");
+    }
+}
+
+#[test]
+fn bodies_over_the_limit_get_413_and_the_connection_lives() {
+    let server = |config: &mut ServerConfig| config.max_request_body = Some(1000);
+    let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
+    let over = sim.post("/upload", &payload(200_000));
+    let under = sim.post("/upload?checksum=off", &payload(1000));
+    sim.finish_all();
+    assert_eq!(sim.answers[&over].status(), "413");
+    assert_eq!(sim.answers[&under].body, b"{\"bytes\":1000}\n");
+}
+
+#[test]
+fn stream_credit_comes_back_whatever_the_handler_read() {
+    let mut sim = Sim::connected(Options::default());
+    for round in 0..150 {
+        // A route that reads no body, one that does not exist, and one whose answer the client gives up.
+        let (a, b) = (sim.post("/", &payload(3000)), sim.post("/nowhere", &payload(3000)));
+        let c = sim.get("/stream/1000000");
+        sim.client.stream_shutdown(c, quiche::Shutdown::Read, 0x10c).expect("open");
+        sim.answers.remove(&c);
+        sim.run_until("both answers", |sim| [a, b].iter().all(|id| sim.answers[id].is_over()));
+        assert_eq!((sim.answers[&a].status(), sim.answers[&b].status()), ("405", "404"), "round {round}");
+        sim.run_until("credit for the next round", |sim| sim.client.peer_streams_left_bidi() > 5);
+    }
+    let last = sim.get("/");
+    sim.run_until("a last answer", |sim| sim.answers[&last].finished);
+    sim.run_until("the streams to be forgotten", |sim| sim.server.stream_count() == 0);
+    assert_eq!(sim.app.running(), 0);
+}
+
+#[test]
+fn retry_proves_the_address_over_a_bad_network() {
+    for seed in 1..=5 {
+        let server = |config: &mut ServerConfig| config.retry = RetryPolicy::On;
+        let network = Network { seed, loss: 10, duplicate: 20, reorder: 10 };
+        let mut sim = Sim::connected(Options { network, server: Box::new(server), ..Options::default() });
+        let id = sim.get("/");
+        sim.finish_all();
+        assert_eq!(sim.answers[&id].status(), "200");
+        let stats = sim.server.stats();
+        assert!(stats.retries >= 1);
+        assert_eq!((stats.connections, stats.handshakes), (1, 1), "seed {seed}: a replayed packet makes no connection");
+    }
+}
+
+#[test]
+fn a_handshake_that_stops_is_dropped_in_time() {
+    let server = |config: &mut ServerConfig| config.handshake_timeout = Duration::from_millis(30);
+    let mut sim = Sim::new(Options { server: Box::new(server), ..Options::default() });
+    sim.client_turn();
+    let began = net::now();
+    for mut packet in std::mem::take(&mut sim.to_server) {
+        sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
+    while sim.server.connection_count() > 0 {
+        assert!(elapsed(began) < PATIENCE, "the handshake goes on for ever");
+        sim.server_turn();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(sim.server.stats().handshake_timeouts, 1);
+    assert_eq!(sim.server.cid_count(), 0);
+}
+
+#[test]
+fn connections_over_the_limit_are_ignored() {
+    let server = |config: &mut ServerConfig| config.max_connections = 1;
+    let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
+    let mut config = client_config();
+    let scid = quiche::ConnectionId::from_ref(&[9; 16]);
+    let other = addr("192.0.2.3:6000");
+    let mut second = quiche::connect(None, &scid, other, addr(SERVER), &mut config).expect("a client");
+    let mut buf = [0; 1500];
+    let (n, _) = second.send(&mut buf).expect("a first packet");
+    sim.server.recv(net::now(), &mut buf[..n], other, addr(SERVER));
+    assert_eq!((sim.server.connection_count(), sim.server.stats().ignored_over_limit), (1, 1));
+    let id = sim.get("/");
+    sim.finish_all();
+    assert_eq!(sim.answers[&id].status(), "200");
+}
+
+#[test]
+fn garbage_is_counted_and_disturbs_nobody() {
+    let mut sim = Sim::connected(Options::default());
+    let mut rng = Rng::new(7);
+    for len in 0..1500 {
+        let mut packet: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
+        sim.server.recv(net::now(), &mut packet, addr("192.0.2.9:1"), addr(SERVER));
+    }
+    // Real packets of the client, cut anywhere.
+    sim.get("/");
+    let mut buf = [0; 1500];
+    while let Ok((n, _)) = sim.client.send(&mut buf) {
+        for cut in 0..n {
+            sim.server.recv(net::now(), &mut buf[..cut].to_vec(), addr(CLIENT), addr(SERVER));
+        }
+        sim.server.recv(net::now(), &mut buf[..n].to_vec(), addr(CLIENT), addr(SERVER));
+    }
+    sim.finish_all();
+    let stats = sim.server.stats();
+    assert_eq!((stats.connections, sim.server.connection_count()), (1, 1));
+    assert!(stats.ignored_garbage + stats.ignored_unknown_cid + stats.ignored_small_initial > 1000, "{stats:?}");
+}
+
+#[test]
+fn shutdown_says_goaway_finishes_and_closes() {
+    let mut sim = Sim::connected(Options::default());
+    let id = sim.get("/stream/300000");
+    sim.run_until("the head", |sim| !sim.answers[&id].heads.is_empty());
+    sim.server.shutdown();
+    let late = std::cell::Cell::new(None);
+    sim.run_until("GOAWAY", |sim| {
+        // quiche refuses a request after GOAWAY, so one goes out before it is read.
+        if late.get().is_none() {
+            late.set(Some(sim.get("/")));
+        }
+        sim.answers[&id].finished
+    });
+    let late = late.get().expect("sent");
+    assert!(sim.answers[&id].body == payload(300_000));
+    let deadline = net::now() + PATIENCE;
+    while !sim.server.is_drained() {
+        assert!(net::now() < deadline, "not drained");
+        sim.step();
+    }
+    sim.step();
+    let error = sim.client.peer_error().expect("closed by the server");
+    assert_eq!((error.is_app, error.error_code), (true, 0x100));
+    // Served if it came before GOAWAY, rejected if after.
+    assert!(sim.answers[&late].finished || sim.answers[&late].reset == Some(0x10b), "{:?}", sim.answers[&late]);
+}
