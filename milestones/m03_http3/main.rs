@@ -1,0 +1,113 @@
+//! Milestone 3: HTTP/3 by hand. Every request gets the same answer.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bytes::Bytes;
+use clap::Parser;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
+use mio_quiche::endpoint::Event;
+use mio_quiche::net::{self, EventLoop, UdpSocket};
+use mio_quiche::{Endpoint, Request, ResponseHead, StreamId};
+
+#[path = "../exit.rs"]
+mod exit;
+#[path = "../settings.rs"]
+mod settings;
+
+/// Answers every HTTP/3 request with "Hello, HTTP/3!".
+#[derive(Parser)]
+struct Args {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+}
+
+const BODY: &[u8] = b"Hello, HTTP/3!\n";
+
+fn main() -> ExitCode {
+    env_logger::init();
+    exit::code(serve(&Args::parse()))
+}
+
+fn serve(args: &Args) -> mio_quiche::Result<()> {
+    let (mut endpoint, buffer) = settings::with_certificate(|config| {
+        let buffer = config.socket_buffer;
+        Ok((Endpoint::server(config, net::now())?, buffer))
+    })?;
+    let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
+    println!("listening on {}", event_loop.local_addr());
+    let mut hello = Hello::default();
+    let mut signals = 0;
+    while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
+        let now = net::now();
+        let deadline = match endpoint.has_work() && !event_loop.is_blocked() {
+            true => Some(now),
+            false => endpoint.next_timeout(),
+        };
+        let wakeup = event_loop.wait(now, deadline)?;
+        if wakeup.signals > 0 {
+            signals += wakeup.signals;
+            endpoint.shutdown();
+        }
+        let now = net::now();
+        event_loop.receive(now, &mut endpoint);
+        endpoint.handle_timeouts(now);
+        endpoint.drive(now);
+        hello.take_events(now, &mut endpoint);
+        event_loop.transmit(&mut endpoint)?;
+        hello.take_events(now, &mut endpoint);
+    }
+    println!("total: {} requests", endpoint.stats().requests);
+    Ok(())
+}
+
+/// The application: what it keeps between two calls are bodies that did not fit yet, under the ids of their streams.
+#[derive(Default)]
+struct Hello {
+    unsent: HashMap<StreamId, Bytes>,
+}
+
+impl Hello {
+    fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while let Some(event) = endpoint.poll_event() {
+            match event {
+                Event::Request(request) => self.answer(now, &request, endpoint),
+                Event::Ready(id) => {
+                    if let Some(body) = self.unsent.remove(&id) {
+                        self.send(now, id, body, endpoint);
+                    }
+                }
+                Event::Closed(conn, _) => self.unsent.retain(|id, _| id.conn != conn),
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, request: &Request, endpoint: &mut Endpoint) {
+        let id = request.stream_id();
+        let Some(mut stream) = endpoint.stream(now, id) else { return };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(BODY.len()));
+        stream.set_head(ResponseHead { status: StatusCode::OK, headers });
+        // HEAD asks for the head that GET would get, and for nothing else.
+        let body = if request.method() == Method::HEAD { &[] } else { BODY };
+        self.send(now, id, Bytes::from_static(body), endpoint);
+    }
+
+    fn send(&mut self, now: Instant, id: StreamId, mut body: Bytes, endpoint: &mut Endpoint) {
+        let Some(mut stream) = endpoint.stream(now, id) else { return };
+        match stream.finish_with(&mut body) {
+            // No room for all of it: the engine tells when there is, by `Event::Ready`.
+            Ok(false) => {
+                self.unsent.insert(id, body);
+            }
+            // All is sent, or the client wants no more of it: we are through with the stream.
+            Ok(true) | Err(_) => endpoint.release(now, id),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The check of milestone 4: routes, parameters, and the answers that nobody wrote a handler for.
+
+#[path = "../check_support.rs"]
+mod check_support;
+
+use check_support::{Example, Reply, fetch};
+
+/// Status, media type and body, after a look at the length.
+fn whole(reply: &Reply) -> (u16, Option<&str>, &str) {
+    assert_eq!(reply.header("content-length"), Some(reply.body.len().to_string().as_str()));
+    (reply.status, reply.header("content-type"), &reply.body)
+}
+
+const JSON: Option<&str> = Some("application/json");
+const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
+
+#[test]
+fn routes_and_parameters() {
+    let example = Example::start("m04_routing", &[]);
+    let get = |path: &str| fetch(example.addr, path, &["--path-as-is"]);
+    assert_eq!(whole(&get("/")), (200, TEXT, "Hello, HTTP/3!\n"));
+    let users = "[{\"id\":1,\"name\":\"Ada\"},{\"id\":42,\"name\":\"Grace\"}]\n";
+    assert_eq!(whole(&get("/api/users")), (200, JSON, users));
+    assert_eq!(whole(&get("/api/users/42")), (200, JSON, "{\"id\":42,\"name\":\"Grace\"}\n"));
+    assert_eq!(whole(&get("/api/users/42?x=y")), (200, JSON, "{\"id\":42,\"name\":\"Grace\"}\n"));
+    assert_eq!(whole(&get("/api/users/%34%32")), (200, JSON, "{\"id\":42,\"name\":\"Grace\"}\n"));
+    assert_eq!(whole(&get("/api/users/7")), (404, JSON, "{\"error\":\"no such user\"}\n"));
+    assert_eq!(whole(&get("/api/users/x")), (400, JSON, "{\"error\":\"id must be a number\"}\n"));
+    assert_eq!(whole(&get("/hello/J%C3%BCrgen")), (200, TEXT, "Hello, Jürgen!\n"));
+    assert_eq!(whole(&get("/hello/a%2Fb%20c")), (200, TEXT, "Hello, a/b c!\n"));
+    assert_eq!(whole(&get("/hello/%FF")), (400, TEXT, "the name must be UTF-8\n"));
+    assert_eq!(whole(&get("/files/a/b%20c.txt")), (200, TEXT, "the rest of the path is a/b c.txt\n"));
+    example.stop();
+}
+
+#[test]
+fn answers_without_a_handler() {
+    let example = Example::start("m04_routing", &[]);
+    let request = |method: &str, path: &str| fetch(example.addr, path, &["--request", method]);
+    assert_eq!(whole(&request("GET", "/nowhere")), (404, TEXT, "404 Not Found\n"));
+    assert_eq!(whole(&request("GET", "/hello/a/b")), (404, TEXT, "404 Not Found\n"));
+    let reply = request("DELETE", "/api/users");
+    assert_eq!(whole(&reply), (405, TEXT, "405 Method Not Allowed\n"));
+    assert_eq!(reply.header("allow"), Some("GET, HEAD, OPTIONS"));
+    let reply = request("GET", "/api/visits");
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("OPTIONS, POST")));
+    let reply = request("OPTIONS", "/api/users/42");
+    assert_eq!((reply.status, reply.header("allow")), (204, Some("GET, HEAD, OPTIONS")));
+    assert_eq!(request("BREW", "/").status, 501);
+    example.stop();
+}
+
+#[test]
+fn head_is_get_without_the_body() {
+    let example = Example::start("m04_routing", &[]);
+    let get = fetch(example.addr, "/api/users/42", &[]);
+    let head = fetch(example.addr, "/api/users/42", &["--head"]);
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    for field in ["content-type", "content-length"] {
+        assert_eq!(head.header(field), get.header(field));
+    }
+    assert_eq!(head.header("content-length"), Some("25"));
+    example.stop();
+}
+
+#[test]
+fn a_handler_keeps_its_state() {
+    let example = Example::start("m04_routing", &[]);
+    for visits in 1..=3 {
+        let reply = fetch(example.addr, "/api/visits", &["--request", "POST"]);
+        assert_eq!(whole(&reply), (201, JSON, format!("{{\"visits\":{visits}}}\n").as_str()));
+    }
+    example.stop();
+}
