@@ -35,3 +35,22 @@ pub const QUICHE_VERSION: &str = env!("MIO_QUICHE_QUICHE_VERSION");
 pub fn version() -> String {
     format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
 }
+
+/// The course: an HTTP/3 server in six steps, from the build to streamed bodies.
+///
+/// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check that
+/// holds it against real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
+pub mod guide {
+    #[doc = include_str!("../milestones/m00_build/README.md")]
+    pub mod m00_build {}
+    #[doc = include_str!("../milestones/m01_udp_echo/README.md")]
+    pub mod m01_udp_echo {}
+    #[doc = include_str!("../milestones/m02_handshake/README.md")]
+    pub mod m02_handshake {}
+    #[doc = include_str!("../milestones/m03_http3/README.md")]
+    pub mod m03_http3 {}
+    #[doc = include_str!("../milestones/m04_routing/README.md")]
+    pub mod m04_routing {}
+    #[doc = include_str!("../milestones/m05_streaming/README.md")]
+    pub mod m05_streaming {}
+}

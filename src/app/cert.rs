@@ -118,7 +118,7 @@ impl DevCert {
     /// # Errors
     /// [`CertError::Name`] for a name that is none, [`CertError::Generate`] if there is no randomness.
     pub fn generate(names: &[String]) -> Result<Self, CertError> {
-        Self::generate_at(names, SystemTime::now())
+        Self::generate_at(names, crate::net::wall_clock())
     }
 
     /// [`Self::generate`] as if it were `now`.

@@ -173,9 +173,24 @@ impl std::fmt::Debug for App {
 }
 
 struct Running {
-    request: Request,
-    exchange: Box<dyn Exchange>,
+    request: Box<Request>,
+    exchange: Sender,
     began: Instant,
+}
+
+/// What answers. A body in memory is by far the most frequent, and needs no box.
+enum Sender {
+    Bytes(SendBytes),
+    Exchange(Box<dyn Exchange>),
+}
+
+impl Sender {
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        match self {
+            Sender::Bytes(body) => body.poll(s),
+            Sender::Exchange(exchange) => exchange.poll(s),
+        }
+    }
 }
 
 impl App {
@@ -191,14 +206,14 @@ impl App {
 
     pub(super) fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
-            Event::Request(request) => self.on_request(now, *request, endpoint),
+            Event::Request(request) => self.on_request(now, request, endpoint),
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}
         }
     }
 
-    fn on_request(&mut self, now: Instant, mut request: Request, endpoint: &mut Endpoint) {
+    fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
         let id = request.stream_id();
         let mut response = self.router.call(&mut request);
         response.complete(&request);
@@ -206,11 +221,11 @@ impl App {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         let Response { head, body } = response;
         stream.set_head(head);
-        let exchange: Box<dyn Exchange> = match body {
+        let exchange = match body {
             // RFC 9110 section 9.3.2: what GET would have sent, without the body.
-            _ if request.method() == Method::HEAD => Box::new(SendBytes(Default::default())),
-            Body::Bytes(bytes) => Box::new(SendBytes(bytes)),
-            Body::Exchange(exchange) => exchange,
+            _ if request.method() == Method::HEAD => Sender::Bytes(SendBytes(Default::default())),
+            Body::Bytes(bytes) => Sender::Bytes(SendBytes(bytes)),
+            Body::Exchange(exchange) => Sender::Exchange(exchange),
         };
         let running = Running { request, exchange, began: now };
         self.run(now, id, running, endpoint);

@@ -1,7 +1,5 @@
 //! From a datagram to its connection: routing by connection id, Version Negotiation, Retry, new connections.
 
-use std::fs::File;
-use std::io::BufWriter;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -156,11 +154,12 @@ impl Endpoint {
         if let Some(dir) = &core.settings.qlog_dir {
             let hex: String = cid.0.iter().map(|b| format!("{b:02x}")).collect();
             let path = dir.join(format!("{hex}.sqlog"));
-            match File::create(&path) {
+            match std::fs::File::create(&path) {
                 Ok(file) => {
                     let title = "mio-quiche".to_owned();
                     let about = format!("server connection {hex}");
-                    quic.set_qlog_with_level(Box::new(BufWriter::new(file)), title, about, quiche::QlogLevel::Extra);
+                    let file = Box::new(std::io::BufWriter::new(file));
+                    quic.set_qlog_with_level(file, title, about, quiche::QlogLevel::Extra);
                 }
                 Err(e) => log::warn!("cannot write '{}': {e}", path.display()),
             }

@@ -1,6 +1,5 @@
 //! One connection: quiche's QUIC and HTTP/3 machines, the streams, and what drives them in one fixed order.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use crate::h3::{Flags, Priority, Request, ResponseHead, Stream, StreamState, pla
 use crate::h3::{abort, validate_request, validate_trailers};
 use crate::quic;
 use crate::quic::cid::Cid;
-use crate::quic::table::{ConnId, StreamId};
+use crate::quic::table::{ConnId, StreamId, StreamMap};
 use crate::quic::timers::Armed;
 
 /// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
@@ -26,7 +25,7 @@ const ACTIVE_CIDS: usize = 3;
 pub(crate) struct Conn {
     pub(crate) quic: quic::Connection,
     h3: Option<h3::Connection>,
-    pub(crate) streams: HashMap<u64, StreamState>,
+    pub(crate) streams: StreamMap<StreamState>,
     pub(crate) flags: Flags,
     pub(crate) armed: Armed,
     pub(crate) held: Option<Box<Held>>,
@@ -64,7 +63,7 @@ impl Conn {
         Conn {
             quic,
             h3: None,
-            streams: HashMap::new(),
+            streams: StreamMap::default(),
             flags: Flags::default(),
             armed: Armed::default(),
             held: None,
@@ -231,7 +230,8 @@ impl Conn {
             return;
         };
         match state.on_finished() {
-            Ok(()) => self.announce(now, id, core),
+            Ok(false) => {}
+            Ok(true) => self.announce(now, id, core),
             Err(violation) => self.fail(id, violation, core),
         }
     }

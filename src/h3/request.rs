@@ -14,7 +14,7 @@ use crate::quic::table::StreamId;
 /// A request's head: valid, but not yet answered. The body comes through [`Stream`](super::Stream).
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub(crate) head: Arc<Head>,
+    pub(crate) head: Head,
     stream: StreamId,
     peer: SocketAddr,
     pattern: Option<Arc<str>>,
@@ -24,7 +24,7 @@ pub struct Request {
 
 impl Request {
     pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr) -> Self {
-        Request { head: Arc::new(head), stream, peer, pattern: None, params: Vec::new() }
+        Request { head, stream, peer, pattern: None, params: Vec::new() }
     }
 
     /// The method.
@@ -109,7 +109,7 @@ impl Request {
         use crate::quic::table::ConnId;
         let head = Head {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
-            scheme: "https".to_owned(),
+            scheme: "https".into(),
             authority: "localhost".to_owned(),
             target: target.to_owned(),
             headers: HeaderMap::new(),

@@ -136,19 +136,16 @@ impl StreamState {
         }
     }
 
-    /// The peer's FIN was reached; false if the body is shorter than declared.
-    pub(crate) fn on_finished(&mut self) -> Result<(), Violation> {
-        match self.declared {
-            Some(declared) if declared != self.received && self.recv == Half::Open => {
-                Err(Violation::ContentLengthMismatch { declared, received: self.received })
-            }
-            _ => {
-                if self.recv == Half::Open {
-                    self.recv = Half::Finished;
-                }
-                Ok(())
-            }
+    /// The peer's FIN was reached. False if that was known already; an error if the body is not as long as declared.
+    pub(crate) fn on_finished(&mut self) -> Result<bool, Violation> {
+        if self.recv != Half::Open {
+            return Ok(false);
         }
+        if let Some(declared) = self.declared.filter(|declared| *declared != self.received) {
+            return Err(Violation::ContentLengthMismatch { declared, received: self.received });
+        }
+        self.recv = Half::Finished;
+        Ok(true)
     }
 
     pub(crate) fn on_reset(&mut self, code: u64) {

@@ -1,5 +1,7 @@
 //! Request validation (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK decoded.
 
+use std::borrow::Cow;
+
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, header};
 use quiche::h3::NameValue;
@@ -8,10 +10,10 @@ use crate::config::RequestLimits;
 use crate::error::Violation;
 
 /// A valid request head.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    pub(crate) scheme: String,
+    pub(crate) scheme: Cow<'static, str>,
     pub(crate) authority: String,
     /// `:path`: the path and the query. Empty for CONNECT.
     pub(crate) target: String,
@@ -125,7 +127,7 @@ fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
     map.insert(COOKIE, joined.unwrap_or(crumb));
 }
 
-fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(String, String), Violation> {
+fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'static, str>, String), Violation> {
     if method == Method::CONNECT {
         // RFC 9114 section 4.4. Extended CONNECT (RFC 9220) has `:protocol`, which is refused as it is not offered.
         return match (pseudo.scheme, pseudo.path) {
@@ -138,7 +140,11 @@ fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(String, St
     let path = pseudo.path.ok_or(Violation::MissingPseudoHeader(":path"))?;
     let scheme = text(scheme).filter(|s| is_scheme(s)).ok_or(Violation::InvalidPseudoHeader(":scheme"))?;
     let target = text(path).filter(|t| is_target(method, t)).ok_or(Violation::InvalidPseudoHeader(":path"))?;
-    Ok((scheme.to_ascii_lowercase(), target.to_owned()))
+    let scheme = match scheme {
+        "https" => Cow::Borrowed("https"),
+        other => Cow::Owned(other.to_ascii_lowercase()),
+    };
+    Ok((scheme, target.to_owned()))
 }
 
 fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Result<String, Violation> {

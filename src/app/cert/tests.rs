@@ -23,7 +23,7 @@ fn written(names: &[&str]) -> (TempDir, DevCert) {
 
 #[test]
 fn the_leaf_is_what_browsers_want() {
-    let now = SystemTime::now();
+    let now = crate::net::wall_clock();
     let cert = DevCert::generate_at(&["example.test".into(), "192.0.2.1".into(), "localhost".into()], now).unwrap();
     let (leaf_der, ca_der) = (der(cert.cert_pem()), der(cert.ca_pem()));
     let (_, leaf) = X509Certificate::from_der(&leaf_der).unwrap();
@@ -115,7 +115,7 @@ fn info_of_a_certificate() {
     let (_, spki) = x509_parser::pem::parse_x509_pem(key.public_key_pem().as_bytes()).unwrap();
     assert_eq!(info.spki_sha256_base64(), BASE64.encode(digest(&SHA256, &spki.contents).as_ref()));
 
-    let now = SystemTime::now();
+    let now = crate::net::wall_clock();
     assert!(info.is_valid_for(now, Duration::ZERO));
     assert!(info.is_valid_for(now, 12 * DAY));
     assert!(!info.is_valid_for(now, 13 * DAY));

@@ -13,7 +13,7 @@ mod conditional;
 
 /// The only look at the clock.
 fn now() -> Instant {
-    Instant::now()
+    crate::net::now()
 }
 
 fn tree() -> (TempDir, FileRoot) {
