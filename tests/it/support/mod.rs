@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod client;
+pub(crate) mod curl;
 pub(crate) mod frames;
 pub(crate) mod server;
 

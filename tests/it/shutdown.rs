@@ -1,0 +1,128 @@
+//! SIGTERM and SIGINT: GOAWAY, what runs is finished, then CONNECTION_CLOSE and exit code 0.
+
+use std::time::{Duration, Instant};
+
+use crate::support::client::{Client, config, get};
+use crate::support::curl::{assert_payload, curl, download};
+use crate::support::frames::{fields, headers};
+use crate::support::server::Server;
+use crate::support::{DEADLINE, wait_for};
+
+const NO_ERROR: u64 = 0x100;
+const REQUEST_REJECTED: u64 = 0x10b;
+
+#[test]
+fn a_download_is_finished_after_sigterm() {
+    const SIZE: usize = 8_000_000;
+    let mut server = Server::start(&["--qlog-dir", "qlogs"]);
+    let mut running = download(&server.url(&format!("/stream/{SIZE}")), &["--limit-rate", "4M"]);
+    wait_for("the download to begin", DEADLINE, || (running.len() > 0).then_some(()));
+    server.signal("TERM");
+    wait_for("the shutdown", DEADLINE, || server.log().contains("shutting down: 1 connections").then_some(()));
+    assert!(running.len() < SIZE as u64, "the download is still under way");
+    assert_payload(&running.finish(DEADLINE), SIZE);
+    assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
+    let qlogs = server.qlogs("qlogs");
+    assert_eq!(qlogs.len(), 1);
+    let text = &qlogs[0].1;
+    let goaway = text.lines().find(|line| line.contains("frame_created") && line.contains("\"goaway\""));
+    assert!(goaway.is_some(), "no GOAWAY in {}", qlogs[0].0.display());
+    assert_eq!(server.stats().get("requests"), 1);
+}
+
+/// Sends the signal to a server with a request under way; gives the client when it has seen GOAWAY.
+fn draining(server: &Server, signal: &str) -> (Client, u64) {
+    let mut client = Client::connect(server.addr());
+    client.assert_alive();
+    let running = client.get("/slow?delay=1500");
+    client.assert_alive();
+    server.signal(signal);
+    // Requests on streams 0, 4 and 8 were taken; 12 would be the first that is not.
+    assert_eq!(client.until("GOAWAY", |c| c.goaway), 12);
+    (client, running)
+}
+
+#[test]
+fn a_draining_server_takes_nothing_new() {
+    let mut server = Server::start(&[]);
+    let (mut client, running) = draining(&server, "TERM");
+    // RFC 9114 section 5.2: requests beyond the GOAWAY are rejected, so that they can be sent elsewhere.
+    let late = client.raw_stream(&headers(&fields(&get("/"))), true);
+    assert_eq!(client.reset_code(late), REQUEST_REJECTED);
+    // No new connections either: their Initial packets are ignored.
+    let mut refused = Client::begin(server.addr(), config());
+    refused.flush();
+    let answer = client.answer(running);
+    assert_eq!((answer.status(), answer.text()), (200, "waited 1500 ms\n"));
+    assert!(!refused.quic.is_established());
+    assert_eq!(client.close_code(), (true, NO_ERROR));
+    assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
+    let stats = server.stats();
+    assert!(stats.get("ignored_over_limit") >= 1, "{stats:?}");
+    assert_eq!((stats.get("connections"), stats.get("rejected_requests")), (1, 1));
+}
+
+#[test]
+fn sigint_drains_as_well() {
+    let mut server = Server::start(&[]);
+    let (mut client, running) = draining(&server, "INT");
+    assert_eq!(client.answer(running).text(), "waited 1500 ms\n");
+    assert_eq!(client.close_code(), (true, NO_ERROR));
+    assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Server::start(&[]);
+    let mut client = Client::connect(server.addr());
+    client.get("/slow?delay=60000");
+    client.assert_alive();
+    server.signal("TERM");
+    client.until("GOAWAY", |c| c.goaway);
+    assert!(!server.has_ended(), "it waits for the response");
+    server.signal("TERM");
+    assert_eq!(server.wait(Duration::from_secs(2)).code(), Some(0), "{}", server.log());
+    assert!(server.log().contains("second signal: stopping at once"), "{}", server.log());
+}
+
+#[test]
+fn a_response_that_takes_too_long_is_cut_off_in_the_end() {
+    let mut server = Server::start(&["--drain-timeout", "0.5"]);
+    let mut client = Client::connect(server.addr());
+    client.get("/slow?delay=60000");
+    client.assert_alive();
+    let began = Instant::now();
+    server.signal("TERM");
+    client.until("GOAWAY", |c| c.goaway);
+    assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
+    assert!(server.log().contains("1 connections were not drained in time"), "{}", server.log());
+}
+
+#[test]
+fn idle_connections_are_closed_without_an_error() {
+    let mut server = Server::start(&[]);
+    let mut used = Client::connect(server.addr());
+    used.assert_alive();
+    let mut unused = Client::connect(server.addr());
+    unused.until("the server's control stream", |c| {
+        c.h3.as_ref().and_then(|h3| h3.peer_settings_raw()).map(|_| ())
+    });
+    let began = Instant::now();
+    server.signal("TERM");
+    assert_eq!(used.close_code(), (true, NO_ERROR));
+    assert_eq!(unused.close_code(), (true, NO_ERROR));
+    // Whether GOAWAY came first is left open (RFC 9114 section 5.3: MAY).
+    assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
+    assert!(began.elapsed() < Duration::from_secs(5), "idle connections keep nobody waiting: {:?}", began.elapsed());
+}
+
+#[test]
+fn a_server_without_connections_ends_at_once() {
+    let mut server = Server::start(&[]);
+    assert_eq!(curl(&server, "/", &[]).text(), "Hello, HTTP/3!\n");
+    let began = Instant::now();
+    assert_eq!(server.stop().get("requests"), 1);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
