@@ -8,5 +8,7 @@
 
 mod support;
 
+mod curl;
 mod raw;
 mod shutdown;
+mod transfer;

@@ -106,9 +106,7 @@ fn idle_connections_are_closed_without_an_error() {
     let mut used = Client::connect(server.addr());
     used.assert_alive();
     let mut unused = Client::connect(server.addr());
-    unused.until("the server's control stream", |c| {
-        c.h3.as_ref().and_then(|h3| h3.peer_settings_raw()).map(|_| ())
-    });
+    unused.until("the server's control stream", |c| c.h3.as_ref().and_then(|h3| h3.peer_settings_raw()).map(|_| ()));
     let began = Instant::now();
     server.signal("TERM");
     assert_eq!(used.close_code(), (true, NO_ERROR));

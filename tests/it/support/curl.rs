@@ -1,9 +1,13 @@
 //! curl with HTTP/3, which `scripts/test` installs.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use ring::digest;
 use tempfile::TempDir;
 
 use super::server::{Guard, Server};
@@ -94,11 +98,31 @@ impl Download {
     }
 
     /// Waits for curl to succeed; gives the fields and the body.
-    pub(crate) fn finish(&mut self, deadline: std::time::Duration) -> Reply {
+    pub(crate) fn finish(&mut self, deadline: Duration) -> Reply {
+        let mut reply = self.finish_file(deadline);
+        reply.body = self.read("body");
+        reply
+    }
+
+    /// The SHA-256 of the body, of any size.
+    pub(crate) fn sha256(&self) -> String {
+        let mut file = fs::File::open(self.path()).unwrap();
+        let mut sum = digest::Context::new(&digest::SHA256);
+        let mut buf = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buf).unwrap() {
+                0 => return HEXLOWER.encode(sum.finish().as_ref()),
+                n => sum.update(&buf[..n]),
+            }
+        }
+    }
+
+    /// As [`finish`](Download::finish), but leaves the body in its file.
+    pub(crate) fn finish_file(&mut self, deadline: Duration) -> Reply {
         let status = self.child.wait("curl ends", deadline);
         assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&self.read("errors")));
         let (status, fields) = parse(&String::from_utf8_lossy(&self.read("heads")));
-        Reply { status, fields, body: self.read("body") }
+        Reply { status, fields, body: Vec::new() }
     }
 }
 

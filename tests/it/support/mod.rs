@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod frames;
+pub(crate) mod relay;
 pub(crate) mod server;
 
 use std::path::PathBuf;
