@@ -9,6 +9,10 @@
 //! }
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 pub mod app;
 pub mod config;
 pub mod endpoint;

@@ -10,7 +10,7 @@ use quiche::h3::{self, NameValue};
 use super::transmit::Held;
 use super::{CidChange, CloseCause, Core, Event};
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Flags, Priority, Request, ResponseHead, Stream, StreamState, plain_answer};
+use crate::h3::{Flags, Priority, Request, ResponseHead, Stream, StreamEnd, StreamState, plain_answer};
 use crate::h3::{abort, validate_request, validate_trailers};
 use crate::quic;
 use crate::quic::cid::Cid;
@@ -82,7 +82,7 @@ impl Conn {
 
     /// Handshake, HTTP/3, writable streams, connection ids and paths, in this order.
     pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
-        if self.h3.is_none() && self.quic.is_established() && !self.quic.is_closed() {
+        if self.handshake_deadline.is_some() && self.quic.is_established() && !self.quic.is_closed() {
             self.begin_http3(id, core);
         }
         let received = std::mem::take(&mut self.received);
@@ -351,14 +351,21 @@ impl Conn {
         let Some(mut stream) = self.stream(now, id, core) else { return };
         stream.discard();
         let Some(state) = self.streams.get(&id.id).filter(|state| state.is_complete()) else { return };
-        if state.was_cut() {
-            self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED);
+        match state.end() {
+            StreamEnd::Whole => {}
+            // Resetting the answer, too, could take it from a client that only gave up its own body.
+            StreamEnd::Answered => self.note_cut(id.id),
+            StreamEnd::Cut => self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED),
         }
         self.streams.remove(&id.id);
     }
 
     fn cut_off(&mut self, stream: u64, code: ErrorCode) {
         abort(&mut self.quic, stream, code);
+        self.note_cut(stream);
+    }
+
+    fn note_cut(&mut self, stream: u64) {
         if !self.cut.contains(&stream) {
             self.cut.push(stream);
         }
@@ -393,7 +400,7 @@ impl Conn {
             && h3.send_goaway(&mut self.quic, self.next_request).is_ok()
         {
             let limit = self.next_request;
-            let undelivered = (0..limit).step_by(4).collect();
+            let undelivered = (0..limit).step_by(4).filter(|&stream| !is_collected(&mut self.quic, stream)).collect();
             self.goaway = GoAway::Sent { limit, undelivered };
         }
         let GoAway::Sent { undelivered, .. } = &mut self.goaway else { return };

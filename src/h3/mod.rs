@@ -3,12 +3,14 @@
 mod answer;
 mod priority;
 mod request;
+mod state;
 mod stream;
 mod validate;
 
 pub(crate) use answer::{is_known_method, plain_answer};
 pub use priority::Priority;
 pub use request::Request;
-pub(crate) use stream::{Flags, StreamState, abort};
+pub(crate) use state::{Flags, StreamEnd, StreamState};
+pub(crate) use stream::abort;
 pub use stream::{MAX_RESPONSE_HEAD, Recv, ResponseHead, Stream};
 pub(crate) use validate::{validate_request, validate_trailers};

@@ -8,11 +8,11 @@ use quiche::Shutdown;
 use quiche::h3;
 
 use super::priority::Priority;
-use super::validate::Head;
+use super::state::{Flags, Half, HeadKind, StreamState};
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::quic;
 use crate::quic::table::StreamId;
-use crate::quic::timers::{Armed, TimerKey, Timers};
+use crate::quic::timers::{TimerKey, Timers};
 
 /// The largest response head in bytes, each field counted with 32 bytes more (RFC 9114 section 4.2.2). quiche writes a
 /// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
@@ -36,156 +36,6 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-}
-
-/// One direction of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Half {
-    Open,
-    Finished,
-    Failed(StreamError),
-}
-
-/// What waits in front of the body because quiche had no room for it.
-#[derive(Debug, Default)]
-struct Queued {
-    heads: Vec<(HeadKind, Vec<h3::Header>)>,
-    fin: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HeadKind {
-    Informational,
-    Final,
-    Trailers,
-}
-
-/// What the engine keeps for a stream.
-#[derive(Debug)]
-pub(crate) struct StreamState {
-    recv: Half,
-    send: Half,
-    declared: Option<u64>,
-    received: u64,
-    sent: u64,
-    staged: Option<Box<ResponseHead>>,
-    queued: Option<Box<Queued>>,
-    trailers: Option<Box<HeaderMap>>,
-    pub(crate) priority: Priority,
-    status: Option<StatusCode>,
-    /// quiche was given a head, so further ones are "additional".
-    head_sent: bool,
-    /// A response to HEAD ends with its head.
-    bodiless: bool,
-    expects_continue: bool,
-    /// A writer waits for room.
-    pub(crate) wants_write: bool,
-    /// A `Ready` event for the stream is in the queue.
-    pub(crate) announced: bool,
-    /// The application is through with the stream.
-    pub(crate) released: bool,
-    /// Body bytes thrown away since the release.
-    discarded: u64,
-    pub(crate) armed: Armed,
-}
-
-/// What handles tell the connection.
-#[derive(Debug, Default)]
-pub(crate) struct Flags {
-    /// Some stream waits for room.
-    pub(crate) blocked: bool,
-    /// Body bytes were read, so quiche::h3 may have more to say.
-    pub(crate) repoll: bool,
-    /// Messages found malformed while their bodies were read.
-    pub(crate) malformed: u64,
-}
-
-impl StreamState {
-    /// The state of a request with a valid head.
-    pub(crate) fn new(head: &Head, priority: Priority) -> Self {
-        let expect = head.headers.get(http::header::EXPECT);
-        StreamState {
-            declared: head.content_length,
-            expects_continue: expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
-            priority,
-            ..Self::unread(head.method == http::Method::HEAD)
-        }
-    }
-
-    /// The state of a request that the engine answers itself.
-    pub(crate) fn unread(bodiless: bool) -> Self {
-        StreamState {
-            recv: Half::Open,
-            send: Half::Open,
-            declared: None,
-            received: 0,
-            sent: 0,
-            staged: None,
-            queued: None,
-            trailers: None,
-            priority: Priority::default(),
-            status: None,
-            head_sent: false,
-            bodiless,
-            expects_continue: false,
-            wants_write: false,
-            announced: false,
-            released: false,
-            discarded: 0,
-            armed: Armed::default(),
-        }
-    }
-
-    /// The peer's FIN was reached. False if that was known already; an error if the body is not as long as declared.
-    pub(crate) fn on_finished(&mut self) -> Result<bool, Violation> {
-        if self.recv != Half::Open {
-            return Ok(false);
-        }
-        if let Some(declared) = self.declared.filter(|declared| *declared != self.received) {
-            return Err(Violation::ContentLengthMismatch { declared, received: self.received });
-        }
-        self.recv = Half::Finished;
-        Ok(true)
-    }
-
-    pub(crate) fn on_reset(&mut self, code: u64) {
-        if self.recv == Half::Open {
-            self.recv = Half::Failed(StreamError::Reset(ErrorCode(code)));
-        }
-    }
-
-    pub(crate) fn on_stopped(&mut self, code: u64) {
-        if self.send == Half::Open {
-            self.send = Half::Failed(StreamError::Stopped(ErrorCode(code)));
-        }
-    }
-
-    pub(crate) fn on_trailers(&mut self, trailers: HeaderMap) {
-        self.trailers = Some(Box::new(trailers));
-    }
-
-    /// Both directions fail at once, as when the message is malformed.
-    pub(crate) fn fail(&mut self, error: StreamError) {
-        for half in [&mut self.recv, &mut self.send] {
-            if *half == Half::Open {
-                *half = Half::Failed(error.clone());
-            }
-        }
-    }
-
-    pub(crate) fn is_sending(&self) -> bool {
-        self.send == Half::Open
-    }
-
-    /// Nothing is left to do in either direction.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.recv != Half::Open && self.send != Half::Open && self.queued.is_none()
-    }
-
-    /// Whether the peer got less, or we got less, than a whole message.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.recv != Half::Finished || self.send != Half::Finished
-    }
 }
 
 /// A borrowed handle to a stream. It lives as long as one call of a handler; what lasts is its [`StreamId`].

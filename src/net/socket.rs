@@ -60,12 +60,7 @@ impl UdpSocket {
         socket.bind(&addr.into()).map_err(failed)?;
         let io = std::net::UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed)?;
-        for set in [UdpSocketState::set_recv_buffer_size, UdpSocketState::set_send_buffer_size] {
-            // The kernel gives what its limits allow; less only costs speed.
-            if let Err(e) = set(&state, UdpSockRef::from(&io), buffer) {
-                log::debug!("socket buffers of {buffer} bytes: {e}");
-            }
-        }
+        set_buffers(&io, buffer);
         let local = io.local_addr().map_err(failed)?;
         let zeroed = |len| vec![0; len].into_boxed_slice();
         let socket = UdpSocket {
@@ -132,5 +127,17 @@ impl UdpSocket {
             src_ip: Some(transmit.from.ip()).filter(|ip| !ip.is_unspecified()),
         };
         self.io.try_io(|| self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+    }
+}
+
+/// Asks for kernel buffers; beyond the system's limits where privileges allow it. Less only costs speed.
+fn set_buffers(io: &std::net::UdpSocket, size: usize) {
+    use rustix::net::sockopt;
+    let receive = sockopt::set_socket_recv_buffer_size_force(io, size)
+        .or_else(|_| sockopt::set_socket_recv_buffer_size(io, size));
+    let send = sockopt::set_socket_send_buffer_size_force(io, size)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(io, size));
+    if let Err(e) = receive.and(send) {
+        log::debug!("socket buffers of {size} bytes: {e}");
     }
 }
