@@ -9,6 +9,8 @@
 mod support;
 
 mod curl;
+mod gtls;
+mod quiche_client;
 mod raw;
 mod shutdown;
 mod transfer;

@@ -1,7 +1,7 @@
 //! A UDP relay that loses packets, with a seed that it prints.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,59 +21,93 @@ impl XorShift {
 /// Stands between one client and the server. Dropping it ends its threads.
 pub(crate) struct Relay {
     addr: SocketAddr,
-    stop: Arc<AtomicBool>,
-    passed: Arc<AtomicU64>,
-    lost: Arc<AtomicU64>,
+    server: SocketAddr,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    front: UdpSocket,
+    /// What the server sees as the client.
+    back: Mutex<Arc<UdpSocket>>,
+    client: OnceLock<SocketAddr>,
+    stop: AtomicBool,
+    passed: AtomicU64,
+    lost: AtomicU64,
+}
+
+fn socket(connect_to: Option<SocketAddr>) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // As much as the kernel gives: no losses but the chosen ones, if possible.
+    let buffers = socket2::SockRef::from(&socket);
+    let _ = buffers.set_recv_buffer_size(8 << 20);
+    let _ = buffers.set_send_buffer_size(8 << 20);
+    socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    if let Some(server) = connect_to {
+        socket.connect(server).unwrap();
+    }
+    socket
+}
+
+impl Shared {
+    fn back(&self) -> Arc<UdpSocket> {
+        Arc::clone(&self.back.lock().unwrap())
+    }
+
+    /// Passes packets on in one direction.
+    fn run(&self, up: bool, percent: u64, seed: u64) {
+        let mut random = XorShift(seed);
+        let mut buf = [0; 65_536];
+        while !self.stop.load(Ordering::Relaxed) {
+            let got = match up {
+                true => self.front.recv_from(&mut buf),
+                false => self.back().recv_from(&mut buf),
+            };
+            // Nothing within the timeout, or the server is gone.
+            let Ok((len, from)) = got else { continue };
+            if up {
+                self.client.get_or_init(|| from);
+            }
+            if random.next() % 100 < percent {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            // What the system refuses is lost as well.
+            let _ = match (up, self.client.get()) {
+                (true, _) => self.back().send(&buf[..len]),
+                (false, Some(client)) => self.front.send_to(&buf[..len], client),
+                (false, None) => continue,
+            };
+        }
+    }
 }
 
 impl Relay {
     /// Loses `percent` of the packets of each direction, chosen by `seed`.
     pub(crate) fn start(server: SocketAddr, percent: u64, seed: u64) -> Self {
         println!("relay: {percent} % loss, seed {seed}");
-        let front = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let back = UdpSocket::bind("127.0.0.1:0").unwrap();
-        back.connect(server).unwrap();
-        for socket in [&front, &back] {
-            let socket = socket2::SockRef::from(socket);
-            // As much as the kernel gives: no losses but the chosen ones, if possible.
-            let _ = socket.set_recv_buffer_size(8 << 20);
-            let _ = socket.set_send_buffer_size(8 << 20);
-            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        }
+        let front = socket(None);
         let addr = front.local_addr().unwrap();
-        let (stop, passed, lost) = (Arc::new(AtomicBool::new(false)), Arc::default(), Arc::default());
-        let client: Arc<std::sync::OnceLock<SocketAddr>> = Arc::default();
-        let mut threads = Vec::new();
-        for (seed, up) in [(seed, true), (seed ^ 0x9e37_79b9_7f4a_7c15, false)] {
-            let (front, back) = (front.try_clone().unwrap(), back.try_clone().unwrap());
-            let (stop, client) = (Arc::clone(&stop), Arc::clone(&client));
-            let (passed, lost): (Arc<AtomicU64>, Arc<AtomicU64>) = (Arc::clone(&passed), Arc::clone(&lost));
-            threads.push(std::thread::spawn(move || {
-                let mut random = XorShift(seed);
-                let mut buf = [0; 65_536];
-                while !stop.load(Ordering::Relaxed) {
-                    let got = if up { front.recv_from(&mut buf) } else { back.recv_from(&mut buf) };
-                    // Nothing within the timeout, or the server is gone.
-                    let Ok((len, from)) = got else { continue };
-                    if up {
-                        client.get_or_init(|| from);
-                    }
-                    if random.next() % 100 < percent {
-                        lost.fetch_add(1, Ordering::Relaxed);
-                        continue;
-                    }
-                    passed.fetch_add(1, Ordering::Relaxed);
-                    // What the system refuses is lost as well.
-                    let _ = match (up, client.get()) {
-                        (true, _) => back.send(&buf[..len]),
-                        (false, Some(client)) => front.send_to(&buf[..len], client),
-                        (false, None) => continue,
-                    };
-                }
-            }));
-        }
-        Relay { addr, stop, passed, lost, threads }
+        let shared = Arc::new(Shared {
+            front,
+            back: Mutex::new(Arc::new(socket(Some(server)))),
+            client: OnceLock::new(),
+            stop: AtomicBool::new(false),
+            passed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        });
+        let directions = [(true, seed), (false, seed ^ 0x9e37_79b9_7f4a_7c15)];
+        let threads = directions.map(|(up, seed)| {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || shared.run(up, percent, seed))
+        });
+        Relay { addr, server, shared, threads: threads.into() }
+    }
+
+    /// From now on the server sees another port, and packets to the old one are lost: what a NAT does that forgets.
+    pub(crate) fn rebind(&self) {
+        *self.shared.back.lock().unwrap() = Arc::new(socket(Some(self.server)));
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -82,13 +116,13 @@ impl Relay {
 
     /// Packets that were lost and packets that were not.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.lost.load(Ordering::Relaxed), self.passed.load(Ordering::Relaxed))
+        (self.shared.lost.load(Ordering::Relaxed), self.shared.passed.load(Ordering::Relaxed))
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             // It panics for no reason of its own.
             let _ = thread.join();

@@ -1,0 +1,141 @@
+//! ngtcp2's client on GnuTLS: another QUIC, another HTTP/3, another TLS.
+
+use std::fs;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::curl::{assert_payload, download};
+use crate::support::relay::Relay;
+use crate::support::server::{Guard, Server};
+use crate::support::{DEADLINE, payload, sha256, tool, wait_for};
+
+/// Runs gtlsclient on some paths of the server until all are fetched; gives where it put them.
+fn fetch(server: &Server, args: &[&str], paths: &[String]) -> (TempDir, Output) {
+    let dir = TempDir::new().unwrap();
+    let out = fs::File::create(dir.path().join("out.log")).unwrap();
+    let child = Command::new(tool("MIO_QUICHE_GTLSCLIENT"))
+        .args(["--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump", "--download"])
+        .arg(dir.path())
+        .args(args)
+        .args(["127.0.0.1", &server.port().to_string()])
+        .args(paths.iter().map(|path| server.url(path)))
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().unwrap())
+        .stderr(out)
+        .spawn();
+    let status = Guard(child.expect("gtlsclient starts")).wait("gtlsclient ends", 3 * DEADLINE);
+    let log = fs::read(dir.path().join("out.log")).unwrap();
+    let last = String::from_utf8_lossy(&log[log.len().saturating_sub(2000)..]).into_owned();
+    assert!(status.success(), "{status}: ...{last}");
+    (dir, Output { status, stdout: log, stderr: Vec::new() })
+}
+
+const FILES: usize = 100;
+
+/// Each file another length and another content.
+fn content(n: usize) -> Vec<u8> {
+    payload(n * 997 + 1).iter().map(|byte| byte.wrapping_add(n as u8)).collect()
+}
+
+fn hundred_files(server_args: &[&str], client_args: &[&str]) -> Server {
+    let fill = |root: &std::path::Path| {
+        (0..FILES).for_each(|n| fs::write(root.join(format!("file{n}.bin")), content(n)).unwrap());
+    };
+    let server = Server::with_files(fill, server_args);
+    let paths: Vec<String> = (0..FILES).map(|n| format!("/files/file{n}.bin")).collect();
+    let (dir, _) = fetch(&server, &[&["-q"], client_args].concat(), &paths);
+    for n in 0..FILES {
+        let got = fs::read(dir.path().join(format!("file{n}.bin"))).unwrap_or_default();
+        assert_eq!((got.len(), sha256(&got)), (n * 997 + 1, sha256(&content(n))), "file {n}");
+    }
+    server
+}
+
+#[test]
+fn a_hundred_files_in_one_connection() {
+    let stats = hundred_files(&[], &[]).stop();
+    assert_eq!((stats.get("connections"), stats.get("requests")), (1, 100));
+    assert_eq!((stats.get("malformed_requests"), stats.get("cancelled_streams")), (0, 0));
+}
+
+#[test]
+fn a_hundred_files_with_retry() {
+    let stats = hundred_files(&["--retry", "on"], &[]).stop();
+    assert!(stats.get("retries") >= 1, "{stats:?}");
+    assert_eq!((stats.get("connections"), stats.get("requests")), (1, 100));
+}
+
+#[test]
+fn a_hundred_files_under_loss() {
+    let stats = hundred_files(&[], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
+    assert_eq!(stats.get("requests"), 100);
+}
+
+#[test]
+fn keys_are_updated_in_a_download() {
+    let size = 20_000_000;
+    let server = Server::start(&[]);
+    let (dir, output) = fetch(&server, &["--key-update=20ms"], &[format!("/stream/{size}")]);
+    let got = fs::read(dir.path().join(size.to_string())).unwrap();
+    assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    // Packets of ours in the second key phase, as the client saw them.
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    let second = log.lines().filter(|line| line.contains("pkt rx") && line.ends_with("type=1RTT k=1")).count();
+    assert!(second > 0, "no packet with the new keys");
+}
+
+#[test]
+fn a_client_moves_in_a_download() {
+    let size = 20_000_000;
+    let server = Server::start(&["--log", "debug"]);
+    let (dir, _) = fetch(&server, &["-q", "--change-local-addr=20ms"], &[format!("/stream/{size}")]);
+    let got = fs::read(dir.path().join(size.to_string())).unwrap();
+    assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    assert!(server.log().contains("PeerMigrated"), "{}", server.log());
+}
+
+#[test]
+fn a_nat_rebinds_before_the_request() {
+    // In a download gtlsclient would still receive at its old address, ignore all that and so send nothing itself.
+    let size = 2_000_000;
+    let server = Server::start(&["--log", "debug"]);
+    let options = ["-q", "--change-local-addr=100ms", "--nat-rebinding", "--delay-stream=300ms"];
+    let (dir, _) = fetch(&server, &options, &[format!("/stream/{size}")]);
+    let got = fs::read(dir.path().join(size.to_string())).unwrap();
+    assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    assert!(server.log().contains("PeerMigrated"), "{}", server.log());
+}
+
+#[test]
+fn a_nat_rebinds_in_a_download() {
+    let size = 10_000_000;
+    let server = Server::start(&["--log", "debug"]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let mut running = download(&relay.url(&format!("/stream/{size}")), &["--limit-rate", "5M"]);
+    for part in 1..=3 {
+        wait_for("a part of the download", DEADLINE, || (running.len() > part * 2_000_000).then_some(()));
+        relay.rebind();
+    }
+    assert_payload(&running.finish(2 * DEADLINE), size);
+    assert_eq!(server.log().matches("PeerMigrated").count(), 3, "{}", server.log());
+}
+
+#[test]
+fn a_nat_rebinds_in_an_upload() {
+    let size = 10_000_000;
+    let server = Server::start(&["--log", "debug"]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let file = server.dir().join("data");
+    fs::write(&file, payload(size)).unwrap();
+    let data = format!("@{}", file.display());
+    let mut running = download(&relay.url("/upload"), &["--limit-rate", "5M", "--data-binary", &data]);
+    for part in 1..=3 {
+        let sent = || relay.counts().1 > part * 2000;
+        wait_for("a part of the upload", DEADLINE, || sent().then_some(()));
+        relay.rebind();
+    }
+    let reply = running.finish(2 * DEADLINE);
+    assert_eq!(reply.text(), format!("{{\"bytes\":{size},\"sha256\":\"{}\"}}\n", sha256(&payload(size))));
+    assert!(server.log().contains("PeerMigrated"), "{}", server.log());
+}
