@@ -88,10 +88,10 @@ impl Conn {
         let received = std::mem::take(&mut self.received);
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
-            self.poll_http3(now, id, core);
-            if received {
+            if received && !self.streams.is_empty() {
                 self.note_stops(id, core);
             }
+            self.poll_http3(now, id, core);
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
             }

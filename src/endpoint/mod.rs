@@ -179,10 +179,11 @@ impl Endpoint {
         self.core.timers.next()
     }
 
-    /// Whether there is something to drive or to send at once.
+    /// Whether there is something to drive, to take or to send at once.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !(self.core.dirty.is_empty() && self.core.sending.is_empty() && self.core.stateless.is_empty())
+        let core = &self.core;
+        !(core.dirty.is_empty() && core.sending.is_empty() && core.stateless.is_empty() && core.events.is_empty())
     }
 
     /// Whether [`drive`](Endpoint::drive) has something to do.

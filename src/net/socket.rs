@@ -104,6 +104,11 @@ impl UdpSocket {
             };
             for (meta, buffer) in metas[..count].iter().zip(self.recv_buffer.chunks_exact_mut(RECV_BUFFER)) {
                 let to = SocketAddr::new(meta.dst_ip.unwrap_or(self.local.ip()), self.local.port());
+                // An empty datagram has no chunks, but is one.
+                if meta.len == 0 {
+                    taken += 1;
+                    each(Datagram { data: &mut [], from: meta.addr, to });
+                }
                 for data in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
                     taken += 1;
                     each(Datagram { data, from: meta.addr, to });
