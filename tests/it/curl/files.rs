@@ -113,7 +113,9 @@ fn conditional_requests() {
         let reply = get(field.clone());
         assert_eq!((reply.status, reply.body.len(), reply.field("etag")), (304, 0, Some(etag)), "{field}");
     }
-    for field in ["if-none-match: \"other\"", "if-modified-since: Tue, 14 Nov 2023 22:13:19 GMT", "if-modified-since: x"] {
+    for field in
+        ["if-none-match: \"other\"", "if-modified-since: Tue, 14 Nov 2023 22:13:19 GMT", "if-modified-since: x"]
+    {
         assert_eq!(get(field.to_owned()).text(), "0123456789", "{field}");
     }
     for field in ["if-match: \"other\"", "if-unmodified-since: Tue, 14 Nov 2023 22:13:19 GMT"] {
@@ -173,9 +175,11 @@ fn nothing_outside_of_the_root_and_nothing_hidden() {
 #[test]
 fn a_directory_is_redirected_to_its_slash() {
     let server = server();
-    for (path, location) in
-        [("/files/dir", "/files/dir/"), ("/files/dir?x=1&y", "/files/dir/?x=1&y"), ("/files/dir/sub", "/files/dir/sub/")]
-    {
+    for (path, location) in [
+        ("/files/dir", "/files/dir/"),
+        ("/files/dir?x=1&y", "/files/dir/?x=1&y"),
+        ("/files/dir/sub", "/files/dir/sub/"),
+    ] {
         let reply = curl(&server, path, &[]);
         assert_eq!((reply.status, reply.field("location")), (308, Some(location)));
     }

@@ -52,13 +52,19 @@ fn users_as_json() {
         assert_eq!(reply.field("content-length"), Some(&*body.len().to_string()));
     };
     let douglas = "{\"id\":42,\"name\":\"Douglas\"}\n";
-    json("/api/users", 200, "[{\"id\":1,\"name\":\"Ada\"},{\"id\":2,\"name\":\"Grace\"},{\"id\":42,\"name\":\"Douglas\"}]\n");
+    json(
+        "/api/users",
+        200,
+        "[{\"id\":1,\"name\":\"Ada\"},{\"id\":2,\"name\":\"Grace\"},{\"id\":42,\"name\":\"Douglas\"}]\n",
+    );
     json("/api/users/42", 200, douglas);
     json("/api/users/42?verbose=1", 200, douglas);
     // Parameters are decoded, but a slash that was encoded does not make a segment.
     json("/api/users/%34%32", 200, douglas);
     json("/api/users/7", 404, "{\"error\":\"no such user\",\"id\":7}\n");
-    for path in ["/api/users/x", "/api/users/4%2F2", "/api/users/-1", "/api/users/%ff", "/api/users/99999999999999999999"] {
+    for path in
+        ["/api/users/x", "/api/users/4%2F2", "/api/users/-1", "/api/users/%ff", "/api/users/99999999999999999999"]
+    {
         json(path, 400, "{\"error\":\"id must be a number\"}\n");
     }
     for path in ["/api/users/", "/api/users/42/", "/api/users/42/more", "/api//users", "/API/users", "/nowhere", "//"] {

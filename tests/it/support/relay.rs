@@ -1,8 +1,9 @@
 //! A UDP relay that loses packets, with a seed that it prints.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) struct Relay {
     addr: SocketAddr,
     server: SocketAddr,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    threads: RefCell<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -54,18 +55,15 @@ impl Shared {
         Arc::clone(&self.back.lock().unwrap())
     }
 
-    /// Passes packets on in one direction.
-    fn run(&self, up: bool, percent: u64, seed: u64) {
+    /// Passes packets on: up to the server, or down from the port that it sees.
+    fn run(&self, down: Option<&UdpSocket>, percent: u64, seed: u64) {
         let mut random = XorShift(seed);
         let mut buf = [0; 65_536];
         while !self.stop.load(Ordering::Relaxed) {
-            let got = match up {
-                true => self.front.recv_from(&mut buf),
-                false => self.back().recv_from(&mut buf),
-            };
+            let got = down.unwrap_or(&self.front).recv_from(&mut buf);
             // Nothing within the timeout, or the server is gone.
             let Ok((len, from)) = got else { continue };
-            if up {
+            if down.is_none() {
                 self.client.get_or_init(|| from);
             }
             if random.next() % 100 < percent {
@@ -74,10 +72,10 @@ impl Shared {
             }
             self.passed.fetch_add(1, Ordering::Relaxed);
             // What the system refuses is lost as well.
-            let _ = match (up, self.client.get()) {
-                (true, _) => self.back().send(&buf[..len]),
-                (false, Some(client)) => self.front.send_to(&buf[..len], client),
-                (false, None) => continue,
+            let _ = match (down, self.client.get()) {
+                (None, _) => self.back().send(&buf[..len]),
+                (Some(_), Some(client)) => self.front.send_to(&buf[..len], client),
+                (Some(_), None) => continue,
             };
         }
     }
@@ -97,17 +95,23 @@ impl Relay {
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         });
-        let directions = [(true, seed), (false, seed ^ 0x9e37_79b9_7f4a_7c15)];
-        let threads = directions.map(|(up, seed)| {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.run(up, percent, seed))
-        });
-        Relay { addr, server, shared, threads: threads.into() }
+        let up = Arc::clone(&shared);
+        let up = std::thread::spawn(move || up.run(None, percent, seed));
+        let relay = Relay { addr, server, shared, threads: RefCell::new(vec![up]) };
+        relay.spawn_down(percent, seed ^ 0x9e37_79b9_7f4a_7c15);
+        relay
     }
 
-    /// From now on the server sees another port, and packets to the old one are lost: what a NAT does that forgets.
+    fn spawn_down(&self, percent: u64, seed: u64) {
+        let (shared, back) = (Arc::clone(&self.shared), self.shared.back());
+        self.threads.borrow_mut().push(std::thread::spawn(move || shared.run(Some(&back), percent, seed)));
+    }
+
+    /// From now on the server sees the client at another port; what it still sends to the old one arrives, too. (When
+    /// it does not, a client that only receives has no reason to send, and the server no way to learn the port.)
     pub(crate) fn rebind(&self) {
         *self.shared.back.lock().unwrap() = Arc::new(socket(Some(self.server)));
+        self.spawn_down(0, 1);
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -123,7 +127,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
+        for thread in self.threads.get_mut().drain(..) {
             // It panics for no reason of its own.
             let _ = thread.join();
         }
