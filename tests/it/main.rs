@@ -8,8 +8,10 @@
 
 mod support;
 
+mod cli;
 mod curl;
 mod gtls;
+mod layers;
 mod quiche_client;
 mod raw;
 mod shutdown;

@@ -140,14 +140,17 @@ impl Client {
                 return found;
             }
             assert!(!self.quic.is_closed(), "{what}: closed, peer {:?}", self.quic.peer_error());
-            assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}; streams {:?}", self.brief());
+            assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}; streams {}", self.brief());
             self.receive(Duration::from_millis(20));
         }
     }
 
-    fn brief(&self) -> Vec<(u64, u16, usize, Option<usize>, Option<u64>)> {
-        let brief = |(id, a): (&u64, &Answer)| (*id, a.status(), a.body.len(), a.finished, a.reset);
-        self.streams.iter().map(brief).collect()
+    /// The streams in short: for messages.
+    fn brief(&self) -> String {
+        let brief = |(id, a): (&u64, &Answer)| {
+            format!("{id}: {} {} bytes, finished {:?}, reset {:?}", a.status(), a.body.len(), a.finished, a.reset)
+        };
+        self.streams.iter().map(brief).collect::<Vec<_>>().join("; ")
     }
 
     /// Waits for datagrams for at most `wait`, and runs timers.
@@ -284,7 +287,7 @@ impl Client {
             if let Some(error) = self.quic.peer_error() {
                 return (error.is_app, error.error_code);
             }
-            assert!(Instant::now() < deadline, "the server does not close the connection; {:?}", self.brief());
+            assert!(Instant::now() < deadline, "the server does not close the connection; {}", self.brief());
             self.poll_h3();
             self.flush();
             self.receive(Duration::from_millis(20));

@@ -1,0 +1,265 @@
+//! The command line: exit codes, messages, certificates, qlog summaries.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use data_encoding::{BASE64, HEXLOWER};
+use ring::digest;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::curl::curl;
+use crate::support::server::{Server, make_cert, mio_quiche};
+
+/// Exit code, standard output and standard error of a run in `dir`.
+fn run(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+    let output = mio_quiche().args(args).current_dir(dir).output().expect("mio-quiche runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A directory with `cert.pem` and `key.pem`.
+fn certified() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    make_cert(dir.path());
+    dir
+}
+
+/// It must fail with exactly this on standard error, and nothing on standard output.
+fn assert_fails(dir: &Path, args: &[&str], code: i32, message: &str) {
+    assert_eq!(run(dir, args), (Some(code), String::new(), format!("mio-quiche: {message}\n")), "{args:?}");
+}
+
+const PAIR: [&str; 4] = ["--cert", "cert.pem", "--key", "key.pem"];
+
+fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["serve", "--listen", "127.0.0.1:0"], &PAIR[..], more].concat()
+}
+
+#[test]
+fn certificates_and_keys_that_do_not_do() {
+    let dir = certified();
+    let dir = dir.path();
+    let with = |cert, key| ["serve", "--listen", "127.0.0.1:0", "--cert", cert, "--key", key];
+    const REMEDY: &str = "(make one with: mio-quiche cert)";
+    let missing = "No such file or directory (os error 2)";
+    let message = format!("cannot read certificate 'nowhere.pem': {missing} {REMEDY}");
+    assert_fails(dir, &with("nowhere.pem", "key.pem"), 2, &message);
+    let message = format!("cannot read private key 'nowhere.pem': {missing} {REMEDY}");
+    assert_fails(dir, &with("cert.pem", "nowhere.pem"), 2, &message);
+    fs::write(dir.join("text.pem"), "some text\n").unwrap();
+    assert_fails(
+        dir,
+        &with("text.pem", "key.pem"),
+        2,
+        &format!("'text.pem' holds no certificate in PEM form {REMEDY}"),
+    );
+    assert_fails(
+        dir,
+        &with("cert.pem", "text.pem"),
+        2,
+        &format!("'text.pem' holds no private key in PEM form {REMEDY}"),
+    );
+    // The right label with nonsense in it, and the files the wrong way round.
+    fs::write(dir.join("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let message = format!("'broken.pem' holds no certificate in PEM form {REMEDY}");
+    assert_fails(dir, &with("broken.pem", "key.pem"), 2, &message);
+    assert_fails(dir, &with("key.pem", "cert.pem"), 2, &format!("'key.pem' holds no certificate in PEM form {REMEDY}"));
+    make_cert(&dir.join("other"));
+    let message = "private key 'other/key.pem' does not belong to certificate 'cert.pem' \
+                   (make a new pair with: mio-quiche cert)";
+    assert_fails(dir, &with("cert.pem", "other/key.pem"), 2, message);
+}
+
+#[test]
+fn addresses_that_do_not_do() {
+    let dir = certified();
+    for listen in ["localhost", "127.0.0.1", "4433", "[::1]", "127.0.0.1:70000", ""] {
+        let message = format!(
+            "the address to listen on is '{listen}', but must be ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433"
+        );
+        assert_fails(dir.path(), &[&["serve", "--listen", listen], &PAIR[..]].concat(), 2, &message);
+    }
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let message = format!(
+        "cannot listen on {addr}: Address already in use (os error 98) \
+         (another server runs there; choose a port with --listen ADDR:PORT)"
+    );
+    assert_fails(dir.path(), &[&["serve", "--listen", &addr], &PAIR[..]].concat(), 1, &message);
+    let message = "cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99) \
+                   (no interface of this machine has that address)";
+    assert_fails(dir.path(), &[&["serve", "--listen", "192.0.2.1:0"], &PAIR[..]].concat(), 1, message);
+}
+
+#[test]
+fn settings_that_do_not_do() {
+    let dir = certified();
+    let dir = dir.path();
+    for bytes in ["0", "100", "1199", "65528"] {
+        let message = format!("max_udp_payload is {bytes}, but must be 1200 to 65527 bytes");
+        assert_fails(dir, &serve(&["--max-udp-payload", bytes]), 2, &message);
+    }
+    assert_fails(dir, &serve(&["--max-data", "0"]), 2, "initial_max_data is 0, but must be 1 to 2^62-1 bytes");
+    assert_fails(dir, &serve(&["--max-requests", "0"]), 2, "max_streams_bidi is 0, but must be 1 to 2^60 streams");
+    assert_fails(dir, &serve(&["--max-connections", "0"]), 2, "max_connections is 0, but must be at least 1");
+    assert_fails(dir, &serve(&["--idle-timeout", "0"]), 2, "idle_timeout is 0ns, but must be longer than 0");
+    let (code, out, err) = run(dir, &serve(&["--root", "nowhere"]));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.starts_with("mio-quiche: cannot use root directory 'nowhere': ") && err.lines().count() == 1, "{err}");
+    let (code, out, err) = run(dir, &serve(&["--keylog", "nowhere/keys"]));
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert_eq!(err, "mio-quiche: cannot use key log 'nowhere/keys': No such file or directory (os error 2)\n");
+    let (code, _, err) = run(dir, &serve(&["--qlog-dir", "cert.pem"]));
+    assert_eq!(code, Some(2));
+    assert_eq!(err, "mio-quiche: cannot use qlog directory 'cert.pem': File exists (os error 17)\n");
+}
+
+#[test]
+fn arguments_that_do_not_do() {
+    let dir = TempDir::new().unwrap();
+    for (args, said) in [
+        (&["serve", "--unknown"][..], "error: unexpected argument '--unknown' found"),
+        (&["serve", "--retry", "maybe"], "error: invalid value 'maybe' for '--retry <RETRY>'"),
+        (&["serve", "--cc", "fast"], "error: invalid value 'fast' for '--cc <CC>'"),
+        (&["serve", "--idle-timeout", "x"], "error: invalid value 'x' for '--idle-timeout <SECONDS>'"),
+        (&["serve", "--idle-timeout=-1"], "error: invalid value '-1' for '--idle-timeout <SECONDS>'"),
+        (
+            &["serve", "--qlog-dir", "q", "--no-qlog"],
+            "error: the argument '--qlog-dir <DIR>' cannot be used with '--no-qlog'",
+        ),
+        (&["nonsense"], "error: unrecognized subcommand 'nonsense'"),
+        (&["qlog"], "error: the following required arguments were not provided:"),
+    ] {
+        let (code, out, err) = run(dir.path(), args);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}");
+        assert!(err.lines().next().is_some_and(|first| first.starts_with(said)), "{args:?}: {err}");
+    }
+    let (code, out, err) = run(dir.path(), &[]);
+    assert_eq!((code, out.as_str()), (Some(2), ""));
+    assert!(err.contains("Usage: mio-quiche"), "{err}");
+}
+
+#[test]
+fn version_and_help() {
+    let dir = TempDir::new().unwrap();
+    let manifest = include_str!("../../Cargo.toml");
+    let value = |line: &str| {
+        let rest = manifest.lines().find_map(|l| l.strip_prefix(line)).expect("a line of Cargo.toml");
+        rest.trim_matches(['"', '=']).to_owned()
+    };
+    let line = format!("mio-quiche {} (quiche {})\n", value("version = "), value("quiche = "));
+    assert_eq!(run(dir.path(), &["--version"]), (Some(0), line.clone(), String::new()));
+    assert_eq!(format!("{}\n", mio_quiche::version()), line);
+    let (code, help, _) = run(dir.path(), &["--help"]);
+    assert_eq!(code, Some(0));
+    for word in ["serve", "cert", "qlog", "Exit codes: 0 done, 1 something failed"] {
+        assert!(help.contains(word), "{word}: {help}");
+    }
+    let (code, help, _) = run(dir.path(), &["serve", "--help"]);
+    assert_eq!(code, Some(0));
+    for option in ["--listen", "--cert", "--key", "--root", "--qlog-dir", "--no-qlog", "--retry", "--cc", "--keylog"] {
+        assert!(help.contains(option), "{option}: {help}");
+    }
+}
+
+fn der(path: &Path) -> Vec<u8> {
+    let pem = fs::read_to_string(path).unwrap();
+    let body: String = pem.lines().skip(1).take_while(|line| !line.starts_with("-----")).collect();
+    BASE64.decode(body.as_bytes()).unwrap()
+}
+
+#[test]
+fn certificates_are_made_and_kept() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path();
+    let (code, told, err) = run(dir, &["cert", "--out", "made"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let sum = digest::digest(&digest::SHA256, &der(&dir.join("made/cert.pem")));
+    let (hex, base64) = (HEXLOWER.encode(sum.as_ref()), BASE64.encode(sum.as_ref()));
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("certificate made/cert.pem (CA beside it in ca.pem), valid until "), "{told}");
+    assert_eq!(lines[1], format!("SHA-256, hex      {hex}"));
+    assert_eq!(lines[2], format!("SHA-256, base64   {base64}"));
+    let mode = |name: &str| fs::metadata(dir.join("made").join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("key.pem"), mode("cert.pem"), mode("ca.pem")), (0o600, 0o644, 0o644));
+    // Kept if it is good for another day; made anew if not asked so.
+    let read = || ["cert.pem", "key.pem", "ca.pem"].map(|name| fs::read(dir.join("made").join(name)).unwrap());
+    let first = read();
+    assert_eq!(run(dir, &["cert", "--out", "made", "--if-needed"]), (Some(0), String::new(), String::new()));
+    assert_eq!(read(), first);
+    let hash = run(dir, &["cert", "--out", "made", "--if-needed", "--print-hash"]);
+    assert_eq!((hash, read()), ((Some(0), format!("{base64}\n"), String::new()), first.clone()));
+    assert_eq!(run(dir, &["cert", "--out", "made"]).0, Some(0));
+    let second = read();
+    assert!(first.iter().zip(&second).all(|(a, b)| a != b), "all three are new");
+    fs::remove_file(dir.join("made/key.pem")).unwrap();
+    assert_eq!(run(dir, &["cert", "--out", "made", "--if-needed"]).0, Some(0));
+    assert_ne!(read()[0], second[0], "a certificate without its key is of no use");
+}
+
+#[test]
+fn certificates_that_cannot_be_made() {
+    let dir = TempDir::new().unwrap();
+    let message = "cannot put 'a b' into a certificate: give a host name or an IP address (other scripts as xn--...)";
+    assert_fails(dir.path(), &["cert", "--out", "made", "--name", "a b"], 2, message);
+    fs::write(dir.path().join("file"), "").unwrap();
+    let message = "cannot write 'file': File exists (os error 17) (name a directory you may write to)";
+    assert_fails(dir.path(), &["cert", "--out", "file"], 1, message);
+}
+
+#[test]
+fn qlog_of_a_real_run() {
+    let mut server = Server::start(&["--qlog-dir", "qlogs"]);
+    assert_eq!(curl(&server, "/api/users/42", &[]).status, 200);
+    server.stop();
+    let (file, _) = server.qlogs("qlogs").remove(0);
+    let file = file.to_str().unwrap();
+    // RFC 9000's connection id in hexadecimal, 16 bytes of it.
+    let stem = Path::new(file).file_stem().unwrap().to_str().unwrap();
+    assert!(stem.len() == 32 && HEXLOWER.decode(stem.as_bytes()).is_ok(), "{stem}");
+    let (code, summary, err) = run(server.dir(), &["qlog", file]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let line = |start: &str| {
+        let found = summary.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no {start} in {summary}"))
+    };
+    assert!(line("handshake").contains("established after"), "{summary}");
+    assert!(summary.contains("ALPN h3"), "{summary}");
+    assert!(line("HTTP/3").ends_with("1 requests, 0 WebTransport sessions"), "{summary}");
+    assert!(summary.lines().any(|line| line.trim() == "0 200 GET /api/users/42"), "{summary}");
+    let (code, json, err) = run(server.dir(), &["qlog", "--json", file, file]);
+    assert_eq!((code, err.as_str(), json.lines().count()), (Some(0), "", 2));
+    for line in json.lines() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let request = &value["requests"][0];
+        assert_eq!((&request["method"], &request["path"]), (&Value::from("GET"), &Value::from("/api/users/42")));
+    }
+}
+
+#[test]
+fn qlog_of_what_is_not_there() {
+    let dir = TempDir::new().unwrap();
+    let (code, out, err) = run(dir.path(), &["qlog", "nowhere.sqlog"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("mio-quiche: ") && err.contains("'nowhere.sqlog'"), "{err}");
+    assert!(err.contains("No such file or directory") && err.lines().count() == 1, "{err}");
+    fs::write(dir.path().join("text"), "no qlog\n").unwrap();
+    let (code, _, err) = run(dir.path(), &["qlog", "text", "nowhere.sqlog"]);
+    assert_eq!((code, err.lines().count()), (Some(1), 2), "a line for each file: {err}");
+}
+
+#[test]
+fn no_qlog_and_keylog() {
+    let mut server = Server::start(&["--no-qlog", "--keylog", "keys.log"]);
+    curl(&server, "/", &[]);
+    server.stop();
+    let names: Vec<_> = fs::read_dir(server.dir()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("qlog")), "{names:?}");
+    let keys = fs::read_to_string(server.dir().join("keys.log")).unwrap();
+    for label in ["CLIENT_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"] {
+        assert!(keys.lines().any(|line| line.starts_with(&format!("{label} "))), "{label}: {keys}");
+    }
+}
