@@ -7,7 +7,7 @@ use quiche::h3;
 use crate::support::client::{Client, config, get, post};
 use crate::support::frames;
 use crate::support::server::Server;
-use crate::support::{payload, sha256};
+use crate::support::{DEADLINE, payload, sha256, wait_for};
 
 const REQUEST_CANCELLED: u64 = 0x10c;
 
@@ -45,7 +45,7 @@ fn a_client_stops_a_download() {
     client.quic.stream_shutdown(id, quiche::Shutdown::Read, REQUEST_CANCELLED).unwrap();
     client.assert_alive();
     // The server is told to stop, and does: it logs the end of the exchange.
-    crate::support::wait_for("the stopped exchange in the log", crate::support::DEADLINE, || {
+    wait_for("the stopped exchange in the log", DEADLINE, || {
         server.log().contains("GET /stream/:bytes 200").then_some(())
     });
     drop(client);
@@ -191,6 +191,27 @@ fn begin_cancelled(c: &mut Client, fin: bool, directions: Vec<quiche::Shutdown>)
 #[test]
 fn credit_returns_after_stop_sending_that_comes_with_the_request() {
     assert_credit_returns(|c| begin_cancelled(c, true, vec![quiche::Shutdown::Read]), true);
+}
+
+#[test]
+fn credit_returns_after_stop_sending_that_crosses_the_answer() {
+    // The server is through with the stream, and its answer is there, but not acknowledged. quiche collects a stopped
+    // stream only when it is touched once more after its RESET_STREAM was acknowledged.
+    let at_the_socket = |c: &mut Client| {
+        c.socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        c.socket.peek(&mut [0; 2000]).expect("the answer");
+    };
+    assert_credit_returns(
+        |c| {
+            c.assert_alive();
+            let id = c.get("/");
+            at_the_socket(c);
+            c.quic.stream_shutdown(id, quiche::Shutdown::Read, REQUEST_CANCELLED).unwrap();
+            c.flush();
+            id
+        },
+        true,
+    );
 }
 
 #[test]
