@@ -134,6 +134,10 @@ impl Default for RequestLimits {
     }
 }
 
+/// The largest response head in bytes, each field counted with 32 bytes more (RFC 9114 section 4.2.2). quiche writes a
+/// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
+pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
+
 /// What quiche is told as `SETTINGS_MAX_FIELD_SECTION_SIZE`. quiche closes the whole connection over it, so it lies
 /// above [`RequestLimits::max_field_section`], which leaves room to answer 431.
 const HARD_FIELD_SECTION: u64 = 64 * 1024;

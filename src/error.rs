@@ -220,8 +220,8 @@ pub enum StreamError {
         /// The limit that was passed.
         limit: u64,
     },
-    /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::MAX_RESPONSE_HEAD) bytes.
-    #[error("the response head has {size} bytes, more than {}", crate::MAX_RESPONSE_HEAD)]
+    /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::config::MAX_RESPONSE_HEAD) bytes.
+    #[error("the response head has {size} bytes, more than {}", crate::config::MAX_RESPONSE_HEAD)]
     HeadTooLarge {
         /// Its size, counted as RFC 9114 section 4.2.2 does.
         size: usize,

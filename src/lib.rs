@@ -24,10 +24,10 @@ mod quic;
 pub mod stats;
 
 pub use app::{Echo, Exchange, Progress, Response, Router, Server, ServerHandle, StaticFiles};
-pub use config::{CongestionControl, RequestLimits, RetryPolicy, ServerConfig};
+pub use config::{CongestionControl, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig};
 pub use endpoint::Endpoint;
 pub use error::{ConfigError, Error, ErrorCode, Result, StreamError, Violation};
-pub use h3::{MAX_RESPONSE_HEAD, Priority, Recv, Request, ResponseHead, Stream};
+pub use h3::{Priority, Recv, Request, ResponseHead, Stream};
 pub use quic::table::{ConnId, StreamId};
 
 /// This crate's version.

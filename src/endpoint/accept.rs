@@ -44,22 +44,26 @@ impl Endpoint {
             return found;
         }
         let len = datagram.len();
+        match invariants(datagram) {
+            Some((version, ..)) if quiche::version_is_supported(version) => {}
+            // Version 0 is a Version Negotiation packet, which no server is sent (RFC 9000 section 17.2.1).
+            None | Some((0, ..)) => {
+                stats.ignored_garbage += 1;
+                return None;
+            }
+            Some(_) if len < MIN_INITIAL_DATAGRAM => {
+                stats.ignored_small_initial += 1;
+                return None;
+            }
+            Some((_, dcid, scid)) => {
+                self.negotiate_version(dcid, scid, from, to);
+                return None;
+            }
+        }
         let Ok(header) = Header::from_slice(datagram, CID_LEN) else {
             stats.ignored_garbage += 1;
             return None;
         };
-        if header.ty == Type::VersionNegotiation {
-            // Nothing that a server is sent (RFC 9000 section 17.2.1).
-            stats.ignored_garbage += 1;
-            return None;
-        }
-        if !quiche::version_is_supported(header.version) {
-            match len < MIN_INITIAL_DATAGRAM {
-                true => stats.ignored_small_initial += 1,
-                false => self.negotiate_version(&header, from, to),
-            }
-            return None;
-        }
         if let Some(id) = Cid::from_slice(&header.dcid).and_then(|cid| self.table.lookup(&cid)) {
             return Some(id);
         }
@@ -79,9 +83,10 @@ impl Endpoint {
         self.accept(now, &header, derived, from, to)
     }
 
-    fn negotiate_version(&mut self, header: &Header<'_>, from: SocketAddr, to: SocketAddr) {
+    fn negotiate_version(&mut self, dcid: &[u8], scid: &[u8], from: SocketAddr, to: SocketAddr) {
         let mut packet = vec![0; MIN_INITIAL_DATAGRAM];
-        if let Ok(n) = quiche::negotiate_version(&header.scid, &header.dcid, &mut packet) {
+        let (dcid, scid) = (ConnectionId::from_ref(dcid), ConnectionId::from_ref(scid));
+        if let Ok(n) = quiche::negotiate_version(&scid, &dcid, &mut packet) {
             packet.truncate(n);
             self.core.stats.version_negotiations += 1;
             self.send_stateless(packet, from, to);
@@ -185,4 +190,13 @@ impl Endpoint {
             self.send_stateless(packet, from, to);
         }
     }
+}
+
+/// Version, destination and source connection id of a long header: what every version of QUIC has in the same place
+/// (RFC 8999 section 5.1).
+fn invariants(datagram: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+    let (version, rest) = datagram.get(1..)?.split_first_chunk()?;
+    let (dcid, rest) = rest.split_first().and_then(|(len, rest)| rest.split_at_checked(usize::from(*len)))?;
+    let (scid, _) = rest.split_first().and_then(|(len, rest)| rest.split_at_checked(usize::from(*len)))?;
+    Some((u32::from_be_bytes(*version), dcid, scid))
 }

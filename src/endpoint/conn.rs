@@ -22,6 +22,9 @@ const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a client holds at a time: one in use and two for migration.
 const ACTIVE_CIDS: usize = 3;
 
+/// Streams that a connection is through with before it looks which of them quiche has dropped.
+const MIN_SWEEP: usize = 64;
+
 pub(crate) struct Conn {
     pub(crate) quic: quic::Connection,
     h3: Option<h3::Connection>,
@@ -37,24 +40,25 @@ pub(crate) struct Conn {
     pub(crate) dirty: bool,
     pub(crate) sending: bool,
     stops_seen: u64,
-    /// Streams that were cut off and whose entry quiche::h3 still holds.
+    /// Streams that were cut off, and that quiche and quiche::h3 still hold.
     cut: Vec<u64>,
+    /// Streams that we are through with, and that quiche may hold until all of the answer is acknowledged.
+    left: Vec<u64>,
+    /// The length of `left` at which it is swept next.
+    sweep_at: usize,
     next_request: u64,
     goaway: GoAway,
     closed: bool,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum GoAway {
     No,
     /// To be sent as soon as the control stream has room.
     Wanted,
-    /// Sent.
+    /// Sent: requests from stream `limit` on are rejected.
     Sent {
-        /// Requests from this stream id on are rejected.
         limit: u64,
-        /// Streams before it that quiche still holds, as the client has not acknowledged all of them.
-        undelivered: Vec<u64>,
     },
 }
 
@@ -74,6 +78,8 @@ impl Conn {
             sending: false,
             stops_seen: 0,
             cut: Vec::new(),
+            left: Vec::new(),
+            sweep_at: MIN_SWEEP,
             next_request: 0,
             goaway: GoAway::No,
             closed: false,
@@ -88,7 +94,7 @@ impl Conn {
         let received = std::mem::take(&mut self.received);
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
-            if received && !self.streams.is_empty() {
+            if received {
                 self.note_stops(id, core);
             }
             self.poll_http3(now, id, core);
@@ -97,6 +103,7 @@ impl Conn {
             }
             self.continue_goaway();
             self.forget_cut_streams();
+            self.sweep_left();
         }
         if received {
             self.poll_cids_and_paths(id, core);
@@ -171,7 +178,7 @@ impl Conn {
 
     fn on_request(&mut self, now: Instant, id: StreamId, list: &[h3::Header], more: bool, core: &mut Core) {
         self.next_request = self.next_request.max(id.id + 4);
-        if matches!(self.goaway, GoAway::Sent { limit, .. } if id.id >= limit) {
+        if matches!(self.goaway, GoAway::Sent { limit } if id.id >= limit) {
             core.stats.rejected_requests += 1;
             return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
         }
@@ -221,9 +228,9 @@ impl Conn {
 
     fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         let Some(state) = self.streams.get_mut(&id.id) else {
-            // The head never came, or the stream was cut off.
-            if id.id >= self.next_request {
-                self.next_request = id.id + 4;
+            // The head never came, unless we are through with the stream.
+            if !self.is_known(id.id) {
+                self.next_request = self.next_request.max(id.id + 4);
                 core.stats.malformed_requests += 1;
                 self.cut_off(id.id, Violation::Incomplete.code());
             }
@@ -280,6 +287,31 @@ impl Conn {
                 state.on_stopped(code);
                 push_ready(state, StreamId { conn: id, id: stream }, core);
             }
+        }
+        for stream in std::mem::take(&mut self.left) {
+            self.leave(stream);
+        }
+    }
+
+    /// Keeps an eye on a stream that we are through with. One that the peer stopped is freed by quiche only when it is
+    /// looked at again, which is done for those that were cut off.
+    fn leave(&mut self, stream: u64) {
+        match self.quic.stream_capacity(stream) {
+            Err(quiche::Error::InvalidStreamState(_)) => {}
+            Err(_) => self.note_cut(stream),
+            Ok(_) => self.left.push(stream),
+        }
+    }
+
+    /// Whether a stream without a state is one that we are through with.
+    fn is_known(&mut self, stream: u64) -> bool {
+        self.cut.contains(&stream) || self.left.contains(&stream) || is_collected(&mut self.quic, stream)
+    }
+
+    fn sweep_left(&mut self) {
+        if self.left.len() >= self.sweep_at {
+            self.left.retain(|&stream| !is_collected(&mut self.quic, stream));
+            self.sweep_at = MIN_SWEEP.max(2 * self.left.len());
         }
     }
 
@@ -352,7 +384,7 @@ impl Conn {
         stream.discard();
         let Some(state) = self.streams.get(&id.id).filter(|state| state.is_complete()) else { return };
         match state.end() {
-            StreamEnd::Whole => {}
+            StreamEnd::Whole => self.leave(id.id),
             // Resetting the answer, too, could take it from a client that only gave up its own body.
             StreamEnd::Answered => self.note_cut(id.id),
             StreamEnd::Cut => self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED),
@@ -399,13 +431,14 @@ impl Conn {
             && let Some(h3) = &mut self.h3
             && h3.send_goaway(&mut self.quic, self.next_request).is_ok()
         {
-            let limit = self.next_request;
-            let undelivered = (0..limit).step_by(4).filter(|&stream| !is_collected(&mut self.quic, stream)).collect();
-            self.goaway = GoAway::Sent { limit, undelivered };
+            self.goaway = GoAway::Sent { limit: self.next_request };
         }
-        let GoAway::Sent { undelivered, .. } = &mut self.goaway else { return };
-        undelivered.retain(|&stream| !is_collected(&mut self.quic, stream));
-        if undelivered.is_empty() {
+        if !matches!(self.goaway, GoAway::Sent { .. }) || !self.streams.is_empty() {
+            return;
+        }
+        // Closing drops what is not acknowledged.
+        self.left.retain(|&stream| !is_collected(&mut self.quic, stream));
+        if self.left.is_empty() && self.cut.is_empty() {
             self.close_gracefully();
         }
     }

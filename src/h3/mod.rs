@@ -12,5 +12,5 @@ pub use priority::Priority;
 pub use request::Request;
 pub(crate) use state::{Flags, StreamEnd, StreamState};
 pub(crate) use stream::abort;
-pub use stream::{MAX_RESPONSE_HEAD, Recv, ResponseHead, Stream};
+pub use stream::{Recv, ResponseHead, Stream};
 pub(crate) use validate::{validate_request, validate_trailers};

@@ -9,14 +9,11 @@ use quiche::h3;
 
 use super::priority::Priority;
 use super::state::{Flags, Half, HeadKind, StreamState};
+use crate::config::MAX_RESPONSE_HEAD;
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::quic;
 use crate::quic::table::StreamId;
 use crate::quic::timers::{TimerKey, Timers};
-
-/// The largest response head in bytes, each field counted with 32 bytes more (RFC 9114 section 4.2.2). quiche writes a
-/// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
-pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
 
 /// What reading a stream gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ const RECV_BUFFER: usize = 64 * 1024;
 /// The largest run that is sent at once: to the kernel, before segmentation, it is one IPv4 datagram.
 const SEND_BUFFER: usize = 65_507;
 /// Datagrams taken in one turn at most (some more when the last batch is large), so that sending has its turn too.
-const MAX_DATAGRAMS_PER_TURN: usize = 1024;
+const MAX_DATAGRAMS_PER_TURN: usize = 64;
 
 /// A received datagram.
 #[derive(Debug)]
