@@ -220,11 +220,13 @@ pub enum StreamError {
         /// The limit that was passed.
         limit: u64,
     },
-    /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::config::MAX_RESPONSE_HEAD) bytes.
-    #[error("the response head has {size} bytes, more than {}", crate::config::MAX_RESPONSE_HEAD)]
+    /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::MAX_RESPONSE_HEAD).
+    #[error("the response head has {size} bytes, more than {limit}")]
     HeadTooLarge {
         /// Its size, counted as RFC 9114 section 4.2.2 does.
         size: usize,
+        /// The limit that was passed.
+        limit: usize,
     },
     /// The call does not fit the stream's state, such as a second response head.
     #[error("{0}")]

@@ -39,7 +39,8 @@ pub enum Progress {
 /// }
 /// ```
 pub trait Exchange {
-    /// Runs whenever either direction may progress, until it blocks. It may be called when neither can.
+    /// Runs whenever either direction may progress, until it blocks. It may be called when neither can. When the client
+    /// cancels the request, the exchange is dropped.
     ///
     /// # Errors
     /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for

@@ -239,7 +239,9 @@ impl App {
 
     fn run(&mut self, now: Instant, id: StreamId, mut running: Running, endpoint: &mut Endpoint) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
-        let result = running.exchange.poll(&mut stream).and_then(|progress| {
+        // A handler that waits for something else would not notice that nobody wants its answer any more.
+        let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
+        let result = cancelled.and_then(|()| running.exchange.poll(&mut stream)).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }

@@ -436,9 +436,9 @@ impl Conn {
         if !matches!(self.goaway, GoAway::Sent { .. }) || !self.streams.is_empty() {
             return;
         }
-        // Closing drops what is not acknowledged.
+        // Closing drops what is not acknowledged; of the streams that were cut off there is nothing to deliver.
         self.left.retain(|&stream| !is_collected(&mut self.quic, stream));
-        if self.left.is_empty() && self.cut.is_empty() {
+        if self.left.is_empty() {
             self.close_gracefully();
         }
     }

@@ -201,6 +201,14 @@ impl Stream<'_> {
         self.state.is_sending()
     }
 
+    /// Why nothing can be sent any more, if the peer stopped the stream or it was cut off.
+    pub(crate) fn send_failure(&self) -> Option<StreamError> {
+        match &self.state.send {
+            Half::Failed(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
     /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, in front of the final
     /// one.
     ///
@@ -417,7 +425,7 @@ impl Stream<'_> {
         if size > MAX_RESPONSE_HEAD {
             self.abort(ErrorCode::H3_INTERNAL_ERROR);
             self.state.fail(StreamError::Closed);
-            return Err(StreamError::HeadTooLarge { size });
+            return Err(StreamError::HeadTooLarge { size, limit: MAX_RESPONSE_HEAD });
         }
         let sent = match self.state.queued.is_some() {
             true => false,
