@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::curl::{assert_payload, download};
+use crate::support::curl::download;
 use crate::support::relay::Relay;
 use crate::support::server::{Guard, Server};
 use crate::support::{DEADLINE, payload, sha256, tool, wait_for};
@@ -68,7 +68,8 @@ fn a_hundred_files_with_retry() {
 
 #[test]
 fn a_hundred_files_under_loss() {
-    let stats = hundred_files(&[], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
+    // The client's CONNECTION_CLOSE may be lost too, and then nobody acknowledges the last answers.
+    let stats = hundred_files(&["--drain-timeout", "1"], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
     assert_eq!(stats.get("requests"), 100);
 }
 
@@ -86,16 +87,6 @@ fn keys_are_updated_in_a_download() {
 }
 
 #[test]
-fn a_client_moves_in_a_download() {
-    let size = 20_000_000;
-    let server = Server::start(&["--log", "debug"]);
-    let (dir, _) = fetch(&server, &["-q", "--change-local-addr=20ms"], &[format!("/stream/{size}")]);
-    let got = fs::read(dir.path().join(size.to_string())).unwrap();
-    assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
-    assert!(server.log().contains("PeerMigrated"), "{}", server.log());
-}
-
-#[test]
 fn a_nat_rebinds_before_the_request() {
     // In a download gtlsclient would still receive at its old address, ignore all that and so send nothing itself.
     let size = 2_000_000;
@@ -105,20 +96,6 @@ fn a_nat_rebinds_before_the_request() {
     let got = fs::read(dir.path().join(size.to_string())).unwrap();
     assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
     assert!(server.log().contains("PeerMigrated"), "{}", server.log());
-}
-
-#[test]
-fn a_nat_rebinds_in_a_download() {
-    let size = 10_000_000;
-    let server = Server::start(&["--log", "debug"]);
-    let relay = Relay::start(server.addr(), 0, 1);
-    let mut running = download(&relay.url(&format!("/stream/{size}")), &["--limit-rate", "5M"]);
-    for part in 1..=3 {
-        wait_for("a part of the download", DEADLINE, || (running.len() > part * 2_000_000).then_some(()));
-        relay.rebind();
-    }
-    assert_payload(&running.finish(2 * DEADLINE), size);
-    assert_eq!(server.log().matches("PeerMigrated").count(), 3, "{}", server.log());
 }
 
 #[test]
