@@ -210,6 +210,11 @@
             return { hashes: [await stalled, small], order };
         },
 
+        /** Leaves a session open. */
+        async leave(args) {
+            return (await echoes(await open(args), 'text')) && 'echoed';
+        },
+
         async closesOfPage({ closes, ...args }) {
             return each(closes, 5, async (close, n) => {
                 const transport = await open(args);
