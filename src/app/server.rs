@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::admin::Admin;
 use super::exchange::{Exchange, Progress, SendBytes};
 use super::response::{Body, Response};
 use super::router::Router;
@@ -17,8 +18,9 @@ use crate::endpoint::{Endpoint, Event};
 use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::{Request, Stream};
 use crate::net::{self, EventLoop, UdpSocket, Waker};
+use crate::observe::prometheus::Snapshot;
 use crate::quic::table::{ConnId, StreamId};
-use crate::stats::Stats;
+use crate::stats::{ResponseCounts, Stats};
 
 /// Rounds of engine and handlers in one turn before packets go out.
 const MAX_ROUNDS_PER_TURN: usize = 4;
@@ -38,6 +40,7 @@ pub struct Server {
     event_loop: EventLoop,
     endpoint: Endpoint,
     app: App,
+    admin: Option<Admin>,
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
 }
@@ -74,14 +77,22 @@ impl Server {
         })?;
         let drain_timeout = config.drain_timeout;
         let (signals, buffer) = (config.handle_signals, config.socket_buffer);
+        let (admin, cert) = (config.admin, config.cert.clone());
         let endpoint = Endpoint::server(config, net::now())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        Ok(Server { event_loop, endpoint, app: App::new(router), stop: Arc::default(), drain_timeout })
+        let open = |addr| Admin::open(addr, event_loop.local_addr(), &cert, event_loop.waker());
+        let admin = admin.map(open).transpose()?;
+        Ok(Server { event_loop, endpoint, app: App::new(router), admin, stop: Arc::default(), drain_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.event_loop.local_addr()
+    }
+
+    /// The address of the admin port, if [`ServerConfig::admin`] asks for one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// A handle that stops the server from another thread.
@@ -92,6 +103,16 @@ impl Server {
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.endpoint.stats()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.endpoint.stats(),
+            responses: self.app.responses.clone(),
+            connections: self.endpoint.connection_count(),
+            handshakes: self.endpoint.handshake_count(),
+            draining: self.endpoint.is_draining(),
+        }
     }
 
     /// Serves until a shutdown: after SIGINT, SIGTERM or [`ServerHandle::shutdown`] it takes no new requests, lets
@@ -124,6 +145,9 @@ impl Server {
                 return Ok(());
             }
             self.turn(now)?;
+            if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
+                admin.answer(|| self.snapshot());
+            }
             if let Some(deadline) = drain_deadline {
                 if self.endpoint.is_drained() {
                     return Ok(());
@@ -162,6 +186,7 @@ impl Server {
 pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
+    responses: ResponseCounts,
     /// The `date` field of the second that the first half names.
     date: (u64, HeaderValue),
 }
@@ -195,7 +220,8 @@ impl Sender {
 
 impl App {
     pub(super) fn new(router: Router) -> Self {
-        App { router, running: BTreeMap::new(), date: (0, HeaderValue::from_static("")) }
+        let date = (0, HeaderValue::from_static(""));
+        App { router, running: BTreeMap::new(), responses: ResponseCounts::default(), date }
     }
 
     /// Exchanges that are not through.
@@ -258,6 +284,7 @@ impl App {
                 Some(error)
             }
         };
+        self.responses.count(running.request.pattern(), stream.status());
         running.log(now, stream.status(), stream.sent(), error.as_ref());
         endpoint.release(now, id);
     }
@@ -292,6 +319,7 @@ impl App {
         for id in cut {
             if let Some(running) = self.running.remove(&id) {
                 log::debug!("{id:?}: {cause}");
+                self.responses.count(running.request.pattern(), None);
                 running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
             }
         }

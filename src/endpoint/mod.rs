@@ -241,6 +241,18 @@ impl Endpoint {
         self.table.len()
     }
 
+    /// Handshakes under way.
+    #[must_use]
+    pub fn handshake_count(&self) -> usize {
+        self.core.handshakes
+    }
+
+    /// Whether a [shutdown](Endpoint::shutdown) has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.draining
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

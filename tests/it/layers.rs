@@ -14,7 +14,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("h3", &["error", "config", "stats", "quic"]),
     ("endpoint", &["error", "config", "stats", "quic", "h3"]),
     ("net", &["error", "config", "stats", "quic", "h3", "endpoint"]),
-    ("app", &["error", "config", "stats", "quic", "h3", "endpoint", "net"]),
+    ("app", &["error", "config", "stats", "quic", "h3", "endpoint", "net", "observe"]),
     ("observe", &["error", "config", "stats"]),
     ("cli", &["error", "config", "stats", "quic", "h3", "endpoint", "net", "app", "observe", "cli"]),
     ("lib", &["error", "config", "stats", "quic", "h3", "endpoint", "net", "app", "observe"]),
