@@ -215,6 +215,15 @@ need_nginx() {
     export MIO_QUICHE_NGINX
 }
 
+# Prometheus' tool that checks metrics. Only unpacked: its service is neither installed nor started.
+need_promtool() {
+    if [ -z "${MIO_QUICHE_PROMTOOL-}" ]; then
+        debian_program promtool prometheus trixie usr/bin/promtool MIO_QUICHE_PROMTOOL
+        MIO_QUICHE_PROMTOOL=$TOOLS/promtool/bin/promtool
+    fi
+    export MIO_QUICHE_PROMTOOL
+}
+
 need_quiche_examples() {
     local bin=$TOOLS/quiche/bin
     if [ -z "${MIO_QUICHE_HTTP3_CLIENT-}" ] || [ -z "${MIO_QUICHE_HTTP3_SERVER-}" ]; then
@@ -240,10 +249,11 @@ build_quiche_examples() (
     rm -rf "$TOOLS/quiche-build"
 )
 
-# The clients that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
-# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT.
+# The programs that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_PROMTOOL.
 need_clients() {
     need_curl
     need_gtlsclient
+    need_promtool
     need_quiche_examples
 }
