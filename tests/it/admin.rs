@@ -130,6 +130,10 @@ fn open_connections(server: &Server) -> u64 {
 fn health_tells_of_a_shutdown() {
     let mut server = Server::start(&ADMIN);
     assert_eq!(get(&server, "/healthz"), (200, "ok\n".to_owned()));
+    // A connection that says nothing is to keep nobody waiting in the end.
+    let addr = server.admin();
+    let mut idle = TcpStream::connect(addr).unwrap();
+    idle.set_read_timeout(Some(DEADLINE)).unwrap();
     let mut client = Client::connect(server.addr());
     let running = client.get("/slow?delay=1500");
     client.assert_alive();
@@ -138,10 +142,6 @@ fn health_tells_of_a_shutdown() {
     assert_eq!(get(&server, "/healthz"), (503, "draining\n".to_owned()));
     assert_eq!(metric(&server, "mio_quiche_draining"), Some(1));
     assert_eq!(client.answer(running).text(), "waited 1500 ms\n");
-    // A connection that says nothing keeps nobody waiting in the end.
-    let addr = server.admin();
-    let mut idle = TcpStream::connect(addr).unwrap();
-    idle.set_read_timeout(Some(DEADLINE)).unwrap();
     let began = Instant::now();
     client.close_code();
     assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
