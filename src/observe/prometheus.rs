@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub connections: usize,
     /// Handshakes under way.
     pub handshakes: usize,
+    /// WebTransport sessions that are open.
+    pub sessions: usize,
     /// A shutdown has begun.
     pub draining: bool,
 }
@@ -49,6 +51,7 @@ impl Collector for Snapshot {
             [([env!("CARGO_PKG_VERSION"), env!("MIO_QUICHE_QUICHE_VERSION")], 1)])?;
         gauge(e, "connections_open", "QUIC connections in the table", self.connections)?;
         gauge(e, "handshakes_open", "Handshakes under way", self.handshakes)?;
+        gauge(e, "webtransport_sessions_open", "WebTransport sessions that are open", self.sessions)?;
         gauge(e, "draining", "1 after a shutdown has begun", usize::from(self.draining))?;
 
         counter(e, "udp_received_datagrams", "UDP datagrams received", s.datagrams_in)?;
@@ -70,6 +73,21 @@ impl Collector for Snapshot {
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
         counter(e, "rejected_requests", "Requests rejected in a shutdown", s.rejected_requests)?;
         counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;
+
+        counter(e, "datagrams_received", "QUIC DATAGRAM frames received", s.datagram_frames_in)?;
+        counter(e, "datagrams_sent", "QUIC DATAGRAM frames sent", s.datagram_frames_out)?;
+        counter(e, "datagrams_dropped", "Datagrams that nobody took, or over a limit", s.datagram_frames_dropped)?;
+        counter(e, "webtransport_sessions_opened", "Sessions accepted", s.sessions_opened)?;
+        counter(e, "webtransport_sessions_closed", "Sessions that ended, in whatever way", s.sessions_closed)?;
+        counter(e, "webtransport_sessions_rejected", "Sessions refused", s.sessions_rejected)?;
+        counter(e, "webtransport_sessions_failed", "Sessions ended as the peer broke a rule", s.sessions_failed)?;
+        counter(e, "webtransport_streams_received", "Streams that peers opened", s.session_streams_in)?;
+        counter(e, "webtransport_streams_opened", "Streams opened for peers", s.session_streams_out)?;
+        counter(e, "webtransport_streams_rejected", "Streams refused", s.session_streams_rejected)?;
+        family(e, "webtransport_capsules", "Capsules received, by type", MetricType::Counter, &["type"], [
+            (["close"], s.capsules_close), (["drain"], s.capsules_drain), (["datagram"], s.capsules_datagram),
+            (["flow_control"], s.capsules_flow_control), (["unknown"], s.capsules_unknown),
+        ])?;
 
         family(e, "responses", "Responses by route and status class", MetricType::Counter, &["route", "status"],
             self.responses.iter().map(|(route, class, count)| ([route, class], count)))
@@ -116,9 +134,11 @@ mod tests {
 
     #[test]
     fn values_come_out() {
-        let mut snapshot = Snapshot { connections: 3, handshakes: 2, draining: true, ..Default::default() };
+        let mut snapshot =
+            Snapshot { connections: 3, handshakes: 2, sessions: 4, draining: true, ..Default::default() };
         snapshot.stats.requests = u64::MAX;
         snapshot.stats.bytes_in = 7;
+        snapshot.stats.capsules_drain = 5;
         snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::OK));
         snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::NO_CONTENT));
         snapshot.responses.count(None, Some(http::StatusCode::NOT_FOUND));
@@ -129,6 +149,8 @@ mod tests {
             ("mio_quiche_udp_received_bytes_total", 7),
             ("mio_quiche_connections_open", 3),
             ("mio_quiche_handshakes_open", 2),
+            ("mio_quiche_webtransport_sessions_open", 4),
+            ("mio_quiche_webtransport_capsules_total{type=\"drain\"}", 5),
             ("mio_quiche_draining", 1),
             ("mio_quiche_responses_total{route=\"/a/:id\",status=\"2xx\"}", 2),
             ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 1),
