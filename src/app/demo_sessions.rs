@@ -191,11 +191,8 @@ impl EchoSession {
     /// Moves bytes from a stream of the peer's to ours, until either blocks.
     fn relay(&mut self, s: &mut Session<'_>, from: StreamId) {
         let Some(relay) = self.answers.get_mut(&from) else { return };
-        let over = match relay.run(s, from) {
-            Ok(over) => over,
-            // The peer gave up one of them: the other is given up as well.
-            Err(_) => true,
-        };
+        // When the peer gave up one of them, the other is given up as well.
+        let over = relay.run(s, from).unwrap_or(true);
         if over && let Some(relay) = self.answers.remove(&from) {
             self.sources.remove(&relay.to);
             s.release(from);

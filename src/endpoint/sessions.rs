@@ -64,7 +64,7 @@ impl Conn {
             }
         }
         for request in waiting {
-            self.on_session_request(now, StreamId { conn, ..request.stream_id() }, request, core);
+            self.on_session_request(now, request.stream_id(), Box::new(request), core);
         }
     }
 
@@ -76,7 +76,7 @@ impl Conn {
             return self.refuse_session(now, id, ErrorCode::WT_REQUIREMENTS_NOT_MET, core);
         };
         let Some(peer) = wt.peer else {
-            wt.waiting.push(request);
+            wt.waiting.push(*request);
             return;
         };
         let flow = limits.any() && peer.limits.any();

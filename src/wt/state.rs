@@ -29,7 +29,7 @@ pub(crate) struct WtConn {
     pub(crate) sessions: BTreeMap<u64, SessionState>,
     pub(crate) early: Early,
     /// CONNECT requests that came before the peer's SETTINGS.
-    pub(crate) waiting: Vec<Box<Request>>,
+    pub(crate) waiting: Vec<Request>,
     gone: VecDeque<u64>,
     next_bidi: u64,
     next_uni: u64,
@@ -109,7 +109,7 @@ impl WtConn {
     /// Whom `session`, from a stream's header or a datagram, names.
     pub(crate) fn owner(&self, session: u64) -> Owner {
         match session {
-            _ if session % 4 != 0 => Owner::Invalid,
+            _ if !session.is_multiple_of(4) => Owner::Invalid,
             _ if self.sessions.get(&session).is_some_and(|s| s.end.is_none()) => Owner::Open,
             _ if self.sessions.contains_key(&session) || self.gone.contains(&session) => Owner::Gone,
             _ => Owner::Unknown,

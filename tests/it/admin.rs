@@ -6,11 +6,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
+use quiche::h3;
 use ring::digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::client::Client;
+use crate::support::client::{Answer, Client, config};
 use crate::support::curl::{curl, curl_url};
 use crate::support::server::{Server, make_cert, mio_quiche};
 use crate::support::{DEADLINE, tool, wait_for};
@@ -193,6 +194,42 @@ fn the_page_is_told_of_the_certificate() {
         "quiche_version": mio_quiche::QUICHE_VERSION,
     });
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
+}
+
+#[test]
+fn the_page_may_open_sessions_and_they_are_counted() {
+    let server = Server::start(&ADMIN);
+    let mut config = config();
+    config.enable_dgram(true, 100, 100);
+    let mut client = Client::handshake(server.addr(), config);
+    let mut settings = h3::Config::new().unwrap();
+    // SETTINGS_ENABLE_WEBTRANSPORT of draft-02, which browsers send.
+    settings.set_additional_settings(vec![(0x2b60_3742, 1)]).unwrap();
+    client.h3 = Some(h3::Connection::with_transport(&mut client.quic, &settings).unwrap());
+    client.assert_alive();
+    let mut open = |origin: &str| {
+        let pseudo = ":method CONNECT|:protocol webtransport|:scheme https|:authority localhost|:path /wt/echo";
+        let id = client.request(&format!("{pseudo}|origin {origin}"), false);
+        let status = client.until("the answer's head", |c| c.streams.get(&id).map(Answer::status).filter(|s| *s > 0));
+        if status != 200 {
+            client.send_body(id, b"", true);
+        }
+        status
+    };
+    let port = server.admin().port();
+    assert_eq!(open(&format!("http://127.0.0.1:{port}")), 200);
+    assert_eq!(open(&format!("http://localhost:{port}")), 200);
+    assert_eq!(open("http://example.com"), 403);
+    assert_eq!(open(&format!("http://localhost:{}", port ^ 1)), 403);
+    let rejected = || metric(&server, "mio_quiche_webtransport_sessions_rejected_total");
+    wait_for("the refused streams to end", DEADLINE, || (rejected() == Some(2)).then_some(()));
+    for (name, value) in [
+        ("mio_quiche_webtransport_sessions_open", 2),
+        ("mio_quiche_webtransport_sessions_opened_total", 2),
+        ("mio_quiche_webtransport_sessions_closed_total", 0),
+    ] {
+        assert_eq!(metric(&server, name), Some(value), "{name}");
+    }
 }
 
 #[test]

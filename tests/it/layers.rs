@@ -136,8 +136,8 @@ fn nobody_but_net_reads_the_clock() {
 }
 
 #[test]
-fn unsafe_code_is_nowhere() {
-    for (path, text) in &sources() {
+fn unsafe_code_is_in_the_peek_only() {
+    for (path, text) in sources().iter().filter(|(path, _)| !path.ends_with("wt/peek.rs")) {
         assert!(!code(text).contains("unsafe "), "src/{}", path.display());
     }
 }
