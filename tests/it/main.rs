@@ -8,6 +8,7 @@
 
 mod support;
 
+mod aioquic;
 mod cli;
 mod curl;
 mod gtls;
@@ -16,3 +17,4 @@ mod quiche_client;
 mod raw;
 mod shutdown;
 mod transfer;
+mod wtransport;
