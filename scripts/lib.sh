@@ -6,6 +6,8 @@ ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 SELF=scripts/$(basename -- "$0")
 MIN_RUST=1.88
 QUICHE_VERSION=0.30.0
+# The latest of each that run on Debian 12's node.
+BROWSER_DRIVERS=(playwright-core@1.61.0 puppeteer-core@24.43.1)
 
 # Everything fetched goes here; remove the directory to fetch it again.
 TOOLS=$(realpath -m -- "${MIO_QUICHE_TOOLS:-$ROOT/target/tools}")
@@ -277,11 +279,52 @@ install_aioquic() (
     cp "$wanted" "$dir/requirements.txt"
 )
 
+# Chromium and Firefox ESR as Debian packages them, node, and what drives the browsers from there.
+need_browsers() {
+    local missing=()
+    if [ -z "${MIO_QUICHE_NODE-}" ] && ! have node; then missing+=(nodejs); fi
+    if [ -z "${MIO_QUICHE_CHROMIUM-}" ] && ! have chromium; then missing+=(chromium); fi
+    if [ -z "${MIO_QUICHE_FIREFOX-}" ] && ! have firefox-esr; then missing+=(firefox-esr); fi
+    [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
+    export MIO_QUICHE_NODE=${MIO_QUICHE_NODE:-$(command -v node)}
+    export MIO_QUICHE_CHROMIUM=${MIO_QUICHE_CHROMIUM:-$(command -v chromium)}
+    export MIO_QUICHE_FIREFOX=${MIO_QUICHE_FIREFOX:-$(command -v firefox-esr)}
+    "$MIO_QUICHE_NODE" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
+        die "$MIO_QUICHE_NODE is not node 18 or newer: set MIO_QUICHE_NODE to the path of one that is"
+    if [ -z "${MIO_QUICHE_NODE_MODULES-}" ]; then
+        install_browser_drivers
+        MIO_QUICHE_NODE_MODULES=$TOOLS/browser/node_modules
+    fi
+    export MIO_QUICHE_NODE_MODULES
+}
+
+install_browser_drivers() (
+    dir=$TOOLS/browser log=$TOOLS/browser.log wanted=${BROWSER_DRIVERS[*]}
+    installed() { [ "$(cat "$dir/installed" 2>/dev/null)" = "$wanted" ]; }
+    ! installed || exit 0
+    mkdir -p "$TOOLS"
+    have npm || apt_install npm
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    ! installed || exit 0
+    say "fetching $wanted into $dir"
+    rm -rf "$dir" "$dir.new"
+    mkdir "$dir.new"
+    # No scripts: they would fetch browsers of their own.
+    npm install --prefix "$dir.new" --ignore-scripts --no-audit --no-fund --no-update-notifier --save-exact \
+        "${BROWSER_DRIVERS[@]}" >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "npm could not install $wanted; see $log"; }
+    echo "$wanted" >"$dir.new/installed"
+    mv "$dir.new" "$dir"
+)
+
 # The clients that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
-# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_PYTHON.
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES, MIO_QUICHE_CHROMIUM,
+# MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
 need_clients() {
     need_curl
     need_gtlsclient
+    need_browsers
     need_quiche_examples
     need_aioquic
 }

@@ -96,6 +96,8 @@ pub struct ServerConfig {
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
     pub request_limits: RequestLimits,
+    /// WebTransport sessions. A server turns them on when a route asks for them.
+    pub webtransport: WebTransportConfig,
     /// Where a qlog file `{source connection id}.sqlog` per connection is written. None.
     pub qlog_dir: Option<PathBuf>,
     /// File that TLS secrets are appended to in the NSS key log format, for packet captures. None.
@@ -104,6 +106,133 @@ pub struct ServerConfig {
     pub socket_buffer: usize,
     /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. On.
     pub handle_signals: bool,
+}
+
+/// Setting of draft-02: the endpoint does WebTransport. What Chromium and Firefox ask for.
+pub(crate) const SETTING_ENABLE_DRAFT02: u64 = 0x2b60_3742;
+/// Setting of draft-07: sessions that the server takes on a connection.
+pub(crate) const SETTING_MAX_SESSIONS_DRAFT07: u64 = 0xc671_706a;
+/// Setting of draft-13: sessions that the server takes on a connection.
+pub(crate) const SETTING_MAX_SESSIONS_DRAFT13: u64 = 0x14e9_cd29;
+/// Setting of draft-15: the endpoint does WebTransport.
+pub(crate) const SETTING_ENABLED_DRAFT15: u64 = 0x2c7c_f000;
+/// Settings for the limits that a session begins with.
+pub(crate) const SETTING_INITIAL_MAX_STREAMS_UNI: u64 = 0x2b64;
+/// As above, for bidirectional streams.
+pub(crate) const SETTING_INITIAL_MAX_STREAMS_BIDI: u64 = 0x2b65;
+/// As above, for bytes on streams.
+pub(crate) const SETTING_INITIAL_MAX_DATA: u64 = 0x2b61;
+
+/// Settings for WebTransport sessions (draft-ietf-webtrans-http3).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WebTransportConfig {
+    /// Take sessions. Off; [`Server::bind`](crate::Server::bind) turns it on when the router has a route for them and
+    /// `allowed` is set.
+    pub enabled: bool,
+    /// Whether routes may turn sessions on. On.
+    pub allowed: bool,
+    /// The drafts that are offered in SETTINGS. Those of today's browsers.
+    pub drafts: Drafts,
+    /// Sessions at a time on a connection. 16.
+    pub max_sessions: usize,
+    /// Sessions at a time in all; over it 429. 10 000.
+    pub max_sessions_total: usize,
+    /// Streams of the peer's at a time in a session. 1000.
+    pub max_session_streams: usize,
+    /// Streams of each kind at a time on a connection that may have sessions, if that is more than
+    /// [`max_streams_bidi`](ServerConfig::max_streams_bidi) and [`max_streams_uni`](ServerConfig::max_streams_uni) say;
+    /// browsers do not wait for more streams. 1000.
+    pub max_streams: u64,
+    /// Bytes that a session may receive before more is granted; only with [`Drafts::All`]. 16 MiB.
+    pub initial_max_data: u64,
+    /// A session without any traffic is closed after this time. None.
+    pub idle_timeout: Option<Duration>,
+    /// A connection that had nothing but sessions, none of which is left, is closed after this time: Chromium makes one
+    /// for each session and never closes it. 10 s.
+    pub linger: Duration,
+    /// Origins besides the server's own whose pages may open sessions, such as `https://example.com`; `*` for any.
+    /// None.
+    pub allow_origins: Vec<String>,
+}
+
+/// Drafts of WebTransport over HTTP/3 that a server offers in its SETTINGS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Drafts {
+    /// Draft-02 and draft-07, which today's browsers ask for.
+    #[default]
+    Browsers,
+    /// These and draft-13 to draft-15, with flow control of sessions.
+    All,
+}
+
+impl Default for WebTransportConfig {
+    fn default() -> Self {
+        WebTransportConfig {
+            enabled: false,
+            allowed: true,
+            drafts: Drafts::default(),
+            max_sessions: 16,
+            max_sessions_total: 10_000,
+            max_session_streams: 1000,
+            max_streams: 1000,
+            initial_max_data: 16 * 1024 * 1024,
+            idle_timeout: None,
+            linger: Duration::from_secs(10),
+            allow_origins: Vec::new(),
+        }
+    }
+}
+
+/// What a session is limited to when it begins, in SETTINGS of either side; zeros are no limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionLimits {
+    pub(crate) data: u64,
+    pub(crate) bidi: u64,
+    pub(crate) uni: u64,
+}
+
+impl SessionLimits {
+    /// A side that sends no limit above zero does not ask for flow control.
+    pub(crate) fn any(&self) -> bool {
+        self.data > 0 || self.bidi > 0 || self.uni > 0
+    }
+}
+
+impl WebTransportConfig {
+    /// Whether this server takes sessions.
+    pub(crate) fn is_on(&self) -> bool {
+        self.enabled && self.allowed && cfg!(feature = "webtransport")
+    }
+
+    /// What goes into SETTINGS.
+    fn h3_settings(&self) -> Vec<(u64, u64)> {
+        let sessions = self.max_sessions as u64;
+        let mut settings = vec![(SETTING_ENABLE_DRAFT02, 1), (SETTING_MAX_SESSIONS_DRAFT07, sessions)];
+        if self.drafts == Drafts::All {
+            let limits = self.limits();
+            settings.extend([
+                (SETTING_MAX_SESSIONS_DRAFT13, sessions),
+                (SETTING_ENABLED_DRAFT15, 1),
+                (SETTING_INITIAL_MAX_DATA, limits.data),
+                (SETTING_INITIAL_MAX_STREAMS_BIDI, limits.bidi),
+                (SETTING_INITIAL_MAX_STREAMS_UNI, limits.uni),
+            ]);
+        }
+        settings
+    }
+
+    /// The limits that a session begins with on our side.
+    pub(crate) fn limits(&self) -> SessionLimits {
+        match self.drafts {
+            Drafts::Browsers => SessionLimits::default(),
+            Drafts::All => SessionLimits {
+                data: self.initial_max_data,
+                bidi: self.max_session_streams as u64,
+                uni: self.max_session_streams as u64,
+            },
+        }
+    }
 }
 
 /// Limits on a request's head, each answered as features of HTTP and not by closing the connection.
@@ -180,6 +309,7 @@ impl ServerConfig {
             max_handshakes: 2_000,
             max_request_body: None,
             request_limits: RequestLimits::default(),
+            webtransport: WebTransportConfig::default(),
             qlog_dir: None,
             keylog: None,
             socket_buffer: 16 * 1024 * 1024,
@@ -198,7 +328,10 @@ impl ServerConfig {
         };
         let payload = self.max_udp_payload;
         range("max_udp_payload", payload as u64, (1200..=65527).contains(&payload), "1200 to 65527 bytes")?;
+        let more = self.webtransport.max_streams;
+        range("webtransport.max_streams", more, (1..=1 << 60).contains(&more), "1 to 2^60 streams")?;
         for (setting, value) in [
+            ("webtransport.initial_max_data", self.webtransport.initial_max_data),
             ("initial_max_data", self.initial_max_data),
             ("initial_max_stream_data", self.initial_max_stream_data),
             ("max_connection_window", self.max_connection_window),
@@ -214,6 +347,8 @@ impl ServerConfig {
             ("max_connections", self.max_connections),
             ("max_handshakes", self.max_handshakes),
             ("datagram_queue", self.datagram_queue.unwrap_or(1)),
+            ("webtransport.max_sessions", self.webtransport.max_sessions),
+            ("webtransport.max_session_streams", self.webtransport.max_session_streams),
             ("request_limits.max_fields", limits.max_fields),
             ("request_limits.max_name", limits.max_name),
             ("request_limits.max_value", limits.max_value),
@@ -264,8 +399,9 @@ impl ServerConfig {
         c.set_initial_max_stream_data_uni(self.initial_max_stream_data);
         c.set_max_connection_window(self.max_connection_window);
         c.set_max_stream_window(self.max_stream_window);
-        c.set_initial_max_streams_bidi(self.max_streams_bidi);
-        c.set_initial_max_streams_uni(self.max_streams_uni);
+        let more = if self.webtransport.is_on() { self.webtransport.max_streams } else { 0 };
+        c.set_initial_max_streams_bidi(self.max_streams_bidi.max(more));
+        c.set_initial_max_streams_uni(self.max_streams_uni.max(more));
         c.set_active_connection_id_limit(4);
         c.set_disable_active_migration(!self.active_migration);
         c.set_cc_algorithm(match self.congestion_control {
@@ -291,6 +427,11 @@ impl ServerConfig {
         c.set_max_field_section_size(HARD_FIELD_SECTION);
         c.set_qpack_max_table_capacity(0);
         c.set_qpack_blocked_streams(0);
+        if self.webtransport.is_on() {
+            c.enable_extended_connect(true);
+            c.set_additional_settings(self.webtransport.h3_settings())
+                .map_err(|_| ConfigError::Quiche { setting: "webtransport", source: quiche::Error::InvalidState })?;
+        }
         Ok(c)
     }
 

@@ -67,13 +67,47 @@ error_codes! {
     H3_VERSION_FALLBACK = 0x110;
     /// QPACK: a field section could not be decompressed.
     QPACK_DECOMPRESSION_FAILED = 0x200;
+    /// An HTTP datagram is malformed (RFC 9297 section 5.2).
+    H3_DATAGRAM_ERROR = 0x33;
+    /// WebTransport: a stream came before its session, and too many did.
+    WT_BUFFERED_STREAM_REJECTED = 0x3994_bd84;
+    /// WebTransport: the stream's session has ended.
+    WT_SESSION_GONE = 0x170d_7b68;
+    /// WebTransport: the session's flow control was not obeyed.
+    WT_FLOW_CONTROL_ERROR = 0x045d_4487;
+    /// WebTransport: no subprotocol in common.
+    WT_ALPN_ERROR = 0x0817_b3dd;
+    /// WebTransport: the peer lacks a setting or a transport parameter that sessions need.
+    WT_REQUIREMENTS_NOT_MET = 0x212c_0d48;
+}
+
+impl ErrorCode {
+    const FIRST_WEBTRANSPORT: u64 = 0x52e4_a40f_a8db;
+    const LAST_WEBTRANSPORT: u64 = 0x52e5_ac98_3162;
+
+    /// The code that carries an application's error code on a stream of a WebTransport session. Codes of the form
+    /// `0x1f * N + 0x21` are left out, as HTTP/3 reserves them (RFC 9114 section 8.1).
+    pub const fn webtransport(code: u32) -> Self {
+        ErrorCode(Self::FIRST_WEBTRANSPORT + code as u64 + code as u64 / 0x1e)
+    }
+
+    /// The application's error code that a stream of a WebTransport session was ended with, if this is one.
+    pub const fn to_webtransport(self) -> Option<u32> {
+        let code = self.0;
+        if code < Self::FIRST_WEBTRANSPORT || code > Self::LAST_WEBTRANSPORT || (code - 0x21).is_multiple_of(0x1f) {
+            return None;
+        }
+        let shifted = code - Self::FIRST_WEBTRANSPORT;
+        Some((shifted - shifted / 0x1f) as u32)
+    }
 }
 
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{:#x}", self.0),
+        match (self.name(), self.to_webtransport()) {
+            (Some(name), _) => f.write_str(name),
+            (_, Some(code)) => write!(f, "application code {code}"),
+            _ => write!(f, "{:#x}", self.0),
         }
     }
 }
@@ -94,6 +128,12 @@ pub enum Error {
     /// A stream cannot be read or written any more.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// A datagram cannot be sent.
+    #[error(transparent)]
+    Datagram(#[from] DatagramError),
+    /// A WebTransport session cannot do what was asked of it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// A route cannot be registered.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -233,6 +273,45 @@ pub enum StreamError {
     Misuse(&'static str),
 }
 
+/// Why a datagram was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatagramError {
+    /// The connection, stream or session is gone.
+    #[error("there is nobody left to send a datagram to")]
+    Closed,
+    /// Datagrams are off here: see [`datagram_queue`](crate::ServerConfig::datagram_queue).
+    #[error("datagrams are turned off on this side (datagram_queue)")]
+    DisabledHere,
+    /// The peer takes no datagrams: it sent no `max_datagram_frame_size` (RFC 9221 section 3), or for HTTP datagrams
+    /// no `SETTINGS_H3_DATAGRAM` (RFC 9297 section 2.1.1).
+    #[error("the peer takes no datagrams of this kind")]
+    DisabledByPeer,
+    /// It does not fit into a packet.
+    #[error("a datagram of {size} bytes is larger than the {max} bytes that fit into a packet")]
+    TooLarge {
+        /// The payload's size in bytes.
+        size: usize,
+        /// The largest payload at the moment.
+        max: usize,
+    },
+    /// As many as [`datagram_queue`](crate::ServerConfig::datagram_queue) says wait already.
+    #[error("too many datagrams wait to be sent")]
+    QueueFull,
+}
+
+/// Why a WebTransport session did not do what was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The session has ended.
+    #[error("the session has ended")]
+    Closed,
+    /// The peer allows no more streams for now.
+    #[error("the peer allows no more streams now")]
+    StreamLimit,
+}
+
 /// What is wrong with a request (RFC 9114 sections 4.1.2, 4.2 and 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -336,4 +415,29 @@ pub enum RouteError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ErrorCode;
+
+    #[test]
+    fn application_codes_map_to_unreserved_http_codes_and_back() {
+        assert_eq!(ErrorCode::webtransport(0), ErrorCode(0x52e4_a40f_a8db));
+        assert_eq!(ErrorCode::webtransport(139), ErrorCode(0x52e4_a40f_a96a));
+        assert_eq!(ErrorCode::webtransport(u32::MAX), ErrorCode(0x52e5_ac98_3162));
+        for code in (0..5000).chain([u32::MAX - 1, u32::MAX]) {
+            let http = ErrorCode::webtransport(code);
+            assert_ne!((http.0 - 0x21) % 0x1f, 0, "{code} maps to a reserved code");
+            assert_eq!(http.to_webtransport(), Some(code));
+        }
+        let first = ErrorCode::webtransport(0).0;
+        let reserved: Vec<u64> = (first..first + 1000).filter(|c| ErrorCode(*c).to_webtransport().is_none()).collect();
+        assert!(reserved.iter().all(|code| (code - 0x21) % 0x1f == 0));
+        assert_eq!(reserved.len(), 1000 / 0x1f);
+        assert_eq!(ErrorCode(first - 1).to_webtransport(), None);
+        assert_eq!(ErrorCode(0x52e5_ac98_3163).to_webtransport(), None);
+        assert_eq!(ErrorCode::H3_NO_ERROR.to_webtransport(), None);
+        assert_eq!(ErrorCode::webtransport(7).to_string(), "application code 7");
+    }
 }

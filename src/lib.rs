@@ -22,13 +22,21 @@ pub mod net;
 pub mod observe;
 mod quic;
 pub mod stats;
+mod wire;
+mod wt;
 
-pub use app::{Echo, Exchange, Progress, Response, Router, Server, ServerHandle, StaticFiles};
-pub use config::{CongestionControl, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig};
-pub use endpoint::Endpoint;
-pub use error::{ConfigError, Error, ErrorCode, Result, StreamError, Violation};
-pub use h3::{Priority, Recv, Request, ResponseHead, Stream};
+pub use app::{
+    Echo, Exchange, Progress, Response, Router, Server, ServerHandle, Session, SessionHandler, SessionRequest,
+    SessionResponse, StaticFiles,
+};
+pub use config::{
+    CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig, WebTransportConfig,
+};
+pub use endpoint::{Datagrams, Endpoint, Stream};
+pub use error::{ConfigError, DatagramError, Error, ErrorCode, Result, SessionError, StreamError, Violation};
+pub use h3::{Priority, Recv, Request, ResponseHead};
 pub use quic::table::{ConnId, StreamId};
+pub use wt::{EndedBy, SessionEnd};
 
 /// This crate's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -42,4 +42,34 @@ pub struct Stats {
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.
     pub cancelled_streams: u64,
+    /// QUIC DATAGRAM frames received (RFC 9221).
+    pub datagram_frames_in: u64,
+    /// QUIC DATAGRAM frames sent.
+    pub datagram_frames_out: u64,
+    /// Datagrams that nobody took: for no stream or session, too many before their session, or over a limit when sent.
+    pub datagram_frames_dropped: u64,
+    /// WebTransport sessions accepted.
+    pub sessions_opened: u64,
+    /// WebTransport sessions that ended, in whatever way.
+    pub sessions_closed: u64,
+    /// WebTransport sessions refused, by a handler, a limit, or for lack of a setting.
+    pub sessions_rejected: u64,
+    /// WebTransport sessions ended because the peer broke a rule.
+    pub sessions_failed: u64,
+    /// Streams that peers opened in sessions.
+    pub session_streams_in: u64,
+    /// Streams that were opened in sessions for peers.
+    pub session_streams_out: u64,
+    /// Streams refused: too many before their session, or over the limit of their session.
+    pub session_streams_rejected: u64,
+    /// CLOSE capsules received.
+    pub capsules_close: u64,
+    /// DRAIN capsules received.
+    pub capsules_drain: u64,
+    /// DATAGRAM capsules received.
+    pub capsules_datagram: u64,
+    /// Flow control capsules received.
+    pub capsules_flow_control: u64,
+    /// Capsules of unknown types received, and skipped.
+    pub capsules_unknown: u64,
 }

@@ -14,8 +14,9 @@ use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::static_files::StaticFiles;
+use crate::endpoint::Stream;
 use crate::error::{ConfigError, Error, Result};
-use crate::h3::{Recv, Request, Stream};
+use crate::h3::{Recv, Request};
 
 /// The demo's payload repeats after so many bytes: the byte at offset `n` is `n % 251`.
 const PERIOD: usize = 251;
@@ -47,6 +48,14 @@ const USERS: [User; 3] = [User { id: 1, name: "Ada" }, User { id: 2, name: "Grac
 /// | `GET`, `POST /trailers/demo` | a body with trailers; what trailers the request had |
 /// | `GET /slow?delay=MS` | an answer after so many milliseconds |
 /// | `GET /status/:code` | the plain answer for a status |
+/// | `GET`, `POST /h3dgram/echo` | HTTP datagrams come back until the request ends; then how many |
+/// | WebTransport `/wt/echo` | datagrams and streams come back; `?open=N` opens N streams to the client |
+/// | WebTransport `/wt/hash` | streams are answered by their length and SHA-256; `?pause=MS` leaves the first unread for a time |
+/// | WebTransport `/wt/close` | closed with `?code=N&reason=TEXT`, at once or on the first datagram (`&on=datagram`) |
+/// | WebTransport `/wt/reject` | refused with `?status=N` |
+/// | `GET /wt/closes` | JSON of the sessions that ended since the last call |
+///
+/// QUIC datagrams that are not HTTP's come back too.
 ///
 /// # Errors
 /// When the root directory cannot be opened.
@@ -68,6 +77,7 @@ pub fn router(root: Option<&Path>) -> Result<Router> {
             Some(code) => res.status(code),
             None => res.status(400).text("the status must be a number\n"),
         });
+    let router = super::demo_sessions::add_routes(router);
     let Some(root) = root else { return Ok(router) };
     let open = StaticFiles::open(root);
     let mut files = open.map_err(|source| ConfigError::Path { what: "root directory", path: root.into(), source })?;
@@ -88,11 +98,11 @@ fn wants_checksum(req: &Request) -> bool {
     req.query_param("checksum").as_deref() != Some("off")
 }
 
-fn hex(context: digest::Context) -> String {
+pub(super) fn hex(context: digest::Context) -> String {
     HEXLOWER.encode(context.finish().as_ref())
 }
 
-fn sha256() -> digest::Context {
+pub(super) fn sha256() -> digest::Context {
     digest::Context::new(&digest::SHA256)
 }
 

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::endpoint::Stream;
 use crate::error::Result;
-use crate::h3::{Recv, Stream};
+use crate::h3::Recv;
 
 /// What a call of [`Exchange::poll`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,16 @@ pub trait Exchange {
     /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for
     /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
+
+    /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](Exchange::poll) is called
+    /// after it.
+    ///
+    /// # Errors
+    /// As [`poll`](Exchange::poll).
+    fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
+        let _ = (s, payload);
+        Ok(())
+    }
 }
 
 impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> Exchange for F {
@@ -54,31 +65,54 @@ impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> Exchange for F {
     }
 }
 
-/// Sends back every byte of the request's body as it comes, and holds no more than one chunk.
+/// Sends back every byte of a request's body, or of a stream of a session, as it comes.
+///
+/// It reads one chunk ahead, so that the end of the stream goes with the last one.
 #[derive(Debug, Default)]
 pub struct Echo {
     chunk: Bytes,
+    ahead: Bytes,
+    finished: bool,
 }
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
+impl Echo {
+    /// Reads the next chunk; an empty one when there is none now.
+    fn next(&mut self, s: &mut Stream<'_>) -> Result<Bytes> {
+        if !self.finished {
+            match s.read_chunk(CHUNK)? {
+                Recv::Data(chunk) => return Ok(chunk),
+                Recv::Blocked => {}
+                Recv::Finished => self.finished = true,
+            }
+        }
+        Ok(Bytes::new())
+    }
+}
+
 impl Exchange for Echo {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
-            if !self.chunk.is_empty() {
-                s.write_bytes(&mut self.chunk)?;
-                if !self.chunk.is_empty() {
-                    return Ok(Progress::Pending);
-                }
+            if self.chunk.is_empty() {
+                self.chunk = std::mem::take(&mut self.ahead);
             }
-            match s.read_chunk(CHUNK)? {
-                Recv::Data(chunk) => self.chunk = chunk,
-                Recv::Blocked => return Ok(Progress::Pending),
-                Recv::Finished => {
-                    s.finish()?;
-                    return Ok(Progress::Done);
-                }
+            if self.chunk.is_empty() {
+                self.chunk = self.next(s)?;
+            }
+            if self.ahead.is_empty() {
+                self.ahead = self.next(s)?;
+            }
+            if self.finished && self.ahead.is_empty() {
+                return Ok(match s.finish_with(&mut self.chunk)? {
+                    true => Progress::Done,
+                    false => Progress::Pending,
+                });
+            }
+            s.write_bytes(&mut self.chunk)?;
+            if !self.chunk.is_empty() || self.ahead.is_empty() {
+                return Ok(Progress::Pending);
             }
         }
     }

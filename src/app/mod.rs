@@ -2,11 +2,15 @@
 
 pub mod cert;
 pub mod demo;
+mod demo_sessions;
 mod exchange;
 pub mod files;
+mod origin;
 mod response;
 mod router;
 mod server;
+mod session;
+mod sessions;
 mod static_files;
 
 #[cfg(test)]
@@ -14,8 +18,10 @@ mod router_tests;
 #[cfg(test)]
 mod sim_tests;
 
+pub use demo_sessions::EchoSession;
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;
 pub use router::Router;
 pub use server::{Server, ServerHandle};
+pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
 pub use static_files::StaticFiles;

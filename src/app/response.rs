@@ -122,6 +122,10 @@ impl Response {
         self
     }
 
+    pub(super) fn status_code(&self) -> StatusCode {
+        self.head.status
+    }
+
     /// The plain answer for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_answer(status);

@@ -3,13 +3,25 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::response::Response;
+use super::session::{SessionRequest, SessionResponse};
+use crate::endpoint::Datagrams;
 use crate::error::RouteError;
 use crate::h3::{Request, is_known_method};
 
-type Handler = Box<dyn FnMut(&Request, Response) -> Response>;
+type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
+type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
+type DatagramHandler = Box<dyn FnMut(&mut Datagrams<'_>, Bytes)>;
+
+/// What answers a request of a route.
+enum Handler {
+    Http(HttpHandler),
+    /// An extended CONNECT for a WebTransport session.
+    Session(OpenSession),
+}
 
 struct Route {
     method: Method,
@@ -43,6 +55,7 @@ pub struct Router {
     paths: matchit::Router<usize>,
     /// The routes of each path shape.
     routes: Vec<Vec<Route>>,
+    datagrams: Option<DatagramHandler>,
     error: Option<RouteError>,
 }
 
@@ -94,10 +107,50 @@ impl Router {
         pattern: &str,
         handler: impl FnMut(&Request, Response) -> Response + 'static,
     ) -> Self {
-        if let Err(error) = self.insert(method, pattern, Box::new(handler)) {
+        if let Err(error) = self.insert(method, pattern, Handler::Http(Box::new(handler))) {
             self.error.get_or_insert(error);
         }
         self
+    }
+
+    /// A route for WebTransport sessions. The handler sees the request (path, origin, fields, offered subprotocols) and
+    /// accepts or rejects it; nothing is accepted by itself.
+    ///
+    /// ```
+    /// use mio_quiche::{Router, app::EchoSession};
+    ///
+    /// let router = Router::new().webtransport("/wt/echo", |req| req.accept(EchoSession::default()));
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn webtransport(
+        mut self,
+        pattern: &str,
+        open: impl FnMut(SessionRequest<'_>) -> SessionResponse + 'static,
+    ) -> Self {
+        if let Err(error) = self.insert(Method::CONNECT, pattern, Handler::Session(Box::new(open))) {
+            self.error.get_or_insert(error);
+        }
+        self
+    }
+
+    /// A handler for QUIC datagrams (RFC 9221) that are not HTTP's: on connections with another application protocol
+    /// than `h3`, and on those whose client did not ask for HTTP datagrams.
+    #[must_use]
+    pub fn quic_datagrams(mut self, handler: impl FnMut(&mut Datagrams<'_>, Bytes) + 'static) -> Self {
+        self.datagrams = Some(Box::new(handler));
+        self
+    }
+
+    /// Whether a route asks for WebTransport sessions.
+    pub(super) fn has_sessions(&self) -> bool {
+        self.routes.iter().flatten().any(|route| matches!(route.handler, Handler::Session(_)))
+    }
+
+    /// Hands a QUIC datagram to its handler; false without one.
+    pub(super) fn on_datagram(&mut self, datagrams: &mut Datagrams<'_>, payload: Bytes) -> bool {
+        let handler = self.datagrams.as_mut().map(|handler| handler(datagrams, payload));
+        handler.is_some()
     }
 
     /// Whether all routes could be registered.
@@ -133,17 +186,41 @@ impl Router {
 
     /// Calls the handler of the route that matches, or answers in its stead.
     pub(super) fn call(&mut self, request: &mut Request) -> Response {
+        match self.find(request) {
+            Ok(Handler::Http(handler)) => handler(request, Response::default()),
+            // Only an extended CONNECT is for a session.
+            Ok(Handler::Session(_)) => Response::plain(StatusCode::NOT_IMPLEMENTED),
+            Err(response) => *response,
+        }
+    }
+
+    /// Asks the handler of the route that matches whether it takes a session.
+    pub(super) fn open_session(&mut self, request: &mut Request) -> SessionResponse {
+        match self.find(request) {
+            Ok(Handler::Session(open)) => open(SessionRequest::new(request)),
+            Ok(Handler::Http(_)) => SessionResponse::reject(Response::plain(StatusCode::NOT_FOUND)),
+            Err(response) if response.status_code() == StatusCode::METHOD_NOT_ALLOWED => {
+                SessionResponse::reject(Response::plain(StatusCode::NOT_FOUND))
+            }
+            Err(response) => SessionResponse::reject(*response),
+        }
+    }
+
+    /// The handler for a request, whose parameters are set, or the answer that there is none.
+    fn find(&mut self, request: &mut Request) -> Result<&mut Handler, Box<Response>> {
         let target = &request.head.target;
         let path = request.path();
         let method = request.method().clone();
+        let is_known = is_known_method(&method) || request.protocol().is_some();
         if path == "*" && method == Method::OPTIONS {
-            return Response::default().status(204).header("allow", allow(self.routes.iter().flatten()));
+            let allow = allow(self.routes.iter().flatten());
+            return Err(Box::new(Response::default().status(204).header("allow", allow)));
         }
         let Ok(found) = self.paths.at(path) else {
-            return match is_known_method(&method) || self.routes.iter().flatten().any(|r| r.method == method) {
+            return Err(Box::new(match is_known || self.routes.iter().flatten().any(|r| r.method == method) {
                 true => Response::plain(StatusCode::NOT_FOUND),
                 false => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            };
+            }));
         };
         let start = target.as_ptr() as usize;
         let ranges: Vec<Range<usize>> = found
@@ -161,16 +238,16 @@ impl Router {
             .or_else(|| routes.iter().position(|r| r.method == Method::GET && method == Method::HEAD));
         let Some(position) = position else {
             let allow = allow(routes.iter());
-            return match method {
+            return Err(Box::new(match method {
                 Method::OPTIONS => Response::default().status(204).header("allow", allow),
-                _ if is_known_method(&method) => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
+                _ if is_known => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
                 _ => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            };
+            }));
         };
         let route = &mut routes[position];
         let params = route.params.iter().cloned().zip(ranges).collect();
         request.set_route(route.pattern.clone(), params);
-        (route.handler)(request, Response::default())
+        Ok(&mut route.handler)
     }
 }
 

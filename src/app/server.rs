@@ -6,22 +6,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::exchange::{Exchange, Progress, SendBytes};
+use super::origin;
 use super::response::{Body, Response};
 use super::router::Router;
+use super::session::Answer;
+use super::sessions::Sessions;
 use crate::config::ServerConfig;
-use crate::endpoint::{Endpoint, Event};
+use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
-use crate::h3::{Request, Stream};
+use crate::h3::Request;
 use crate::net::{self, EventLoop, UdpSocket, Waker};
 use crate::quic::table::{ConnId, StreamId};
 use crate::stats::Stats;
 
 /// Rounds of engine and handlers in one turn before packets go out.
 const MAX_ROUNDS_PER_TURN: usize = 4;
+
+/// How long sessions have to end by themselves when the server shuts down, unless half of the
+/// [drain timeout](ServerConfig::drain_timeout) is shorter.
+const SESSION_DRAIN: Duration = Duration::from_secs(5);
 
 /// An HTTP/3 server on one UDP socket, run by the thread that calls [`run`](Server::run).
 ///
@@ -65,8 +73,9 @@ impl Server {
     ///
     /// # Errors
     /// An address that cannot be parsed or bound, a wrong setting, a route that conflicts.
-    pub fn bind(addr: &str, config: ServerConfig, router: Router) -> Result<Self> {
+    pub fn bind(addr: &str, mut config: ServerConfig, router: Router) -> Result<Self> {
         router.check()?;
+        config.webtransport.enabled |= router.has_sessions();
         let addr: SocketAddr = addr.parse().map_err(|_| crate::error::ConfigError::Range {
             setting: "the address to listen on",
             value: format!("'{addr}'"),
@@ -74,9 +83,10 @@ impl Server {
         })?;
         let drain_timeout = config.drain_timeout;
         let (signals, buffer) = (config.handle_signals, config.socket_buffer);
+        let app = App::new(router, config.webtransport.allow_origins.clone());
         let endpoint = Endpoint::server(config, net::now())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        Ok(Server { event_loop, endpoint, app: App::new(router), stop: Arc::default(), drain_timeout })
+        Ok(Server { event_loop, endpoint, app, stop: Arc::default(), drain_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -103,11 +113,12 @@ impl Server {
     pub fn run(&mut self) -> Result<()> {
         let mut signals = 0;
         let mut drain_deadline: Option<Instant> = None;
+        let mut session_deadline: Option<Instant> = None;
         loop {
             let now = net::now();
             let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
             let deadline = match idle {
-                true => [self.endpoint.next_timeout(), drain_deadline].into_iter().flatten().min(),
+                true => [self.endpoint.next_timeout(), drain_deadline, session_deadline].into_iter().flatten().min(),
                 false => Some(now),
             };
             let wakeup = self.event_loop.wait(now, deadline)?;
@@ -117,11 +128,16 @@ impl Server {
             if must_stop && drain_deadline.is_none() {
                 log::info!("shutting down: {} connections to drain", self.endpoint.connection_count());
                 drain_deadline = Some(now + self.drain_timeout);
+                session_deadline = Some(now + SESSION_DRAIN.min(self.drain_timeout / 2));
                 self.endpoint.shutdown();
             }
             if signals > 1 {
                 log::info!("second signal: stopping at once");
                 return Ok(());
+            }
+            if session_deadline.is_some_and(|at| at <= now) {
+                session_deadline = None;
+                self.endpoint.close_sessions(now, 0, "shutting down");
             }
             self.turn(now)?;
             if let Some(deadline) = drain_deadline {
@@ -162,6 +178,8 @@ impl Server {
 pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
+    sessions: Sessions,
+    allow_origins: Vec<String>,
     /// The `date` field of the second that the first half names.
     date: (u64, HeaderValue),
 }
@@ -191,11 +209,19 @@ impl Sender {
             Sender::Exchange(exchange) => exchange.poll(s),
         }
     }
+
+    fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
+        match self {
+            Sender::Bytes(_) => Ok(()),
+            Sender::Exchange(exchange) => exchange.datagram(s, payload),
+        }
+    }
 }
 
 impl App {
-    pub(super) fn new(router: Router) -> Self {
-        App { router, running: BTreeMap::new(), date: (0, HeaderValue::from_static("")) }
+    pub(super) fn new(router: Router, allow_origins: Vec<String>) -> Self {
+        let date = (0, HeaderValue::from_static(""));
+        App { router, running: BTreeMap::new(), sessions: Sessions::default(), allow_origins, date }
     }
 
     /// Exchanges that are not through.
@@ -207,15 +233,47 @@ impl App {
     pub(super) fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Request(request) => self.on_request(now, request, endpoint),
+            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}
+            Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
+            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
+            Event::Datagram(id, payload) if self.sessions.has(id) => {
+                self.sessions.on_datagram(now, id, payload, endpoint);
+            }
+            Event::Datagram(id, payload) => self.on_datagram(now, id, payload, endpoint),
+            Event::QuicDatagram(id, payload) => {
+                if let Some(mut datagrams) = endpoint.datagrams(id) {
+                    self.router.on_datagram(&mut datagrams, payload);
+                }
+            }
+            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
+            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
+            Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
         }
     }
 
     fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
+        let response = self.router.call(&mut request);
+        self.respond(now, request, response, endpoint);
+    }
+
+    fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
+        if !origin::is_allowed(&request, &self.allow_origins) {
+            let origin = request.header("origin").unwrap_or("none").to_owned();
+            log::info!("{:?}: a session is refused for its origin: {origin}", request.stream_id());
+            let body = format!("origin {origin} is not allowed here\n");
+            return self.respond(now, request, Response::default().status(403).text(body), endpoint);
+        }
+        match self.router.open_session(&mut request).0 {
+            Answer::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
+            Answer::Reject(response) => self.respond(now, request, *response, endpoint),
+        }
+    }
+
+    fn respond(&mut self, now: Instant, request: Box<Request>, mut response: Response, endpoint: &mut Endpoint) {
         let id = request.stream_id();
-        let mut response = self.router.call(&mut request);
         response.complete(&request);
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
         let Some(mut stream) = endpoint.stream(now, id) else { return };
@@ -228,20 +286,35 @@ impl App {
             Body::Exchange(exchange) => Sender::Exchange(exchange),
         };
         let running = Running { request, exchange, began: now };
-        self.run(now, id, running, endpoint);
+        self.run(now, id, running, None, endpoint);
+    }
+
+    fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
+        if let Some(running) = self.running.remove(&id) {
+            self.run(now, id, running, Some(payload), endpoint);
+        }
     }
 
     fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         if let Some(running) = self.running.remove(&id) {
-            self.run(now, id, running, endpoint);
+            self.run(now, id, running, None, endpoint);
         }
     }
 
-    fn run(&mut self, now: Instant, id: StreamId, mut running: Running, endpoint: &mut Endpoint) {
+    fn run(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        mut running: Running,
+        datagram: Option<Bytes>,
+        endpoint: &mut Endpoint,
+    ) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         // A handler that waits for something else would not notice that nobody wants its answer any more.
         let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
-        let result = cancelled.and_then(|()| running.exchange.poll(&mut stream)).and_then(|progress| {
+        let exchange = &mut running.exchange;
+        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| exchange.datagram(&mut stream, payload)));
+        let result = taken.and_then(|()| exchange.poll(&mut stream)).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }
@@ -287,6 +360,7 @@ impl App {
     }
 
     fn on_closed(&mut self, now: Instant, conn: ConnId, cause: &crate::endpoint::CloseCause) {
+        self.sessions.on_connection_closed(now, conn, cause);
         let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for id in cut {

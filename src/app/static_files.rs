@@ -12,8 +12,9 @@ use http::header::LOCATION;
 use super::exchange::{Exchange, Progress};
 use super::files::{FileEntry, FileRoot, LookupError, plan};
 use super::response::Response;
+use crate::endpoint::Stream;
 use crate::error::Result;
-use crate::h3::{Request, Stream};
+use crate::h3::Request;
 use crate::net;
 
 /// Bytes read from a file at once.

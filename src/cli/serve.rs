@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use mio_quiche::{CongestionControl, RetryPolicy, Server, ServerConfig, app::demo};
+use mio_quiche::{CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
 
 use super::{Failure, print};
 
@@ -28,6 +28,8 @@ pub(super) struct Args {
 
     #[command(flatten)]
     transport: Transport,
+    #[command(flatten)]
+    webtransport: WebTransport,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -55,6 +57,33 @@ struct Transport {
     /// Stream flow control window at the start, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_stream_data: u64,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "WebTransport")]
+struct WebTransport {
+    /// Pages of this origin may open sessions, besides the server's own; repeatable, * for any, also for clients that
+    /// send none
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Take no sessions; H3_WEBTRANSPORT=0 says the same
+    #[arg(long)]
+    no_webtransport: bool,
+    /// Drafts offered in SETTINGS; all: newer ones too, with flow control of sessions
+    #[arg(long, value_enum, default_value = "browsers")]
+    wt_drafts: WtDrafts,
+    /// Sessions at a time on a connection
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    max_sessions: usize,
+    /// Seconds without traffic after which a session is closed [default: none]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    session_idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum WtDrafts {
+    Browsers,
+    All,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -131,7 +160,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {
-    let Args { cert, key, transport, limits, diagnostics, .. } = args;
+    let Args { cert, key, transport, webtransport, limits, diagnostics, .. } = args;
     let mut config = ServerConfig::from_pem(cert, key).map_err(mio_quiche::Error::from)?;
     config.retry = match transport.retry {
         Retry::Off => RetryPolicy::Off,
@@ -147,6 +176,15 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.idle_timeout = transport.idle_timeout;
     config.initial_max_data = transport.max_data;
     config.initial_max_stream_data = transport.max_stream_data;
+    let off = webtransport.no_webtransport || std::env::var_os("H3_WEBTRANSPORT").is_some_and(|value| value == "0");
+    config.webtransport.allowed = !off;
+    config.webtransport.drafts = match webtransport.wt_drafts {
+        WtDrafts::Browsers => Drafts::Browsers,
+        WtDrafts::All => Drafts::All,
+    };
+    config.webtransport.max_sessions = webtransport.max_sessions;
+    config.webtransport.idle_timeout = webtransport.session_idle_timeout;
+    config.webtransport.allow_origins = webtransport.allow_origin;
     config.max_connections = limits.max_connections;
     config.max_handshakes = limits.max_handshakes;
     config.max_streams_bidi = limits.max_requests;

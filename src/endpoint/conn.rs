@@ -7,15 +7,17 @@ use bytes::Bytes;
 use http::StatusCode;
 use quiche::h3::{self, NameValue};
 
+use super::stream::Kind;
 use super::transmit::Held;
-use super::{CidChange, CloseCause, Core, Event};
+use super::{CidChange, CloseCause, Core, Event, Stream};
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Flags, Priority, Request, ResponseHead, Stream, StreamEnd, StreamState, plain_answer};
+use crate::h3::{Flags, HttpStream, Priority, Request, ResponseHead, StreamEnd, StreamState, plain_answer};
 use crate::h3::{abort, validate_request, validate_trailers};
-use crate::quic;
 use crate::quic::cid::Cid;
 use crate::quic::table::{ConnId, StreamId, StreamMap};
 use crate::quic::timers::Armed;
+use crate::quic::{self, is_collected};
+use crate::wt::{WtConn, WtStream};
 
 /// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
 const MAX_EVENTS_PER_TURN: usize = 256;
@@ -27,7 +29,9 @@ const MIN_SWEEP: usize = 64;
 
 pub(crate) struct Conn {
     pub(crate) quic: quic::Connection,
-    h3: Option<h3::Connection>,
+    pub(super) h3: Option<h3::Connection>,
+    /// Present while the connection may have WebTransport sessions.
+    pub(super) wt: Option<Box<WtConn>>,
     pub(crate) streams: StreamMap<StreamState>,
     pub(crate) flags: Flags,
     pub(crate) armed: Armed,
@@ -47,6 +51,10 @@ pub(crate) struct Conn {
     /// The length of `left` at which it is swept next.
     sweep_at: usize,
     next_request: u64,
+    /// A request came that asked for no session.
+    had_request: bool,
+    /// When a connection that has had only sessions, and has none left, is closed.
+    linger_until: Option<Instant>,
     goaway: GoAway,
     closed: bool,
 }
@@ -67,6 +75,7 @@ impl Conn {
         Conn {
             quic,
             h3: None,
+            wt: None,
             streams: StreamMap::default(),
             flags: Flags::default(),
             armed: Armed::default(),
@@ -81,6 +90,8 @@ impl Conn {
             left: Vec::new(),
             sweep_at: MIN_SWEEP,
             next_request: 0,
+            had_request: false,
+            linger_until: None,
             goaway: GoAway::No,
             closed: false,
         }
@@ -97,7 +108,13 @@ impl Conn {
             if received {
                 self.note_stops(id, core);
             }
+            if self.wt.is_some() {
+                self.sort_streams(now, id, core);
+            }
             self.poll_http3(now, id, core);
+            if self.wt.is_some() {
+                self.drive_sessions(now, id, received, core);
+            }
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
             }
@@ -106,6 +123,7 @@ impl Conn {
             self.sweep_left();
         }
         if received {
+            self.poll_datagrams(now, id, core);
             self.poll_cids_and_paths(id, core);
         }
     }
@@ -113,9 +131,19 @@ impl Conn {
     fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
         self.end_handshake(core);
         core.stats.handshakes += 1;
+        if self.quic.application_proto() != b"h3" {
+            log::debug!("{id:?}: handshake with {} complete, without HTTP/3", self.peer);
+            core.events.push_back(Event::Connected(id));
+            return;
+        }
+        let uni_left = self.quic.peer_streams_left_uni();
         match h3::Connection::with_transport(&mut self.quic, &core.h3) {
             Ok(h3) => {
                 self.h3 = Some(h3);
+                if core.settings.webtransport.is_on() {
+                    let opened = uni_left - self.quic.peer_streams_left_uni();
+                    self.wt = Some(Box::new(WtConn::new(opened, core.settings.webtransport.max_streams)));
+                }
                 self.received = true;
                 log::debug!("{id:?}: handshake with {} complete", self.peer);
                 core.events.push_back(Event::Connected(id));
@@ -153,6 +181,10 @@ impl Conn {
     }
 
     fn on_http3_event(&mut self, now: Instant, id: StreamId, event: h3::Event, core: &mut Core) {
+        // quiche::h3 cannot tell a stream that is none of its own from one that only ends.
+        if self.wt.as_ref().is_some_and(|wt| wt.streams.contains_key(&id.id)) {
+            return;
+        }
         match event {
             h3::Event::Headers { list, more_frames } => match self.streams.contains_key(&id.id) {
                 false => self.on_request(now, id, &list, more_frames, core),
@@ -182,7 +214,8 @@ impl Conn {
             core.stats.rejected_requests += 1;
             return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
         }
-        let head = match validate_request(list, &core.settings.request_limits) {
+        let extended_connect = core.settings.webtransport.is_on();
+        let head = match validate_request(list, &core.settings.request_limits, extended_connect) {
             Ok(head) => head,
             Err(violation) => return self.on_malformed(now, id, list, violation, core),
         };
@@ -195,7 +228,20 @@ impl Conn {
         }
         core.stats.requests += 1;
         self.streams.insert(id.id, state);
-        core.events.push_back(Event::Request(Box::new(Request::new(head, id, self.peer))));
+        let request = Box::new(Request::new(head, id, self.peer));
+        match request.protocol() {
+            Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
+            // RFC 9220 section 3: a protocol that is not known.
+            Some(_) => {
+                self.answer(now, id, StatusCode::NOT_IMPLEMENTED, core);
+                self.release(now, id, core);
+            }
+            None => {
+                self.had_request = true;
+                core.events.push_back(Event::Request(request));
+                self.deliver_early_datagrams(id, core);
+            }
+        }
     }
 
     fn on_malformed(&mut self, now: Instant, id: StreamId, list: &[h3::Header], violation: Violation, core: &mut Core) {
@@ -210,8 +256,8 @@ impl Conn {
         self.release(now, id, core);
     }
 
-    fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
-        let Some(mut stream) = self.stream(now, id, core) else { return };
+    pub(super) fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
+        let Some(mut stream) = self.http_stream(now, id, core) else { return };
         let (headers, body): (_, Bytes) = plain_answer(status);
         stream.set_head(ResponseHead { status, headers });
         // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
@@ -250,7 +296,7 @@ impl Conn {
         self.cut_off(id.id, violation.code());
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         state.fail(StreamError::Malformed(violation));
-        push_ready(state, id, core);
+        push_ready(&mut state.announced, id, core);
     }
 
     fn on_priority_update(&mut self, now: Instant, id: StreamId, core: &mut Core) {
@@ -260,17 +306,22 @@ impl Conn {
         }
         let value = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
         if let Some(priority) = value.and_then(|v| Priority::parse(&v))
-            && let Some(mut stream) = self.stream(now, id, core)
+            && let Some(mut stream) = self.http_stream(now, id, core)
         {
             stream.set_priority(priority);
         }
     }
 
     /// Tells the application that a stream is ready, or deals with it when it is released.
-    fn announce(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+    pub(super) fn announce(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        if self.has_session(id.id) {
+            return self.read_capsules(now, id, core);
+        }
         match self.streams.get_mut(&id.id) {
             Some(state) if state.released => self.finish_released(now, id, core),
-            Some(state) => push_ready(state, id, core),
+            // Capsules wait until the session is accepted.
+            Some(state) if state.is_connect() => {}
+            Some(state) => push_ready(&mut state.announced, id, core),
             None => {}
         }
     }
@@ -285,9 +336,10 @@ impl Conn {
             if let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(stream) {
                 core.stats.cancelled_streams += 1;
                 state.on_stopped(code);
-                push_ready(state, StreamId { conn: id, id: stream }, core);
+                push_ready(&mut state.announced, StreamId { conn: id, id: stream }, core);
             }
         }
+        self.note_session_stops(id, core);
         for stream in std::mem::take(&mut self.left) {
             self.leave(stream);
         }
@@ -318,16 +370,21 @@ impl Conn {
     fn poll_writable(&mut self, now: Instant, id: ConnId, core: &mut Core) {
         while let Some(stream) = self.quic.stream_writable_next() {
             let id = StreamId { conn: id, id: stream };
-            let Some(state) = self.streams.get_mut(&stream) else { continue };
-            if !std::mem::take(&mut state.wants_write) {
+            let wt = self.wt.as_mut().and_then(|wt| wt.streams.get_mut(&stream)).map(|state| &mut state.wants_write);
+            let is_session_stream = wt.is_some();
+            let wants_write = wt.or_else(|| self.streams.get_mut(&stream).map(|state| &mut state.wants_write));
+            if !wants_write.is_some_and(std::mem::take) {
                 continue;
             }
             let flushed = self.stream(now, id, core).map(|mut stream| stream.flush_queued());
-            if flushed != Some(Ok(false)) {
-                self.announce(now, id, core);
+            match is_session_stream {
+                true => self.announce_session_stream(now, id, core),
+                false if flushed != Some(Ok(false)) => self.announce(now, id, core),
+                false => {}
             }
         }
-        self.flags.blocked = self.streams.values().any(|state| state.wants_write);
+        self.flags.blocked = self.streams.values().any(|state| state.wants_write)
+            || self.wt.as_ref().is_some_and(|wt| wt.streams.values().any(|state| state.wants_write));
     }
 
     fn poll_cids_and_paths(&mut self, id: ConnId, core: &mut Core) {
@@ -354,19 +411,34 @@ impl Conn {
     }
 
     pub(crate) fn stream<'a>(&'a mut self, now: Instant, id: StreamId, core: &'a mut Core) -> Option<Stream<'a>> {
-        Some(Stream {
-            id,
-            now,
-            quic: &mut self.quic,
-            h3: self.h3.as_mut()?,
-            state: self.streams.get_mut(&id.id)?,
-            flags: &mut self.flags,
-            timers: &mut core.timers,
-            max_body: core.settings.max_request_body,
-        })
+        if self.session_of(id.id).is_some() {
+            let WtConn { streams, sessions, stops_left, .. } = self.wt.as_deref_mut()?;
+            let state = streams.get_mut(&id.id)?;
+            let session = sessions.get_mut(&state.session);
+            let (quic, flags, timers) = (&mut self.quic, &mut self.flags, &mut core.timers);
+            let stream = WtStream { id, now, quic, state, session, flags, timers };
+            return Some(Stream(Kind::Session { stream, stops_left }));
+        }
+        self.http_stream(now, id, core).map(|stream| Stream(Kind::Http(stream)))
+    }
+
+    /// A request's stream.
+    pub(super) fn http_stream<'a>(
+        &'a mut self,
+        now: Instant,
+        id: StreamId,
+        core: &'a mut Core,
+    ) -> Option<HttpStream<'a>> {
+        let state = self.streams.get_mut(&id.id)?;
+        let max_body = core.settings.max_request_body.filter(|_| !state.is_connect());
+        let (quic, h3) = (&mut self.quic, self.h3.as_mut()?);
+        Some(HttpStream { id, now, quic, h3, state, flags: &mut self.flags, timers: &mut core.timers, max_body })
     }
 
     pub(crate) fn release(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        if self.session_of(id.id).is_some() {
+            return self.release_session_stream(now, id, core);
+        }
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         state.released = true;
         if state.is_sending() {
@@ -379,8 +451,8 @@ impl Conn {
     }
 
     /// Reads the rest of a body that nobody wants, and forgets the stream when both directions are over.
-    fn finish_released(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(mut stream) = self.stream(now, id, core) else { return };
+    pub(super) fn finish_released(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(mut stream) = self.http_stream(now, id, core) else { return };
         stream.discard();
         let Some(state) = self.streams.get(&id.id).filter(|state| state.is_complete()) else { return };
         match state.end() {
@@ -389,10 +461,13 @@ impl Conn {
             StreamEnd::Answered => self.note_cut(id.id),
             StreamEnd::Cut => self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED),
         }
-        self.streams.remove(&id.id);
+        let was_connect = self.streams.remove(&id.id).is_some_and(|state| state.is_connect());
+        if was_connect {
+            self.on_connect_over(now, id, core);
+        }
     }
 
-    fn cut_off(&mut self, stream: u64, code: ErrorCode) {
+    pub(super) fn cut_off(&mut self, stream: u64, code: ErrorCode) {
         abort(&mut self.quic, stream, code);
         self.note_cut(stream);
     }
@@ -420,6 +495,7 @@ impl Conn {
     pub(crate) fn go_away(&mut self) {
         if self.goaway == GoAway::No {
             self.goaway = GoAway::Wanted;
+            self.drain_sessions();
         }
         if self.h3.is_none() {
             self.close_gracefully();
@@ -449,6 +525,11 @@ impl Conn {
     }
 
     pub(crate) fn on_timeout(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        if self.linger_until.is_some_and(|at| at <= now) {
+            log::debug!("{id:?}: no session is left");
+            // Fails when it is closed already.
+            let _ = self.quic.close(true, ErrorCode::H3_NO_ERROR.0, b"no session left");
+        }
         if self.quic.timeout_instant().is_some_and(|at| at <= now) {
             self.quic.on_timeout();
             self.received = true;
@@ -462,18 +543,30 @@ impl Conn {
         }
     }
 
-    pub(crate) fn on_stream_timeout(&mut self, at: Instant, id: StreamId, core: &mut Core) {
+    pub(crate) fn on_stream_timeout(&mut self, now: Instant, at: Instant, id: StreamId, core: &mut Core) {
         if let Some(state) = self.streams.get_mut(&id.id)
             && state.armed.fired(at)
         {
-            push_ready(state, id, core);
+            push_ready(&mut state.announced, id, core);
+        } else {
+            self.on_session_timeout(now, at, id, core);
+        }
+    }
+
+    /// The application took a `Ready` event.
+    pub(super) fn on_ready_taken(&mut self, stream: u64) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.announced = false;
+        } else if let Some(state) = self.wt.as_mut().and_then(|wt| wt.streams.get_mut(&stream)) {
+            state.announced = false;
         }
     }
 
     /// After everything was sent: sets the timer. True when the connection is over and can be dropped.
-    pub(crate) fn settle(&mut self, id: ConnId, core: &mut Core) -> bool {
+    pub(crate) fn settle(&mut self, now: Instant, id: ConnId, core: &mut Core) -> bool {
         if self.quic.is_closed() {
             self.end_handshake(core);
+            self.forget_sessions(core);
             if !std::mem::replace(&mut self.closed, true) {
                 let cause = CloseCause::of(&self.quic);
                 log::debug!("{id:?}: {cause}");
@@ -482,7 +575,11 @@ impl Conn {
             return true;
         }
         let held = self.held.as_ref().map(|held| held.due());
-        let deadlines = [self.quic.timeout_instant(), self.handshake_deadline, held];
+        self.linger_until = match self.has_only_had_sessions() {
+            true => self.linger_until.or(Some(now + core.settings.webtransport.linger)),
+            false => None,
+        };
+        let deadlines = [self.quic.timeout_instant(), self.handshake_deadline, held, self.linger_until];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             core.timers.arm(crate::quic::timers::TimerKey::Conn(id), &mut self.armed, at);
         }
@@ -494,18 +591,28 @@ impl Conn {
         self.streams.len() + self.cut.len()
     }
 
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether a stream without a state has been here before.
+    pub(super) fn is_over_already(&self, stream: u64) -> bool {
+        stream < self.next_request
+    }
+
+    fn has_only_had_sessions(&self) -> bool {
+        let idle = self.wt.as_ref().is_some_and(|wt| wt.had_session && wt.is_idle());
+        idle && !self.had_request && self.streams.is_empty()
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.quic.is_closed() || self.quic.is_draining()
     }
 }
 
-/// Whether quiche has dropped a stream, as it does once both directions are over and acknowledged.
-fn is_collected(quic: &mut quic::Connection, stream: u64) -> bool {
-    matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
-}
-
-fn push_ready(state: &mut StreamState, id: StreamId, core: &mut Core) {
-    if !std::mem::replace(&mut state.announced, true) {
+/// Queues a `Ready` event unless one waits already.
+pub(super) fn push_ready(announced: &mut bool, id: StreamId, core: &mut Core) {
+    if !std::mem::replace(announced, true) {
         core.events.push_back(Event::Ready(id));
     }
 }

@@ -2,7 +2,12 @@
 
 mod accept;
 mod conn;
+mod datagram;
 mod event;
+mod qlog;
+mod session;
+mod sessions;
+mod stream;
 mod transmit;
 
 use std::collections::VecDeque;
@@ -15,14 +20,16 @@ use ring::rand::SystemRandom;
 
 use crate::config::ServerConfig;
 use crate::error::{ConfigError, ErrorCode};
-use crate::h3::Stream;
 use crate::quic::cid::{Cid, CidGenerator};
 use crate::quic::table::{ConnId, StreamId, Table};
 use crate::quic::timers::{TimerKey, Timers};
 use crate::quic::token::TokenKey;
 use crate::stats::Stats;
 use conn::Conn;
+pub use datagram::Datagrams;
 pub use event::{CloseCause, ClosedBy, Event};
+pub use session::Session;
+pub use stream::Stream;
 pub use transmit::Transmit;
 
 /// All connections of one UDP socket.
@@ -56,6 +63,8 @@ pub(crate) struct Core {
     /// Retry and Version Negotiation packets.
     stateless: VecDeque<(Vec<u8>, Transmit)>,
     handshakes: usize,
+    /// Sessions that are open.
+    pub(crate) sessions: usize,
     draining: bool,
     /// Changes to the table that a connection asks for while it is borrowed from it.
     cid_changes: Vec<(ConnId, CidChange)>,
@@ -102,6 +111,7 @@ impl Endpoint {
                 sending: VecDeque::new(),
                 stateless: VecDeque::new(),
                 handshakes: 0,
+                sessions: 0,
                 draining: false,
                 cid_changes: Vec::new(),
             },
@@ -136,7 +146,7 @@ impl Endpoint {
             match key {
                 TimerKey::Conn(_) if conn.armed.fired(at) => conn.on_timeout(now, id, &mut self.core),
                 TimerKey::Conn(_) => continue,
-                TimerKey::Stream(stream) => conn.on_stream_timeout(at, stream, &mut self.core),
+                TimerKey::Stream(stream) => conn.on_stream_timeout(now, at, stream, &mut self.core),
             }
             self.core.mark(conn, id);
         }
@@ -166,9 +176,9 @@ impl Endpoint {
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.core.events.pop_front()?;
         if let Event::Ready(stream) = &event
-            && let Some(state) = self.table.get_mut(stream.conn).and_then(|conn| conn.streams.get_mut(&stream.id))
+            && let Some(conn) = self.table.get_mut(stream.conn)
         {
-            state.announced = false;
+            conn.on_ready_taken(stream.id);
         }
         Some(event)
     }
@@ -233,6 +243,18 @@ impl Endpoint {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.is_over()))
+    }
+
+    /// Handshakes under way.
+    #[must_use]
+    pub fn handshake_count(&self) -> usize {
+        self.core.handshakes
+    }
+
+    /// Whether a shutdown is under way.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.draining
     }
 
     /// Connections in the table.

@@ -55,7 +55,7 @@ impl Endpoint {
                 self.core.sending.push_back(id);
             } else {
                 conn.sending = false;
-                if conn.settle(id, &mut self.core) {
+                if conn.settle(now, id, &mut self.core) {
                     self.table.remove(id);
                 }
             }

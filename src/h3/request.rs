@@ -32,6 +32,11 @@ impl Request {
         &self.head.method
     }
 
+    /// `:protocol` of an extended CONNECT (RFC 9220), such as `webtransport`.
+    pub fn protocol(&self) -> Option<&str> {
+        self.head.protocol.as_deref()
+    }
+
     /// `:scheme`, in lower case; empty for CONNECT.
     pub fn scheme(&self) -> &str {
         &self.head.scheme
@@ -112,6 +117,7 @@ impl Request {
             scheme: "https".into(),
             authority: "localhost".to_owned(),
             target: target.to_owned(),
+            protocol: None,
             headers: HeaderMap::new(),
             content_length: None,
         };

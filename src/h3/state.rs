@@ -11,7 +11,7 @@ use crate::quic::timers::Armed;
 
 /// One direction of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Half {
+pub(crate) enum Half {
     Open,
     Finished,
     Failed(StreamError),
@@ -49,6 +49,8 @@ pub(crate) struct StreamState {
     /// A response to HEAD ends with its head.
     pub(super) bodiless: bool,
     pub(super) expects_continue: bool,
+    /// An extended CONNECT: what follows its head is no body, and its datagrams are a session's.
+    connect: bool,
     /// A writer waits for room.
     pub(crate) wants_write: bool,
     /// A `Ready` event for the stream is in the queue.
@@ -69,6 +71,8 @@ pub(crate) struct Flags {
     pub(crate) repoll: bool,
     /// Messages found malformed while their bodies were read.
     pub(crate) malformed: u64,
+    /// Streams of sessions whose end waits until what is before it is acknowledged.
+    pub(crate) held: Vec<u64>,
 }
 
 impl StreamState {
@@ -78,6 +82,7 @@ impl StreamState {
         StreamState {
             declared: head.content_length,
             expects_continue: expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            connect: head.protocol.is_some(),
             priority,
             ..Self::unread(head.method == http::Method::HEAD)
         }
@@ -99,6 +104,7 @@ impl StreamState {
             head_sent: false,
             bodiless,
             expects_continue: false,
+            connect: false,
             wants_write: false,
             announced: false,
             released: false,
@@ -142,6 +148,15 @@ impl StreamState {
                 *half = Half::Failed(error.clone());
             }
         }
+    }
+
+    pub(crate) fn is_connect(&self) -> bool {
+        self.connect
+    }
+
+    /// HTTP datagrams belong to a stream until its receiving half is over (RFC 9297 section 2.1).
+    pub(crate) fn takes_datagrams(&self) -> bool {
+        self.recv == Half::Open && !self.connect && !self.released
     }
 
     pub(crate) fn is_sending(&self) -> bool {

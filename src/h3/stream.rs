@@ -35,11 +35,8 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
-/// A borrowed handle to a stream. It lives as long as one call of a handler; what lasts is its [`StreamId`].
-///
-/// The same type serves the body of a request and of its response. Writing goes straight into quiche, which takes as
-/// much as flow control and congestion control allow: backpressure is QUIC's.
-pub struct Stream<'a> {
+/// A borrowed handle to a request stream.
+pub(crate) struct HttpStream<'a> {
     pub(crate) id: StreamId,
     pub(crate) now: Instant,
     pub(crate) quic: &'a mut quic::Connection,
@@ -50,9 +47,9 @@ pub struct Stream<'a> {
     pub(crate) max_body: Option<u64>,
 }
 
-impl std::fmt::Debug for Stream<'_> {
+impl std::fmt::Debug for HttpStream<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("HttpStream").field("id", &self.id).field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -61,29 +58,19 @@ type StreamResult<T> = std::result::Result<T, StreamError>;
 /// Bytes of a released stream's body that are thrown away before the peer is told to stop.
 const MAX_DISCARD: u64 = 16 * 1024 * 1024;
 
-impl Stream<'_> {
-    /// The stream's id: what to keep between calls.
-    pub fn id(&self) -> StreamId {
-        self.id
-    }
-
-    /// The time of this turn of the event loop.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
+impl HttpStream<'_> {
     /// Makes the stream ready at `at`, whether or not data moves. It may be ready before, too.
-    pub fn wake_at(&mut self, at: Instant) {
+    pub(crate) fn wake_at(&mut self, at: Instant) {
         self.timers.arm(TimerKey::Stream(self.id), &mut self.state.armed, at);
     }
 
     /// Body bytes read so far.
-    pub fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.state.received
     }
 
     /// Body bytes written so far.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.state.sent
     }
 
@@ -92,7 +79,7 @@ impl Stream<'_> {
     /// # Errors
     /// [`StreamError::Reset`] when the peer gave up, [`StreamError::Malformed`] when the body does not fit its
     /// `content-length`, [`StreamError::BodyTooLarge`] over the configured limit.
-    pub fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
+    pub(crate) fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
         self.read_with(|h3, quic, id| match quic.stream_readable_len(id, 1) {
             0 => Err(h3::Error::Done),
             _ => h3.recv_body(quic, id, buf),
@@ -102,8 +89,8 @@ impl Stream<'_> {
     /// Reads at most `max` body bytes into a buffer of their own, for passing on without a copy.
     ///
     /// # Errors
-    /// As [`read`](Stream::read).
-    pub fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
+    /// As [`read`](HttpStream::read).
+    pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         let mut buf = BytesMut::new();
         let got = self.read_with(|h3, quic, id| match quic.stream_readable_len(id, max) {
             0 => Err(h3::Error::Done),
@@ -172,19 +159,24 @@ impl Stream<'_> {
     }
 
     /// The request's trailer fields (RFC 9110 section 6.5), known when reading gave [`Recv::Finished`].
-    pub fn trailers(&self) -> Option<&HeaderMap> {
+    pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
         self.state.trailers.as_deref()
     }
 
     /// The response's head, as long as it can be changed: until the first byte of the body, the end, or an error.
-    pub fn head_mut(&mut self) -> Option<&mut ResponseHead> {
+    pub(crate) fn head_mut(&mut self) -> Option<&mut ResponseHead> {
         self.state.staged.as_deref_mut()
     }
 
     /// Lays the response's final head ready; it leaves with the first write or the end, in one packet with it. To be
     /// called once, before either; the router does it for its handlers.
-    pub fn set_head(&mut self, head: ResponseHead) {
+    pub(crate) fn set_head(&mut self, head: ResponseHead) {
         self.state.staged = Some(Box::new(head));
+    }
+
+    /// Sends the head that was laid ready, with nothing behind it yet.
+    pub(crate) fn send_staged_head(&mut self) -> StreamResult<()> {
+        self.start_body().map(drop)
     }
 
     /// The status sent, or laid ready.
@@ -214,7 +206,7 @@ impl Stream<'_> {
     ///
     /// # Errors
     /// [`StreamError::Misuse`] when the status is not 1xx or the final head has left.
-    pub fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
+    pub(crate) fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(StreamError::Misuse("an informational response needs a status of 100 or 102 to 199"));
         }
@@ -230,7 +222,7 @@ impl Stream<'_> {
     ///
     /// # Errors
     /// [`StreamError::Stopped`] when the peer does not want more, [`StreamError::Misuse`] after the end.
-    pub fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
+    pub(crate) fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
         if !self.start_body()? || data.is_empty() {
             return Ok(0);
         }
@@ -241,8 +233,8 @@ impl Stream<'_> {
     /// Writes body bytes without copying them, and leaves in `data` what was not taken.
     ///
     /// # Errors
-    /// As [`write`](Stream::write).
-    pub fn write_bytes(&mut self, data: &mut Bytes) -> StreamResult<usize> {
+    /// As [`write`](HttpStream::write).
+    pub(crate) fn write_bytes(&mut self, data: &mut Bytes) -> StreamResult<usize> {
         if data.is_empty() || !self.start_body()? {
             return Ok(0);
         }
@@ -253,8 +245,8 @@ impl Stream<'_> {
     /// again with what is left in `data` when the stream is ready.
     ///
     /// # Errors
-    /// As [`write`](Stream::write).
-    pub fn finish_with(&mut self, data: &mut Bytes) -> StreamResult<bool> {
+    /// As [`write`](HttpStream::write).
+    pub(crate) fn finish_with(&mut self, data: &mut Bytes) -> StreamResult<bool> {
         if data.is_empty() {
             return self.finish().map(|()| true);
         }
@@ -272,8 +264,8 @@ impl Stream<'_> {
     /// Ends the response. The end is kept and sent later if there is no room for it.
     ///
     /// # Errors
-    /// As [`write`](Stream::write).
-    pub fn finish(&mut self) -> StreamResult<()> {
+    /// As [`write`](HttpStream::write).
+    pub(crate) fn finish(&mut self) -> StreamResult<()> {
         self.send_half()?;
         if let Some(head) = self.state.staged.take() {
             self.state.send = Half::Finished;
@@ -296,8 +288,8 @@ impl Stream<'_> {
     /// Ends the response with trailer fields (RFC 9110 section 6.5).
     ///
     /// # Errors
-    /// As [`write`](Stream::write).
-    pub fn finish_with_trailers(&mut self, trailers: &HeaderMap) -> StreamResult<()> {
+    /// As [`write`](HttpStream::write).
+    pub(crate) fn finish_with_trailers(&mut self, trailers: &HeaderMap) -> StreamResult<()> {
         self.start_body()?;
         self.state.send = Half::Finished;
         if self.state.bodiless {
@@ -307,13 +299,13 @@ impl Stream<'_> {
     }
 
     /// Gives up: resets what we send and asks the peer to stop (RFC 9114 section 4.1.1).
-    pub fn reset(&mut self, code: ErrorCode) {
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
         self.abort(code);
         self.state.fail(StreamError::Closed);
     }
 
     /// Changes the priority of the response (RFC 9218).
-    pub fn set_priority(&mut self, priority: Priority) {
+    pub(crate) fn set_priority(&mut self, priority: Priority) {
         self.state.priority = priority;
         // Fails only for a stream that is gone.
         let _ = self.quic.stream_priority(self.id.id, priority.quiche_urgency(), priority.incremental);

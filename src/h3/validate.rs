@@ -17,6 +17,8 @@ pub(crate) struct Head {
     pub(crate) authority: String,
     /// `:path`: the path and the query. Empty for CONNECT.
     pub(crate) target: String,
+    /// `:protocol` of an extended CONNECT (RFC 9220).
+    pub(crate) protocol: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) content_length: Option<u64>,
 }
@@ -30,10 +32,15 @@ struct Pseudo<'a> {
     scheme: Option<&'a [u8]>,
     authority: Option<&'a [u8]>,
     path: Option<&'a [u8]>,
+    protocol: Option<&'a [u8]>,
 }
 
-/// Checks a request's field section.
-pub(crate) fn validate_request<H: NameValue>(list: &[H], limits: &RequestLimits) -> Result<Head, Violation> {
+/// Checks a request's field section. `extended_connect`: `:protocol` was offered to clients in SETTINGS.
+pub(crate) fn validate_request<H: NameValue>(
+    list: &[H],
+    limits: &RequestLimits,
+    extended_connect: bool,
+) -> Result<Head, Violation> {
     let mut pseudo = Pseudo::default();
     let mut regular = 0;
     while let Some(field) = list.get(regular) {
@@ -43,6 +50,7 @@ pub(crate) fn validate_request<H: NameValue>(list: &[H], limits: &RequestLimits)
             b"scheme" => (&mut pseudo.scheme, ":scheme"),
             b"authority" => (&mut pseudo.authority, ":authority"),
             b"path" => (&mut pseudo.path, ":path"),
+            b"protocol" if extended_connect => (&mut pseudo.protocol, ":protocol"),
             _ => return Err(Violation::UnexpectedPseudoHeader(lossy(field.name()))),
         };
         if slot.replace(field.value()).is_some() {
@@ -68,10 +76,11 @@ pub(crate) fn validate_request<H: NameValue>(list: &[H], limits: &RequestLimits)
         return Err(Violation::FieldsTooLarge);
     }
     let headers = validate_fields(fields, Some(limits), |name| Violation::LatePseudoHeader(lossy(name)))?;
+    let protocol = protocol(&method, &pseudo)?;
     let (scheme, target) = scheme_and_target(&method, &pseudo)?;
     let authority = authority(&method, &pseudo, &headers)?;
     let content_length = content_length(&headers)?;
-    Ok(Head { method, scheme, authority, target, headers, content_length })
+    Ok(Head { method, scheme, authority, target, protocol, headers, content_length })
 }
 
 /// Checks a trailer section (RFC 9114 section 4.3: no pseudo-header fields).
@@ -128,8 +137,8 @@ fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
 }
 
 fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'static, str>, String), Violation> {
-    if method == Method::CONNECT {
-        // RFC 9114 section 4.4. Extended CONNECT (RFC 9220) has `:protocol`, which is refused as it is not offered.
+    if method == Method::CONNECT && pseudo.protocol.is_none() {
+        // RFC 9114 section 4.4.
         return match (pseudo.scheme, pseudo.path) {
             (None, None) => Ok(Default::default()),
             (Some(_), _) => Err(Violation::UnexpectedPseudoHeader(":scheme".to_owned())),
@@ -145,6 +154,17 @@ fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'stati
         other => Cow::Owned(other.to_ascii_lowercase()),
     };
     Ok((scheme, target.to_owned()))
+}
+
+/// RFC 8441 section 4, RFC 9220 section 3: only CONNECT has it, and then all the other pseudo-header fields too.
+fn protocol(method: &Method, pseudo: &Pseudo<'_>) -> Result<Option<String>, Violation> {
+    let Some(protocol) = pseudo.protocol else { return Ok(None) };
+    if method != Method::CONNECT {
+        return Err(Violation::UnexpectedPseudoHeader(":protocol".to_owned()));
+    }
+    // A token, as the methods are (RFC 9110 section 16.7).
+    let token = Method::from_bytes(protocol).ok().and(text(protocol));
+    Ok(Some(token.ok_or(Violation::InvalidPseudoHeader(":protocol"))?.to_owned()))
 }
 
 fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Result<String, Violation> {

@@ -14,7 +14,7 @@ fn list(spec: &str) -> Vec<Header> {
 }
 
 fn check(spec: &str) -> Result<Head, Violation> {
-    validate_request(&list(spec), &RequestLimits::default())
+    validate_request(&list(spec), &RequestLimits::default(), false)
 }
 
 fn with(fields: &str) -> Result<Head, Violation> {

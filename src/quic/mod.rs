@@ -26,3 +26,8 @@ impl quiche::BufFactory for Buffers {
 
 /// quiche's connection with our buffers.
 pub(crate) type Connection = quiche::Connection<Buffers>;
+
+/// Whether quiche has dropped a stream, as it does once both directions are over and acknowledged.
+pub(crate) fn is_collected(quic: &mut Connection, stream: u64) -> bool {
+    matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
+}

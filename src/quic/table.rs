@@ -30,6 +30,18 @@ pub struct StreamId {
     pub id: u64,
 }
 
+impl StreamId {
+    /// Whether both sides can send on the stream.
+    pub fn is_bidi(self) -> bool {
+        self.id & 2 == 0
+    }
+
+    /// Whether the client opened the stream.
+    pub fn is_from_client(self) -> bool {
+        self.id & 1 == 0
+    }
+}
+
 impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} stream {}", self.conn, self.id)
@@ -39,7 +51,7 @@ impl fmt::Debug for StreamId {
 /// A map by QUIC stream id. Ids are no choice of the peer's: each kind counts up, and few are open at a time.
 pub(crate) type StreamMap<T> = HashMap<u64, T, BuildHasherDefault<StreamHasher>>;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct StreamHasher(u64);
 
 impl Hasher for StreamHasher {

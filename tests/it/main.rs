@@ -9,6 +9,7 @@
 mod support;
 
 mod aioquic;
+mod browser;
 mod cli;
 mod curl;
 mod gtls;

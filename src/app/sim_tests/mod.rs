@@ -152,7 +152,7 @@ impl Sim {
         let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut config);
         Sim {
             server: Endpoint::server(settings, net::now()).expect("an endpoint"),
-            app: App::new(router),
+            app: App::new(router, vec!["*".to_owned()]),
             client: client.expect("a client"),
             h3: None,
             answers: BTreeMap::new(),

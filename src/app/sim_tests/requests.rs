@@ -54,7 +54,7 @@ fn every_byte_and_every_end_arrives_over_a_bad_network() {
 fn the_end_of_a_response_survives_the_loss_of_its_packet() {
     let router = Router::new().get("/", |_req, res| {
         let mut due = None;
-        res.stream(move |s: &mut crate::h3::Stream<'_>| {
+        res.stream(move |s: &mut crate::endpoint::Stream<'_>| {
             if due.is_none() {
                 s.write(b"body")?;
             }
@@ -177,9 +177,9 @@ fn urgent_responses_overtake() {
 fn a_failing_handler_is_a_500_or_a_reset() {
     let fail = || crate::Error::handler("no luck");
     let router = Router::new()
-        .get("/early", move |_req, res| res.stream(move |_: &mut crate::h3::Stream<'_>| Err(fail())))
+        .get("/early", move |_req, res| res.stream(move |_: &mut crate::endpoint::Stream<'_>| Err(fail())))
         .get("/late", move |_req, res| {
-            res.stream(move |s: &mut crate::h3::Stream<'_>| {
+            res.stream(move |s: &mut crate::endpoint::Stream<'_>| {
                 s.write(b"half")?;
                 Err(fail())
             })

@@ -1,0 +1,265 @@
+//! What an application writes for WebTransport: a decision about a request, and a handler for the session.
+
+use std::ops::{Deref, DerefMut};
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{BareItem, Item, List, ListEntry, Parser};
+
+use super::exchange::Exchange;
+use super::response::Response;
+use crate::endpoint;
+use crate::error::{ErrorCode, Result};
+use crate::h3::Request;
+use crate::quic::table::StreamId;
+use crate::wt::SessionEnd;
+
+const AVAILABLE_PROTOCOLS: HeaderName = HeaderName::from_static("wt-available-protocols");
+const PROTOCOL: HeaderName = HeaderName::from_static("wt-protocol");
+
+/// A client's request for a session: accept or reject it. Everything that a [`Request`] has can be looked at.
+#[derive(Debug)]
+pub struct SessionRequest<'a> {
+    request: &'a Request,
+}
+
+impl Deref for SessionRequest<'_> {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        self.request
+    }
+}
+
+impl<'a> SessionRequest<'a> {
+    pub(super) fn new(request: &'a Request) -> Self {
+        SessionRequest { request }
+    }
+
+    /// The origin of the page that asks, such as `https://example.com`. It has been checked against
+    /// [`allow_origins`](crate::WebTransportConfig::allow_origins).
+    pub fn origin(&self) -> Option<&str> {
+        self.request.header("origin")
+    }
+
+    /// The subprotocols that the client offers, in its order of preference.
+    pub fn subprotocols(&self) -> Vec<String> {
+        let Some(value) = self.request.headers().get(AVAILABLE_PROTOCOLS) else { return Vec::new() };
+        // A field that is no list of strings is as good as none.
+        let list: List = Parser::new(value.as_bytes()).parse().unwrap_or_default();
+        let name = |entry: &ListEntry| match entry {
+            ListEntry::Item(Item { bare_item: BareItem::String(name), .. }) => Some(name.as_str().to_owned()),
+            _ => None,
+        };
+        list.iter().filter_map(name).collect()
+    }
+
+    /// Accepts the session.
+    pub fn accept(self, handler: impl SessionHandler + 'static) -> SessionResponse {
+        SessionResponse(Answer::Accept(Box::new(handler), HeaderMap::new()))
+    }
+
+    /// Accepts the session with one of the offered subprotocols.
+    pub fn accept_with(self, subprotocol: &str, handler: impl SessionHandler + 'static) -> SessionResponse {
+        let mut headers = HeaderMap::new();
+        let quoted = format!("\"{}\"", subprotocol.replace('\\', "\\\\").replace('"', "\\\""));
+        match HeaderValue::try_from(quoted) {
+            Ok(value) if self.subprotocols().iter().any(|offered| offered == subprotocol) => {
+                headers.insert(PROTOCOL, value);
+                SessionResponse(Answer::Accept(Box::new(handler), headers))
+            }
+            _ => {
+                log::error!("a handler chose the subprotocol {subprotocol:?}, which was not offered");
+                self.reject(500)
+            }
+        }
+    }
+
+    /// Rejects the session with a 4xx or 5xx status.
+    pub fn reject(self, status: u16) -> SessionResponse {
+        SessionResponse::reject(match status {
+            400..=599 => Response::default().status(status),
+            _ => Response::default().status(500),
+        })
+    }
+}
+
+/// What a request for a session is answered with.
+#[derive(Debug)]
+pub struct SessionResponse(pub(super) Answer);
+
+pub(super) enum Answer {
+    Accept(Box<dyn SessionHandler>, HeaderMap),
+    Reject(Box<Response>),
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Answer::Accept(_, headers) => f.debug_tuple("Accept").field(headers).finish(),
+            Answer::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
+        }
+    }
+}
+
+impl SessionResponse {
+    /// Rejects the session with a response of the application's own.
+    pub fn reject(response: Response) -> Self {
+        SessionResponse(Answer::Reject(Box::new(response)))
+    }
+}
+
+/// A borrowed handle to a session, with everything that [`endpoint::Session`] has: datagrams, streams, the close.
+pub struct Session<'a> {
+    pub(super) inner: endpoint::Session<'a>,
+    pub(super) started: &'a mut Vec<(StreamId, Box<dyn Exchange>)>,
+    pub(super) released: &'a mut Vec<StreamId>,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<'a> Deref for Session<'a> {
+    type Target = endpoint::Session<'a>;
+
+    fn deref(&self) -> &endpoint::Session<'a> {
+        &self.inner
+    }
+}
+
+impl<'a> DerefMut for Session<'a> {
+    fn deref_mut(&mut self) -> &mut endpoint::Session<'a> {
+        &mut self.inner
+    }
+}
+
+impl Session<'_> {
+    /// Lets an exchange run a stream that was opened here or by the peer.
+    pub fn run(&mut self, id: StreamId, exchange: impl Exchange + 'static) {
+        self.started.push((id, Box::new(exchange)));
+    }
+
+    /// Tells that the handler is through with a stream that it ran itself: what it did not send is reset, what it did
+    /// not read is thrown away.
+    pub fn release(&mut self, id: StreamId) {
+        self.inner.release(id);
+        self.released.push(id);
+    }
+}
+
+/// The application's side of a session.
+///
+/// Every method has a default, so that a handler writes only what it needs. An error from any of them closes the
+/// session.
+///
+/// ```
+/// use bytes::Bytes;
+/// use mio_quiche::app::{Session, SessionHandler};
+/// use mio_quiche::Result;
+///
+/// /// Sends every datagram back.
+/// struct Ping;
+///
+/// impl SessionHandler for Ping {
+///     fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
+///         Ok(s.send_datagram(&payload)?)
+///     }
+/// }
+/// ```
+pub trait SessionHandler {
+    /// The session is open.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let _ = s;
+        Ok(())
+    }
+
+    /// A datagram came. By default it is dropped.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
+        let _ = (s, payload);
+        Ok(())
+    }
+
+    /// The peer opened a stream: returns what runs it, or `None` when the handler does that itself, in
+    /// [`ready`](SessionHandler::ready). By default the stream is reset.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+        if let Some(mut stream) = s.stream(id) {
+            stream.reset(ErrorCode::webtransport(0));
+        }
+        s.release(id);
+        Ok(None)
+    }
+
+    /// A stream that the handler runs itself may be read or written further. To be [released](Session::release) when
+    /// it is through.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn ready(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<()> {
+        let _ = (s, id);
+        Ok(())
+    }
+
+    /// A stream could not be opened before, as the peer allowed no more; now it does.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn streams_available(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let _ = s;
+        Ok(())
+    }
+
+    /// The peer asks for the session to be ended soon.
+    ///
+    /// # Errors
+    /// Any error closes the session.
+    fn draining(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let _ = s;
+        Ok(())
+    }
+
+    /// The session has ended.
+    fn closed(&mut self, end: &SessionEnd) {
+        let _ = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(protocols: &'static str) -> Request {
+        let mut request = Request::for_test("CONNECT", "/wt");
+        request.head.headers.insert(AVAILABLE_PROTOCOLS, HeaderValue::from_static(protocols));
+        request
+    }
+
+    struct Nothing;
+    impl SessionHandler for Nothing {}
+
+    #[test]
+    fn a_subprotocol_is_chosen_from_those_offered() {
+        let request = request("\"echo-v1\", \"a \\\"b\\\"\";q=1, token, (\"inner\")");
+        let ask = || SessionRequest::new(&request);
+        assert_eq!(ask().subprotocols(), ["echo-v1", "a \"b\""]);
+        let chosen = |name: &str| match ask().accept_with(name, Nothing).0 {
+            Answer::Accept(_, headers) => headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned()),
+            Answer::Reject(response) => Some(response.status_code().to_string()),
+        };
+        assert_eq!(chosen("echo-v1").as_deref(), Some("\"echo-v1\""));
+        assert_eq!(chosen("a \"b\"").as_deref(), Some("\"a \\\"b\\\"\""));
+        assert_eq!(chosen("other").as_deref(), Some("500 Internal Server Error"));
+        assert!(SessionRequest::new(&super::tests::request("1, nonsense,,")).subprotocols().is_empty());
+    }
+}

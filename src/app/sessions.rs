@@ -1,0 +1,165 @@
+//! Events of sessions turned into calls of their handlers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::exchange::{Exchange, Progress};
+use super::session::{Session, SessionHandler};
+use crate::endpoint::{CloseCause, Endpoint};
+use crate::error::{Error, ErrorCode, Result};
+use crate::h3::Request;
+use crate::quic::table::{ConnId, StreamId};
+use crate::wt::{EndedBy, SessionEnd};
+
+/// The code that a session is closed with when its handler fails.
+const HANDLER_FAILED: u32 = 1;
+
+/// The sessions of a server.
+#[derive(Default)]
+pub(super) struct Sessions {
+    open: BTreeMap<StreamId, Running>,
+    /// Streams of sessions: what runs each, or nothing where the session's handler does.
+    streams: HashMap<StreamId, (StreamId, Option<Box<dyn Exchange>>)>,
+}
+
+struct Running {
+    handler: Box<dyn SessionHandler>,
+    request: Box<Request>,
+    began: Instant,
+}
+
+impl Sessions {
+    pub(super) fn has(&self, id: StreamId) -> bool {
+        self.open.contains_key(&id)
+    }
+
+    pub(super) fn has_stream(&self, id: StreamId) -> bool {
+        self.streams.contains_key(&id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.open.len(), self.streams.len())
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        handler: Box<dyn SessionHandler>,
+        headers: HeaderMap,
+        endpoint: &mut Endpoint,
+    ) {
+        let id = request.stream_id();
+        if endpoint.accept_session(now, id, headers).is_err() {
+            return endpoint.release(now, id);
+        }
+        log::info!("{id:?}: session {} opened", request.pattern().unwrap_or("-"));
+        self.open.insert(id, Running { handler, request, began: now });
+        self.with(now, id, endpoint, |handler, s| handler.opened(s));
+    }
+
+    pub(super) fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
+        self.with(now, id, endpoint, |handler, s| handler.datagram(s, payload));
+    }
+
+    pub(super) fn on_stream(&mut self, now: Instant, session: StreamId, id: StreamId, endpoint: &mut Endpoint) {
+        self.streams.insert(id, (session, None));
+        let mut exchange = None;
+        self.with(now, session, endpoint, |handler, s| {
+            exchange = handler.stream(s, id)?;
+            Ok(())
+        });
+        if let Some((_, slot)) = self.streams.get_mut(&id) {
+            *slot = exchange;
+            self.on_ready(now, id, endpoint);
+        }
+    }
+
+    pub(super) fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        let Some((session, exchange)) = self.streams.get_mut(&id) else { return };
+        let session = *session;
+        let Some(exchange) = exchange else {
+            return self.with(now, session, endpoint, |handler, s| handler.ready(s, id));
+        };
+        let Some(mut stream) = endpoint.stream(now, id) else {
+            self.streams.remove(&id);
+            return;
+        };
+        let result = exchange.poll(&mut stream).and_then(|progress| {
+            if progress == Progress::Done && stream.is_sending() {
+                stream.finish()?;
+            }
+            Ok(progress)
+        });
+        match result {
+            Ok(Progress::Pending) => return,
+            Ok(Progress::Done) => {}
+            Err(error) => {
+                log::debug!("{id:?}: {error}");
+                stream.reset(ErrorCode::webtransport(0));
+            }
+        }
+        self.streams.remove(&id);
+        endpoint.release(now, id);
+    }
+
+    pub(super) fn on_streams_available(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        self.with(now, id, endpoint, |handler, s| handler.streams_available(s));
+    }
+
+    pub(super) fn on_draining(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        self.with(now, id, endpoint, |handler, s| handler.draining(s));
+    }
+
+    pub(super) fn on_closed(&mut self, now: Instant, id: StreamId, end: &SessionEnd) {
+        let Some(mut running) = self.open.remove(&id) else { return };
+        let pattern = running.request.pattern().unwrap_or("-");
+        let seconds = (now - running.began).as_secs_f64();
+        log::info!("{id:?}: session {pattern} {end} after {seconds:.3} s");
+        self.streams.retain(|_, (session, _)| *session != id);
+        running.handler.closed(end);
+    }
+
+    /// A connection is gone, and its sessions with it.
+    pub(super) fn on_connection_closed(&mut self, now: Instant, conn: ConnId, cause: &CloseCause) {
+        let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
+        let ended: Vec<StreamId> = self.open.range(first..=last).map(|(id, _)| *id).collect();
+        for id in ended {
+            let end = SessionEnd { by: EndedBy::Connection, code: 0, reason: cause.to_string() };
+            self.on_closed(now, id, &end);
+        }
+    }
+
+    /// Calls a session's handler, and starts what it wants to run.
+    fn with(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        endpoint: &mut Endpoint,
+        call: impl FnOnce(&mut dyn SessionHandler, &mut Session<'_>) -> Result<()>,
+    ) {
+        let Some(running) = self.open.get_mut(&id) else { return };
+        let Some(inner) = endpoint.session(now, id) else { return };
+        let (mut started, mut released) = (Vec::new(), Vec::new());
+        let mut session = Session { inner, started: &mut started, released: &mut released };
+        if let Err(error) = call(&mut *running.handler, &mut session) {
+            match error {
+                // The peer gave up a stream, which its handler need not bear.
+                Error::Stream(error) => log::debug!("{id:?}: {error}"),
+                error => log::error!("{id:?}: a handler failed: {error}"),
+            }
+            session.close(HANDLER_FAILED, "");
+        }
+        for stream in released {
+            self.streams.remove(&stream);
+        }
+        for (stream, exchange) in started {
+            self.streams.insert(stream, (id, Some(exchange)));
+            self.on_ready(now, stream, endpoint);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The application's handle to a WebTransport session, and the calls of the endpoint around it.
+
+use std::time::Instant;
+
+use http::HeaderMap;
+
+use super::conn::Conn;
+use super::{Core, Endpoint, Stream, datagram};
+use crate::error::{DatagramError, SessionError};
+use crate::quic::table::StreamId;
+use crate::wire::capsule;
+use crate::wire::datagram::overhead;
+
+/// A borrowed handle to a WebTransport session that is open. It lives as long as one call of a handler; what lasts is
+/// its id, the [`StreamId`] of its CONNECT stream.
+pub struct Session<'a> {
+    pub(super) id: StreamId,
+    pub(super) now: Instant,
+    pub(super) conn: &'a mut Conn,
+    pub(super) core: &'a mut Core,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Session<'_> {
+    /// The session's id.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// The time of this turn of the event loop.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The peer's address.
+    pub fn peer_addr(&self) -> std::net::SocketAddr {
+        self.conn.peer()
+    }
+
+    /// Whether the session can still be used; false once it was closed.
+    pub fn is_open(&self) -> bool {
+        self.conn.has_session(self.id.id)
+    }
+
+    /// Sends a datagram. It may be lost, and it may overtake others.
+    ///
+    /// # Errors
+    /// When the session has ended, when the datagram is too large or when too many wait.
+    pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
+        if !self.is_open() {
+            return Err(DatagramError::Closed);
+        }
+        self.conn.send_http_datagram(self.id.id, payload, self.core)
+    }
+
+    /// The largest payload of a datagram in bytes at the moment.
+    pub fn max_datagram_len(&self) -> Option<usize> {
+        datagram::max_len(&self.conn.quic, overhead(self.id.id))
+    }
+
+    /// Opens a bidirectional stream.
+    ///
+    /// # Errors
+    /// [`SessionError::StreamLimit`] when the peer allows no more for now; the application is told when it does.
+    pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
+        self.conn.open_stream(self.now, self.id, true, self.core)
+    }
+
+    /// Opens a unidirectional stream.
+    ///
+    /// # Errors
+    /// As [`open_bidi`](Session::open_bidi).
+    pub fn open_uni(&mut self) -> Result<StreamId, SessionError> {
+        self.conn.open_stream(self.now, self.id, false, self.core)
+    }
+
+    /// A stream of this session to read and write, unless it is gone.
+    pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        let is_mine = id.conn == self.id.conn && self.conn.session_of(id.id) == Some(self.id.id);
+        if is_mine { self.conn.stream(self.now, id, self.core) } else { None }
+    }
+
+    /// Tells that the application is through with a stream of this session: what it did not send is reset, what it did
+    /// not read is thrown away.
+    pub fn release(&mut self, id: StreamId) {
+        if id.conn == self.id.conn && self.conn.session_of(id.id) == Some(self.id.id) {
+            self.conn.release(self.now, id, self.core);
+        }
+    }
+
+    /// Asks the peer to end the session soon (a DRAIN_WEBTRANSPORT_SESSION capsule).
+    pub fn drain(&mut self) {
+        if let Some(session) = self.conn.session_mut(self.id.id) {
+            capsule::put_drain(&mut session.out);
+        }
+    }
+
+    /// Ends the session with a code and a reason, of which at most 1024 bytes are sent. Its streams are reset shortly
+    /// after.
+    pub fn close(&mut self, code: u32, reason: &str) {
+        self.conn.close_session(self.now, self.id, code, reason, self.core);
+    }
+}
+
+impl Endpoint {
+    /// A session to use, unless it has ended.
+    pub fn session(&mut self, now: Instant, id: StreamId) -> Option<Session<'_>> {
+        let conn = self.table.get_mut(id.conn).filter(|conn| conn.has_session(id.id))?;
+        self.core.mark(conn, id.conn);
+        Some(Session { id, now, conn, core: &mut self.core })
+    }
+
+    /// Accepts the session that an [`Event::SessionRequest`](super::Event::SessionRequest) asks for, with further fields
+    /// for the response's head. (It is refused like any request: by an answer on its stream.)
+    ///
+    /// # Errors
+    /// [`SessionError::Closed`] when the request is gone or was answered already.
+    pub fn accept_session(&mut self, now: Instant, id: StreamId, headers: HeaderMap) -> Result<(), SessionError> {
+        let conn = self.table.get_mut(id.conn).ok_or(SessionError::Closed)?;
+        self.core.mark(conn, id.conn);
+        conn.accept_session(now, id, headers, &mut self.core)
+    }
+
+    /// Ends every session with a code and a reason, as the last step of a shutdown.
+    pub fn close_sessions(&mut self, now: Instant, code: u32, reason: &str) {
+        for id in self.table.ids().collect::<Vec<_>>() {
+            let Some(conn) = self.table.get_mut(id) else { continue };
+            for session in conn.open_sessions() {
+                conn.close_session(now, StreamId { conn: id, id: session }, code, reason, &mut self.core);
+            }
+            self.core.mark(conn, id);
+        }
+    }
+
+    /// Sessions that are open.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.core.sessions
+    }
+}

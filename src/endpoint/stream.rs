@@ -1,0 +1,300 @@
+//! One handle for every stream that an application reads and writes.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::error::{DatagramError, ErrorCode, StreamError};
+use crate::h3::{HttpStream, Priority, Recv, ResponseHead};
+use crate::quic::table::StreamId;
+use crate::wt::WtStream;
+
+/// A borrowed handle to a stream. It lives as long as one call of a handler; what lasts is its [`StreamId`].
+///
+/// The same type serves the body of a request and of its response, and the streams of a WebTransport session. Writing
+/// goes straight into quiche, which takes as much as flow control and congestion control allow: backpressure is QUIC's.
+///
+/// What only HTTP has (heads, trailers) is empty on a stream of a session, and setting it is
+/// [`StreamError::Misuse`].
+#[derive(Debug)]
+pub struct Stream<'a>(pub(super) Kind<'a>);
+
+pub(super) enum Kind<'a> {
+    Http(HttpStream<'a>),
+    Session { stream: WtStream<'a>, stops_left: &'a mut u64 },
+}
+
+impl std::fmt::Debug for Kind<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Kind::Http(stream) => stream.fmt(f),
+            Kind::Session { stream, .. } => write!(f, "session stream {:?}: {:?}", stream.id, stream.state),
+        }
+    }
+}
+
+type StreamResult<T> = std::result::Result<T, StreamError>;
+
+const NOT_HTTP: StreamError = StreamError::Misuse("a stream of a session has no heads and no trailers");
+
+/// Calls a method that both kinds have.
+macro_rules! either {
+    ($this:expr, $stream:ident => $call:expr) => {
+        match &mut $this.0 {
+            Kind::Http($stream) => $call,
+            Kind::Session { stream: $stream, .. } => $call,
+        }
+    };
+}
+
+impl Stream<'_> {
+    /// The stream's id: what to keep between calls.
+    pub fn id(&self) -> StreamId {
+        match &self.0 {
+            Kind::Http(stream) => stream.id,
+            Kind::Session { stream, .. } => stream.id,
+        }
+    }
+
+    /// The time of this turn of the event loop.
+    pub fn now(&self) -> Instant {
+        match &self.0 {
+            Kind::Http(stream) => stream.now,
+            Kind::Session { stream, .. } => stream.now,
+        }
+    }
+
+    /// Whether it is a stream of a WebTransport session, and not a request's.
+    pub fn is_session_stream(&self) -> bool {
+        matches!(self.0, Kind::Session { .. })
+    }
+
+    /// Makes the stream ready at `at`, whether or not data moves. It may be ready before, too.
+    pub fn wake_at(&mut self, at: Instant) {
+        either!(self, stream => stream.wake_at(at));
+    }
+
+    /// Bytes read so far.
+    pub fn received(&self) -> u64 {
+        match &self.0 {
+            Kind::Http(stream) => stream.received(),
+            Kind::Session { stream, .. } => stream.received(),
+        }
+    }
+
+    /// Bytes written so far.
+    pub fn sent(&self) -> u64 {
+        match &self.0 {
+            Kind::Http(stream) => stream.sent(),
+            Kind::Session { stream, .. } => stream.sent(),
+        }
+    }
+
+    /// Reads bytes into `buf`.
+    ///
+    /// # Errors
+    /// [`StreamError::Reset`] when the peer gave up; for a request's body also [`StreamError::Malformed`] when it does
+    /// not fit its `content-length` and [`StreamError::BodyTooLarge`] over the configured limit.
+    pub fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
+        either!(self, stream => stream.read(buf))
+    }
+
+    /// Reads at most `max` bytes into a buffer of their own, for passing on without a copy.
+    ///
+    /// # Errors
+    /// As [`read`](Stream::read).
+    pub fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
+        either!(self, stream => stream.read_chunk(max))
+    }
+
+    /// The request's trailer fields (RFC 9110 section 6.5), known when reading gave [`Recv::Finished`].
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        match &self.0 {
+            Kind::Http(stream) => stream.trailers(),
+            Kind::Session { .. } => None,
+        }
+    }
+
+    /// The response's head, as long as it can be changed: until the first byte of the body, the end, or an error.
+    pub fn head_mut(&mut self) -> Option<&mut ResponseHead> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.head_mut(),
+            Kind::Session { .. } => None,
+        }
+    }
+
+    /// Lays the response's final head ready; it leaves with the first write or the end, in one packet with it. To be
+    /// called once, before either; the router does it for its handlers.
+    pub fn set_head(&mut self, head: ResponseHead) {
+        if let Kind::Http(stream) = &mut self.0 {
+            stream.set_head(head);
+        }
+    }
+
+    /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, in front of the final
+    /// one.
+    ///
+    /// # Errors
+    /// [`StreamError::Misuse`] when the status is not 1xx or the final head has left.
+    pub fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.send_informational(status, headers),
+            Kind::Session { .. } => Err(NOT_HTTP),
+        }
+    }
+
+    /// Sends the response's head now, before there is a body.
+    ///
+    /// # Errors
+    /// As [`write`](Stream::write).
+    pub fn send_head(&mut self) -> StreamResult<()> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.send_staged_head(),
+            Kind::Session { .. } => Err(NOT_HTTP),
+        }
+    }
+
+    /// Writes bytes, and says how many were taken; when that is not all, the stream becomes ready as soon as there is
+    /// room again.
+    ///
+    /// # Errors
+    /// [`StreamError::Stopped`] when the peer does not want more, [`StreamError::Misuse`] after the end.
+    pub fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
+        either!(self, stream => stream.write(data))
+    }
+
+    /// Writes bytes without copying them, and leaves in `data` what was not taken.
+    ///
+    /// # Errors
+    /// As [`write`](Stream::write).
+    pub fn write_bytes(&mut self, data: &mut Bytes) -> StreamResult<usize> {
+        either!(self, stream => stream.write_bytes(data))
+    }
+
+    /// Writes the last bytes and ends the stream with them. True once all are taken; otherwise to be called again with
+    /// what is left in `data` when the stream is ready.
+    ///
+    /// # Errors
+    /// As [`write`](Stream::write).
+    pub fn finish_with(&mut self, data: &mut Bytes) -> StreamResult<bool> {
+        either!(self, stream => stream.finish_with(data))
+    }
+
+    /// Ends what is sent. The end is kept and sent later if there is no room for it. On a stream of a session it
+    /// waits until all before it is acknowledged, so [`finish_with`](Stream::finish_with) is quicker.
+    ///
+    /// # Errors
+    /// As [`write`](Stream::write).
+    pub fn finish(&mut self) -> StreamResult<()> {
+        either!(self, stream => stream.finish())
+    }
+
+    /// Ends the response with trailer fields (RFC 9110 section 6.5).
+    ///
+    /// # Errors
+    /// As [`write`](Stream::write).
+    pub fn finish_with_trailers(&mut self, trailers: &HeaderMap) -> StreamResult<()> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.finish_with_trailers(trailers),
+            Kind::Session { .. } => Err(NOT_HTTP),
+        }
+    }
+
+    /// Gives up both directions: resets what is sent and asks the peer to stop (RFC 9114 section 4.1.1). On a stream of
+    /// a session `code` is an application's, made by [`ErrorCode::webtransport`].
+    pub fn reset(&mut self, code: ErrorCode) {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.reset(code),
+            Kind::Session { stream, stops_left } => stream.reset(code, stops_left),
+        }
+    }
+
+    /// Resets what is sent on a stream of a session (RFC 9000 section 19.4) and goes on reading.
+    ///
+    /// # Errors
+    /// [`StreamError::Misuse`] on a request's stream, whose two directions end together.
+    pub fn reset_send(&mut self, code: ErrorCode) -> StreamResult<()> {
+        match &mut self.0 {
+            Kind::Http(_) => Err(StreamError::Misuse("a response is given up with its request, by reset")),
+            Kind::Session { stream, .. } => {
+                stream.reset_send(code);
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the peer to stop sending on a stream of a session (RFC 9000 section 19.5) and goes on writing.
+    ///
+    /// quiche never gives back the credit of a stream that was stopped, so on a connection half of the
+    /// [streams](crate::ServerConfig::max_streams_uni) can be; what comes on others is thrown away instead.
+    ///
+    /// # Errors
+    /// [`StreamError::Misuse`] on a request's stream, whose body is simply left unread.
+    pub fn stop(&mut self, code: ErrorCode) -> StreamResult<()> {
+        match &mut self.0 {
+            Kind::Http(_) => Err(StreamError::Misuse("a request's body that is not wanted is left unread")),
+            Kind::Session { stream, stops_left } => {
+                stream.stop(code, stops_left);
+                Ok(())
+            }
+        }
+    }
+
+    /// Changes the priority of what is sent (RFC 9218).
+    pub fn set_priority(&mut self, priority: Priority) {
+        either!(self, stream => stream.set_priority(priority));
+    }
+
+    /// Sends an HTTP datagram (RFC 9297) that belongs to this request.
+    ///
+    /// # Errors
+    /// When datagrams are off, when it is too large or when too many wait. On a stream of a session, whose datagrams
+    /// belong to the session, [`DatagramError::Closed`].
+    pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
+        match &mut self.0 {
+            Kind::Http(stream) => super::datagram::send_http(stream.quic, stream.h3, stream.id.id, payload),
+            Kind::Session { .. } => Err(DatagramError::Closed),
+        }
+    }
+
+    /// The status sent, or laid ready.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match &self.0 {
+            Kind::Http(stream) => stream.status(),
+            Kind::Session { .. } => None,
+        }
+    }
+
+    /// Whether the final head has left, so that the status is no longer open.
+    pub(crate) fn is_answered(&self) -> bool {
+        match &self.0 {
+            Kind::Http(stream) => stream.is_answered(),
+            Kind::Session { .. } => true,
+        }
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        match &self.0 {
+            Kind::Http(stream) => stream.is_sending(),
+            Kind::Session { stream, .. } => stream.state.is_sending(),
+        }
+    }
+
+    /// Why nothing can be sent any more, if the peer stopped the response or it was cut off.
+    pub(crate) fn send_failure(&self) -> Option<StreamError> {
+        match &self.0 {
+            Kind::Http(stream) => stream.send_failure(),
+            // Reading may go on.
+            Kind::Session { .. } => None,
+        }
+    }
+
+    /// Sends what was kept back. True when nothing is kept back any more.
+    pub(crate) fn flush_queued(&mut self) -> StreamResult<bool> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.flush_queued(),
+            Kind::Session { stream, .. } => stream.flush().map(|()| true),
+        }
+    }
+}

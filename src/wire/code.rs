@@ -1,0 +1,6 @@
+//! The numbers by which streams of WebTransport sessions are known (draft-ietf-webtrans-http3 section 4).
+
+/// First varint of a bidirectional stream of a session.
+pub(crate) const BIDI_SIGNAL: u64 = 0x41;
+/// Type of a unidirectional stream of a session.
+pub(crate) const UNI_TYPE: u64 = 0x54;

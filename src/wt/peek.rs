@@ -1,0 +1,92 @@
+//! A look at the first bytes of a stream that leaves them where they are.
+//!
+//! quiche has no such call, and quiche::h3 reads every stream it sees, so a stream of a WebTransport session would lose
+//! its first bytes to it. `stream_recv_buf` hands each chunk to `BufMut::put_slice` *before* it changes the stream; a
+//! `put_slice` that copies and then unwinds is therefore a peek. `resume_unwind` runs no panic hook. A test below fails
+//! if quiche, which is pinned, ever changes that order; with a peek of its own (quiche issue 1114) this file goes.
+
+/// Bytes shown at most: a signal and a session id, each in its longest form.
+pub(super) const PEEK: usize = 16;
+
+/// The first bytes of the next chunk of a stream; fewer than [`PEEK`] when the chunk is shorter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peeked {
+    bytes: [u8; PEEK],
+    len: usize,
+}
+
+impl Peeked {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+#[cfg(all(feature = "webtransport", panic = "abort"))]
+compile_error!("the feature `webtransport` needs unwinding: panic = \"abort\" cannot be used with it");
+
+#[cfg(feature = "webtransport")]
+mod unwinding {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use bytes::BufMut;
+    use bytes::buf::UninitSlice;
+
+    use super::{PEEK, Peeked};
+    use crate::quic;
+
+    /// What is thrown to leave quiche's loop.
+    struct Seen;
+
+    struct Window<'a>(&'a mut Peeked);
+
+    #[expect(unsafe_code, reason = "BufMut is an unsafe trait; no uninitialised memory is handed out")]
+    // SAFETY: the chunk is initialised memory of `PEEK` bytes, and `advance_mut` moves nothing.
+    unsafe impl BufMut for Window<'_> {
+        fn remaining_mut(&self) -> usize {
+            PEEK
+        }
+
+        unsafe fn advance_mut(&mut self, _: usize) {}
+
+        fn chunk_mut(&mut self) -> &mut UninitSlice {
+            UninitSlice::new(&mut self.0.bytes)
+        }
+
+        fn put_slice(&mut self, src: &[u8]) {
+            let len = src.len().min(PEEK);
+            self.0.bytes[..len].copy_from_slice(&src[..len]);
+            self.0.len = len;
+            resume_unwind(Box::new(Seen));
+        }
+    }
+
+    /// Looks at the next chunk of a stream. `Ok(None)` when there is none, `Err(())` when quiche consumed it after all,
+    /// which leaves the connection in an unknown state.
+    pub(in crate::wt) fn peek(quic: &mut quic::Connection, stream: u64) -> Result<Option<Peeked>, ()> {
+        // Without data the call would take an empty FIN or a reset off the stream.
+        let before = quic.stream_readable_len(stream, PEEK);
+        if before == 0 {
+            return Ok(None);
+        }
+        let mut peeked = Peeked::default();
+        let window = Window(&mut peeked);
+        match catch_unwind(AssertUnwindSafe(|| quic.stream_recv_buf(stream, window))) {
+            Err(payload) if payload.is::<Seen>() => {}
+            Err(payload) => resume_unwind(payload),
+            Ok(_) => return Err(()),
+        }
+        match quic.stream_readable_len(stream, PEEK) == before {
+            true => Ok(Some(peeked)),
+            false => Err(()),
+        }
+    }
+}
+
+#[cfg(feature = "webtransport")]
+pub(super) use unwinding::peek;
+
+/// Without the feature no stream is looked at.
+#[cfg(not(feature = "webtransport"))]
+pub(super) fn peek(_: &mut crate::quic::Connection, _: u64) -> Result<Option<Peeked>, ()> {
+    Ok(None)
+}

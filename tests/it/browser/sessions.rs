@@ -1,0 +1,124 @@
+//! How sessions begin and end.
+
+use serde_json::{Value, json};
+
+use super::{Browser, Kind, Page};
+use crate::support::curl::curl;
+use crate::support::{DEADLINE, wait_for};
+
+in_both! {
+    a_session_is_ready
+    two_sessions_at_once
+    the_page_closes
+    the_server_closes
+    the_server_closes_later
+    refusals
+    origins
+    subprotocols
+}
+
+/// Codes and reasons: fifty ordinary ones, and the largest.
+fn codes_and_reasons() -> Vec<(u32, String)> {
+    let ordinary = (0..50).map(|n| (n * 7, format!("reason {n}")));
+    ordinary.chain([(u32::MAX, "ü".repeat(512)), (0, String::new())]).collect()
+}
+
+/// What the server tells of sessions that ended, once there are so many, in the order of codes.
+fn closes(page: &Page, count: usize) -> Vec<Value> {
+    let mut all: Vec<Value> = Vec::new();
+    wait_for(&format!("{count} closes"), DEADLINE, || {
+        let new: Vec<Value> = serde_json::from_slice(&curl(&page.server, "/wt/closes", &[]).body).unwrap();
+        all.extend(new);
+        (all.len() >= count).then_some(())
+    });
+    all.sort_by_key(|close| (close["code"].as_u64(), close["reason"].to_string()));
+    all
+}
+
+fn expected(path: &str, by: &str, closes: &[(u32, String)]) -> Vec<Value> {
+    let mut closes = closes.to_vec();
+    closes.sort();
+    closes.iter().map(|(code, reason)| json!({ "path": path, "by": by, "code": code, "reason": reason })).collect()
+}
+
+fn a_session_is_ready(kind: Kind) {
+    Page::open(kind).assert_ready();
+}
+
+fn two_sessions_at_once(kind: Kind) {
+    let mut page = Page::open(kind);
+    // The streams of each, the datagrams of each, and a stream of the second when the first is closed.
+    assert_eq!(page.run("twoSessions", "/wt/echo", json!({})), json!([true, true, true, true, true]));
+}
+
+fn the_page_closes(kind: Kind) {
+    let mut page = Page::open(kind);
+    let wanted = codes_and_reasons();
+    let arguments: Vec<_> =
+        wanted.iter().map(|(code, reason)| json!({ "closeCode": code, "reason": reason })).collect();
+    let seen = page.run("closesOfPage", "/wt/echo", json!({ "closes": arguments }));
+    assert_eq!(seen, json!(wanted), "what the page has of its own closes");
+    assert_eq!(closes(&page, wanted.len()), expected("/wt/echo", "peer", &wanted), "what the server has");
+    // Without arguments.
+    page.assert_ready();
+    assert_eq!(closes(&page, 1), expected("/wt/echo", "peer", &[(0, String::new())]));
+}
+
+fn server_closes(kind: Kind, on_datagram: bool) {
+    let mut page = Page::open(kind);
+    let wanted = codes_and_reasons();
+    let on = if on_datagram { "&on=datagram" } else { "" };
+    let url = |(code, reason): &(u32, String)| {
+        let reason = percent_encoding::utf8_percent_encode(reason, percent_encoding::NON_ALPHANUMERIC);
+        page.server.url(&format!("/wt/close?code={code}&reason={reason}{on}"))
+    };
+    let arguments = json!({ "urls": wanted.iter().map(url).collect::<Vec<_>>(), "datagram": on_datagram });
+    let seen = page.run("closesOfServer", "/", arguments);
+    assert_eq!(seen, json!(wanted), "what the page has");
+    assert_eq!(closes(&page, wanted.len()), expected("/wt/close", "us", &wanted), "what the server has");
+}
+
+fn the_server_closes(kind: Kind) {
+    server_closes(kind, false);
+}
+
+fn the_server_closes_later(kind: Kind) {
+    server_closes(kind, true);
+}
+
+/// How `ready` and `closed` of a refused session fail: the page is not told why.
+fn refused() -> Value {
+    json!([["WebTransportError", "session"], ["WebTransportError", "session"]])
+}
+
+fn refusals(kind: Kind) {
+    let mut page = Page::open(kind);
+    for path in ["/wt/reject", "/wt/reject?status=404", "/wt/reject?status=429", "/wt/nowhere"] {
+        assert_eq!(page.run("refused", path, json!({})), refused(), "{path}");
+    }
+    page.assert_ready();
+}
+
+fn origins(kind: Kind) {
+    let browser = Browser::shared(kind);
+    let origin = browser.origin().to_owned();
+    let mut page = Page::with(browser, &[]);
+    assert_eq!(page.run("refused", "/wt/echo", json!({})), refused(), "no other origin is allowed by default");
+    page.restart(&["--allow-origin", "https://other.example"]);
+    assert_eq!(page.run("refused", "/wt/echo", json!({})), refused(), "one is allowed, not this one");
+    page.restart(&["--allow-origin", "https://other.example", "--allow-origin", &origin]);
+    page.assert_ready();
+    page.restart(&["--allow-origin", "*"]);
+    page.assert_ready();
+}
+
+fn subprotocols(kind: Kind) {
+    let mut page = Page::open(kind);
+    let offers = json!({ "offers": [[], ["x"], ["x", "echo-v1"], ["echo-v2", "echo-v1"]] });
+    let chosen = page.run("subprotocol", "/wt/echo", offers);
+    match kind {
+        Kind::Chromium => assert_eq!(chosen, json!(["", "", "echo-v1", "echo-v2"])),
+        // Firefox ESR 153 knows neither the option nor the attribute `protocol`; its sessions have none.
+        Kind::Firefox => assert_eq!(chosen, json!([null, null, null, null])),
+    }
+}

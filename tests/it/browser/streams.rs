@@ -1,0 +1,86 @@
+//! What goes through sessions: datagrams and streams.
+
+use serde_json::{Value, json};
+
+use super::{Kind, Page};
+use crate::support::{payload, sha256};
+
+in_both! {
+    datagrams
+    an_echo_on_a_stream
+    a_large_echo_on_a_stream
+    unidirectional_streams_are_answered
+    streams_that_the_server_opens
+    three_hundred_streams
+    uploads
+    a_stalled_upload_holds_up_nothing_else
+    streams_given_up
+}
+
+/// Length and hash of the demo's payload, as pages tell them of what they received.
+fn received(size: usize) -> Value {
+    json!([size, sha256(&payload(size))])
+}
+
+fn datagrams(kind: Kind) {
+    let seen = Page::open(kind).run("datagrams", "/wt/echo", json!({ "count": 100 }));
+    assert_eq!(seen, json!({ "seen": 100, "damaged": 0, "largest": true }));
+}
+
+fn an_echo_on_a_stream(kind: Kind) {
+    let mut page = Page::open(kind);
+    for size in [0, 1, 1 << 20] {
+        assert_eq!(page.run("bidi", "/wt/echo", json!({ "size": size })), received(size), "{size} bytes");
+    }
+}
+
+fn a_large_echo_on_a_stream(kind: Kind) {
+    let size = 16 << 20;
+    assert_eq!(Page::open(kind).run("bidi", "/wt/echo", json!({ "size": size })), received(size));
+}
+
+fn unidirectional_streams_are_answered(kind: Kind) {
+    let sizes = [1, 1000, 1 << 20, 0];
+    let seen = Page::open(kind).run("uni", "/wt/echo", json!({ "sizes": sizes }));
+    assert_eq!(seen, json!(sizes.map(received)));
+}
+
+fn streams_that_the_server_opens(kind: Kind) {
+    for count in [3, 100] {
+        let mut seen = Page::open(kind).run("serverBidi", &format!("/wt/echo?open={count}"), json!({ "count": count }));
+        let lines = |n| format!("server stream {n}\nreply to server stream {n}\n");
+        let mut expected: Vec<Value> = (0..count).map(|n| json!(lines(n))).collect();
+        expected.sort_by_key(Value::to_string);
+        seen.as_array_mut().unwrap().sort_by_key(Value::to_string);
+        assert_eq!(seen, json!(expected));
+    }
+}
+
+fn three_hundred_streams(kind: Kind) {
+    let mut page = Page::open(kind);
+    for at_once in [1, 10, 300] {
+        let seen = page.run("manyStreams", "/wt/echo", json!({ "count": 300, "atOnce": at_once }));
+        assert_eq!(seen, json!(300), "{at_once} at once");
+    }
+}
+
+fn uploads(kind: Kind) {
+    let sizes = [1, 100_000, 1 << 20, 4 << 20];
+    let seen = Page::open(kind).run("uploads", "/wt/hash", json!({ "sizes": sizes }));
+    let expected = sizes.map(|size| json!({ "bytes": size, "sha256": sha256(&payload(size)) }));
+    assert_eq!(seen, json!(expected));
+}
+
+fn a_stalled_upload_holds_up_nothing_else(kind: Kind) {
+    let size = 4 << 20;
+    let seen = Page::open(kind).run("stalledUpload", "/wt/hash?pause=3000", json!({ "size": size }));
+    let hashes = [sha256(&payload(size)), sha256(&payload(1000))];
+    assert_eq!(seen, json!({ "hashes": hashes, "order": ["datagram", "small", "stalled"] }));
+}
+
+fn streams_given_up(kind: Kind) {
+    let mut page = Page::open(kind);
+    // In the end a datagram and a stream of the same session are echoed as ever.
+    let seen = page.run("resets", "/wt/echo", json!({ "codes": [0, 42, 139, u32::MAX] }));
+    assert_eq!(seen, json!([true, true]));
+}
