@@ -9,6 +9,7 @@
 mod support;
 
 mod admin;
+mod aioquic;
 mod browser;
 mod cli;
 mod curl;
@@ -18,3 +19,4 @@ mod quiche_client;
 mod raw;
 mod shutdown;
 mod transfer;
+mod wtransport;
