@@ -217,6 +217,15 @@ need_nginx() {
     export MIO_QUICHE_NGINX
 }
 
+# Prometheus' tool that checks metrics. Only unpacked: its service is neither installed nor started.
+need_promtool() {
+    if [ -z "${MIO_QUICHE_PROMTOOL-}" ]; then
+        debian_program promtool prometheus trixie usr/bin/promtool MIO_QUICHE_PROMTOOL
+        MIO_QUICHE_PROMTOOL=$TOOLS/promtool/bin/promtool
+    fi
+    export MIO_QUICHE_PROMTOOL
+}
+
 need_quiche_examples() {
     local bin=$TOOLS/quiche/bin
     if [ -z "${MIO_QUICHE_HTTP3_CLIENT-}" ] || [ -z "${MIO_QUICHE_HTTP3_SERVER-}" ]; then
@@ -240,6 +249,43 @@ build_quiche_examples() (
         --example http3-client --example http3-server --force >"$log" 2>&1 </dev/null ||
         { tail -n 5 "$log" >&2; die "could not build quiche's examples; see $log"; }
     rm -rf "$TOOLS/quiche-build"
+)
+
+# A Python with aioquic, as tests/it/aioquic/requirements.txt has it.
+need_aioquic() {
+    if [ -z "${MIO_QUICHE_PYTHON-}" ]; then
+        install_aioquic
+        MIO_QUICHE_PYTHON=$TOOLS/aioquic/bin/python
+    fi
+    export MIO_QUICHE_PYTHON
+}
+
+# find_python: sets python to one that can make virtual environments and is new enough for aioquic.
+find_python() {
+    for python in python3 /usr/bin/python3; do
+        # On Debian, venv is there without python3-venv, but ensurepip is not.
+        ! "$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 0
+    done
+    return 1
+}
+
+install_aioquic() (
+    wanted=$ROOT/tests/it/aioquic/requirements.txt dir=$TOOLS/aioquic log=$TOOLS/aioquic.log
+    # The copy of the requirements is made last.
+    ! cmp -s "$wanted" "$dir/requirements.txt" || exit 0
+    mkdir -p "$TOOLS"
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    ! cmp -s "$wanted" "$dir/requirements.txt" || exit 0
+    find_python || apt_install python3-venv
+    find_python || die "no Python 3.10 or newer that can make virtual environments: install one"
+    say "installing aioquic into $dir"
+    rm -rf "$dir"
+    {
+        "$python" -m venv "$dir" &&
+            "$dir/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r "$wanted"
+    } >"$log" 2>&1 </dev/null || { tail -n 5 "$log" >&2; die "could not install aioquic; see $log"; }
+    cp "$wanted" "$dir/requirements.txt"
 )
 
 # Chromium and Firefox ESR as Debian packages them, node, and what drives the browsers from there.
@@ -281,12 +327,14 @@ install_browser_drivers() (
     mv "$dir.new" "$dir"
 )
 
-# The clients that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
-# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES, MIO_QUICHE_CHROMIUM,
-# MIO_QUICHE_FIREFOX.
+# The programs that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES,
+# MIO_QUICHE_CHROMIUM, MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
 need_clients() {
     need_curl
     need_gtlsclient
+    need_promtool
     need_browsers
     need_quiche_examples
+    need_aioquic
 }

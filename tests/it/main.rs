@@ -8,6 +8,8 @@
 
 mod support;
 
+mod admin;
+mod aioquic;
 mod browser;
 mod cli;
 mod curl;
@@ -17,3 +19,4 @@ mod quiche_client;
 mod raw;
 mod shutdown;
 mod transfer;
+mod wtransport;

@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use ring::digest;
 
 use crate::support::curl::{self, assert_payload, curl, curl_url, download};
-use crate::support::relay::Relay;
+use crate::support::relay::{Relay, seed};
 use crate::support::server::{Server, signal};
 use crate::support::{DEADLINE, payload, wait_for};
 
@@ -89,12 +89,6 @@ fn down_and_up_in_bounded_memory() {
         "{size} bytes: down {down:.1?}, up {up:.1?}; idle {idle} KiB, peak +{peak_down} KiB down, +{peak} KiB both"
     );
     assert!(peak <= MEMORY_KIB, "{peak} KiB above the idle server");
-}
-
-/// Different each run, and printed by the relay.
-fn seed() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    std::env::var("MIO_QUICHE_SEED").map_or(since.as_nanos() as u64 | 1, |seed| seed.parse().unwrap())
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Marsaglia's xorshift64.
 struct XorShift(u64);
@@ -17,6 +17,12 @@ impl XorShift {
         self.0 ^= self.0 << 17;
         self.0
     }
+}
+
+/// Different each run; the relay prints it, and `MIO_QUICHE_SEED` sets it.
+pub(crate) fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    std::env::var("MIO_QUICHE_SEED").map_or(since.as_nanos() as u64 | 1, |seed| seed.parse().unwrap())
 }
 
 /// Stands between one client and the server. Dropping it ends its threads.

@@ -1,0 +1,63 @@
+//! What `/wt/echo` of `mio-quiche serve` does, on wtransport.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wtransport::endpoint::IncomingSession;
+use wtransport::{Connection, Endpoint, Identity, RecvStream, SendStream, ServerConfig};
+
+use crate::Result;
+
+/// Serves until it is killed.
+pub(crate) async fn run(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Result<()> {
+    let config = ServerConfig::builder()
+        .with_bind_address(listen)
+        .with_identity(Identity::load_pemfiles(cert, key).await?)
+        .max_idle_timeout(Some(Duration::from_secs(30)))?
+        .build();
+    let endpoint = Endpoint::server(config)?;
+    println!("listening on {}", endpoint.local_addr()?);
+    loop {
+        let incoming = endpoint.accept().await;
+        // An error is a client that left or misbehaved; the others go on.
+        tokio::spawn(async move { session(incoming).await });
+    }
+}
+
+async fn session(incoming: IncomingSession) -> Result<()> {
+    let session = Arc::new(incoming.await?.accept().await?);
+    tokio::try_join!(datagrams(&session), bidi(&session), uni(&session))?;
+    Ok(())
+}
+
+async fn datagrams(session: &Connection) -> Result<()> {
+    loop {
+        let datagram = session.receive_datagram().await?;
+        session.send_datagram(datagram.payload())?;
+    }
+}
+
+async fn bidi(session: &Connection) -> Result<()> {
+    loop {
+        let (send, recv) = session.accept_bi().await?;
+        tokio::spawn(echo(send, recv));
+    }
+}
+
+async fn uni(session: &Arc<Connection>) -> Result<()> {
+    loop {
+        let recv = session.accept_uni().await?;
+        let session = Arc::clone(session);
+        tokio::spawn(async move { echo(session.open_uni().await?.await?, recv).await });
+    }
+}
+
+async fn echo(mut send: SendStream, mut recv: RecvStream) -> Result<()> {
+    let mut buf = vec![0; 64 << 10];
+    while let Some(len) = recv.read(&mut buf).await? {
+        send.write_all(&buf[..len]).await?;
+    }
+    Ok(send.finish().await?)
+}

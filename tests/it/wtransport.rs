@@ -1,0 +1,192 @@
+//! wtransport: WebTransport with quinn, a QUIC in Rust that is not quiche, also where packets are lost.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use wtransport::error::ConnectionError;
+use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, VarInt};
+
+use crate::support::curl::curl;
+use crate::support::relay::{Relay, seed};
+use crate::support::server::Server;
+use crate::support::{DEADLINE, wait_for};
+
+/// Runs a client to its end.
+fn block_on<T>(deadline: Duration, client: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(deadline, client).await }).expect("nothing hangs")
+}
+
+async fn connect(url: &str) -> Connection {
+    let config =
+        ClientConfig::builder().with_bind_address("127.0.0.1:0".parse().unwrap()).with_no_cert_validation().build();
+    Endpoint::client(config).unwrap().connect(url).await.unwrap()
+}
+
+async fn read_all(recv: &mut RecvStream) -> String {
+    let (mut all, mut buf) = (Vec::new(), [0; 4096]);
+    while let Some(len) = recv.read(&mut buf).await.unwrap() {
+        all.extend_from_slice(&buf[..len]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+/// What a stream of ours brings back for `text`.
+async fn echo(session: &Connection, text: &str) -> String {
+    let (mut send, mut recv) = session.open_bi().await.unwrap().await.unwrap();
+    send.write_all(text.as_bytes()).await.unwrap();
+    // finish() waits for the acknowledgement as well, which may be the last that comes.
+    let (finished, echo) = tokio::join!(send.finish(), read_all(&mut recv));
+    finished.unwrap();
+    echo
+}
+
+/// Echoes `count` streams, 16 at a time.
+async fn many_echoes(session: Connection, count: usize) {
+    let session = Arc::new(session);
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..count {
+        if tasks.len() == 16 {
+            tasks.join_next().await.unwrap().unwrap();
+        }
+        let session = Arc::clone(&session);
+        tasks.spawn(async move {
+            let text = format!("stream {n} ").repeat(n % 40 + 1);
+            assert_eq!(echo(&session, &text).await, text);
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+}
+
+#[test]
+fn datagrams_and_streams() {
+    let mut server = Server::start(&[]);
+    block_on(DEADLINE, async {
+        let session = connect(&server.url("/wt/echo")).await;
+        for n in 0..100 {
+            let text = format!("datagram {n}");
+            session.send_datagram(&text).unwrap();
+            assert_eq!(&*session.receive_datagram().await.unwrap().payload(), text.as_bytes());
+        }
+        assert_eq!(echo(&session, "bidi").await, "bidi");
+        assert_eq!(echo(&session, "").await, "");
+        for text in ["uni", ""] {
+            let mut send = session.open_uni().await.unwrap().await.unwrap();
+            send.write_all(text.as_bytes()).await.unwrap();
+            send.finish().await.unwrap();
+            assert_eq!(read_all(&mut session.accept_uni().await.unwrap()).await, text);
+        }
+        session.close(VarInt::from_u32(0), b"");
+    });
+    server.stop();
+}
+
+#[test]
+fn streams_that_the_server_opens() {
+    let mut server = Server::start(&[]);
+    block_on(DEADLINE, async {
+        let session = connect(&server.url("/wt/echo?open=10")).await;
+        let mut greetings = Vec::new();
+        for _ in 0..10 {
+            let (mut send, mut recv) = session.accept_bi().await.unwrap();
+            send.write_all(b"and back").await.unwrap();
+            let (finished, all) = tokio::join!(send.finish(), read_all(&mut recv));
+            finished.unwrap();
+            greetings.push(all);
+        }
+        greetings.sort();
+        let expected: Vec<_> = (0..10).map(|n| format!("server stream {n}\nand back")).collect();
+        assert_eq!(greetings, expected);
+        session.close(VarInt::from_u32(0), b"");
+    });
+    server.stop();
+}
+
+fn closes(server: &Server) -> Value {
+    serde_json::from_str(curl(server, "/wt/closes", &[]).text()).unwrap()
+}
+
+#[test]
+fn the_server_closes() {
+    let mut server = Server::start(&[]);
+    for (query, code, reason) in
+        [("code=7&reason=enough", 7, "enough"), ("code=4294967295", u32::MAX, ""), ("code=30&on=datagram", 30, "")]
+    {
+        block_on(DEADLINE, async {
+            let session = connect(&server.url(&format!("/wt/close?{query}"))).await;
+            if query.contains("datagram") {
+                session.send_datagram(b"now").unwrap();
+            }
+            match session.accept_bi().await.unwrap_err() {
+                ConnectionError::ApplicationClosed(close) => {
+                    assert_eq!((close.code(), close.reason()), (VarInt::from_u32(code), reason.as_bytes()));
+                }
+                other => panic!("{query}: {other:?}"),
+            }
+        });
+        let ended = json!([{ "path": "/wt/close", "by": "us", "code": code, "reason": reason }]);
+        assert_eq!(closes(&server), ended, "{query}");
+    }
+    server.stop();
+}
+
+#[test]
+fn the_client_closes() {
+    let mut server = Server::start(&[]);
+    block_on(DEADLINE, async {
+        let session = connect(&server.url("/wt/echo")).await;
+        assert_eq!(echo(&session, "open").await, "open");
+        // wtransport closes the connection with this code and sends no capsule.
+        session.close(VarInt::from_u32(9), b"bye");
+    });
+    let ended = wait_for("the session's end", DEADLINE, || Some(closes(&server)).filter(|list| *list != json!([])));
+    assert_eq!(ended, json!([{ "path": "/wt/echo", "by": "connection", "code": 0, "reason": "" }]));
+    server.stop();
+}
+
+#[test]
+fn three_hundred_streams() {
+    let mut server = Server::start(&[]);
+    block_on(DEADLINE, async {
+        let session = connect(&server.url("/wt/echo")).await;
+        many_echoes(session, 300).await;
+    });
+    server.stop();
+}
+
+/// Runs of 300 streams under loss, or as many as `MIO_QUICHE_LOSS_RUNS` says. For ten, by hand:
+/// `MIO_QUICHE_LOSS_RUNS=10 cargo test --test it under_loss -- --nocapture`
+fn loss_runs() -> u64 {
+    std::env::var("MIO_QUICHE_LOSS_RUNS").map_or(1, |runs| runs.parse().unwrap())
+}
+
+fn streams_under_loss(percent: u64) {
+    let mut server = Server::start(&["--drain-timeout", "1"]);
+    let seed = seed();
+    for run in 0..loss_runs() {
+        let relay = Relay::start(server.addr(), percent, seed.wrapping_add(2 * run));
+        let began = Instant::now();
+        block_on(3 * DEADLINE, async {
+            let session = connect(&relay.url("/wt/echo")).await;
+            many_echoes(session, 300).await;
+        });
+        let (lost, passed) = relay.counts();
+        println!("run {run}: 300 streams in {:.1?}, {lost} packets lost, {passed} not", began.elapsed());
+        assert!(lost > 0, "no packet was lost of {passed}");
+    }
+    server.stop();
+}
+
+#[test]
+fn three_hundred_streams_under_loss_of_3_percent() {
+    streams_under_loss(3);
+}
+
+#[test]
+fn three_hundred_streams_under_loss_of_5_percent() {
+    streams_under_loss(5);
+}
