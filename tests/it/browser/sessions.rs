@@ -13,6 +13,7 @@ in_both! {
     the_page_closes
     the_server_closes
     the_server_closes_later
+    the_server_closes_under_loss
     the_browser_ends
     refusals
     origins
@@ -22,7 +23,7 @@ in_both! {
 /// Codes and reasons: fifty ordinary ones, the largest, one in several scripts, and none.
 fn codes_and_reasons() -> Vec<(u32, String)> {
     let ordinary = (0..50).map(|n| (n * 7, format!("reason {n}")));
-    let special = [(u32::MAX, "x".repeat(1024)), (1, "auf Wiedersehen, às, до свидания 🌍".into()), (0, String::new())];
+    let special = [(u32::MAX, "ü".repeat(512)), (1, "auf Wiedersehen, às, до свидания 🌍".into()), (0, String::new())];
     ordinary.chain(special).collect()
 }
 
@@ -67,8 +68,7 @@ fn the_page_closes(kind: Kind) {
     assert_eq!(closes(&page.server, 1), expected("/wt/echo", "peer", &[(0, String::new())]));
 }
 
-fn server_closes(kind: Kind, on_datagram: bool) {
-    let mut page = Page::open(kind);
+fn server_closes(mut page: Page, on_datagram: bool) {
     let wanted = codes_and_reasons();
     let on = if on_datagram { "&on=datagram" } else { "" };
     let url = |(code, reason): &(u32, String)| {
@@ -76,7 +76,7 @@ fn server_closes(kind: Kind, on_datagram: bool) {
         let longest = "ü".repeat(512);
         let (reason, repeat) = if *reason == longest { ("ü", 512) } else { (&**reason, 1) };
         let reason = percent_encoding::utf8_percent_encode(reason, percent_encoding::NON_ALPHANUMERIC);
-        page.server.url(&format!("/wt/close?code={code}&reason={reason}&repeat={repeat}{on}"))
+        page.url(&format!("/wt/close?code={code}&reason={reason}&repeat={repeat}{on}"))
     };
     let arguments = json!({ "urls": wanted.iter().map(url).collect::<Vec<_>>(), "datagram": on_datagram });
     let seen = page.run("closesOfServer", "/", arguments);
@@ -85,11 +85,17 @@ fn server_closes(kind: Kind, on_datagram: bool) {
 }
 
 fn the_server_closes(kind: Kind) {
-    server_closes(kind, false);
+    server_closes(Page::open(kind), false);
 }
 
 fn the_server_closes_later(kind: Kind) {
-    server_closes(kind, true);
+    server_closes(Page::open(kind), true);
+}
+
+fn the_server_closes_under_loss(kind: Kind) {
+    let mut page = Page::open(kind);
+    page.lose(3);
+    server_closes(page, false);
 }
 
 /// Sessions end also when nobody has closed them.
