@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wtransport::endpoint::ConnectOptions;
 use wtransport::error::ConnectionError;
 use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, VarInt};
 
@@ -22,7 +23,10 @@ fn block_on<T>(deadline: Duration, client: impl Future<Output = T>) -> T {
 async fn connect(url: &str) -> Connection {
     let config =
         ClientConfig::builder().with_bind_address("127.0.0.1:0".parse().unwrap()).with_no_cert_validation().build();
-    Endpoint::client(config).unwrap().connect(url).await.unwrap()
+    // As a page of the server's own origin.
+    let origin = &url[..url.len() - url.splitn(4, '/').last().unwrap().len() - 1];
+    let options = ConnectOptions::builder(url).add_header("origin", origin).build();
+    Endpoint::client(config).unwrap().connect(options).await.unwrap()
 }
 
 async fn read_all(recv: &mut RecvStream) -> String {

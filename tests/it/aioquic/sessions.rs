@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, HELLO, WT_SESSION_GONE, run};
+use super::{Case, HELLO, WT_APPLICATION_ERROR, run};
 use crate::support::server::Server;
 use crate::support::{payload, sha256};
 
@@ -82,7 +82,7 @@ fn the_server_closes_sessions() {
         "closes": [[[7, "enough"]], [[u32::MAX, "é"]], [[0, ""]], [[30, "late"]]],
         "before": false,
         "stops": [null, null, null, null],
-        "stream": WT_SESSION_GONE,
+        "refused": vec![WT_APPLICATION_ERROR; 2],
         "get": [200, HELLO],
         "server": [
             close("/wt/close", "us", 7, "enough"),
@@ -111,7 +111,7 @@ fn answers_to_connect() {
         "/wt/reject": 403,
         "/wt/reject?status=418": 418,
         "/": 404,
-        "same origin": 200,
+        "no origin": 403,
         "foreign origin": 403,
         "webtransport-h3": 200,
     });
