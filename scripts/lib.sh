@@ -217,6 +217,15 @@ need_nginx() {
     export MIO_QUICHE_NGINX
 }
 
+# Prometheus' tool that checks metrics. Only unpacked: its service is neither installed nor started.
+need_promtool() {
+    if [ -z "${MIO_QUICHE_PROMTOOL-}" ]; then
+        debian_program promtool prometheus trixie usr/bin/promtool MIO_QUICHE_PROMTOOL
+        MIO_QUICHE_PROMTOOL=$TOOLS/promtool/bin/promtool
+    fi
+    export MIO_QUICHE_PROMTOOL
+}
+
 need_quiche_examples() {
     local bin=$TOOLS/quiche/bin
     if [ -z "${MIO_QUICHE_HTTP3_CLIENT-}" ] || [ -z "${MIO_QUICHE_HTTP3_SERVER-}" ]; then
@@ -318,12 +327,13 @@ install_browser_drivers() (
     mv "$dir.new" "$dir"
 )
 
-# The clients that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
-# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES, MIO_QUICHE_CHROMIUM,
-# MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
+# The programs that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES,
+# MIO_QUICHE_CHROMIUM, MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
 need_clients() {
     need_curl
     need_gtlsclient
+    need_promtool
     need_browsers
     need_quiche_examples
     need_aioquic

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -104,6 +105,9 @@ pub struct ServerConfig {
     pub keylog: Option<PathBuf>,
     /// Kernel buffers asked for on the UDP socket, in bytes; the kernel may give less. 16 MiB.
     pub socket_buffer: usize,
+    /// Where `Server` answers HTTP/1.1 on TCP with a demo page (`/`), metrics for Prometheus (`/metrics`) and its health
+    /// (`/healthz`). It asks nobody for a password: bind it to a loopback address. None.
+    pub admin: Option<SocketAddr>,
     /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. On.
     pub handle_signals: bool,
 }
@@ -313,6 +317,7 @@ impl ServerConfig {
             qlog_dir: None,
             keylog: None,
             socket_buffer: 16 * 1024 * 1024,
+            admin: None,
             handle_signals: true,
         })
     }

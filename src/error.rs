@@ -141,8 +141,16 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The server's address cannot be bound.
-    #[error("cannot listen on {addr}: {source}{}", bind_hint(source))]
+    #[error("cannot listen on {addr}: {source}{}", bind_hint(source, "--listen"))]
     Bind {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The admin port's address cannot be bound.
+    #[error("cannot open the admin port on {addr}: {source}{}", bind_hint(source, "--admin"))]
+    Admin {
         /// The address that was asked for.
         addr: SocketAddr,
         /// What the system said.
@@ -153,12 +161,12 @@ pub enum Error {
     Handler(Box<dyn std::error::Error + Send + Sync>),
 }
 
-fn bind_hint(source: &io::Error) -> &'static str {
+fn bind_hint(source: &io::Error, option: &str) -> String {
     match source.kind() {
-        io::ErrorKind::AddrInUse => " (another server runs there; choose a port with --listen ADDR:PORT)",
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
-        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
-        _ => "",
+        io::ErrorKind::AddrInUse => format!(" (another server runs there; choose a port with {option} ADDR:PORT)"),
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)".to_owned(),
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)".to_owned(),
+        _ => String::new(),
     }
 }
 

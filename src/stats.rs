@@ -1,5 +1,10 @@
 //! Counters.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+
 /// What an endpoint counted since it began. Plain numbers: the endpoint lives on one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -72,4 +77,33 @@ pub struct Stats {
     pub capsules_flow_control: u64,
     /// Capsules of unknown types received, and skipped.
     pub capsules_unknown: u64,
+}
+
+/// Responses by route pattern and status class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseCounts(BTreeMap<Arc<str>, [u64; CLASSES.len()]>);
+
+/// By the first digit of the status; the first class is for what was cut off before it had one.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl ResponseCounts {
+    /// Counts a response. The pattern is `None` where no route matched; paths, of which clients make up any number, are
+    /// no patterns.
+    pub fn count(&mut self, pattern: Option<&str>, status: Option<StatusCode>) {
+        let pattern = pattern.unwrap_or("-");
+        let class = status.map_or(0, |s| usize::from(s.as_u16() / 100)).min(CLASSES.len() - 1);
+        match self.0.get_mut(pattern) {
+            Some(counts) => counts[class] += 1,
+            None => self.0.entry(pattern.into()).or_default()[class] = 1,
+        }
+    }
+
+    /// Pattern (`-` where no route matched), class (`2xx`; `none` for what was cut off before it had a status) and number
+    /// of those that are not zero.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str, u64)> {
+        let rows = self.0.iter().flat_map(|(pattern, counts)| {
+            CLASSES.iter().zip(counts).map(move |(class, count)| (&**pattern, *class, *count))
+        });
+        rows.filter(|(.., count)| *count > 0)
+    }
 }

@@ -23,6 +23,8 @@ use crate::wt::{EndedBy, SessionEnd};
 const MAX_OPEN: u64 = 100;
 /// Ends that are kept for `/wt/closes`.
 const MAX_CLOSES: usize = 1000;
+/// Times that `?repeat=N` grants.
+const MAX_REASON: usize = 1024;
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -63,7 +65,9 @@ pub(super) fn add_routes(router: Router) -> Router {
         })
         .webtransport("/wt/close", move |req| {
             let code = req.query_param("code").and_then(|code| code.parse().ok()).unwrap_or(0);
-            let reason = req.query_param("reason").unwrap_or_default().into_owned();
+            // A long reason would not fit into a path.
+            let repeat = req.query_param("repeat").and_then(|n| n.parse().ok()).unwrap_or(1).min(MAX_REASON);
+            let reason = req.query_param("reason").unwrap_or_default().repeat(repeat);
             let on_datagram = req.query_param("on").as_deref() == Some("datagram");
             let noted = of_close(&req);
             req.accept(CloseSession { code, reason, on_datagram, noted })

@@ -1,5 +1,6 @@
 //! The application's side: routes, handlers, responses, files and the server that runs them.
 
+mod admin;
 pub mod cert;
 pub mod demo;
 mod demo_sessions;
@@ -18,6 +19,7 @@ mod router_tests;
 #[cfg(test)]
 mod sim_tests;
 
+pub use admin::admin_origins;
 pub use demo_sessions::EchoSession;
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;

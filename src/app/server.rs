@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::admin::{Admin, admin_origins};
 use super::exchange::{Exchange, Progress, SendBytes};
 use super::origin;
 use super::response::{Body, Response};
@@ -21,8 +22,9 @@ use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::Request;
 use crate::net::{self, EventLoop, UdpSocket, Waker};
+use crate::observe::prometheus::Snapshot;
 use crate::quic::table::{ConnId, StreamId};
-use crate::stats::Stats;
+use crate::stats::{ResponseCounts, Stats};
 
 /// Rounds of engine and handlers in one turn before packets go out.
 const MAX_ROUNDS_PER_TURN: usize = 4;
@@ -46,6 +48,7 @@ pub struct Server {
     event_loop: EventLoop,
     endpoint: Endpoint,
     app: App,
+    admin: Option<Admin>,
     stop: Arc<AtomicBool>,
     drain_timeout: Duration,
 }
@@ -83,15 +86,25 @@ impl Server {
         })?;
         let drain_timeout = config.drain_timeout;
         let (signals, buffer) = (config.handle_signals, config.socket_buffer);
-        let app = App::new(router, config.webtransport.allow_origins.clone());
+        let (admin, cert) = (config.admin, config.cert.clone());
+        let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        Ok(Server { event_loop, endpoint, app, stop: Arc::default(), drain_timeout })
+        let open = |addr| Admin::open(addr, event_loop.local_addr(), &cert, event_loop.waker());
+        let admin = admin.map(open).transpose()?;
+        allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
+        let app = App::new(router, allow_origins);
+        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), drain_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.event_loop.local_addr()
+    }
+
+    /// The address of the admin port, if [`ServerConfig::admin`] asks for one.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// A handle that stops the server from another thread.
@@ -102,6 +115,17 @@ impl Server {
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.endpoint.stats()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            stats: self.endpoint.stats(),
+            responses: self.app.responses.clone(),
+            connections: self.endpoint.connection_count(),
+            handshakes: self.endpoint.handshake_count(),
+            sessions: self.endpoint.session_count(),
+            draining: self.endpoint.is_draining(),
+        }
     }
 
     /// Serves until a shutdown: after SIGINT, SIGTERM or [`ServerHandle::shutdown`] it takes no new requests, lets
@@ -140,6 +164,9 @@ impl Server {
                 self.endpoint.close_sessions(now, 0, "shutting down");
             }
             self.turn(now)?;
+            if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
+                admin.answer(|| self.snapshot());
+            }
             if let Some(deadline) = drain_deadline {
                 if self.endpoint.is_drained() {
                     return Ok(());
@@ -180,6 +207,7 @@ pub(super) struct App {
     running: BTreeMap<StreamId, Running>,
     sessions: Sessions,
     allow_origins: Vec<String>,
+    responses: ResponseCounts,
     /// The `date` field of the second that the first half names.
     date: (u64, HeaderValue),
 }
@@ -221,7 +249,8 @@ impl Sender {
 impl App {
     pub(super) fn new(router: Router, allow_origins: Vec<String>) -> Self {
         let date = (0, HeaderValue::from_static(""));
-        App { router, running: BTreeMap::new(), sessions: Sessions::default(), allow_origins, date }
+        let (sessions, responses) = (Sessions::default(), ResponseCounts::default());
+        App { router, running: BTreeMap::new(), sessions, allow_origins, responses, date }
     }
 
     /// Exchanges that are not through.
@@ -331,6 +360,7 @@ impl App {
                 Some(error)
             }
         };
+        self.responses.count(running.request.pattern(), stream.status());
         running.log(now, stream.status(), stream.sent(), error.as_ref());
         endpoint.release(now, id);
     }
@@ -366,6 +396,7 @@ impl App {
         for id in cut {
             if let Some(running) = self.running.remove(&id) {
                 log::debug!("{id:?}: {cause}");
+                self.responses.count(running.request.pattern(), None);
                 running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
             }
         }

@@ -9,7 +9,7 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 use super::exchange::Exchange;
 use super::response::Response;
 use crate::endpoint;
-use crate::error::{ErrorCode, Result};
+use crate::error::{ErrorCode, Result, SessionError};
 use crate::h3::Request;
 use crate::quic::table::StreamId;
 use crate::wt::SessionEnd;
@@ -112,8 +112,15 @@ impl SessionResponse {
 /// A borrowed handle to a session, with everything that [`endpoint::Session`] has: datagrams, streams, the close.
 pub struct Session<'a> {
     pub(super) inner: endpoint::Session<'a>,
-    pub(super) started: &'a mut Vec<(StreamId, Box<dyn Exchange>)>,
-    pub(super) released: &'a mut Vec<StreamId>,
+    pub(super) changes: &'a mut Changes,
+}
+
+/// What a handler did with streams in one call.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub(super) opened: Vec<StreamId>,
+    pub(super) started: Vec<(StreamId, Box<dyn Exchange>)>,
+    pub(super) released: Vec<StreamId>,
 }
 
 impl std::fmt::Debug for Session<'_> {
@@ -137,16 +144,34 @@ impl<'a> DerefMut for Session<'a> {
 }
 
 impl Session<'_> {
+    /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets an exchange
+    /// [do that](Session::run).
+    ///
+    /// # Errors
+    /// [`SessionError::StreamLimit`] when the peer allows no more for now;
+    /// [`streams_available`](SessionHandler::streams_available) tells when it does.
+    pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
+        self.inner.open_bidi().inspect(|&id| self.changes.opened.push(id))
+    }
+
+    /// Opens a unidirectional stream.
+    ///
+    /// # Errors
+    /// As [`open_bidi`](Session::open_bidi).
+    pub fn open_uni(&mut self) -> Result<StreamId, SessionError> {
+        self.inner.open_uni().inspect(|&id| self.changes.opened.push(id))
+    }
+
     /// Lets an exchange run a stream that was opened here or by the peer.
     pub fn run(&mut self, id: StreamId, exchange: impl Exchange + 'static) {
-        self.started.push((id, Box::new(exchange)));
+        self.changes.started.push((id, Box::new(exchange)));
     }
 
     /// Tells that the handler is through with a stream that it ran itself: what it did not send is reset, what it did
     /// not read is thrown away.
     pub fn release(&mut self, id: StreamId) {
         self.inner.release(id);
-        self.released.push(id);
+        self.changes.released.push(id);
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::exchange::{Exchange, Progress};
-use super::session::{Session, SessionHandler};
+use super::session::{Changes, Session, SessionHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
@@ -38,11 +38,6 @@ impl Sessions {
 
     pub(super) fn has_stream(&self, id: StreamId) -> bool {
         self.streams.contains_key(&id)
-    }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> (usize, usize) {
-        (self.open.len(), self.streams.len())
     }
 
     pub(super) fn accept(
@@ -144,8 +139,8 @@ impl Sessions {
     ) {
         let Some(running) = self.open.get_mut(&id) else { return };
         let Some(inner) = endpoint.session(now, id) else { return };
-        let (mut started, mut released) = (Vec::new(), Vec::new());
-        let mut session = Session { inner, started: &mut started, released: &mut released };
+        let mut changes = Changes::default();
+        let mut session = Session { inner, changes: &mut changes };
         if let Err(error) = call(&mut *running.handler, &mut session) {
             match error {
                 // The peer gave up a stream, which its handler need not bear.
@@ -154,10 +149,11 @@ impl Sessions {
             }
             session.close(HANDLER_FAILED, "");
         }
-        for stream in released {
+        self.streams.extend(changes.opened.into_iter().map(|stream| (stream, (id, None))));
+        for stream in changes.released {
             self.streams.remove(&stream);
         }
-        for (stream, exchange) in started {
+        for (stream, exchange) in changes.started {
             self.streams.insert(stream, (id, Some(exchange)));
             self.on_ready(now, stream, endpoint);
         }

@@ -1,5 +1,6 @@
 //! `mio-quiche serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub(super) struct Args {
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1 without a password
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
     /// Log level or filter, such as debug or mio_quiche=trace
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
@@ -154,13 +158,16 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let listen = args.listen.clone();
     let mut server = Server::bind(&listen, config(args)?, router)?;
     print(&format!("listening on {}\n", server.local_addr()))?;
+    if let Some(addr) = server.admin_addr() {
+        print(&format!("admin on http://{addr}/\n"))?;
+    }
     server.run()?;
     log::info!("{:?}", server.stats());
     Ok(())
 }
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {
-    let Args { cert, key, transport, webtransport, limits, diagnostics, .. } = args;
+    let Args { cert, key, admin, transport, webtransport, limits, diagnostics, .. } = args;
     let mut config = ServerConfig::from_pem(cert, key).map_err(mio_quiche::Error::from)?;
     config.retry = match transport.retry {
         Retry::Off => RetryPolicy::Off,
@@ -191,6 +198,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.max_request_body = limits.max_body;
     config.handshake_timeout = limits.handshake_timeout;
     config.drain_timeout = limits.drain_timeout;
+    config.admin = admin;
     config.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]
     {

@@ -112,6 +112,9 @@ impl Conn {
                 self.sort_streams(now, id, core);
             }
             self.poll_http3(now, id, core);
+            for stream in std::mem::take(&mut self.flags.unread) {
+                self.announce(now, StreamId { conn: id, id: stream }, core);
+            }
             if self.wt.is_some() {
                 self.drive_sessions(now, id, received, core);
             }
@@ -441,11 +444,15 @@ impl Conn {
         }
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         state.released = true;
+        let is_connect = state.is_connect();
         if state.is_sending() {
             self.cut_off(id.id, ErrorCode::H3_INTERNAL_ERROR);
             if let Some(state) = self.streams.get_mut(&id.id) {
                 state.fail(StreamError::Closed);
             }
+        }
+        if is_connect {
+            self.on_connect_over(now, id, core);
         }
         self.finish_released(now, id, core);
     }
@@ -461,10 +468,7 @@ impl Conn {
             StreamEnd::Answered => self.note_cut(id.id),
             StreamEnd::Cut => self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED),
         }
-        let was_connect = self.streams.remove(&id.id).is_some_and(|state| state.is_connect());
-        if was_connect {
-            self.on_connect_over(now, id, core);
-        }
+        self.streams.remove(&id.id);
     }
 
     pub(super) fn cut_off(&mut self, stream: u64, code: ErrorCode) {

@@ -23,7 +23,7 @@ const MAX_CAPSULES: usize = 16 * 1024;
 impl Conn {
     /// Keeps streams of sessions from quiche::h3. To be called before it is polled.
     pub(super) fn sort_streams(&mut self, now: Instant, conn: ConnId, core: &mut Core) {
-        self.learn_settings(now, conn, core);
+        self.learn_settings(now, core);
         let Some(wt) = &mut self.wt else { return };
         let sorted = wt.sort(&mut self.quic);
         wt.sweep(&mut self.quic);
@@ -46,7 +46,7 @@ impl Conn {
     }
 
     /// Looks at the peer's SETTINGS once they came. A peer that does no WebTransport is not looked at again.
-    fn learn_settings(&mut self, now: Instant, conn: ConnId, core: &mut Core) {
+    fn learn_settings(&mut self, now: Instant, core: &mut Core) {
         let (Some(wt), Some(h3)) = (&mut self.wt, &self.h3) else { return };
         if wt.peer.is_some() {
             return;

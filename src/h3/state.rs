@@ -71,6 +71,8 @@ pub(crate) struct Flags {
     pub(crate) repoll: bool,
     /// Messages found malformed while their bodies were read.
     pub(crate) malformed: u64,
+    /// Streams with something to read that quiche::h3 says nothing more of: it forgets to, behind an empty DATA frame.
+    pub(crate) unread: Vec<u64>,
     /// Streams of sessions whose end waits until what is before it is acknowledged.
     pub(crate) held: Vec<u64>,
 }

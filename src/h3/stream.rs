@@ -80,9 +80,9 @@ impl HttpStream<'_> {
     /// [`StreamError::Reset`] when the peer gave up, [`StreamError::Malformed`] when the body does not fit its
     /// `content-length`, [`StreamError::BodyTooLarge`] over the configured limit.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
-        self.read_with(|h3, quic, id| match quic.stream_readable_len(id, 1) {
-            0 => Err(h3::Error::Done),
-            _ => h3.recv_body(quic, id, buf),
+        self.read_with(|h3, quic, id| match ends_now(quic, id) {
+            true => Err(h3::Error::Done),
+            false => h3.recv_body(quic, id, buf),
         })
     }
 
@@ -92,10 +92,10 @@ impl HttpStream<'_> {
     /// As [`read`](HttpStream::read).
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         let mut buf = BytesMut::new();
-        let got = self.read_with(|h3, quic, id| match quic.stream_readable_len(id, max) {
-            0 => Err(h3::Error::Done),
-            available => {
-                buf.resize(available, 0);
+        let got = self.read_with(|h3, quic, id| match ends_now(quic, id) {
+            true => Err(h3::Error::Done),
+            false => {
+                buf.resize(quic.stream_readable_len(id, max).max(1), 0);
                 h3.recv_body(quic, id, &mut buf)
             }
         })?;
@@ -135,7 +135,13 @@ impl HttpStream<'_> {
                 Err(error)
             }
             // Anything else closes the connection from within quiche, and the event for that follows.
-            Err(_) => Ok(Recv::Blocked),
+            Err(_) => {
+                if self.quic.stream_readable_len(self.id.id, 1) > 0 {
+                    self.flags.repoll = true;
+                    self.flags.unread.push(self.id.id);
+                }
+                Ok(Recv::Blocked)
+            }
         }
     }
 
@@ -496,6 +502,12 @@ impl HttpStream<'_> {
         // The answer has left already: what the body's length should have been no longer matters.
         self.state.declared = None;
     }
+}
+
+/// Whether all that is left to read is a FIN or a reset, which `poll` tells. On a stream with nothing to read at all,
+/// quiche::h3 must still be asked: it tells of more data only after that.
+fn ends_now(quic: &quic::Connection, id: u64) -> bool {
+    quic.stream_readable(id) && quic.stream_readable_len(id, 1) == 0
 }
 
 /// Resets and stops a stream.

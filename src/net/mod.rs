@@ -1,8 +1,10 @@
 //! The rim: the UDP socket, the event loop and the clock. The only place that does I/O.
 
+mod admin;
 mod event_loop;
 mod socket;
 
+pub use admin::{AdminAnswer, AdminPort};
 pub use event_loop::{EventLoop, Waker, Wakeup};
 pub use socket::{Datagram, UdpSocket};
 

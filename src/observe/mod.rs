@@ -1,4 +1,5 @@
-//! Looking at what happened: qlog files.
+//! Looking at what happens: metrics, and qlog files.
 
+pub mod prometheus;
 #[cfg(feature = "qlog")]
 pub mod qlog;

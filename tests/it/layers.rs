@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("wt", &["error", "config", "wire", "quic", "h3"]),
     ("endpoint", &["error", "config", "stats", "wire", "quic", "h3", "wt"]),
     ("net", &["error", "config", "stats", "quic", "h3", "endpoint"]),
-    ("app", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "net"]),
+    ("app", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "net", "observe"]),
     ("observe", &["error", "config", "stats"]),
     ("cli", &["error", "config", "stats", "quic", "h3", "endpoint", "net", "app", "observe", "cli"]),
     ("lib", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "net", "app", "observe"]),

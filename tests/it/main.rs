@@ -8,6 +8,7 @@
 
 mod support;
 
+mod admin;
 mod aioquic;
 mod browser;
 mod cli;

@@ -69,8 +69,11 @@ fn server_closes(kind: Kind, on_datagram: bool) {
     let wanted = codes_and_reasons();
     let on = if on_datagram { "&on=datagram" } else { "" };
     let url = |(code, reason): &(u32, String)| {
+        // The longest one does not fit into a path.
+        let longest = "ü".repeat(512);
+        let (reason, repeat) = if *reason == longest { ("ü", 512) } else { (&**reason, 1) };
         let reason = percent_encoding::utf8_percent_encode(reason, percent_encoding::NON_ALPHANUMERIC);
-        page.server.url(&format!("/wt/close?code={code}&reason={reason}{on}"))
+        page.server.url(&format!("/wt/close?code={code}&reason={reason}&repeat={repeat}{on}"))
     };
     let arguments = json!({ "urls": wanted.iter().map(url).collect::<Vec<_>>(), "datagram": on_datagram });
     let seen = page.run("closesOfServer", "/", arguments);

@@ -57,6 +57,7 @@ pub(crate) struct Server {
     child: Guard,
     dir: TempDir,
     addr: SocketAddr,
+    admin: Option<SocketAddr>,
 }
 
 impl Server {
@@ -98,17 +99,30 @@ impl Server {
         let (send, line) = mpsc::channel();
         std::thread::spawn(move || {
             let mut stdout = BufReader::new(stdout);
-            let mut line = String::new();
-            let _ = stdout.read_line(&mut line);
-            let _ = send.send(line);
+            for _ in 0..2 {
+                let mut line = String::new();
+                let _ = stdout.read_line(&mut line);
+                let _ = send.send(line);
+            }
             // So that the server is never stuck with a full pipe.
             let _ = stdout.read_to_end(&mut Vec::new());
         });
-        let line = line.recv_timeout(DEADLINE).expect("the server prints its first line");
+        let next = || line.recv_timeout(DEADLINE).expect("the server prints its line");
+        let first = next();
         let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-        let addr = line.strip_prefix("listening on ").and_then(|addr| addr.strip_suffix('\n')?.parse().ok());
-        let addr = addr.unwrap_or_else(|| panic!("no 'listening on' but {line:?}; its log:\n{}", log()));
-        Server { child, dir, addr }
+        let addr = first.strip_prefix("listening on ").and_then(|addr| addr.strip_suffix('\n')?.parse().ok());
+        let addr = addr.unwrap_or_else(|| panic!("no 'listening on' but {first:?}; its log:\n{}", log()));
+        let admin = args.contains(&"--admin").then(|| {
+            let second = next();
+            let addr = second.strip_prefix("admin on http://").and_then(|addr| addr.strip_suffix("/\n")?.parse().ok());
+            addr.unwrap_or_else(|| panic!("no 'admin on' but {second:?}; its log:\n{}", log()))
+        });
+        Server { child, dir, addr, admin }
+    }
+
+    /// The address of the admin port, which `--admin` asked for.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("an admin port")
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {

@@ -1,0 +1,250 @@
+//! The admin port: the demo page, metrics and health. Its thread asks the event loop, which stays the only one to touch
+//! the engine.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::StatusCode;
+use ring::digest::{SHA256, digest};
+
+use super::cert::CertInfo;
+use crate::error::{Error, Result};
+use crate::net::{AdminAnswer, AdminPort, Waker};
+use crate::observe::prometheus::{self, Snapshot};
+
+/// The demo page: one file, with all that it needs.
+const PAGE: &str = include_str!("demo_page.html");
+/// How long the event loop may take to tell about itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The question how things are, with the way back.
+type Ask = SyncSender<Snapshot>;
+
+/// An open admin port, on the event loop's side.
+#[derive(Debug)]
+pub(super) struct Admin {
+    // In this order: who still waits for an answer learns that there will be none, then the port's thread ends.
+    asks: Receiver<Ask>,
+    port: AdminPort,
+}
+
+impl Admin {
+    /// Opens the port on `addr` for a server on the UDP address `server` whose certificate is in the PEM file `cert`.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or a certificate that cannot be read.
+    pub(super) fn open(addr: SocketAddr, server: SocketAddr, cert: &Path, waker: Waker) -> Result<Self> {
+        let cert = CertInfo::read(cert).map_err(Error::handler)?;
+        let (ask, asks) = sync_channel(1);
+        let pages = Pages { ask, waker, policy: policy(), demo: demo(server, &cert).into() };
+        let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
+        if !port.local_addr().ip().is_loopback() {
+            log::warn!("the admin port asks for no password, and is not bound to a loopback address");
+        }
+        Ok(Admin { asks, port })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.port.local_addr()
+    }
+
+    /// Answers what the port's thread asked. To be called when the loop was woken.
+    pub(super) fn answer(&self, snapshot: impl Fn() -> Snapshot) {
+        for ask in self.asks.try_iter() {
+            // It may have lost patience.
+            let _ = ask.try_send(snapshot());
+        }
+    }
+}
+
+/// The origins that the page of an admin port on `addr` has in a browser: what to allow for WebTransport. With a
+/// loopback or unspecified address the loopback names are among them.
+pub fn admin_origins(addr: SocketAddr) -> Vec<String> {
+    let ip = addr.ip().to_canonical();
+    let mut hosts = Vec::new();
+    if !ip.is_unspecified() {
+        hosts.push(host(ip));
+    }
+    if ip.is_loopback() || ip.is_unspecified() {
+        hosts.extend(["localhost".to_owned(), host(Ipv4Addr::LOCALHOST.into()), host(Ipv6Addr::LOCALHOST.into())]);
+    }
+    let mut origins: Vec<String> = Vec::new();
+    for host in hosts {
+        // RFC 6454 section 6.2: the scheme's own port is left out.
+        let origin = match addr.port() {
+            80 => format!("http://{host}"),
+            port => format!("http://{host}:{port}"),
+        };
+        if !origins.contains(&origin) {
+            origins.push(origin);
+        }
+    }
+    origins
+}
+
+/// An address as it stands in a URL.
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// What the page wants to know. Where the server listens on every address, the page may put its own host into the URL.
+fn demo(server: SocketAddr, cert: &CertInfo) -> String {
+    let any = server.ip().is_unspecified();
+    let host = match server.ip() {
+        // A name, which may lead to ::1, would miss a server on IPv4 alone.
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "localhost".to_owned(),
+        ip => host(ip.to_canonical()),
+    };
+    let value = serde_json::json!({
+        "url": format!("https://{host}:{}", server.port()),
+        "port": server.port(),
+        "any_host": any,
+        "certificate_sha256": cert.sha256_base64(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "quiche_version": env!("MIO_QUICHE_QUICHE_VERSION"),
+    });
+    format!("{value}\n")
+}
+
+/// The page's Content-Security-Policy: its own script and style by their hashes, connections out, and nothing else.
+fn policy() -> String {
+    let hash = |tag: &str| {
+        let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+        let content = PAGE.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).unwrap_or_default().0;
+        BASE64.encode(digest(&SHA256, content.as_bytes()).as_ref())
+    };
+    format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self' https:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash("script"),
+        hash("style"),
+    )
+}
+
+/// The port's thread.
+struct Pages {
+    ask: SyncSender<Ask>,
+    waker: Waker,
+    policy: String,
+    demo: Bytes,
+}
+
+impl Pages {
+    fn answer(&self, method: &str, path: &str) -> AdminAnswer {
+        if !["/", "/metrics", "/healthz", "/demo.json"].contains(&path) {
+            return AdminAnswer::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
+        }
+        if !["GET", "HEAD"].contains(&method) {
+            let mut answer = AdminAnswer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            answer.fields.push(("allow", "GET, HEAD".to_owned()));
+            return answer;
+        }
+        let ok = |content_type, body| AdminAnswer { content_type, ..AdminAnswer::text(StatusCode::OK, body) };
+        match path {
+            "/" => {
+                let mut page = ok("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
+                page.fields.push(("content-security-policy", self.policy.clone()));
+                // Isolated from other pages, so that the browser gives it a clock with enough digits for round trips.
+                page.fields.push(("cross-origin-opener-policy", "same-origin".to_owned()));
+                page.fields.push(("cross-origin-embedder-policy", "require-corp".to_owned()));
+                page.fields.push(("referrer-policy", "no-referrer".to_owned()));
+                page
+            }
+            "/demo.json" => ok("application/json", self.demo.clone()),
+            _ => match self.snapshot() {
+                None => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
+                Some(snapshot) if path == "/metrics" => {
+                    ok(prometheus::CONTENT_TYPE, prometheus::encode(snapshot).into())
+                }
+                Some(snapshot) if snapshot.draining => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+                Some(_) => AdminAnswer::text(StatusCode::OK, "ok\n"),
+            },
+        }
+    }
+
+    /// Asks the event loop. `None` if it takes too long, or is gone.
+    fn snapshot(&self) -> Option<Snapshot> {
+        let (reply, answer) = sync_channel(1);
+        // Full while an earlier question, given up by now, still waits for the loop.
+        self.ask.try_send(reply).ok()?;
+        self.waker.wake().ok()?;
+        answer.recv_timeout(PATIENCE).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origins(addr: &str) -> Vec<String> {
+        admin_origins(addr.parse().unwrap())
+    }
+
+    #[test]
+    fn origins_are_those_of_a_browser() {
+        let loopback = ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"];
+        assert_eq!(origins("127.0.0.1:8080"), loopback);
+        assert_eq!(origins("[::1]:81"), ["http://[::1]:81", "http://localhost:81", "http://127.0.0.1:81"]);
+        assert_eq!(origins("127.0.0.1:80"), ["http://127.0.0.1", "http://localhost", "http://[::1]"]);
+        assert_eq!(origins("192.0.2.1:8080"), ["http://192.0.2.1:8080"]);
+        assert_eq!(origins("[::ffff:192.0.2.1]:8080"), ["http://192.0.2.1:8080"]);
+        let any = ["http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080"];
+        assert_eq!(origins("0.0.0.0:8080"), any);
+        assert_eq!(origins("[::]:8080"), any);
+    }
+
+    #[test]
+    fn the_page_is_told_where_the_server_is() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::app::cert::DevCert::generate(&[]).unwrap().write(dir.path()).unwrap();
+        let cert = CertInfo::read(&dir.path().join("cert.pem")).unwrap();
+        let told =
+            |addr: &str| -> serde_json::Value { serde_json::from_str(&demo(addr.parse().unwrap(), &cert)).unwrap() };
+        let url = |addr: &str| told(addr)["url"].as_str().unwrap().to_owned();
+        assert_eq!(url("127.0.0.1:4433"), "https://127.0.0.1:4433");
+        assert_eq!(url("[::1]:4433"), "https://[::1]:4433");
+        assert_eq!(url("0.0.0.0:4433"), "https://127.0.0.1:4433");
+        assert_eq!(url("[::]:4433"), "https://localhost:4433");
+        let all = told("[::]:4433");
+        assert_eq!((&all["port"], &all["any_host"]), (&4433.into(), &true.into()));
+        assert_eq!(all["certificate_sha256"], cert.sha256_base64());
+    }
+
+    #[test]
+    fn the_page_has_one_script_and_one_style_and_loads_nothing() {
+        for tag in ["script", "style"] {
+            assert_eq!(PAGE.matches(&format!("<{tag}>")).count(), 1, "{tag}");
+            assert_eq!(PAGE.matches(&format!("<{tag}")).count(), 1, "{tag} with attributes");
+        }
+        // What the policy forbids: attributes with style or script in them.
+        for word in [" style=", " onclick=", " onload=", " src=", "@import", "url(", "href=\"http"] {
+            assert!(!PAGE.contains(word), "{word}");
+        }
+        assert!(policy().contains("script-src 'sha256-") && !policy().contains("unsafe"));
+    }
+
+    #[test]
+    fn a_loop_that_does_not_answer_is_told() {
+        let (ask, asks) = sync_channel(1);
+        let socket = crate::net::UdpSocket::bind(([127, 0, 0, 1], 0).into(), 65536).unwrap();
+        let event_loop = crate::net::EventLoop::new(socket, false).unwrap();
+        let pages = Pages { ask, waker: event_loop.waker(), policy: String::new(), demo: Bytes::new() };
+        let health = || {
+            let answer = pages.answer("GET", "/healthz");
+            (answer.status.as_u16(), answer.body)
+        };
+        let silent = (503, Bytes::from_static(b"the event loop does not answer\n"));
+        assert_eq!(health(), silent, "after waiting");
+        assert_eq!(health(), silent, "at once, as the question still stands there");
+        drop(asks);
+        assert_eq!(health(), silent, "at once, as nobody is there");
+    }
+}

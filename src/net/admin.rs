@@ -1,0 +1,258 @@
+//! The admin port's transport: a small HTTP/1.1 server on a thread of its own.
+//!
+//! It has a bound on everything: connections, the size of a head, time. One request per connection, and no bodies of
+//! requests. That is why it is not tiny_http, which (as of 0.12) allocates what a `content-length` claims, and aborts
+//! the process when there is not so much.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::error::{Error, Result};
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+
+/// Connections at a time; others wait in the system's queue. A browser opens some in advance.
+const MAX_CONNECTIONS: usize = 16;
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 8 * 1024;
+/// Header fields of a request.
+const MAX_FIELDS: usize = 64;
+/// Bytes of a request's body that are thrown away, so that closing the connection does not cost the answer.
+const MAX_BODY: usize = 64 * 1024;
+/// How long a connection may take to send its request, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer of the admin port.
+#[derive(Clone, Debug)]
+pub struct AdminAnswer {
+    /// The status.
+    pub status: StatusCode,
+    /// The media type of the body.
+    pub content_type: &'static str,
+    /// Further header fields, besides those that every answer has.
+    pub fields: Vec<(&'static str, String)>,
+    /// The body; it is left out where the method is HEAD.
+    pub body: Bytes,
+}
+
+impl AdminAnswer {
+    /// A text.
+    pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        AdminAnswer { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
+    }
+
+    fn serialize(&self, with_body: bool) -> Vec<u8> {
+        let date = httpdate::fmt_http_date(super::wall_clock());
+        let mut head = format!(
+            "HTTP/1.1 {}\r\ndate: {date}\r\ncontent-type: {}\r\ncontent-length: {}\r\n\
+             cache-control: no-store\r\nx-content-type-options: nosniff\r\nconnection: close\r\n",
+            self.status,
+            self.content_type,
+            self.body.len()
+        );
+        for (name, value) in &self.fields {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        let mut all = head.into_bytes();
+        if with_body {
+            all.extend_from_slice(&self.body);
+        }
+        all
+    }
+}
+
+/// An open admin port. Dropping it ends its thread and closes it.
+#[derive(Debug)]
+pub struct AdminPort {
+    addr: SocketAddr,
+    stop: Arc<AtomicBool>,
+    waker: mio::Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl AdminPort {
+    /// Listens on `addr`; `answer` is called on the port's own thread with the method and the path of each request.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or what else the system reports.
+    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminAnswer + Send + 'static) -> Result<Self> {
+        let mut listener = TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source })?;
+        let addr = listener.local_addr()?;
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = mio::Waker::new(poll.registry(), WAKER)?;
+        let stop = Arc::<AtomicBool>::default();
+        let mut port = Port { poll, listener, peers: Slab::new(), stop: stop.clone(), answer };
+        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+            if let Err(e) = port.run() {
+                log::error!("the admin port failed: {e}");
+            }
+        })?;
+        Ok(AdminPort { addr, stop, waker, thread: Some(thread) })
+    }
+
+    /// The address that it listens on, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for AdminPort {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // A thread that cannot be woken is left alone rather than waited for.
+        if self.waker.wake().is_ok()
+            && let Some(thread) = self.thread.take()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Port<F> {
+    poll: Poll,
+    listener: TcpListener,
+    peers: Slab<Peer>,
+    stop: Arc<AtomicBool>,
+    answer: F,
+}
+
+impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(64);
+        loop {
+            let now = super::now();
+            let deadline = self.peers.iter().map(|(_, peer)| peer.deadline).min();
+            match self.poll.poll(&mut events, deadline.map(|at| at.saturating_duration_since(now))) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            for Token(index) in events.iter().map(|event| event.token()) {
+                if self.peers.get_mut(index).is_some_and(|peer| peer.step(&mut self.answer).is_err()) {
+                    self.peers.remove(index);
+                }
+            }
+            let now = super::now();
+            self.peers.retain(|_, peer| peer.deadline > now);
+            // In every turn: a place may have become free for one that waits.
+            self.accept(now)?;
+        }
+    }
+
+    fn accept(&mut self, now: Instant) -> io::Result<()> {
+        while self.peers.len() < MAX_CONNECTIONS {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => continue,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => {
+                    log::debug!("the admin port cannot accept: {e}");
+                    break;
+                }
+            };
+            let slot = self.peers.vacant_entry();
+            // The first event, that it is writable, comes at once.
+            self.poll.registry().register(&mut stream, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
+            slot.insert(Peer { stream, deadline: now + PATIENCE, state: State::Reading(Vec::new()) });
+        }
+        Ok(())
+    }
+}
+
+struct Peer {
+    stream: TcpStream,
+    deadline: Instant,
+    state: State,
+}
+
+enum State {
+    /// What came of the head.
+    Reading(Vec<u8>),
+    /// The answer, and how much of it is sent.
+    Writing(Vec<u8>, usize),
+    /// The answer is sent; so many bytes of a body were thrown away.
+    Draining(usize),
+}
+
+impl Peer {
+    /// Goes as far as the socket allows. An error, also the one that stands for the regular end, closes the connection.
+    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+        loop {
+            match self.advance(answer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => other?,
+            }
+        }
+    }
+
+    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+        let mut buf = [0; 2048];
+        match &mut self.state {
+            State::Reading(head) => {
+                let n = read(&mut self.stream, &mut buf)?;
+                head.extend_from_slice(&buf[..n]);
+                if let Some(output) = respond(head, answer) {
+                    self.state = State::Writing(output, 0);
+                }
+            }
+            State::Writing(output, sent) => {
+                *sent += self.stream.write(&output[*sent..])?;
+                if *sent == output.len() {
+                    self.stream.shutdown(Shutdown::Write)?;
+                    self.state = State::Draining(0);
+                }
+            }
+            State::Draining(thrown) => {
+                *thrown += read(&mut self.stream, &mut buf)?;
+                if *thrown > MAX_BODY {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`Read::read`], with the end as an error.
+fn read(stream: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    match stream.read(buf)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => Ok(n),
+    }
+}
+
+/// The answer to a head that is complete or wrong.
+fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> Option<Vec<u8>> {
+    const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let refuse = |status| Some(AdminAnswer::text(status, format!("{status}\n")).serialize(true));
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(head) {
+        Ok(httparse::Status::Partial) if head.len() < MAX_HEAD => return None,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => return refuse(TOO_LARGE),
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(_) => return refuse(StatusCode::BAD_REQUEST),
+    }
+    let (method, target) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+    let path = target.split('?').next().unwrap_or_default();
+    Some(answer(method, path).serialize(method != "HEAD"))
+}
+
+#[cfg(test)]
+mod tests;

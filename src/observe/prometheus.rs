@@ -1,0 +1,172 @@
+//! The counters in Prometheus' text format.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::stats::{ResponseCounts, Stats};
+
+/// The media type of what [`encode`] gives.
+pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// What a server knows about itself at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The counters.
+    pub stats: Stats,
+    /// Responses by route and status.
+    pub responses: ResponseCounts,
+    /// Connections in the table.
+    pub connections: usize,
+    /// Handshakes under way.
+    pub handshakes: usize,
+    /// WebTransport sessions that are open.
+    pub sessions: usize,
+    /// A shutdown has begun.
+    pub draining: bool,
+}
+
+/// The metrics of a server, as `GET /metrics` gives them.
+pub fn encode(snapshot: Snapshot) -> String {
+    let mut registry = Registry::with_prefix("mio_quiche");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = prometheus_text::encode(&mut text, &registry);
+    text
+}
+
+impl Collector for Snapshot {
+    /// One line per metric: name (a counter's gets `_total`), help, value. A test counts them against [`Stats`].
+    #[rustfmt::skip]
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (e, s) = (&mut encoder, &self.stats);
+        family(e, "build_info", "Versions of this program", MetricType::Gauge, &["version", "quiche"],
+            [([env!("CARGO_PKG_VERSION"), env!("MIO_QUICHE_QUICHE_VERSION")], 1)])?;
+        gauge(e, "connections_open", "QUIC connections in the table", self.connections)?;
+        gauge(e, "handshakes_open", "Handshakes under way", self.handshakes)?;
+        gauge(e, "webtransport_sessions_open", "WebTransport sessions that are open", self.sessions)?;
+        gauge(e, "draining", "1 after a shutdown has begun", usize::from(self.draining))?;
+
+        counter(e, "udp_received_datagrams", "UDP datagrams received", s.datagrams_in)?;
+        counter(e, "udp_received_bytes", "Bytes in the UDP datagrams received", s.bytes_in)?;
+        counter(e, "udp_sent_datagrams", "UDP datagrams sent", s.datagrams_out)?;
+        counter(e, "udp_sent_bytes", "Bytes in the UDP datagrams sent", s.bytes_out)?;
+        counter(e, "ignored_garbage", "Datagrams ignored as no QUIC packets", s.ignored_garbage)?;
+        counter(e, "ignored_unknown_cid", "Datagrams ignored as no connection has their id", s.ignored_unknown_cid)?;
+        counter(e, "ignored_small_initial", "Initial packets ignored as too small", s.ignored_small_initial)?;
+        counter(e, "ignored_over_limit", "Initial packets ignored over a limit", s.ignored_over_limit)?;
+        counter(e, "ignored_bad_token", "Initial packets ignored because of their token", s.ignored_bad_token)?;
+        counter(e, "version_negotiations", "Version Negotiation packets sent", s.version_negotiations)?;
+        counter(e, "retries", "Retry packets sent", s.retries)?;
+        counter(e, "refused_packets", "Packets that a connection refused", s.refused_packets)?;
+        counter(e, "connections", "Connections accepted", s.connections)?;
+        counter(e, "handshakes", "Handshakes completed", s.handshakes)?;
+        counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
+        counter(e, "requests", "Requests whose head was valid", s.requests)?;
+        counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
+        counter(e, "rejected_requests", "Requests rejected in a shutdown", s.rejected_requests)?;
+        counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;
+
+        counter(e, "datagrams_received", "QUIC DATAGRAM frames received", s.datagram_frames_in)?;
+        counter(e, "datagrams_sent", "QUIC DATAGRAM frames sent", s.datagram_frames_out)?;
+        counter(e, "datagrams_dropped", "Datagrams that nobody took, or over a limit", s.datagram_frames_dropped)?;
+        counter(e, "webtransport_sessions_opened", "Sessions accepted", s.sessions_opened)?;
+        counter(e, "webtransport_sessions_closed", "Sessions that ended, in whatever way", s.sessions_closed)?;
+        counter(e, "webtransport_sessions_rejected", "Sessions refused", s.sessions_rejected)?;
+        counter(e, "webtransport_sessions_failed", "Sessions ended as the peer broke a rule", s.sessions_failed)?;
+        counter(e, "webtransport_streams_received", "Streams that peers opened", s.session_streams_in)?;
+        counter(e, "webtransport_streams_opened", "Streams opened for peers", s.session_streams_out)?;
+        counter(e, "webtransport_streams_rejected", "Streams refused", s.session_streams_rejected)?;
+        family(e, "webtransport_capsules", "Capsules received, by type", MetricType::Counter, &["type"], [
+            (["close"], s.capsules_close), (["drain"], s.capsules_drain), (["datagram"], s.capsules_datagram),
+            (["flow_control"], s.capsules_flow_control), (["unknown"], s.capsules_unknown),
+        ])?;
+
+        family(e, "responses", "Responses by route and status class", MetricType::Counter, &["route", "status"],
+            self.responses.iter().map(|(route, class, count)| ([route, class], count)))
+    }
+}
+
+fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(e.encode_descriptor(name, help, None, MetricType::Counter)?)
+}
+
+fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: usize) -> fmt::Result {
+    ConstGauge::new(value as u64).encode(e.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+/// A metric with labels: the values of each, in the order of `labels`, and its count.
+fn family<'a, const N: usize>(
+    e: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    labels: &[&'static str; N],
+    values: impl IntoIterator<Item = ([&'a str; N], u64)>,
+) -> fmt::Result {
+    let mut encoder = e.encode_descriptor(name, help, None, kind)?;
+    for (texts, count) in values {
+        let set: Vec<(&str, &str)> = labels.iter().copied().zip(texts).collect();
+        let mut one = encoder.encode_family(&set)?;
+        match kind {
+            MetricType::Counter => ConstCounter::new(count).encode(one)?,
+            _ => one.encode_gauge(&count)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value of the metric's line.
+    fn value(text: &str, metric: &str) -> Option<u64> {
+        text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    #[test]
+    fn values_come_out() {
+        let mut snapshot =
+            Snapshot { connections: 3, handshakes: 2, sessions: 4, draining: true, ..Default::default() };
+        snapshot.stats.requests = u64::MAX;
+        snapshot.stats.bytes_in = 7;
+        snapshot.stats.capsules_drain = 5;
+        snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::OK));
+        snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::NO_CONTENT));
+        snapshot.responses.count(None, Some(http::StatusCode::NOT_FOUND));
+        snapshot.responses.count(Some("/say/\"\\"), None);
+        let text = encode(snapshot);
+        for (metric, expected) in [
+            ("mio_quiche_requests_total", u64::MAX),
+            ("mio_quiche_udp_received_bytes_total", 7),
+            ("mio_quiche_connections_open", 3),
+            ("mio_quiche_handshakes_open", 2),
+            ("mio_quiche_webtransport_sessions_open", 4),
+            ("mio_quiche_webtransport_capsules_total{type=\"drain\"}", 5),
+            ("mio_quiche_draining", 1),
+            ("mio_quiche_responses_total{route=\"/a/:id\",status=\"2xx\"}", 2),
+            ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 1),
+            (r#"mio_quiche_responses_total{route="/say/\"\\",status="none"}"#, 1),
+        ] {
+            assert_eq!(value(&text, metric), Some(expected), "{metric} in\n{text}");
+        }
+        let info = format!("build_info{{version=\"{}\",quiche=\"{}\"}}", crate::VERSION, crate::QUICHE_VERSION);
+        assert_eq!(value(&text, &format!("mio_quiche_{info}")), Some(1), "{text}");
+    }
+
+    #[test]
+    fn every_counter_is_in_it() {
+        let text = encode(Snapshot::default());
+        let counters = text.lines().filter(|line| !line.starts_with('#') && line.contains("_total")).count();
+        let fields = format!("{:?}", Stats::default()).matches(": ").count();
+        assert_eq!(counters, fields, "a field of Stats lacks its line in prometheus.rs:\n{text}");
+    }
+}
