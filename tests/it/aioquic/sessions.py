@@ -178,7 +178,7 @@ def close_by_us(url):
     status, closes = client.get("/wt/closes")
     client.close()
     other = Client(url)
-    rest = other.until("the last session's end", lambda: json.loads(other.get("/wt/closes")[1]))
+    rest = other.until("the last session's end", lambda: json.loads(other.get("/wt/closes")[1]) or None)
     other.close()
     return {"codes": codes, "status": status, "closes": json.loads(closes), "lost": rest}
 

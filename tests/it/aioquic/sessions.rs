@@ -66,7 +66,7 @@ fn close_capsules_cut_anywhere() {
     let mut closes: Vec<_> = (0..31).map(|code| close("/wt/echo", "peer", code, "bye")).collect();
     closes.push(close("/wt/echo", "peer", 0, ""));
     closes.push(close("/wt/echo", "peer", u32::MAX, &"é".repeat(512)));
-    let lost = [close("/wt/hash", "connection", 0, "")];
+    let lost = [close("/wt/hash", "connection", 0, "closed by the peer with H3_NO_ERROR")];
     let expected = json!({
         "codes": (0..31).collect::<Vec<_>>(),
         "status": 200,
