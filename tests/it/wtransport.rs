@@ -150,11 +150,34 @@ fn the_client_closes() {
     server.stop();
 }
 
+/// Sends `count` unidirectional streams and takes the answers on as many of the server's.
+async fn many_unidirectional(session: &Arc<Connection>, count: usize) {
+    let text = |n: usize| format!("stream {n} ").repeat(n % 40 + 1);
+    let sender = Arc::clone(session);
+    let sending = tokio::spawn(async move {
+        for n in 0..count {
+            let mut send = sender.open_uni().await.unwrap().await.unwrap();
+            send.write_all(text(n).as_bytes()).await.unwrap();
+            send.finish().await.unwrap();
+        }
+    });
+    let mut answers = Vec::new();
+    while answers.len() < count {
+        answers.push(read_all(&mut session.accept_uni().await.unwrap()).await);
+    }
+    sending.await.unwrap();
+    let mut expected: Vec<_> = (0..count).map(text).collect();
+    answers.sort();
+    expected.sort();
+    assert_eq!(answers, expected);
+}
+
 #[test]
-fn three_hundred_streams() {
+fn three_hundred_streams_of_each_kind() {
     let mut server = Server::start(&[]);
     client(&server.url("/wt/echo"), DEADLINE, async |session| {
         many_echoes(session, 300).await;
+        many_unidirectional(session, 300).await;
     });
     server.stop();
 }
@@ -174,6 +197,7 @@ fn streams_under_loss(percent: u64) {
         let began = Instant::now();
         client(&relay.url("/wt/echo"), 3 * DEADLINE, async |session| {
             many_echoes(session, 300).await;
+            many_unidirectional(session, 30).await;
         });
         let (lost, passed) = relay.counts();
         println!("run {run}: 300 streams in {:.1?}, {lost} packets lost, {passed} not", began.elapsed());

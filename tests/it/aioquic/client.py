@@ -83,7 +83,7 @@ def data_frame(payload):
 class Client:
     """A connection with HTTP/3 on it."""
 
-    def __init__(self, url, *, settings=WEBTRANSPORT, datagrams=65536, ready=True):
+    def __init__(self, url, *, settings=WEBTRANSPORT, datagrams=65536, ready=True, silent=False):
         parts = urllib.parse.urlsplit(url)
         self.authority = parts.netloc
         self.peer = (parts.hostname, parts.port)
@@ -109,6 +109,7 @@ class Client:
         self.pings = 0
         self.next_bidi = 0
         self.settings = settings
+        self.silent = silent
         self.h3 = None
         self.quic.connect(self.peer, now=time.monotonic())
         if ready:
@@ -159,6 +160,7 @@ class Client:
         match event:
             case events.ProtocolNegotiated():
                 self.h3 = Http3(self.quic, self.settings)
+                self.control_stream().is_blocked = self.silent
             case events.ConnectionTerminated():
                 self.closed = event.error_code
             case events.PingAcknowledged():
@@ -212,6 +214,13 @@ class Client:
     def close(self):
         self.quic.close(error_code=0x100)
         self.flush()
+
+    def control_stream(self):
+        return self.quic._streams[self.h3._local_control_stream_id]
+
+    def send_settings(self):
+        """Sends the settings of a client that was silent so far."""
+        self.control_stream().is_blocked = False
 
     # ---- streams ----
 

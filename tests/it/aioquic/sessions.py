@@ -85,6 +85,31 @@ def stream_header_bytewise(url):
     return found
 
 
+def late_settings(url):
+    """Everything before the client's SETTINGS, as packets may be lost."""
+    client = Client(url, silent=True)
+    page = client.get("/")
+    session = client.connect("/wt/echo")
+    bidi = client.bidi(session, b"bidi before the settings", fin=True)
+    client.uni(session, b"uni before the settings", fin=True)
+    client.settle()
+    before = session in client.streams
+    client.send_settings()
+    found = {"get": page, "before": before, "status": client.status(session), "bidi": client.finished(bidi)}
+    found["uni"] = [client.streams[answer].text for answer in client.server_streams(session, 1, uni=True)]
+    found["datagram"] = client.echo(session, "after the settings")
+    client.close()
+    # And from a client that turns out not to have WebTransport.
+    client = Client(url, settings={}, silent=True)
+    session = client.connect("/wt/echo")
+    client.settle()
+    client.send_settings()
+    found["refused"] = client.reset_code(session)
+    found["again"] = client.get("/")
+    client.close()
+    return found
+
+
 def varint(value, length):
     """A variable-length integer of a chosen length, which may be longer than it has to be."""
     mark = {1: 0, 2: 1, 4: 2, 8: 3}[length] << (8 * length - 2)
@@ -304,6 +329,7 @@ CASES = {
     "two-sessions-and-a-get": two_sessions_and_a_get,
     "before-connect": before_connect,
     "stream-header-bytewise": stream_header_bytewise,
+    "late-settings": late_settings,
     "varint-lengths": varint_lengths,
     "server-streams": server_streams,
     "close-by-us": close_by_us,

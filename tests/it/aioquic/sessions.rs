@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, HELLO, WT_APPLICATION_ERROR, run};
+use super::{Case, HELLO, WT_APPLICATION_ERROR, WT_REQUIREMENTS_NOT_MET, run};
 use crate::support::server::Server;
 use crate::support::{payload, sha256};
 
@@ -43,6 +43,21 @@ fn a_byte_per_packet() {
         "get": [[200, HELLO], [200, HELLO]],
     });
     assert_eq!(run("stream-header-bytewise"), expected);
+}
+
+#[test]
+fn settings_that_come_late() {
+    let expected = json!({
+        "get": [200, HELLO],
+        "before": false,
+        "status": 200,
+        "bidi": "bidi before the settings",
+        "uni": ["uni before the settings"],
+        "datagram": "after the settings",
+        "refused": WT_REQUIREMENTS_NOT_MET,
+        "again": [200, HELLO],
+    });
+    assert_eq!(run("late-settings"), expected);
 }
 
 #[test]
