@@ -83,7 +83,7 @@ def data_after_close(url):
     client.send(session, data_frame(close_capsule(9, b"closed") + b"more"))
     client.until("an end", lambda: client.stream(session).fin or client.stream(session).reset is not None)
     stream = client.stream(session)
-    found = {"reset": stream.reset, "stopped": stream.stopped, "fin": stream.fin, "get": client.get("/")}
+    found = {"reset": stream.reset, "fin": stream.fin, "get": client.get("/")}
     client.close()
     return found
 
