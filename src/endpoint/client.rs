@@ -151,6 +151,16 @@ impl Endpoint {
         self.table.get(id).is_some_and(|conn| conn.quic.is_resumed())
     }
 
+    /// The server's address.
+    pub fn peer_addr(&self, id: ConnId) -> Option<SocketAddr> {
+        self.table.get(id).map(|conn| conn.peer())
+    }
+
+    /// The server's certificate (DER), once it is known.
+    pub fn peer_certificate(&self, id: ConnId) -> Option<&[u8]> {
+        self.table.get(id)?.quic.peer_cert()
+    }
+
     /// Moves a connection to another address of ours (RFC 9000 section 9). Packets that come to the old one are lost.
     ///
     /// # Errors
