@@ -304,6 +304,14 @@ impl Client {
             }
         }
         self.event_loop.transmit(&mut self.endpoint)?;
+        if self.endpoint.needs_drive() {
+            // The first flight of a resumed session has left: what can go with it shall not wait for the answer.
+            self.endpoint.drive(now);
+            self.dispatch_all(now);
+            self.send_waiting(now);
+            self.endpoint.drive(now);
+            self.event_loop.transmit(&mut self.endpoint)?;
+        }
         self.dispatch_all(now);
         self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint);
         self.expire(now);
