@@ -167,7 +167,12 @@ impl Endpoint {
     /// What quiche says: before the handshake is complete, or without a spare connection id of the server's.
     pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), quiche::Error> {
         let conn = self.table.get_mut(id).ok_or(quiche::Error::InvalidState)?;
+        let old = conn.quic.path_stats().find(|path| path.active).map(|path| path.local_addr);
         conn.quic.migrate_source(local)?;
+        if let Some(old) = old.filter(|old| *old != local) {
+            let peer = conn.peer();
+            conn.leave_path(old, peer);
+        }
         self.core.mark(conn, id);
         Ok(())
     }

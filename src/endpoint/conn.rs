@@ -25,6 +25,8 @@ const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a client holds at a time: one in use and two for migration.
 const ACTIVE_CIDS: usize = 3;
 
+/// Paths that a connection has left and may still have something in flight on.
+const MAX_LEFT_PATHS: usize = 4;
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
 const MIN_SWEEP: usize = 64;
 
@@ -62,6 +64,8 @@ pub(crate) struct Conn {
     next_request: u64,
     /// There was a request that asked for no session.
     pub(super) had_request: bool,
+    /// Paths (our address, the peer's) that the connection has moved away from.
+    left_paths: Vec<(SocketAddr, SocketAddr)>,
     /// HTTP/3, or whatever protocol it is, has begun.
     begun: bool,
     /// What a client asks for before it may.
@@ -105,6 +109,7 @@ impl Conn {
             sweep_at: MIN_SWEEP,
             next_request: 0,
             had_request: false,
+            left_paths: Vec::new(),
             begun: false,
             asked: Asked::default(),
             linger_until: None,
@@ -154,6 +159,9 @@ impl Conn {
         if !self.begun && (established || self.quic.is_in_early_data()) {
             self.begun = true;
             self.begin_http3(id, core);
+            if !established && self.role == Role::Client && self.h3.is_some() {
+                core.events.push_back(Event::RequestsPossible(id));
+            }
         }
         if established && self.handshake_deadline.is_some() {
             self.end_handshake(core);
@@ -453,9 +461,39 @@ impl Conn {
         }
         while let Some(event) = self.quic.path_event_next() {
             log::debug!("{id:?}: {event:?}");
-            if let quiche::PathEvent::PeerMigrated(_, peer) = event {
-                self.peer = peer;
+            if let quiche::PathEvent::PeerMigrated(local, peer) = event {
+                core.stats.migrations += 1;
+                let old = std::mem::replace(&mut self.peer, peer);
+                self.leave_path(local, old);
             }
+        }
+    }
+
+    /// The connection has moved away from a path.
+    ///
+    /// quiche finds out what was lost on a path by acknowledgements of later packets on it, of which there are none any
+    /// more, so what was in flight there and got lost would never be sent again. A probe of that path, which is sent
+    /// [where the peer is now](Conn::destination), is acknowledged, and makes it look.
+    pub(super) fn leave_path(&mut self, local: SocketAddr, peer: SocketAddr) {
+        match self.quic.probe_path(local, peer) {
+            Ok(_) => self.left_paths.push((local, peer)),
+            Err(e) => log::debug!("the path that was left cannot be probed: {e}"),
+        }
+        if self.left_paths.len() > MAX_LEFT_PATHS {
+            self.left_paths.remove(0);
+        }
+    }
+
+    /// A client's first flight has left, and more may go with it (0-RTT).
+    pub(super) fn may_begin_early(&self) -> bool {
+        self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
+    }
+
+    /// Where a packet of quiche's goes.
+    pub(super) fn destination(&self, info: &quiche::SendInfo) -> SocketAddr {
+        match self.left_paths.contains(&(info.from, info.to)) {
+            true => self.peer,
+            false => info.to,
         }
     }
 

@@ -254,6 +254,16 @@ impl Endpoint {
         }
     }
 
+    /// Reads certificate, keys and the settings of TLS anew, for the connections to come. When one of the files cannot be
+    /// used everything stays as it was.
+    ///
+    /// # Errors
+    /// The file that cannot be used.
+    pub fn reload(&mut self) -> Result<(), ConfigError> {
+        self.core.quic = self.core.settings.to_quiche()?;
+        Ok(())
+    }
+
     /// Stops taking connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it when its last response is
     /// through.
     pub fn shutdown(&mut self) {
