@@ -220,8 +220,7 @@ impl Run {
                 self.client.wake(active.id);
             }
             self.show_notes(&active);
-            let conn = active.state.borrow().stream.map(|stream| stream.conn);
-            active.resumed |= conn.is_some_and(|conn| self.client.endpoint().is_resumed(conn));
+            self.note_resumption(&mut active);
             if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
                 active.migrated = true;
                 self.migrate();
@@ -233,6 +232,17 @@ impl Run {
             }
         }
         self.show_progress();
+    }
+
+    /// What only a complete handshake tells.
+    fn note_resumption(&mut self, active: &mut Active) {
+        let conn = active.state.borrow().stream.map(|stream| stream.conn);
+        let endpoint = self.client.endpoint();
+        let Some(conn) = conn.filter(|conn| endpoint.peer_addr(*conn).is_some() && !endpoint.is_early(*conn)) else {
+            return;
+        };
+        active.resumed = endpoint.is_resumed(conn);
+        active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
     }
 
     fn migrate(&mut self) {
