@@ -99,7 +99,7 @@ struct Limits {
     /// Handshakes at a time
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     max_handshakes: usize,
-    /// Requests at a time on a connection
+    /// Requests at a time on a connection; with WebTransport at least 1000, as its streams count too
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
     /// Longest request body; over it 413 [default: none]

@@ -189,6 +189,7 @@ impl Conn {
             return;
         }
         match event {
+            h3::Event::Headers { .. } if self.has_misplaced_signal(id) => {}
             h3::Event::Headers { list, more_frames } => match self.streams.contains_key(&id.id) {
                 false => self.on_request(now, id, &list, more_frames, core),
                 true => self.on_trailers(id, &list, core),
@@ -350,7 +351,7 @@ impl Conn {
 
     /// Keeps an eye on a stream that we are through with. One that the peer stopped is freed by quiche only when it is
     /// looked at again, which is done for those that were cut off.
-    fn leave(&mut self, stream: u64) {
+    pub(super) fn leave(&mut self, stream: u64) {
         match self.quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
             Err(_) => self.note_cut(stream),

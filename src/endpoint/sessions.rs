@@ -36,6 +36,10 @@ impl Conn {
         for stream in sorted.dead {
             abort(&mut self.quic, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
         }
+        if sorted.misplaced_signal {
+            self.close_for_signal(conn);
+            return;
+        }
         for stream in sorted.readable {
             self.announce_session_stream(now, StreamId { conn, id: stream }, core);
         }
@@ -43,6 +47,24 @@ impl Conn {
             self.on_arrival(now, conn, arrival, core);
         }
         self.check_flow(now, conn, core);
+    }
+
+    /// The head of a message was read: what stands behind it must not be the signal of a session's stream, which is
+    /// allowed in front of everything else only. (What stands behind further frames cannot be seen, and is passed over
+    /// by quiche::h3 like a frame of an unknown type.)
+    pub(super) fn has_misplaced_signal(&mut self, id: StreamId) -> bool {
+        let Some(wt) = &mut self.wt else { return false };
+        let found = wt.watch(&mut self.quic, id.id);
+        if found {
+            self.close_for_signal(id.conn);
+        }
+        found
+    }
+
+    fn close_for_signal(&mut self, conn: ConnId) {
+        log::debug!("{conn:?}: the signal of a session's stream within a request");
+        // Fails when it is closed already.
+        let _ = self.quic.close(true, ErrorCode::H3_FRAME_ERROR.0, b"misplaced WebTransport signal");
     }
 
     /// Looks at the peer's SETTINGS once they came. A peer that does no WebTransport is not looked at again.
@@ -472,6 +494,8 @@ impl Conn {
 
     /// What is left to do for sessions after quiche::h3 was polled.
     pub(super) fn drive_sessions(&mut self, now: Instant, conn: ConnId, received: bool, core: &mut Core) {
+        // They may have come together with requests for sessions.
+        self.learn_settings(now, core);
         if received {
             self.note_session_resets(conn, core);
             for stream in std::mem::take(&mut self.flags.held) {
@@ -566,11 +590,15 @@ impl Conn {
         }
         let Some(wt) = &mut self.wt else { return };
         let Some(state) = wt.streams.remove(&id.id) else { return };
+        let was_written = !matches!(state.send, Half::Failed(StreamError::Misuse(_)));
         if let Some(session) = wt.sessions.get_mut(&state.session).filter(|_| state.from_peer) {
             session.peer_streams -= 1;
             if let Some(flow) = &mut session.flow {
                 flow.on_stream_over(id.id & 2 == 0, &mut session.out);
             }
+        }
+        if was_written {
+            self.leave(id.id);
         }
     }
 

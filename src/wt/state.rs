@@ -23,6 +23,8 @@ pub(crate) struct WtConn {
     pub(super) opening: StreamMap<Opening>,
     /// Streams that quiche::h3 has.
     pub(super) http: HashSet<u64, BuildHasherDefault<StreamHasher>>,
+    /// Requests whose head was read, and nothing of what is behind it.
+    pub(super) watched: Vec<u64>,
     sweep_at: usize,
     /// Streams of sessions.
     pub(crate) streams: StreamMap<WtState>,
@@ -91,6 +93,7 @@ impl WtConn {
         WtConn {
             opening: StreamMap::default(),
             http: HashSet::default(),
+            watched: Vec::new(),
             sweep_at: MIN_SWEEP,
             streams: StreamMap::default(),
             sessions: BTreeMap::new(),

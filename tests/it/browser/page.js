@@ -2,12 +2,19 @@
 // right is for the Rust side to say. Arguments of all: `url`, and `hash` of the server's certificate (hexadecimal).
 'use strict';
 (() => {
-    let step = '';
+    const pending = new Set();
 
-    /** What `promise` gives; if it fails or hangs, `step` says where. */
-    const at = (what, promise) => {
-        step = what;
-        return promise;
+    /** What `promise` gives; `what` is in the message if it fails or hangs. */
+    const at = async (what, promise) => {
+        const mark = { what };
+        pending.add(mark);
+        try {
+            return await promise;
+        } catch (error) {
+            throw new Error(`${what}: ${error.name}: ${error.message}`);
+        } finally {
+            pending.delete(mark);
+        }
     };
     const sleep = ms => new Promise(done => setTimeout(done, ms));
     const hex = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
@@ -210,6 +217,11 @@
             return { hashes: [await stalled, small], order };
         },
 
+        /** Leaves a session open. */
+        async leave(args) {
+            return (await echoes(await open(args), 'text')) && 'echoed';
+        },
+
         async closesOfPage({ closes, ...args }) {
             return each(closes, 5, async (close, n) => {
                 const transport = await open(args);
@@ -297,12 +309,13 @@
 
     globalThis.runCase = async (name, args) => {
         const late = sleep(args.deadline).then(() => {
-            throw new Error(`not within ${args.deadline} ms`);
+            const waiting = Array.from(pending, ({ what }) => what);
+            throw new Error(`not within ${args.deadline} ms: ${waiting.join(', ') || 'no step named'}`);
         });
         try {
             return { result: await Promise.race([cases[name](args), late]) };
         } catch (error) {
-            return { error: `${name}: ${error.name}: ${error.message}, at: ${step}` };
+            return { error: `${name}: ${error.name}: ${error.message}` };
         }
     };
 })();

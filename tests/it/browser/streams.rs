@@ -15,6 +15,8 @@ in_both! {
     uploads
     a_stalled_upload_holds_up_nothing_else
     streams_given_up
+    under_loss
+    newer_drafts_offered_as_well
 }
 
 /// Length and hash of the demo's payload, as pages tell them of what they received.
@@ -83,4 +85,30 @@ fn streams_given_up(kind: Kind) {
     // In the end a datagram and a stream of the same session are echoed as ever.
     let seen = page.run("resets", "/wt/echo", json!({ "codes": [0, 42, 139, u32::MAX] }));
     assert_eq!(seen, json!([true, true]));
+}
+
+/// Everything that may end up in a stream that waits for ever.
+fn all_kinds_of_streams(mut page: Page) {
+    let size = 1 << 20;
+    assert_eq!(page.run("bidi", "/wt/echo", json!({ "size": size })), received(size));
+    let sizes = [1, size, 0];
+    assert_eq!(page.run("uni", "/wt/echo", json!({ "sizes": sizes })), json!(sizes.map(received)));
+    assert_eq!(page.run("manyStreams", "/wt/echo", json!({ "count": 300, "atOnce": 10 })), json!(300));
+    let seen = page.run("serverBidi", "/wt/echo?open=10", json!({ "count": 10 }));
+    assert_eq!(seen.as_array().map(Vec::len), Some(10), "{seen}");
+    assert_eq!(page.run("resets", "/wt/echo", json!({ "codes": [0, 42] })), json!([true, true]));
+    let seen = page.run("datagrams", "/wt/echo", json!({ "count": 100 }));
+    assert_eq!(seen, json!({ "seen": 100, "damaged": 0, "largest": true }));
+}
+
+fn under_loss(kind: Kind) {
+    let mut page = Page::open(kind);
+    page.lose(3);
+    all_kinds_of_streams(page);
+}
+
+fn newer_drafts_offered_as_well(kind: Kind) {
+    let mut page = Page::open(kind);
+    page.restart(&["--allow-origin", "*", "--wt-drafts", "all"]);
+    all_kinds_of_streams(page);
 }
