@@ -154,9 +154,9 @@ class Client:
         while (event := self.quic.next_event()) is not None:
             self.handle(event)
 
-    def withhold(self):
-        """Takes packets off the socket, at least one, until none comes for 10 ms, and leaves them aside."""
-        self.socket.settimeout(DEADLINE)
+    def withhold(self, patience=DEADLINE):
+        """Takes packets off the socket until none comes for 10 ms and leaves them aside; waits so long for the first."""
+        self.socket.settimeout(patience)
         try:
             while True:
                 self.withheld.append(self.socket.recv(65536))

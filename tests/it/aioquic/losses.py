@@ -44,9 +44,9 @@ def fin_on_old_bytes(url):
 
 
 def datagram_in_a_probe(url):
-    """A full congestion window, a datagram that waits for it, and then a probe (RFC 9002 section 6.2.4).
+    """A full congestion window, datagrams that wait for it, and then a probe (RFC 9002 section 6.2.4).
 
-    quiche 0.30 marks what is to be probed with, the head of a session, sends the datagram instead, and does not forget
+    quiche 0.30 marks what is to be probed with, the head of a session, sends a datagram instead, and does not forget
     the mark when the head is acknowledged: with nothing to send, it is first in line for ever.
     """
     found = []
@@ -59,9 +59,11 @@ def datagram_in_a_probe(url):
         download = client.request("/stream/300000?checksum=off")
         client.flush()
         client.withhold()
-        client.send_datagram(session, b"waits")
+        for _ in range(30):
+            client.send_datagram(session, bytes(100))
         client.flush()
-        # The probe.
+        # What fits into the rest of the window, and later the probe.
+        client.withhold(patience=0.01)
         client.withhold()
         client.release()
         client.finished(download)
