@@ -320,6 +320,17 @@ pub enum SessionError {
     StreamLimit,
 }
 
+impl StreamError {
+    /// The application's code that the peer gave up a stream of a session with; 0 for any other error. What to give up
+    /// with in turn.
+    pub fn session_code(&self) -> u32 {
+        match self {
+            StreamError::Reset(code) | StreamError::Stopped(code) => code.to_webtransport().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 /// What is wrong with a request (RFC 9114 sections 4.1.2, 4.2 and 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -95,7 +95,8 @@ impl Sessions {
             Ok(Progress::Done) => {}
             Err(error) => {
                 log::debug!("{id:?}: {error}");
-                stream.reset(ErrorCode::webtransport(0));
+                let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
+                stream.reset(ErrorCode::webtransport(code));
             }
         }
         self.streams.remove(&id);

@@ -102,14 +102,17 @@ impl Conn {
             return;
         };
         let flow = limits.any() && peer.limits.any();
-        match wt.sessions.len() >= settings.max_sessions {
+        match wt.sessions.len() + wt.offered.len() >= settings.max_sessions {
             // Without flow control the client cannot know better, and may ask again elsewhere.
             true if !flow => self.refuse_session(now, id, ErrorCode::H3_REQUEST_REJECTED, core),
             true => self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core),
             false if core.sessions >= settings.max_sessions_total => {
                 self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core);
             }
-            false => core.events.push_back(Event::SessionRequest(request)),
+            false => {
+                wt.offered.push(id.id);
+                core.events.push_back(Event::SessionRequest(request));
+            }
         }
     }
 
@@ -141,6 +144,7 @@ impl Conn {
             return Err(SessionError::Closed);
         }
         let flow = wt.peer.filter(|peer| ours.any() && peer.limits.any()).map(|peer| Flow::new(ours, peer.limits));
+        wt.offered.retain(|offered| *offered != id.id);
         wt.sessions.insert(id.id, SessionState::new(now, flow));
         wt.had_session = true;
         let (streams, datagrams) = wt.early.take(id.id);

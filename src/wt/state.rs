@@ -30,6 +30,8 @@ pub(crate) struct WtConn {
     pub(crate) streams: StreamMap<WtState>,
     pub(crate) sessions: BTreeMap<u64, SessionState>,
     pub(crate) early: Early,
+    /// Requests for sessions that the application was told of.
+    pub(crate) offered: Vec<u64>,
     /// CONNECT requests that came before the peer's SETTINGS.
     pub(crate) waiting: Vec<Request>,
     gone: VecDeque<u64>,
@@ -98,6 +100,7 @@ impl WtConn {
             streams: StreamMap::default(),
             sessions: BTreeMap::new(),
             early: Early::default(),
+            offered: Vec::new(),
             waiting: Vec::new(),
             gone: VecDeque::new(),
             next_bidi: FIRST_SERVER_BIDI,
@@ -122,6 +125,7 @@ impl WtConn {
     /// Remembers that `session` has ended, or was refused.
     pub(crate) fn bury(&mut self, session: u64) {
         self.sessions.remove(&session);
+        self.offered.retain(|offered| *offered != session);
         if !self.gone.contains(&session) {
             self.gone.push_back(session);
         }
