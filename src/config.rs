@@ -1,5 +1,7 @@
 //! Settings, their defaults and their checks.
 
+mod client;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::ConfigError;
+pub use client::{ClientConfig, Dangerous};
 
 /// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -110,6 +113,12 @@ pub struct ServerConfig {
     pub admin: Option<SocketAddr>,
     /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. On.
     pub handle_signals: bool,
+    /// Take requests of safe methods in the first flight (0-RTT) of clients that come back; others are answered with 425
+    /// (RFC 8470). Off: whoever records such a flight can replay it.
+    pub early_data: bool,
+    /// 48 random bytes that session tickets are sealed with, so that clients can come back after a restart or to another
+    /// server. None: a key of its own per start.
+    pub ticket_key: Option<[u8; 48]>,
 }
 
 /// Setting of draft-02: the endpoint does WebTransport. What Chromium and Firefox ask for.
@@ -285,7 +294,11 @@ impl ServerConfig {
         let (cert, key) = (cert.into(), key.into());
         check_pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
         check_pem("private key", &key, &["PRIVATE KEY"])?;
-        Ok(ServerConfig {
+        Ok(Self::new(cert, key))
+    }
+
+    fn new(cert: PathBuf, key: PathBuf) -> Self {
+        ServerConfig {
             cert,
             key,
             idle_timeout: Duration::from_secs(30),
@@ -319,7 +332,9 @@ impl ServerConfig {
             socket_buffer: 16 * 1024 * 1024,
             admin: None,
             handle_signals: true,
-        })
+            early_data: false,
+            ticket_key: None,
+        }
     }
 
     /// Checks every setting, so that a server that starts has no wrong ones.
@@ -392,6 +407,16 @@ impl ServerConfig {
             c.load_verify_locations_from_file(&path_str("client authority", ca)?).map_err(refused("client_ca"))?;
         }
         c.verify_peer(self.client_ca.is_some());
+        if let Some(key) = &self.ticket_key {
+            c.set_ticket_key(key).map_err(refused("ticket_key"))?;
+        }
+        self.transport_to_quiche(&mut c)?;
+        Ok(c)
+    }
+
+    /// What a server has in common with a client.
+    fn transport_to_quiche(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
+        let refused = |setting| move |source| ConfigError::Quiche { setting, source };
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
         c.set_application_protos(&alpn).map_err(refused("alpn"))?;
         c.set_max_idle_timeout(self.idle_timeout.as_millis().try_into().unwrap_or(u64::MAX >> 2));
@@ -422,7 +447,10 @@ impl ServerConfig {
         if self.keylog.is_some() {
             c.log_keys();
         }
-        Ok(c)
+        if self.early_data {
+            c.enable_early_data();
+        }
+        Ok(())
     }
 
     /// The checked settings of HTTP/3 in the form that quiche takes.

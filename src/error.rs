@@ -377,8 +377,11 @@ pub enum Violation {
     #[error("pseudo-header {0:?} in a trailer section")]
     PseudoHeaderInTrailers(String),
     /// The stream ended before the request's head.
-    #[error("the request ended before its head")]
+    #[error("the stream ended before the message's head")]
     Incomplete,
+    /// More informational responses in front of the final one than a client bears.
+    #[error("too many informational responses")]
+    TooManyInformational,
     /// Over the limit on the number of fields; answered with 431.
     #[error("more than {0} fields")]
     TooManyFields(usize),
@@ -407,6 +410,7 @@ impl Violation {
     pub fn code(&self) -> ErrorCode {
         match self {
             Violation::Incomplete => ErrorCode::H3_REQUEST_INCOMPLETE,
+            Violation::TooManyInformational => ErrorCode::H3_EXCESSIVE_LOAD,
             _ => ErrorCode::H3_MESSAGE_ERROR,
         }
     }

@@ -266,6 +266,8 @@ impl App {
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}
+            // Of clients only.
+            Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
             Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
             Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
             Event::Datagram(id, payload) if self.sessions.has(id) => {

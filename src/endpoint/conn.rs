@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use quiche::h3::{self, NameValue};
 
+use super::client::Asked;
 use super::stream::Kind;
 use super::transmit::Held;
 use super::{CidChange, CloseCause, Core, Event, Stream};
@@ -27,7 +28,15 @@ const ACTIVE_CIDS: usize = 3;
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
 const MIN_SWEEP: usize = 64;
 
+/// Which side of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Server,
+    Client,
+}
+
 pub(crate) struct Conn {
+    pub(super) role: Role,
     pub(crate) quic: quic::Connection,
     pub(super) h3: Option<h3::Connection>,
     /// Present while the connection may have WebTransport sessions.
@@ -51,8 +60,12 @@ pub(crate) struct Conn {
     /// The length of `left` at which it is swept next.
     sweep_at: usize,
     next_request: u64,
-    /// A request came that asked for no session.
-    had_request: bool,
+    /// There was a request that asked for no session.
+    pub(super) had_request: bool,
+    /// HTTP/3, or whatever protocol it is, has begun.
+    begun: bool,
+    /// What a client asks for before it may.
+    pub(super) asked: Asked,
     /// When a connection that has had only sessions, and has none left, is closed.
     linger_until: Option<Instant>,
     goaway: GoAway,
@@ -71,8 +84,9 @@ enum GoAway {
 }
 
 impl Conn {
-    pub(crate) fn new(quic: quic::Connection, peer: SocketAddr, handshake_deadline: Instant) -> Self {
+    pub(crate) fn new(quic: quic::Connection, role: Role, peer: SocketAddr, handshake_deadline: Instant) -> Self {
         Conn {
+            role,
             quic,
             h3: None,
             wt: None,
@@ -91,6 +105,8 @@ impl Conn {
             sweep_at: MIN_SWEEP,
             next_request: 0,
             had_request: false,
+            begun: false,
+            asked: Asked::default(),
             linger_until: None,
             goaway: GoAway::No,
             closed: false,
@@ -99,9 +115,7 @@ impl Conn {
 
     /// Handshake, HTTP/3, writable streams, connection ids and paths, in this order.
     pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
-        if self.handshake_deadline.is_some() && self.quic.is_established() && !self.quic.is_closed() {
-            self.begin_http3(id, core);
-        }
+        self.note_handshake(id, core);
         let received = std::mem::take(&mut self.received);
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
@@ -121,6 +135,7 @@ impl Conn {
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
             }
+            self.continue_asking(id, core);
             self.continue_goaway();
             self.forget_cut_streams();
             self.sweep_left();
@@ -131,12 +146,31 @@ impl Conn {
         }
     }
 
-    fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
-        self.end_handshake(core);
-        core.stats.handshakes += 1;
-        if self.quic.application_proto() != b"h3" {
-            log::debug!("{id:?}: handshake with {} complete, without HTTP/3", self.peer);
+    fn note_handshake(&mut self, id: ConnId, core: &mut Core) {
+        let established = self.quic.is_established();
+        if self.begun && (self.handshake_deadline.is_none() || !established) || self.quic.is_closed() {
+            return;
+        }
+        if !self.begun && (established || self.quic.is_in_early_data()) {
+            self.begun = true;
+            self.begin_http3(id, core);
+        }
+        if established && self.handshake_deadline.is_some() {
+            self.end_handshake(core);
+            core.stats.handshakes += 1;
+            core.stats.resumed_handshakes += u64::from(self.quic.is_resumed());
+            if self.role == Role::Client && !self.trusts_server(id, core) {
+                return;
+            }
+            self.received = true;
+            log::debug!("{id:?}: handshake with {} complete", self.peer);
             core.events.push_back(Event::Connected(id));
+        }
+    }
+
+    fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
+        if self.quic.application_proto() != b"h3" {
+            log::debug!("{id:?}: no HTTP/3 but {:?}", String::from_utf8_lossy(self.quic.application_proto()));
             return;
         }
         let uni_left = self.quic.peer_streams_left_uni();
@@ -145,11 +179,11 @@ impl Conn {
                 self.h3 = Some(h3);
                 if core.settings.webtransport.is_on() {
                     let opened = uni_left - self.quic.peer_streams_left_uni();
-                    self.wt = Some(Box::new(WtConn::new(opened, core.settings.webtransport.max_streams)));
+                    let is_server = self.role == Role::Server;
+                    let max_streams = core.settings.webtransport.max_streams;
+                    self.wt = Some(Box::new(WtConn::new(is_server, opened, max_streams)));
                 }
                 self.received = true;
-                log::debug!("{id:?}: handshake with {} complete", self.peer);
-                core.events.push_back(Event::Connected(id));
             }
             // quiche has closed the connection.
             Err(e) => log::debug!("{id:?}: HTTP/3 cannot begin: {e}"),
@@ -190,6 +224,9 @@ impl Conn {
         }
         match event {
             h3::Event::Headers { .. } if self.has_misplaced_signal(id) => {}
+            h3::Event::Headers { list, more_frames } if self.role == Role::Client => {
+                self.on_response_fields(now, id, &list, more_frames, core);
+            }
             h3::Event::Headers { list, more_frames } => match self.streams.contains_key(&id.id) {
                 false => self.on_request(now, id, &list, more_frames, core),
                 true => self.on_trailers(id, &list, core),
@@ -207,6 +244,7 @@ impl Conn {
                 }
             }
             h3::Event::PriorityUpdate => self.on_priority_update(now, id, core),
+            h3::Event::GoAway if self.role == Role::Client => self.on_goaway(id, core),
             // A client's GOAWAY is about pushes, which there are none of.
             h3::Event::GoAway => {}
         }
@@ -232,7 +270,14 @@ impl Conn {
         }
         core.stats.requests += 1;
         self.streams.insert(id.id, state);
-        let request = Box::new(Request::new(head, id, self.peer));
+        let is_early = self.quic.is_in_early_data();
+        core.stats.early_requests += u64::from(is_early);
+        let request = Box::new(Request::new(head, id, self.peer, is_early));
+        if is_early && !request.method().is_safe() {
+            // RFC 8470 section 5.2: what can be replayed must not change anything.
+            self.answer(now, id, StatusCode::TOO_EARLY, core);
+            return self.release(now, id, core);
+        }
         match request.protocol() {
             Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
             // RFC 9220 section 3: a protocol that is not known.
@@ -268,7 +313,7 @@ impl Conn {
         let _ = stream.finish_with(&mut { body });
     }
 
-    fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
+    pub(super) fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         match validate_trailers(list) {
             Ok(trailers) => state.on_trailers(trailers),
@@ -279,7 +324,7 @@ impl Conn {
     fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         let Some(state) = self.streams.get_mut(&id.id) else {
             // The head never came, unless we are through with the stream.
-            if !self.is_known(id.id) {
+            if self.role == Role::Server && !self.is_known(id.id) {
                 self.next_request = self.next_request.max(id.id + 4);
                 core.stats.malformed_requests += 1;
                 self.cut_off(id.id, Violation::Incomplete.code());
@@ -294,7 +339,7 @@ impl Conn {
     }
 
     /// Resets a stream whose message is malformed, and lets its handler know.
-    fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
+    pub(super) fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
         core.stats.malformed_requests += 1;
         log::debug!("{id:?}: {violation}");
         self.cut_off(id.id, violation.code());
@@ -446,7 +491,13 @@ impl Conn {
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         state.released = true;
         let is_connect = state.is_connect();
-        if state.is_sending() {
+        if self.role == Role::Client && !state.is_complete() && !is_connect {
+            // The rest of a response is of no use.
+            self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED);
+            if let Some(state) = self.streams.get_mut(&id.id) {
+                state.fail(StreamError::Closed);
+            }
+        } else if state.is_sending() {
             self.cut_off(id.id, ErrorCode::H3_INTERNAL_ERROR);
             if let Some(state) = self.streams.get_mut(&id.id) {
                 state.fail(StreamError::Closed);
@@ -502,7 +553,7 @@ impl Conn {
             self.goaway = GoAway::Wanted;
             self.drain_sessions();
         }
-        if self.h3.is_none() {
+        if self.h3.is_none() || self.role == Role::Client {
             self.close_gracefully();
         }
     }

@@ -147,7 +147,6 @@ impl Conn {
         wt.offered.retain(|offered| *offered != id.id);
         wt.sessions.insert(id.id, SessionState::new(now, flow));
         wt.had_session = true;
-        let (streams, datagrams) = wt.early.take(id.id);
         core.stats.sessions_opened += 1;
         core.sessions += 1;
         qlog::session(&mut self.quic, "session_opened", id.id, None);
@@ -158,16 +157,23 @@ impl Conn {
             self.end_session(now, id, SessionEnd { by: EndedBy::Connection, code: 0, reason: String::new() }, core);
             return Err(SessionError::Closed);
         }
+        self.deliver_early(now, id, core);
+        self.arm_idle_timer(id, core);
+        // No capsule is processed before the answer, so there may be some by now.
+        self.read_capsules(now, id, core);
+        Ok(())
+    }
+
+    /// Hands over what came before the session.
+    pub(super) fn deliver_early(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(wt) = &mut self.wt else { return };
+        let (streams, datagrams) = wt.early.take(id.id);
         for arrival in streams {
             self.on_arrival(now, id.conn, arrival, core);
         }
         for payload in datagrams {
             self.deliver_datagram(now, id, payload, core);
         }
-        self.arm_idle_timer(id, core);
-        // No capsule is processed before the answer, so there may be some by now.
-        self.read_capsules(now, id, core);
-        Ok(())
     }
 
     pub(super) fn deliver_datagram(&mut self, now: Instant, id: StreamId, payload: bytes::Bytes, core: &mut Core) {

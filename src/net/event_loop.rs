@@ -139,6 +139,23 @@ impl EventLoop {
         self.receive_each(|d| endpoint.recv(now, d.data, d.from, d.to));
     }
 
+    /// As [`receive`](EventLoop::receive), for a client: its connections know our side by the socket's address only.
+    pub fn receive_at_local(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let local = self.local_addr();
+        self.receive_each(|d| endpoint.recv(now, d.data, d.from, local));
+    }
+
+    /// Puts another socket in the place of the loop's. What waits in the old one is lost.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn replace_socket(&mut self, mut socket: UdpSocket) -> io::Result<()> {
+        self.poll.registry().deregister(&mut self.socket.io)?;
+        self.poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
+        (self.socket, self.readable, self.unsent) = (socket, true, None);
+        Ok(())
+    }
+
     /// Hands every datagram that waits to `each`, up to a bound: for a protocol that is not QUIC.
     pub fn receive_each(&mut self, each: impl FnMut(Datagram<'_>)) {
         if !self.readable {

@@ -78,7 +78,7 @@ impl WtConn {
                 sorted.readable.push(stream);
             } else if self.early.contains(stream) {
                 sorted.broken |= !hide(quic, stream, DEFAULT_PRIORITY);
-            } else if is_from_client(stream) {
+            } else if is_from_client(stream) == self.is_server {
                 self.look(quic, stream, &mut sorted);
             }
         }
