@@ -1,7 +1,7 @@
 //! One connection: quiche's QUIC and HTTP/3 machines, the streams, and what drives them in one fixed order.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,7 +12,7 @@ use super::stream::Kind;
 use super::transmit::Held;
 use super::{CidChange, CloseCause, Core, Event, Stream};
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Flags, HttpStream, Priority, Request, ResponseHead, StreamEnd, StreamState, plain_answer};
+use crate::h3::{Flags, Half, HttpStream, Priority, Request, ResponseHead, StreamEnd, StreamState, plain_answer};
 use crate::h3::{abort, validate_request, validate_trailers};
 use crate::quic::cid::Cid;
 use crate::quic::table::{ConnId, StreamId, StreamMap};
@@ -25,6 +25,8 @@ const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a client holds at a time: one in use and two for migration.
 const ACTIVE_CIDS: usize = 3;
 
+/// How long after some activity it is looked whether a connection with open responses stalls.
+const STALL_CHECK: Duration = Duration::from_millis(250);
 /// Paths that a connection has left and may still have something in flight on.
 const MAX_LEFT_PATHS: usize = 4;
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
@@ -64,6 +66,11 @@ pub(crate) struct Conn {
     next_request: u64,
     /// There was a request that asked for no session.
     pub(super) had_request: bool,
+    /// When it is looked whether the connection [stalls](Conn::look_for_stall).
+    stall_check: Option<Instant>,
+    stalled: bool,
+    /// Something came since the last look.
+    was_active: bool,
     /// Paths (our address, the peer's) that the connection has moved away from.
     left_paths: Vec<(SocketAddr, SocketAddr)>,
     /// HTTP/3, or whatever protocol it is, has begun.
@@ -109,6 +116,9 @@ impl Conn {
             sweep_at: MIN_SWEEP,
             next_request: 0,
             had_request: false,
+            stall_check: None,
+            stalled: false,
+            was_active: false,
             left_paths: Vec::new(),
             begun: false,
             asked: Asked::default(),
@@ -122,6 +132,7 @@ impl Conn {
     pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
         self.note_handshake(id, core);
         let received = std::mem::take(&mut self.received);
+        self.was_active |= received;
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
             if received {
@@ -139,6 +150,9 @@ impl Conn {
             }
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
+            }
+            if received {
+                self.note_ends(now, id, core);
             }
             self.continue_asking(id, core);
             self.continue_goaway();
@@ -185,6 +199,7 @@ impl Conn {
         match h3::Connection::with_transport(&mut self.quic, &core.h3) {
             Ok(h3) => {
                 self.h3 = Some(h3);
+                self.share_control_streams();
                 if core.settings.webtransport.is_on() {
                     let opened = uni_left - self.quic.peer_streams_left_uni();
                     let is_server = self.role == Role::Server;
@@ -399,6 +414,59 @@ impl Conn {
         self.note_session_stops(id, core);
         for stream in std::mem::take(&mut self.left) {
             self.leave(stream);
+        }
+    }
+
+    /// Looks for streams that ended unnoticed: when a FIN comes on bytes that were read already, quiche 0.30 takes note of
+    /// it but does not make the stream readable.
+    fn note_ends(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        let open = self.streams.iter().filter(|(_, state)| state.is_receiving()).map(|(&stream, _)| stream);
+        let of_sessions = self.wt.iter().flat_map(|wt| &wt.streams).filter(|(_, state)| state.recv == Half::Open);
+        let ended = |stream: &u64| self.quic.stream_finished(*stream) && !self.quic.stream_readable(*stream);
+        let ended: Vec<u64> = open.chain(of_sessions.map(|(&stream, _)| stream)).filter(ended).collect();
+        for stream in ended {
+            let id = StreamId { conn: id, id: stream };
+            match self.wt.as_mut().and_then(|wt| wt.streams.get_mut(&stream)) {
+                Some(state) => {
+                    state.recv = Half::Finished;
+                    self.announce_session_stream(now, id, core);
+                }
+                None => self.on_finished(now, id, core),
+            }
+        }
+    }
+
+    /// Calls of `send` beyond one that has nothing. quiche 0.30 may have a stream without anything to send at the front of
+    /// its queue, after a loss that was none, and stops there; each call moves such a stream to the end, if it is an
+    /// incremental one. Datagrams bring that about, so mostly connections with sessions are concerned.
+    pub(super) fn extra_sends(&mut self) -> usize {
+        const WITH_SESSIONS: usize = 4;
+        if std::mem::take(&mut self.stalled) {
+            return self.streams.len() + 2 * WITH_SESSIONS;
+        }
+        if self.wt.as_ref().is_some_and(|wt| !wt.is_idle()) { WITH_SESSIONS } else { 0 }
+    }
+
+    /// The streams of HTTP/3 itself share the bandwidth, so that none of them can [stand in the way](Conn::extra_sends).
+    fn share_control_streams(&mut self) {
+        let first: u64 = if self.role == Role::Server { 3 } else { 2 };
+        const CONTROL_AND_QPACK: u64 = 3;
+        for n in 0..CONTROL_AND_QPACK {
+            // quiche::h3 has just opened them.
+            let _ = self.quic.stream_priority(first + 4 * n, 0, true);
+        }
+    }
+
+    /// Nothing is on the way although something is to be sent, maybe: makes sure that no stream stands in the way.
+    fn look_for_stall(&mut self, now: Instant) {
+        let nothing_in_flight = self.quic.timeout_instant().is_none_or(|at| at > now + STALL_CHECK * 8);
+        self.stall_check = None;
+        if nothing_in_flight && !self.quic.is_closed() {
+            self.stalled = true;
+            for (&stream, state) in self.streams.iter().filter(|(_, state)| state.is_sending()) {
+                // Fails only for a stream that is gone.
+                let _ = self.quic.stream_priority(stream, state.priority.quiche_urgency(), true);
+            }
         }
     }
 
@@ -619,6 +687,9 @@ impl Conn {
     }
 
     pub(crate) fn on_timeout(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        if self.stall_check.is_some_and(|at| at <= now) {
+            self.look_for_stall(now);
+        }
         if self.linger_until.is_some_and(|at| at <= now) {
             log::debug!("{id:?}: no session is left");
             // Fails when it is closed already.
@@ -673,7 +744,12 @@ impl Conn {
             true => self.linger_until.or(Some(now + core.settings.webtransport.linger)),
             false => None,
         };
-        let deadlines = [self.quic.timeout_instant(), self.handshake_deadline, held, self.linger_until];
+        if self.was_active && self.stall_check.is_none() && self.streams.values().any(|state| state.is_sending()) {
+            self.was_active = false;
+            self.stall_check = Some(now + STALL_CHECK);
+        }
+        let quic = self.quic.timeout_instant();
+        let deadlines = [quic, self.handshake_deadline, held, self.linger_until, self.stall_check];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             core.timers.arm(crate::quic::timers::TimerKey::Conn(id), &mut self.armed, at);
         }

@@ -108,7 +108,8 @@ impl WtState {
     }
 
     pub(super) fn quiche_priority(&self) -> (u8, bool) {
-        self.priority.map_or(super::filter::DEFAULT_PRIORITY, |p| (p.quiche_urgency(), p.incremental))
+        // Always incremental: quiche 0.30 could come to a halt at a stream that is not, see `Conn::extra_sends`.
+        self.priority.map_or(super::filter::DEFAULT_PRIORITY, |p| (p.quiche_urgency(), true))
     }
 }
 
