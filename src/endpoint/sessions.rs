@@ -15,7 +15,8 @@ use crate::quic::timers::TimerKey;
 use crate::wire::capsule::{self, Capsule};
 use crate::wt::{Arrival, EndedBy, Flow, Owner, PeerSupport, SessionEnd, SessionState, WtState};
 
-/// Chromium loses the code and reason of a close when the resets of the session's streams come in the same flight.
+/// Chromium loses the code and reason of a close when resets or STOP_SENDING of the session's streams come in the same
+/// flight, in whichever order.
 const RESET_DELAY: Duration = Duration::from_millis(20);
 /// Capsules that may wait for room on a CONNECT stream; a peer that reads none is cut off.
 const MAX_CAPSULES: usize = 16 * 1024;
@@ -219,6 +220,7 @@ impl Conn {
         }
         if state.peer_streams >= core.settings.webtransport.max_session_streams {
             core.stats.session_streams_rejected += 1;
+            state.last_cut = Some(now);
             return self.refuse_stream(stream, ErrorCode::H3_EXCESSIVE_LOAD);
         }
         state.peer_streams += 1;
@@ -413,6 +415,11 @@ impl Conn {
     fn flush_capsules(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) else { return };
         let over = session.end.is_some();
+        let held_until = session.last_cut.map(|at| at + RESET_DELAY).filter(|at| over && *at > now);
+        if let Some(at) = held_until.filter(|_| !session.out.is_empty()) {
+            core.timers.arm(TimerKey::Stream(id), &mut session.armed, at);
+            return;
+        }
         let mut out = bytes::Bytes::from(std::mem::take(&mut session.out));
         let Some(mut stream) = self.http_stream(now, id, core) else { return };
         let sent = match over {
@@ -484,7 +491,10 @@ impl Conn {
         match (&session.end, core.settings.webtransport.idle_timeout) {
             // The close has not left yet.
             (Some(_), _) if !session.out.is_empty() => {
-                core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
+                self.flush_capsules(now, id, core);
+                if let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) {
+                    core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
+                }
             }
             (Some(_), _) => self.bury_session(now, id, core),
             (None, Some(timeout)) if now >= session.last_active + timeout => {

@@ -291,6 +291,7 @@ impl WtStream<'_> {
         }
         // Fails only where the direction is over already.
         let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Write, code.0);
+        self.note_cut();
         self.state.send = Half::Failed(StreamError::Closed);
         self.state.fin_held = false;
         self.state.header = Bytes::new();
@@ -309,6 +310,7 @@ impl WtStream<'_> {
         *stops_left -= u64::from(!also_reset);
         // Fails only where the direction is over already.
         let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Read, code.0);
+        self.note_cut();
         self.state.recv = Half::Failed(StreamError::Closed);
     }
 
@@ -391,6 +393,12 @@ impl WtStream<'_> {
         self.state.fin_held = false;
         self.state.header = Bytes::new();
         error
+    }
+
+    fn note_cut(&mut self) {
+        if let Some(session) = self.session.as_deref_mut() {
+            session.last_cut = Some(self.now);
+        }
     }
 
     fn want_write(&mut self) {
