@@ -1,20 +1,17 @@
 //! One connection: quiche's QUIC and HTTP/3 machines, the streams, and what drives them in one fixed order.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use http::StatusCode;
-use quiche::h3::{self, NameValue};
+use quiche::h3;
 
 use super::client::Asked;
+use super::stalls::STALL_CHECK;
 use super::stream::Kind;
 use super::transmit::Held;
-use super::{CidChange, CloseCause, Core, Event, Stream};
-use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Flags, Half, HttpStream, Priority, Request, ResponseHead, StreamEnd, StreamState, plain_answer};
-use crate::h3::{abort, validate_request, validate_trailers};
-use crate::quic::cid::Cid;
+use super::{CloseCause, Core, Event, Stream};
+use crate::error::{ErrorCode, StreamError};
+use crate::h3::{Flags, HttpStream, StreamEnd, StreamState, abort};
 use crate::quic::table::{ConnId, StreamId, StreamMap};
 use crate::quic::timers::Armed;
 use crate::quic::{self, is_collected};
@@ -22,13 +19,7 @@ use crate::wt::{WtConn, WtStream};
 
 /// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
 const MAX_EVENTS_PER_TURN: usize = 256;
-/// Connection ids that a client holds at a time: one in use and two for migration.
-const ACTIVE_CIDS: usize = 3;
 
-/// How long after some activity it is looked whether a connection with open responses stalls.
-const STALL_CHECK: Duration = Duration::from_millis(250);
-/// Paths that a connection has left and may still have something in flight on.
-const MAX_LEFT_PATHS: usize = 4;
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
 const MIN_SWEEP: usize = 64;
 
@@ -49,7 +40,7 @@ pub(crate) struct Conn {
     pub(crate) flags: Flags,
     pub(crate) armed: Armed,
     pub(crate) held: Option<Box<Held>>,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Until when the handshake must be complete; `None` once it is.
     handshake_deadline: Option<Instant>,
     /// Packets came since the last `drive`.
@@ -58,33 +49,33 @@ pub(crate) struct Conn {
     pub(crate) sending: bool,
     stops_seen: u64,
     /// Streams that were cut off, and that quiche and quiche::h3 still hold.
-    cut: Vec<u64>,
+    pub(super) cut: Vec<u64>,
     /// Streams that we are through with, and that quiche may hold until all of the answer is acknowledged.
-    left: Vec<u64>,
+    pub(super) left: Vec<u64>,
     /// The length of `left` at which it is swept next.
     sweep_at: usize,
-    next_request: u64,
+    pub(super) next_request: u64,
     /// There was a request that asked for no session.
     pub(super) had_request: bool,
     /// When it is looked whether the connection [stalls](Conn::look_for_stall).
-    stall_check: Option<Instant>,
-    stalled: bool,
+    pub(super) stall_check: Option<Instant>,
+    pub(super) stalled: bool,
     /// Something came since the last look.
     was_active: bool,
     /// Paths (our address, the peer's) that the connection has moved away from.
-    left_paths: Vec<(SocketAddr, SocketAddr)>,
+    pub(super) left_paths: Vec<(SocketAddr, SocketAddr)>,
     /// HTTP/3, or whatever protocol it is, has begun.
     begun: bool,
     /// What a client asks for before it may.
     pub(super) asked: Asked,
     /// When a connection that has had only sessions, and has none left, is closed.
     linger_until: Option<Instant>,
-    goaway: GoAway,
+    pub(super) goaway: GoAway,
     closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum GoAway {
+pub(super) enum GoAway {
     No,
     /// To be sent as soon as the control stream has room.
     Wanted,
@@ -273,117 +264,6 @@ impl Conn {
         }
     }
 
-    fn on_request(&mut self, now: Instant, id: StreamId, list: &[h3::Header], more: bool, core: &mut Core) {
-        self.next_request = self.next_request.max(id.id + 4);
-        if matches!(self.goaway, GoAway::Sent { limit } if id.id >= limit) {
-            core.stats.rejected_requests += 1;
-            return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
-        }
-        let extended_connect = core.settings.webtransport.is_on();
-        let head = match validate_request(list, &core.settings.request_limits, extended_connect) {
-            Ok(head) => head,
-            Err(violation) => return self.on_malformed(now, id, list, violation, core),
-        };
-        let update = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
-        let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
-        let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
-        let mut state = StreamState::new(&head, priority);
-        if !more && let Err(violation) = state.on_finished() {
-            return self.on_malformed(now, id, list, violation, core);
-        }
-        core.stats.requests += 1;
-        self.streams.insert(id.id, state);
-        let is_early = self.quic.is_in_early_data();
-        core.stats.early_requests += u64::from(is_early);
-        let request = Box::new(Request::new(head, id, self.peer, is_early));
-        if is_early && !request.method().is_safe() {
-            // RFC 8470 section 5.2: what can be replayed must not change anything.
-            self.answer(now, id, StatusCode::TOO_EARLY, core);
-            return self.release(now, id, core);
-        }
-        match request.protocol() {
-            Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
-            // RFC 9220 section 3: a protocol that is not known.
-            Some(_) => {
-                self.answer(now, id, StatusCode::NOT_IMPLEMENTED, core);
-                self.release(now, id, core);
-            }
-            None => {
-                self.had_request = true;
-                core.events.push_back(Event::Request(request));
-                self.deliver_early_datagrams(id, core);
-            }
-        }
-    }
-
-    fn on_malformed(&mut self, now: Instant, id: StreamId, list: &[h3::Header], violation: Violation, core: &mut Core) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
-        let Some(status) = violation.status() else {
-            return self.cut_off(id.id, violation.code());
-        };
-        let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
-        self.streams.insert(id.id, StreamState::unread(is_head));
-        self.answer(now, id, status, core);
-        self.release(now, id, core);
-    }
-
-    pub(super) fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
-        let Some(mut stream) = self.http_stream(now, id, core) else { return };
-        let (headers, body): (_, Bytes) = plain_answer(status);
-        stream.set_head(ResponseHead { status, headers });
-        // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
-        let _ = stream.finish_with(&mut { body });
-    }
-
-    pub(super) fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
-        match validate_trailers(list) {
-            Ok(trailers) => state.on_trailers(trailers),
-            Err(violation) => self.fail(id, violation, core),
-        }
-    }
-
-    fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else {
-            // The head never came, unless we are through with the stream.
-            if self.role == Role::Server && !self.is_known(id.id) {
-                self.next_request = self.next_request.max(id.id + 4);
-                core.stats.malformed_requests += 1;
-                self.cut_off(id.id, Violation::Incomplete.code());
-            }
-            return;
-        };
-        match state.on_finished() {
-            Ok(false) => {}
-            Ok(true) => self.announce(now, id, core),
-            Err(violation) => self.fail(id, violation, core),
-        }
-    }
-
-    /// Resets a stream whose message is malformed, and lets its handler know.
-    pub(super) fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
-        self.cut_off(id.id, violation.code());
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
-        state.fail(StreamError::Malformed(violation));
-        push_ready(&mut state.announced, id, core);
-    }
-
-    fn on_priority_update(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        // One that comes before its request is taken with the request.
-        if !self.streams.contains_key(&id.id) {
-            return;
-        }
-        let value = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
-        if let Some(priority) = value.and_then(|v| Priority::parse(&v))
-            && let Some(mut stream) = self.http_stream(now, id, core)
-        {
-            stream.set_priority(priority);
-        }
-    }
-
     /// Tells the application that a stream is ready, or deals with it when it is released.
     pub(super) fn announce(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         if self.has_session(id.id) {
@@ -417,59 +297,6 @@ impl Conn {
         }
     }
 
-    /// Looks for streams that ended unnoticed: when a FIN comes on bytes that were read already, quiche 0.30 takes note of
-    /// it but does not make the stream readable.
-    fn note_ends(&mut self, now: Instant, id: ConnId, core: &mut Core) {
-        let open = self.streams.iter().filter(|(_, state)| state.is_receiving()).map(|(&stream, _)| stream);
-        let of_sessions = self.wt.iter().flat_map(|wt| &wt.streams).filter(|(_, state)| state.recv == Half::Open);
-        let ended = |stream: &u64| self.quic.stream_finished(*stream) && !self.quic.stream_readable(*stream);
-        let ended: Vec<u64> = open.chain(of_sessions.map(|(&stream, _)| stream)).filter(ended).collect();
-        for stream in ended {
-            let id = StreamId { conn: id, id: stream };
-            match self.wt.as_mut().and_then(|wt| wt.streams.get_mut(&stream)) {
-                Some(state) => {
-                    state.recv = Half::Finished;
-                    self.announce_session_stream(now, id, core);
-                }
-                None => self.on_finished(now, id, core),
-            }
-        }
-    }
-
-    /// Calls of `send` beyond one that has nothing. quiche 0.30 may have a stream without anything to send at the front of
-    /// its queue, after a loss that was none, and stops there; each call moves such a stream to the end, if it is an
-    /// incremental one. Datagrams bring that about, so mostly connections with sessions are concerned.
-    pub(super) fn extra_sends(&mut self) -> usize {
-        const WITH_SESSIONS: usize = 4;
-        if std::mem::take(&mut self.stalled) {
-            return self.streams.len() + 2 * WITH_SESSIONS;
-        }
-        if self.wt.as_ref().is_some_and(|wt| !wt.is_idle()) { WITH_SESSIONS } else { 0 }
-    }
-
-    /// The streams of HTTP/3 itself share the bandwidth, so that none of them can [stand in the way](Conn::extra_sends).
-    fn share_control_streams(&mut self) {
-        let first: u64 = if self.role == Role::Server { 3 } else { 2 };
-        const CONTROL_AND_QPACK: u64 = 3;
-        for n in 0..CONTROL_AND_QPACK {
-            // quiche::h3 has just opened them.
-            let _ = self.quic.stream_priority(first + 4 * n, 0, true);
-        }
-    }
-
-    /// Nothing is on the way although something is to be sent, maybe: makes sure that no stream stands in the way.
-    fn look_for_stall(&mut self, now: Instant) {
-        let nothing_in_flight = self.quic.timeout_instant().is_none_or(|at| at > now + STALL_CHECK * 8);
-        self.stall_check = None;
-        if nothing_in_flight && !self.quic.is_closed() {
-            self.stalled = true;
-            for (&stream, state) in self.streams.iter().filter(|(_, state)| state.is_sending()) {
-                // Fails only for a stream that is gone.
-                let _ = self.quic.stream_priority(stream, state.priority.quiche_urgency(), true);
-            }
-        }
-    }
-
     /// Keeps an eye on a stream that we are through with. One that the peer stopped is freed by quiche only when it is
     /// looked at again, which is done for those that were cut off.
     pub(super) fn leave(&mut self, stream: u64) {
@@ -478,11 +305,6 @@ impl Conn {
             Err(_) => self.note_cut(stream),
             Ok(_) => self.left.push(stream),
         }
-    }
-
-    /// Whether a stream without a state is one that we are through with.
-    fn is_known(&mut self, stream: u64) -> bool {
-        self.cut.contains(&stream) || self.left.contains(&stream) || is_collected(&mut self.quic, stream)
     }
 
     fn sweep_left(&mut self) {
@@ -512,57 +334,9 @@ impl Conn {
             || self.wt.as_ref().is_some_and(|wt| wt.streams.values().any(|state| state.wants_write));
     }
 
-    fn poll_cids_and_paths(&mut self, id: ConnId, core: &mut Core) {
-        while let Some(retired) = self.quic.retired_scid_next() {
-            if let Some(cid) = Cid::from_slice(&retired) {
-                core.cid_changes.push((id, CidChange::Retired(cid)));
-            }
-        }
-        if self.quic.is_established() && !self.quic.is_closed() {
-            while self.quic.scids_left() > 0 && self.quic.active_scids() < ACTIVE_CIDS {
-                let (cid, reset_token) = core.cids.next();
-                if self.quic.new_scid(&cid.to_quiche(), reset_token, false).is_err() {
-                    break;
-                }
-                core.cid_changes.push((id, CidChange::Added(cid)));
-            }
-        }
-        while let Some(event) = self.quic.path_event_next() {
-            log::debug!("{id:?}: {event:?}");
-            if let quiche::PathEvent::PeerMigrated(local, peer) = event {
-                core.stats.migrations += 1;
-                let old = std::mem::replace(&mut self.peer, peer);
-                self.leave_path(local, old);
-            }
-        }
-    }
-
-    /// The connection has moved away from a path.
-    ///
-    /// quiche finds out what was lost on a path by acknowledgements of later packets on it, of which there are none any
-    /// more, so what was in flight there and got lost would never be sent again. A probe of that path, which is sent
-    /// [where the peer is now](Conn::destination), is acknowledged, and makes it look.
-    pub(super) fn leave_path(&mut self, local: SocketAddr, peer: SocketAddr) {
-        match self.quic.probe_path(local, peer) {
-            Ok(_) => self.left_paths.push((local, peer)),
-            Err(e) => log::debug!("the path that was left cannot be probed: {e}"),
-        }
-        if self.left_paths.len() > MAX_LEFT_PATHS {
-            self.left_paths.remove(0);
-        }
-    }
-
     /// A client's first flight has left, and more may go with it (0-RTT).
     pub(super) fn may_begin_early(&self) -> bool {
         self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
-    }
-
-    /// Where a packet of quiche's goes.
-    pub(super) fn destination(&self, info: &quiche::SendInfo) -> SocketAddr {
-        match self.left_paths.contains(&(info.from, info.to)) {
-            true => self.peer,
-            false => info.to,
-        }
     }
 
     pub(crate) fn stream<'a>(&'a mut self, now: Instant, id: StreamId, core: &'a mut Core) -> Option<Stream<'a>> {
