@@ -285,6 +285,9 @@ fn requests_that_a_leaving_server_does_not_take_go_elsewhere() {
     second.stop();
 }
 
+/// What came back on our stream, what the server said on its own, the subprotocol, and how the session ended.
+type Said = (Vec<u8>, Vec<u8>, Option<String>, SessionEnd);
+
 /// Says and asks a few things in a session.
 struct Talk {
     stream: Option<StreamId>,
@@ -292,7 +295,7 @@ struct Talk {
     back: Vec<u8>,
     datagrams: usize,
     chosen: Option<String>,
-    done: mpsc::Sender<(Vec<u8>, Vec<u8>, Option<String>, SessionEnd)>,
+    done: mpsc::Sender<Said>,
 }
 
 impl SessionHandler for Talk {
