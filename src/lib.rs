@@ -67,4 +67,6 @@ pub mod guide {
     pub mod m05_streaming {}
     #[doc = include_str!("../milestones/m06_quic_datagrams/README.md")]
     pub mod m06_quic_datagrams {}
+    #[doc = include_str!("../milestones/m07_h3_datagrams/README.md")]
+    pub mod m07_h3_datagrams {}
 }
