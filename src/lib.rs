@@ -69,4 +69,6 @@ pub mod guide {
     pub mod m06_quic_datagrams {}
     #[doc = include_str!("../milestones/m07_h3_datagrams/README.md")]
     pub mod m07_h3_datagrams {}
+    #[doc = include_str!("../milestones/m08_webtransport/README.md")]
+    pub mod m08_webtransport {}
 }
