@@ -1,5 +1,7 @@
 //! Settings, their defaults and their checks.
 
+mod client;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::ConfigError;
+pub use client::{ClientConfig, Dangerous};
 
 /// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -110,6 +113,13 @@ pub struct ServerConfig {
     pub admin: Option<SocketAddr>,
     /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. On.
     pub handle_signals: bool,
+    /// Take requests of safe methods in the first flight (0-RTT) of clients that come back; others are answered with 425
+    /// (RFC 8470). Off: whoever records such a flight can replay it.
+    pub early_data: bool,
+    /// File of 48 random bytes that session tickets are sealed with, so that clients can come back after a restart or to
+    /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
+    /// the old one then lead to full handshakes. None: a key of its own per start.
+    pub ticket_key: Option<PathBuf>,
 }
 
 /// Setting of draft-02: the endpoint does WebTransport. What Chromium and Firefox ask for.
@@ -271,6 +281,9 @@ impl Default for RequestLimits {
 /// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
 pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
 
+/// Bytes of a key for session tickets, as BoringSSL wants it.
+const TICKET_KEY_LEN: usize = 48;
+
 /// What quiche is told as `SETTINGS_MAX_FIELD_SECTION_SIZE`. quiche closes the whole connection over it, so it lies
 /// above [`RequestLimits::max_field_section`], which leaves room to answer 431.
 const HARD_FIELD_SECTION: u64 = 64 * 1024;
@@ -285,7 +298,11 @@ impl ServerConfig {
         let (cert, key) = (cert.into(), key.into());
         check_pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
         check_pem("private key", &key, &["PRIVATE KEY"])?;
-        Ok(ServerConfig {
+        Ok(Self::new(cert, key))
+    }
+
+    fn new(cert: PathBuf, key: PathBuf) -> Self {
+        ServerConfig {
             cert,
             key,
             idle_timeout: Duration::from_secs(30),
@@ -319,7 +336,9 @@ impl ServerConfig {
             socket_buffer: 16 * 1024 * 1024,
             admin: None,
             handle_signals: true,
-        })
+            early_data: false,
+            ticket_key: None,
+        }
     }
 
     /// Checks every setting, so that a server that starts has no wrong ones.
@@ -392,6 +411,24 @@ impl ServerConfig {
             c.load_verify_locations_from_file(&path_str("client authority", ca)?).map_err(refused("client_ca"))?;
         }
         c.verify_peer(self.client_ca.is_some());
+        if let Some(path) = &self.ticket_key {
+            let what = "ticket key";
+            let key = std::fs::read(path);
+            let key = key.map_err(|source| ConfigError::Path { what, path: path.clone(), source })?;
+            if key.len() != TICKET_KEY_LEN {
+                let value = format!("{} bytes in '{}'", key.len(), path.display());
+                let expected = "48 random bytes (make them with: head -c 48 /dev/urandom)";
+                return Err(ConfigError::Range { setting: what, value, expected });
+            }
+            c.set_ticket_key(&key).map_err(refused(what))?;
+        }
+        self.transport_to_quiche(&mut c)?;
+        Ok(c)
+    }
+
+    /// What a server has in common with a client.
+    fn transport_to_quiche(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
+        let refused = |setting| move |source| ConfigError::Quiche { setting, source };
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
         c.set_application_protos(&alpn).map_err(refused("alpn"))?;
         c.set_max_idle_timeout(self.idle_timeout.as_millis().try_into().unwrap_or(u64::MAX >> 2));
@@ -422,7 +459,10 @@ impl ServerConfig {
         if self.keylog.is_some() {
             c.log_keys();
         }
-        Ok(c)
+        if self.early_data {
+            c.enable_early_data();
+        }
+        Ok(())
     }
 
     /// The checked settings of HTTP/3 in the form that quiche takes.

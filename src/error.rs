@@ -320,6 +320,17 @@ pub enum SessionError {
     StreamLimit,
 }
 
+impl StreamError {
+    /// The application's code that the peer gave up a stream of a session with; 0 for any other error. What to give up
+    /// with in turn.
+    pub fn session_code(&self) -> u32 {
+        match self {
+            StreamError::Reset(code) | StreamError::Stopped(code) => code.to_webtransport().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
 /// What is wrong with a request (RFC 9114 sections 4.1.2, 4.2 and 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -366,8 +377,11 @@ pub enum Violation {
     #[error("pseudo-header {0:?} in a trailer section")]
     PseudoHeaderInTrailers(String),
     /// The stream ended before the request's head.
-    #[error("the request ended before its head")]
+    #[error("the stream ended before the message's head")]
     Incomplete,
+    /// More informational responses in front of the final one than a client bears.
+    #[error("too many informational responses")]
+    TooManyInformational,
     /// Over the limit on the number of fields; answered with 431.
     #[error("more than {0} fields")]
     TooManyFields(usize),
@@ -396,6 +410,7 @@ impl Violation {
     pub fn code(&self) -> ErrorCode {
         match self {
             Violation::Incomplete => ErrorCode::H3_REQUEST_INCOMPLETE,
+            Violation::TooManyInformational => ErrorCode::H3_EXCESSIVE_LOAD,
             _ => ErrorCode::H3_MESSAGE_ERROR,
         }
     }

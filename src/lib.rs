@@ -26,13 +26,14 @@ mod wire;
 mod wt;
 
 pub use app::{
-    Echo, Exchange, Progress, Response, Router, Server, ServerHandle, Session, SessionHandler, SessionRequest,
-    SessionResponse, StaticFiles,
+    Client, ClientError, ClientRequest, Echo, Exchange, Fetched, Progress, Response, ResponseHandler, Router, Server,
+    ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest, SessionResponse, StaticFiles,
 };
 pub use config::{
-    CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig, WebTransportConfig,
+    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig,
+    WebTransportConfig,
 };
-pub use endpoint::{Datagrams, Endpoint, Stream};
+pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{ConfigError, DatagramError, Error, ErrorCode, Result, SessionError, StreamError, Violation};
 pub use h3::{Priority, Recv, Request, ResponseHead};
 pub use quic::table::{ConnId, StreamId};

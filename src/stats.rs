@@ -37,8 +37,14 @@ pub struct Stats {
     pub connections: u64,
     /// Handshakes completed.
     pub handshakes: u64,
+    /// Handshakes that resumed a session (RFC 8446 section 2.2).
+    pub resumed_handshakes: u64,
+    /// Requests that came in the first flight of a connection (0-RTT).
+    pub early_requests: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
+    /// Moves of clients to another address (RFC 9000 section 9), NAT rebindings among them.
+    pub migrations: u64,
     /// Requests whose head was valid.
     pub requests: u64,
     /// Requests that were malformed or over a limit.

@@ -14,7 +14,7 @@ use super::response::Response;
 use super::router::Router;
 use super::session::{Session, SessionHandler, SessionRequest};
 use crate::endpoint::Stream;
-use crate::error::{DatagramError, Result, SessionError};
+use crate::error::{DatagramError, Error, ErrorCode, Result, SessionError};
 use crate::h3::{Recv, Request};
 use crate::quic::table::StreamId;
 use crate::wt::{EndedBy, SessionEnd};
@@ -195,8 +195,17 @@ impl EchoSession {
     /// Moves bytes from a stream of the peer's to ours, until either blocks.
     fn relay(&mut self, s: &mut Session<'_>, from: StreamId) {
         let Some(relay) = self.answers.get_mut(&from) else { return };
-        // When the peer gave up one of them, the other is given up as well.
-        let over = relay.run(s, from).unwrap_or(true);
+        let to = relay.to;
+        let over = relay.run(s, from).unwrap_or_else(|error| {
+            // The peer gave up one of them: the other is given up as well.
+            let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
+            for id in [from, to] {
+                if let Some(mut stream) = s.stream(id) {
+                    stream.reset(ErrorCode::webtransport(code));
+                }
+            }
+            true
+        });
         if over && let Some(relay) = self.answers.remove(&from) {
             self.sources.remove(&relay.to);
             s.release(from);

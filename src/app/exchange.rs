@@ -45,7 +45,8 @@ pub trait Exchange {
     ///
     /// # Errors
     /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for
-    /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream.
+    /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream. A stream
+    /// of a session is reset with the code that the peer gave it up with, or 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
     /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](Exchange::poll) is called

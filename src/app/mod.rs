@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod cert;
+mod client;
 pub mod demo;
 mod demo_sessions;
 mod exchange;
@@ -20,6 +21,7 @@ mod router_tests;
 mod sim_tests;
 
 pub use admin::admin_origins;
+pub use client::{Client, ClientError, ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
 pub use demo_sessions::EchoSession;
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;

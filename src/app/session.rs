@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
+use super::client::ClientError;
 use super::exchange::Exchange;
 use super::response::Response;
 use crate::endpoint;
 use crate::error::{ErrorCode, Result, SessionError};
-use crate::h3::Request;
+use crate::h3::{Request, ResponseHead};
 use crate::quic::table::StreamId;
 use crate::wt::SessionEnd;
 
@@ -195,6 +196,16 @@ impl Session<'_> {
 /// }
 /// ```
 pub trait SessionHandler {
+    /// On a client: the server's answer to the request, whatever it is, with the chosen `wt-protocol`.
+    fn response(&mut self, head: &ResponseHead) {
+        let _ = head;
+    }
+
+    /// On a client: there will be no session.
+    fn failed(&mut self, error: &ClientError) {
+        let _ = error;
+    }
+
     /// The session is open.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ pub(super) struct Sessions {
 
 struct Running {
     handler: Box<dyn SessionHandler>,
-    request: Box<Request>,
+    /// The route's pattern, or on a client the path: for the log.
+    route: String,
     began: Instant,
 }
 
@@ -49,12 +50,30 @@ impl Sessions {
         endpoint: &mut Endpoint,
     ) {
         let id = request.stream_id();
+        let route = request.pattern().unwrap_or("-").to_owned();
         if endpoint.accept_session(now, id, headers).is_err() {
             return endpoint.release(now, id);
         }
-        log::info!("{id:?}: session {} opened", request.pattern().unwrap_or("-"));
-        self.open.insert(id, Running { handler, request, began: now });
+        self.begin(now, id, route, handler, endpoint);
+    }
+
+    /// A session is open.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        route: String,
+        handler: Box<dyn SessionHandler>,
+        endpoint: &mut Endpoint,
+    ) {
+        log::info!("{id:?}: session {route} opened");
+        self.open.insert(id, Running { handler, route, began: now });
         self.with(now, id, endpoint, |handler, s| handler.opened(s));
+    }
+
+    /// Whether no session is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     pub(super) fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
@@ -95,7 +114,8 @@ impl Sessions {
             Ok(Progress::Done) => {}
             Err(error) => {
                 log::debug!("{id:?}: {error}");
-                stream.reset(ErrorCode::webtransport(0));
+                let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
+                stream.reset(ErrorCode::webtransport(code));
             }
         }
         self.streams.remove(&id);
@@ -112,9 +132,9 @@ impl Sessions {
 
     pub(super) fn on_closed(&mut self, now: Instant, id: StreamId, end: &SessionEnd) {
         let Some(mut running) = self.open.remove(&id) else { return };
-        let pattern = running.request.pattern().unwrap_or("-");
+        let route = &running.route;
         let seconds = (now - running.began).as_secs_f64();
-        log::info!("{id:?}: session {pattern} {end} after {seconds:.3} s");
+        log::info!("{id:?}: session {route} {end} after {seconds:.3} s");
         self.streams.retain(|_, (session, _)| *session != id);
         running.handler.closed(end);
     }

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use quiche::{ConnectionId, Header, Type};
 
-use super::conn::Conn;
-use super::{Endpoint, Transmit};
+use super::conn::{Conn, Role};
+use super::{Core, Endpoint, Transmit};
 use crate::config::RetryPolicy;
+use crate::quic;
 use crate::quic::cid::{CID_LEN, Cid};
 use crate::quic::table::ConnId;
 use crate::quic::token::TokenCheck;
@@ -26,21 +27,31 @@ impl Endpoint {
         from: SocketAddr,
         to: SocketAddr,
     ) -> Option<ConnId> {
-        let stats = &mut self.core.stats;
         const LONG_HEADER: u8 = 0x80;
         const FIXED_BIT: u8 = 0x40;
         let Some(&first) = datagram.first() else {
-            stats.ignored_garbage += 1;
+            self.core.stats.ignored_garbage += 1;
             return None;
         };
         if first & LONG_HEADER == 0 {
             let cid = (first & FIXED_BIT != 0).then(|| datagram.get(1..=CID_LEN)).flatten().and_then(Cid::from_slice);
             let Some(cid) = cid else {
-                stats.ignored_garbage += 1;
+                self.core.stats.ignored_garbage += 1;
                 return None;
             };
-            let found = self.table.lookup(&cid);
-            stats.ignored_unknown_cid += u64::from(found.is_none());
+            let found = self.table.lookup(&cid).or_else(|| match self.core.role {
+                Role::Server => None,
+                // It may be a stateless reset, which has no id: the connection can tell.
+                Role::Client => self.table.ids().find(|id| self.table.get(*id).is_some_and(|c| c.peer() == from)),
+            });
+            self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
+            return found;
+        }
+        if self.core.role == Role::Client {
+            // Retry and Version Negotiation are for the connection to see.
+            let dcid = invariants(datagram).and_then(|(_, dcid, _)| Cid::from_slice(dcid));
+            let found = dcid.and_then(|cid| self.table.lookup(&cid));
+            self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
             return found;
         }
         let len = datagram.len();
@@ -48,11 +59,11 @@ impl Endpoint {
             Some((version, ..)) if quiche::version_is_supported(version) => {}
             // Version 0 is a Version Negotiation packet, which no server is sent (RFC 9000 section 17.2.1).
             None | Some((0, ..)) => {
-                stats.ignored_garbage += 1;
+                self.core.stats.ignored_garbage += 1;
                 return None;
             }
             Some(_) if len < MIN_INITIAL_DATAGRAM => {
-                stats.ignored_small_initial += 1;
+                self.core.stats.ignored_small_initial += 1;
                 return None;
             }
             Some((_, dcid, scid)) => {
@@ -61,7 +72,7 @@ impl Endpoint {
             }
         }
         let Ok(header) = Header::from_slice(datagram, CID_LEN) else {
-            stats.ignored_garbage += 1;
+            self.core.stats.ignored_garbage += 1;
             return None;
         };
         if let Some(id) = Cid::from_slice(&header.dcid).and_then(|cid| self.table.lookup(&cid)) {
@@ -73,11 +84,11 @@ impl Endpoint {
             return Some(id);
         }
         if header.ty != Type::Initial {
-            stats.ignored_unknown_cid += 1;
+            self.core.stats.ignored_unknown_cid += 1;
             return None;
         }
         if len < MIN_INITIAL_DATAGRAM {
-            stats.ignored_small_initial += 1;
+            self.core.stats.ignored_small_initial += 1;
             return None;
         }
         self.accept(now, &header, derived, from, to)
@@ -152,27 +163,11 @@ impl Endpoint {
                 return None;
             }
         };
-        if let Some(keylog) = core.keylog.as_ref().and_then(|file| file.try_clone().ok()) {
-            quic.set_keylog(Box::new(keylog));
-        }
-        #[cfg(feature = "qlog")]
-        if let Some(dir) = &core.settings.qlog_dir {
-            let hex: String = cid.0.iter().map(|b| format!("{b:02x}")).collect();
-            let path = dir.join(format!("{hex}.sqlog"));
-            match std::fs::File::create(&path) {
-                Ok(file) => {
-                    let title = "mio-quiche".to_owned();
-                    let about = format!("server connection {hex}");
-                    let file = Box::new(std::io::BufWriter::new(file));
-                    quic.set_qlog_with_level(file, title, about, quiche::QlogLevel::Extra);
-                }
-                Err(e) => log::warn!("cannot write '{}': {e}", path.display()),
-            }
-        }
+        core.observe(&mut quic, cid, "server");
         core.stats.connections += 1;
         core.handshakes += 1;
         let deadline = now + core.settings.handshake_timeout;
-        let id = self.table.insert(cid, Box::new(Conn::new(quic, from, deadline)));
+        let id = self.table.insert(cid, Box::new(Conn::new(quic, Role::Server, from, deadline)));
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
     }
@@ -189,6 +184,31 @@ impl Endpoint {
             core.stats.retries += 1;
             self.send_stateless(packet, from, to);
         }
+    }
+}
+
+impl Core {
+    /// Key log and qlog of a new connection.
+    pub(super) fn observe(&mut self, quic: &mut quic::Connection, cid: Cid, role: &str) {
+        if let Some(keylog) = self.keylog.as_ref().and_then(|file| file.try_clone().ok()) {
+            quic.set_keylog(Box::new(keylog));
+        }
+        #[cfg(feature = "qlog")]
+        if let Some(dir) = &self.settings.qlog_dir {
+            let hex: String = cid.0.iter().map(|b| format!("{b:02x}")).collect();
+            let path = dir.join(format!("{hex}.sqlog"));
+            match std::fs::File::create(&path) {
+                Ok(file) => {
+                    let title = "mio-quiche".to_owned();
+                    let about = format!("{role} connection {hex}");
+                    let file = Box::new(std::io::BufWriter::new(file));
+                    quic.set_qlog_with_level(file, title, about, quiche::QlogLevel::Extra);
+                }
+                Err(e) => log::warn!("cannot write '{}': {e}", path.display()),
+            }
+        }
+        #[cfg(not(feature = "qlog"))]
+        let _ = (cid, role);
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use quiche::h3::{self, NameValue};
 
+use super::client::Asked;
 use super::stream::Kind;
 use super::transmit::Held;
 use super::{CidChange, CloseCause, Core, Event, Stream};
@@ -24,10 +25,20 @@ const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a client holds at a time: one in use and two for migration.
 const ACTIVE_CIDS: usize = 3;
 
+/// Paths that a connection has left and may still have something in flight on.
+const MAX_LEFT_PATHS: usize = 4;
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
 const MIN_SWEEP: usize = 64;
 
+/// Which side of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Server,
+    Client,
+}
+
 pub(crate) struct Conn {
+    pub(super) role: Role,
     pub(crate) quic: quic::Connection,
     pub(super) h3: Option<h3::Connection>,
     /// Present while the connection may have WebTransport sessions.
@@ -51,8 +62,14 @@ pub(crate) struct Conn {
     /// The length of `left` at which it is swept next.
     sweep_at: usize,
     next_request: u64,
-    /// A request came that asked for no session.
-    had_request: bool,
+    /// There was a request that asked for no session.
+    pub(super) had_request: bool,
+    /// Paths (our address, the peer's) that the connection has moved away from.
+    left_paths: Vec<(SocketAddr, SocketAddr)>,
+    /// HTTP/3, or whatever protocol it is, has begun.
+    begun: bool,
+    /// What a client asks for before it may.
+    pub(super) asked: Asked,
     /// When a connection that has had only sessions, and has none left, is closed.
     linger_until: Option<Instant>,
     goaway: GoAway,
@@ -71,8 +88,9 @@ enum GoAway {
 }
 
 impl Conn {
-    pub(crate) fn new(quic: quic::Connection, peer: SocketAddr, handshake_deadline: Instant) -> Self {
+    pub(crate) fn new(quic: quic::Connection, role: Role, peer: SocketAddr, handshake_deadline: Instant) -> Self {
         Conn {
+            role,
             quic,
             h3: None,
             wt: None,
@@ -91,6 +109,9 @@ impl Conn {
             sweep_at: MIN_SWEEP,
             next_request: 0,
             had_request: false,
+            left_paths: Vec::new(),
+            begun: false,
+            asked: Asked::default(),
             linger_until: None,
             goaway: GoAway::No,
             closed: false,
@@ -99,9 +120,7 @@ impl Conn {
 
     /// Handshake, HTTP/3, writable streams, connection ids and paths, in this order.
     pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
-        if self.handshake_deadline.is_some() && self.quic.is_established() && !self.quic.is_closed() {
-            self.begin_http3(id, core);
-        }
+        self.note_handshake(id, core);
         let received = std::mem::take(&mut self.received);
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
@@ -121,6 +140,7 @@ impl Conn {
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
             }
+            self.continue_asking(id, core);
             self.continue_goaway();
             self.forget_cut_streams();
             self.sweep_left();
@@ -131,12 +151,34 @@ impl Conn {
         }
     }
 
-    fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
-        self.end_handshake(core);
-        core.stats.handshakes += 1;
-        if self.quic.application_proto() != b"h3" {
-            log::debug!("{id:?}: handshake with {} complete, without HTTP/3", self.peer);
+    fn note_handshake(&mut self, id: ConnId, core: &mut Core) {
+        let established = self.quic.is_established();
+        if self.begun && (self.handshake_deadline.is_none() || !established) || self.quic.is_closed() {
+            return;
+        }
+        if !self.begun && (established || self.quic.is_in_early_data()) {
+            self.begun = true;
+            self.begin_http3(id, core);
+            if !established && self.role == Role::Client && self.h3.is_some() {
+                core.events.push_back(Event::RequestsPossible(id));
+            }
+        }
+        if established && self.handshake_deadline.is_some() {
+            self.end_handshake(core);
+            core.stats.handshakes += 1;
+            core.stats.resumed_handshakes += u64::from(self.quic.is_resumed());
+            if self.role == Role::Client && !self.trusts_server(id, core) {
+                return;
+            }
+            self.received = true;
+            log::debug!("{id:?}: handshake with {} complete", self.peer);
             core.events.push_back(Event::Connected(id));
+        }
+    }
+
+    fn begin_http3(&mut self, id: ConnId, core: &mut Core) {
+        if self.quic.application_proto() != b"h3" {
+            log::debug!("{id:?}: no HTTP/3 but {:?}", String::from_utf8_lossy(self.quic.application_proto()));
             return;
         }
         let uni_left = self.quic.peer_streams_left_uni();
@@ -145,11 +187,11 @@ impl Conn {
                 self.h3 = Some(h3);
                 if core.settings.webtransport.is_on() {
                     let opened = uni_left - self.quic.peer_streams_left_uni();
-                    self.wt = Some(Box::new(WtConn::new(opened, core.settings.webtransport.max_streams)));
+                    let is_server = self.role == Role::Server;
+                    let max_streams = core.settings.webtransport.max_streams;
+                    self.wt = Some(Box::new(WtConn::new(is_server, opened, max_streams)));
                 }
                 self.received = true;
-                log::debug!("{id:?}: handshake with {} complete", self.peer);
-                core.events.push_back(Event::Connected(id));
             }
             // quiche has closed the connection.
             Err(e) => log::debug!("{id:?}: HTTP/3 cannot begin: {e}"),
@@ -189,6 +231,10 @@ impl Conn {
             return;
         }
         match event {
+            h3::Event::Headers { .. } if self.has_misplaced_signal(id) => {}
+            h3::Event::Headers { list, more_frames } if self.role == Role::Client => {
+                self.on_response_fields(now, id, &list, more_frames, core);
+            }
             h3::Event::Headers { list, more_frames } => match self.streams.contains_key(&id.id) {
                 false => self.on_request(now, id, &list, more_frames, core),
                 true => self.on_trailers(id, &list, core),
@@ -206,6 +252,7 @@ impl Conn {
                 }
             }
             h3::Event::PriorityUpdate => self.on_priority_update(now, id, core),
+            h3::Event::GoAway if self.role == Role::Client => self.on_goaway(id, core),
             // A client's GOAWAY is about pushes, which there are none of.
             h3::Event::GoAway => {}
         }
@@ -231,7 +278,14 @@ impl Conn {
         }
         core.stats.requests += 1;
         self.streams.insert(id.id, state);
-        let request = Box::new(Request::new(head, id, self.peer));
+        let is_early = self.quic.is_in_early_data();
+        core.stats.early_requests += u64::from(is_early);
+        let request = Box::new(Request::new(head, id, self.peer, is_early));
+        if is_early && !request.method().is_safe() {
+            // RFC 8470 section 5.2: what can be replayed must not change anything.
+            self.answer(now, id, StatusCode::TOO_EARLY, core);
+            return self.release(now, id, core);
+        }
         match request.protocol() {
             Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
             // RFC 9220 section 3: a protocol that is not known.
@@ -267,7 +321,7 @@ impl Conn {
         let _ = stream.finish_with(&mut { body });
     }
 
-    fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
+    pub(super) fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         match validate_trailers(list) {
             Ok(trailers) => state.on_trailers(trailers),
@@ -278,7 +332,7 @@ impl Conn {
     fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         let Some(state) = self.streams.get_mut(&id.id) else {
             // The head never came, unless we are through with the stream.
-            if !self.is_known(id.id) {
+            if self.role == Role::Server && !self.is_known(id.id) {
                 self.next_request = self.next_request.max(id.id + 4);
                 core.stats.malformed_requests += 1;
                 self.cut_off(id.id, Violation::Incomplete.code());
@@ -293,7 +347,7 @@ impl Conn {
     }
 
     /// Resets a stream whose message is malformed, and lets its handler know.
-    fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
+    pub(super) fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
         core.stats.malformed_requests += 1;
         log::debug!("{id:?}: {violation}");
         self.cut_off(id.id, violation.code());
@@ -350,7 +404,7 @@ impl Conn {
 
     /// Keeps an eye on a stream that we are through with. One that the peer stopped is freed by quiche only when it is
     /// looked at again, which is done for those that were cut off.
-    fn leave(&mut self, stream: u64) {
+    pub(super) fn leave(&mut self, stream: u64) {
         match self.quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
             Err(_) => self.note_cut(stream),
@@ -407,9 +461,39 @@ impl Conn {
         }
         while let Some(event) = self.quic.path_event_next() {
             log::debug!("{id:?}: {event:?}");
-            if let quiche::PathEvent::PeerMigrated(_, peer) = event {
-                self.peer = peer;
+            if let quiche::PathEvent::PeerMigrated(local, peer) = event {
+                core.stats.migrations += 1;
+                let old = std::mem::replace(&mut self.peer, peer);
+                self.leave_path(local, old);
             }
+        }
+    }
+
+    /// The connection has moved away from a path.
+    ///
+    /// quiche finds out what was lost on a path by acknowledgements of later packets on it, of which there are none any
+    /// more, so what was in flight there and got lost would never be sent again. A probe of that path, which is sent
+    /// [where the peer is now](Conn::destination), is acknowledged, and makes it look.
+    pub(super) fn leave_path(&mut self, local: SocketAddr, peer: SocketAddr) {
+        match self.quic.probe_path(local, peer) {
+            Ok(_) => self.left_paths.push((local, peer)),
+            Err(e) => log::debug!("the path that was left cannot be probed: {e}"),
+        }
+        if self.left_paths.len() > MAX_LEFT_PATHS {
+            self.left_paths.remove(0);
+        }
+    }
+
+    /// A client's first flight has left, and more may go with it (0-RTT).
+    pub(super) fn may_begin_early(&self) -> bool {
+        self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
+    }
+
+    /// Where a packet of quiche's goes.
+    pub(super) fn destination(&self, info: &quiche::SendInfo) -> SocketAddr {
+        match self.left_paths.contains(&(info.from, info.to)) {
+            true => self.peer,
+            false => info.to,
         }
     }
 
@@ -445,7 +529,13 @@ impl Conn {
         let Some(state) = self.streams.get_mut(&id.id) else { return };
         state.released = true;
         let is_connect = state.is_connect();
-        if state.is_sending() {
+        if self.role == Role::Client && !state.is_complete() && !is_connect {
+            // The rest of a response is of no use.
+            self.cut_off(id.id, ErrorCode::H3_REQUEST_CANCELLED);
+            if let Some(state) = self.streams.get_mut(&id.id) {
+                state.fail(StreamError::Closed);
+            }
+        } else if state.is_sending() {
             self.cut_off(id.id, ErrorCode::H3_INTERNAL_ERROR);
             if let Some(state) = self.streams.get_mut(&id.id) {
                 state.fail(StreamError::Closed);
@@ -501,7 +591,7 @@ impl Conn {
             self.goaway = GoAway::Wanted;
             self.drain_sessions();
         }
-        if self.h3.is_none() {
+        if self.h3.is_none() || self.role == Role::Client {
             self.close_gracefully();
         }
     }

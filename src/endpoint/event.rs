@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::error::ErrorCode;
-use crate::h3::Request;
+use crate::h3::{Request, ResponseHead};
 use crate::quic::table::{ConnId, StreamId};
 use crate::wt::SessionEnd;
 
@@ -36,6 +36,15 @@ pub enum Event {
     SessionDraining(StreamId),
     /// A session has ended. What is left of its streams ends by itself. (None comes when the connection ends.)
     SessionClosed(StreamId, SessionEnd),
+    /// On a client: requests can be sent that could not before.
+    RequestsPossible(ConnId),
+    /// On a client: an informational response (RFC 9110 section 15.2) came in front of the final one.
+    Informational(StreamId, Box<ResponseHead>),
+    /// On a client: the head of a response. For a request for a session, any 2xx means that it is open.
+    Response(StreamId, Box<ResponseHead>),
+    /// On a client: the server takes no more requests on this connection (RFC 9114 section 5.2). Those that it did not
+    /// process fail with H3_REQUEST_REJECTED.
+    GoingAway(ConnId),
     /// A stream may be read or written further, or failed, or its time has come.
     Ready(StreamId),
     /// A connection is gone, and all its streams with it.

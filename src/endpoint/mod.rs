@@ -1,6 +1,7 @@
 //! The engine: datagrams and time in; datagrams, a deadline and events out. No socket, no clock, no callbacks.
 
 mod accept;
+mod client;
 mod conn;
 mod datagram;
 mod event;
@@ -18,14 +19,16 @@ use std::time::Instant;
 use quiche::RecvInfo;
 use ring::rand::SystemRandom;
 
-use crate::config::ServerConfig;
+use crate::config::{ClientConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
 use crate::quic::cid::{Cid, CidGenerator};
 use crate::quic::table::{ConnId, StreamId, Table};
 use crate::quic::timers::{TimerKey, Timers};
 use crate::quic::token::TokenKey;
 use crate::stats::Stats;
-use conn::Conn;
+use client::Trust;
+pub use client::{RequestError, RequestHead};
+use conn::{Conn, Role};
 pub use datagram::Datagrams;
 pub use event::{CloseCause, ClosedBy, Event};
 pub use session::Session;
@@ -47,7 +50,10 @@ pub struct Endpoint {
 
 /// What all connections share.
 pub(crate) struct Core {
+    role: Role,
     pub(crate) settings: ServerConfig,
+    /// What a client asks of a server's certificate.
+    trust: Trust,
     pub(crate) quic: quiche::Config,
     pub(crate) h3: quiche::h3::Config,
     pub(crate) keylog: Option<File>,
@@ -91,6 +97,25 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is wrong or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
+        let quic = settings.to_quiche()?;
+        Self::new(Role::Server, settings, quic, Trust::default(), now)
+    }
+
+    /// An endpoint that makes connections, by [`connect`](Endpoint::connect).
+    ///
+    /// # Errors
+    /// The first setting that is wrong or whose file cannot be used.
+    pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
+        Self::new(Role::Client, config.shared(), config.to_quiche()?, Trust::of(config), now)
+    }
+
+    fn new(
+        role: Role,
+        settings: ServerConfig,
+        quic: quiche::Config,
+        trust: Trust,
+        now: Instant,
+    ) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
         let no_random =
             || ConfigError::Quiche { setting: "the system's random numbers", source: quiche::Error::CryptoFail };
@@ -98,7 +123,9 @@ impl Endpoint {
         Ok(Endpoint {
             table: Table::new(),
             core: Core {
-                quic: settings.to_quiche()?,
+                role,
+                trust,
+                quic,
                 h3: settings.to_h3()?,
                 keylog: settings.open_keylog()?,
                 cids: CidGenerator::new(&random).ok_or_else(no_random)?,
@@ -225,6 +252,16 @@ impl Endpoint {
             let _ = conn.quic.close(true, code.0, reason);
             self.core.mark(conn, id);
         }
+    }
+
+    /// Reads certificate, keys and the settings of TLS anew, for the connections to come. When one of the files cannot be
+    /// used everything stays as it was.
+    ///
+    /// # Errors
+    /// The file that cannot be used.
+    pub fn reload(&mut self) -> Result<(), ConfigError> {
+        self.core.quic = self.core.settings.to_quiche()?;
+        Ok(())
     }
 
     /// Stops taking connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it when its last response is

@@ -36,6 +36,10 @@ impl Conn {
         for stream in sorted.dead {
             abort(&mut self.quic, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
         }
+        if sorted.misplaced_signal {
+            self.close_for_signal(conn);
+            return;
+        }
         for stream in sorted.readable {
             self.announce_session_stream(now, StreamId { conn, id: stream }, core);
         }
@@ -43,6 +47,24 @@ impl Conn {
             self.on_arrival(now, conn, arrival, core);
         }
         self.check_flow(now, conn, core);
+    }
+
+    /// The head of a message was read: what stands behind it must not be the signal of a session's stream, which is
+    /// allowed in front of everything else only. (What stands behind further frames cannot be seen, and is passed over
+    /// by quiche::h3 like a frame of an unknown type.)
+    pub(super) fn has_misplaced_signal(&mut self, id: StreamId) -> bool {
+        let Some(wt) = &mut self.wt else { return false };
+        let found = wt.watch(&mut self.quic, id.id);
+        if found {
+            self.close_for_signal(id.conn);
+        }
+        found
+    }
+
+    fn close_for_signal(&mut self, conn: ConnId) {
+        log::debug!("{conn:?}: the signal of a session's stream within a request");
+        // Fails when it is closed already.
+        let _ = self.quic.close(true, ErrorCode::H3_FRAME_ERROR.0, b"misplaced WebTransport signal");
     }
 
     /// Looks at the peer's SETTINGS once they came. A peer that does no WebTransport is not looked at again.
@@ -80,14 +102,17 @@ impl Conn {
             return;
         };
         let flow = limits.any() && peer.limits.any();
-        match wt.sessions.len() >= settings.max_sessions {
+        match wt.sessions.len() + wt.offered.len() >= settings.max_sessions {
             // Without flow control the client cannot know better, and may ask again elsewhere.
             true if !flow => self.refuse_session(now, id, ErrorCode::H3_REQUEST_REJECTED, core),
             true => self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core),
             false if core.sessions >= settings.max_sessions_total => {
                 self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core);
             }
-            false => core.events.push_back(Event::SessionRequest(request)),
+            false => {
+                wt.offered.push(id.id);
+                core.events.push_back(Event::SessionRequest(request));
+            }
         }
     }
 
@@ -119,9 +144,9 @@ impl Conn {
             return Err(SessionError::Closed);
         }
         let flow = wt.peer.filter(|peer| ours.any() && peer.limits.any()).map(|peer| Flow::new(ours, peer.limits));
+        wt.offered.retain(|offered| *offered != id.id);
         wt.sessions.insert(id.id, SessionState::new(now, flow));
         wt.had_session = true;
-        let (streams, datagrams) = wt.early.take(id.id);
         core.stats.sessions_opened += 1;
         core.sessions += 1;
         qlog::session(&mut self.quic, "session_opened", id.id, None);
@@ -132,16 +157,23 @@ impl Conn {
             self.end_session(now, id, SessionEnd { by: EndedBy::Connection, code: 0, reason: String::new() }, core);
             return Err(SessionError::Closed);
         }
+        self.deliver_early(now, id, core);
+        self.arm_idle_timer(id, core);
+        // No capsule is processed before the answer, so there may be some by now.
+        self.read_capsules(now, id, core);
+        Ok(())
+    }
+
+    /// Hands over what came before the session.
+    pub(super) fn deliver_early(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+        let Some(wt) = &mut self.wt else { return };
+        let (streams, datagrams) = wt.early.take(id.id);
         for arrival in streams {
             self.on_arrival(now, id.conn, arrival, core);
         }
         for payload in datagrams {
             self.deliver_datagram(now, id, payload, core);
         }
-        self.arm_idle_timer(id, core);
-        // No capsule is processed before the answer, so there may be some by now.
-        self.read_capsules(now, id, core);
-        Ok(())
     }
 
     pub(super) fn deliver_datagram(&mut self, now: Instant, id: StreamId, payload: bytes::Bytes, core: &mut Core) {
@@ -472,6 +504,8 @@ impl Conn {
 
     /// What is left to do for sessions after quiche::h3 was polled.
     pub(super) fn drive_sessions(&mut self, now: Instant, conn: ConnId, received: bool, core: &mut Core) {
+        // They may have come together with requests for sessions.
+        self.learn_settings(now, core);
         if received {
             self.note_session_resets(conn, core);
             for stream in std::mem::take(&mut self.flags.held) {
@@ -566,11 +600,15 @@ impl Conn {
         }
         let Some(wt) = &mut self.wt else { return };
         let Some(state) = wt.streams.remove(&id.id) else { return };
+        let was_written = !matches!(state.send, Half::Failed(StreamError::Misuse(_)));
         if let Some(session) = wt.sessions.get_mut(&state.session).filter(|_| state.from_peer) {
             session.peer_streams -= 1;
             if let Some(flow) = &mut session.flow {
                 flow.on_stream_over(id.id & 2 == 0, &mut session.out);
             }
+        }
+        if was_written {
+            self.leave(id.id);
         }
     }
 

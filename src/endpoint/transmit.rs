@@ -51,6 +51,9 @@ impl Endpoint {
         while let Some(id) = self.core.sending.pop_front() {
             let Some(conn) = self.table.get_mut(id) else { continue };
             let (transmit, more) = conn.fill(now, buf, max_segments);
+            if conn.may_begin_early() {
+                self.core.mark(conn, id);
+            }
             if more {
                 self.core.sending.push_back(id);
             } else {
@@ -95,7 +98,7 @@ impl Conn {
                     (held.packet.len(), held.info)
                 }
                 None => match self.quic.send(&mut buf[start..]) {
-                    Ok(sent) => sent,
+                    Ok((n, info)) => (n, quiche::SendInfo { to: self.destination(&info), ..info }),
                     Err(quiche::Error::Done) => return (run, false),
                     Err(e) => {
                         log::debug!("quiche cannot send: {e}");

@@ -14,4 +14,4 @@ pub(crate) use state::{Flags, Half, StreamEnd, StreamState};
 pub(crate) use stream::HttpStream;
 pub(crate) use stream::abort;
 pub use stream::{Recv, ResponseHead};
-pub(crate) use validate::{validate_request, validate_trailers};
+pub(crate) use validate::{is_hop_by_hop, validate_request, validate_response, validate_trailers};

@@ -17,14 +17,15 @@ pub struct Request {
     pub(crate) head: Head,
     stream: StreamId,
     peer: SocketAddr,
+    is_early: bool,
     pattern: Option<Arc<str>>,
     /// Where each parameter's value stands in the target.
     params: Vec<(Arc<str>, Range<usize>)>,
 }
 
 impl Request {
-    pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr) -> Self {
-        Request { head, stream, peer, pattern: None, params: Vec::new() }
+    pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool) -> Self {
+        Request { head, stream, peer, is_early, pattern: None, params: Vec::new() }
     }
 
     /// The method.
@@ -96,6 +97,11 @@ impl Request {
         self.peer
     }
 
+    /// Whether it came in the first flight of a connection (0-RTT), and so may be a replay (RFC 8470).
+    pub fn is_early(&self) -> bool {
+        self.is_early
+    }
+
     /// The stream, and in it the connection.
     pub fn stream_id(&self) -> StreamId {
         self.stream
@@ -122,6 +128,6 @@ impl Request {
             content_length: None,
         };
         let stream = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };
-        Request::new(head, stream, SocketAddr::from(([192, 0, 2, 1], 1)))
+        Request::new(head, stream, SocketAddr::from(([192, 0, 2, 1], 1)), false)
     }
 }

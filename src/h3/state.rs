@@ -5,7 +5,7 @@ use quiche::h3;
 
 use super::priority::Priority;
 use super::stream::ResponseHead;
-use super::validate::Head;
+use super::validate::{Head, content_length};
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::quic::timers::Armed;
 
@@ -49,6 +49,11 @@ pub(crate) struct StreamState {
     /// A response to HEAD ends with its head.
     pub(super) bodiless: bool,
     pub(super) expects_continue: bool,
+    /// A request of ours was HEAD, whose response has no body.
+    asked_head: bool,
+    /// A request of ours whose final response has not come.
+    awaiting: bool,
+    informational: u8,
     /// An extended CONNECT: what follows its head is no body, and its datagrams are a session's.
     connect: bool,
     /// A writer waits for room.
@@ -106,6 +111,9 @@ impl StreamState {
             head_sent: false,
             bodiless,
             expects_continue: false,
+            asked_head: false,
+            awaiting: false,
+            informational: 0,
             connect: false,
             wants_write: false,
             announced: false,
@@ -113,6 +121,43 @@ impl StreamState {
             discarded: 0,
             armed: Armed::default(),
         }
+    }
+
+    /// The state of a request that we send. Its head has left.
+    pub(crate) fn asked(is_head: bool, end: bool, connect: bool) -> Self {
+        StreamState {
+            awaiting: true,
+            connect,
+            status: Some(StatusCode::OK),
+            head_sent: true,
+            send: if end { Half::Finished } else { Half::Open },
+            asked_head: is_head,
+            ..Self::unread(false)
+        }
+    }
+
+    /// Whether the final response to a request of ours is still to come.
+    pub(crate) fn is_awaiting(&self) -> bool {
+        self.awaiting
+    }
+
+    /// Counts informational responses.
+    pub(crate) fn on_informational(&mut self) -> u8 {
+        self.informational = self.informational.saturating_add(1);
+        self.informational
+    }
+
+    /// The final response to a request of ours.
+    pub(crate) fn on_response(&mut self, head: &ResponseHead) -> Result<(), Violation> {
+        self.awaiting = false;
+        let bodiless = self.asked_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.declared = if bodiless { None } else { content_length(&head.headers)? };
+        Ok(())
+    }
+
+    /// The session that was asked for is refused: what follows is an ordinary body.
+    pub(crate) fn connect_refused(&mut self) {
+        self.connect = false;
     }
 
     /// The peer's FIN was reached. False if that was known already; an error if the body is not as long as declared.

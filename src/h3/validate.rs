@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use quiche::h3::NameValue;
 
+use super::stream::ResponseHead;
 use crate::config::RequestLimits;
 use crate::error::Violation;
 
@@ -118,6 +119,35 @@ fn validate_fields<H: NameValue>(
     Ok(map)
 }
 
+/// Checks a response's field section (RFC 9114 section 4.3.2).
+pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &RequestLimits) -> Result<ResponseHead, Violation> {
+    let Some((first, fields)) = list.split_first() else { return Err(Violation::MissingPseudoHeader(":status")) };
+    if first.name() != b":status" {
+        return Err(match first.name().first() {
+            Some(b':') => Violation::UnexpectedPseudoHeader(lossy(first.name())),
+            _ => Violation::MissingPseudoHeader(":status"),
+        });
+    }
+    let status = StatusCode::from_bytes(first.value()).map_err(|_| Violation::InvalidPseudoHeader(":status"))?;
+    let section: usize = list.iter().map(|f| f.name().len() + f.value().len() + FIELD_OVERHEAD).sum();
+    if fields.len() > limits.max_fields {
+        return Err(Violation::TooManyFields(limits.max_fields));
+    }
+    if section > limits.max_field_section {
+        return Err(Violation::FieldsTooLarge);
+    }
+    let late = |name: &[u8]| match name {
+        b":status" => Violation::DuplicatePseudoHeader(":status"),
+        _ => Violation::LatePseudoHeader(lossy(name)),
+    };
+    Ok(ResponseHead { status, headers: validate_fields(fields, Some(limits), late)? })
+}
+
+/// Whether a field describes one hop's connection, and so is not sent in HTTP/3.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "host")
+}
+
 /// RFC 9114 section 4.2: these describe one hop's connection; `te` may only say `trailers`.
 fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     match name.as_str() {
@@ -183,7 +213,7 @@ fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Resul
     Ok(text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?.to_owned())
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {
+pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {
     let mut length = None;
     for value in headers.get_all(header::CONTENT_LENGTH) {
         // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.

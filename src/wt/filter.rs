@@ -51,6 +51,8 @@ pub(crate) struct Sorted {
     pub(crate) readable: Vec<u64>,
     /// Streams that ended within their header, or began with half of something else: to be cut off.
     pub(crate) dead: Vec<u64>,
+    /// The signal of a session's stream stands behind the head of a request.
+    pub(crate) misplaced_signal: bool,
     /// The peek failed: the connection cannot go on.
     pub(crate) broken: bool,
 }
@@ -64,6 +66,9 @@ impl WtConn {
         for stream in undecided {
             self.look(quic, stream, &mut sorted);
         }
+        for stream in std::mem::take(&mut self.watched) {
+            sorted.misplaced_signal |= self.watch(quic, stream);
+        }
         for stream in quic.readable() {
             if self.http.contains(&stream) || self.opening.contains_key(&stream) {
                 continue;
@@ -73,11 +78,27 @@ impl WtConn {
                 sorted.readable.push(stream);
             } else if self.early.contains(stream) {
                 sorted.broken |= !hide(quic, stream, DEFAULT_PRIORITY);
-            } else if is_from_client(stream) {
+            } else if is_from_client(stream) == self.is_server {
                 self.look(quic, stream, &mut sorted);
             }
         }
         sorted
+    }
+
+    /// Whether the signal of a session's stream stands next on a request stream. While nothing does, the stream is
+    /// looked at again.
+    pub(crate) fn watch(&mut self, quic: &mut quic::Connection, stream: u64) -> bool {
+        match peek(quic, stream) {
+            Ok(Some(peeked)) => varint::read(peeked.bytes()).is_some_and(|(kind, _)| kind == code::BIDI_SIGNAL),
+            Ok(None) => {
+                if !quic.stream_finished(stream) && !quic::is_collected(quic, stream) {
+                    self.watched.push(stream);
+                }
+                false
+            }
+            // Found out for certain by the next stream that is sorted.
+            Err(()) => false,
+        }
     }
 
     fn look(&mut self, quic: &mut quic::Connection, stream: u64, sorted: &mut Sorted) {

@@ -20,14 +20,19 @@ const MIN_SWEEP: usize = 64;
 /// Sessions, their streams, and what is needed to tell them from HTTP's.
 #[derive(Debug)]
 pub(crate) struct WtConn {
+    pub(super) is_server: bool,
     pub(super) opening: StreamMap<Opening>,
     /// Streams that quiche::h3 has.
     pub(super) http: HashSet<u64, BuildHasherDefault<StreamHasher>>,
+    /// Requests whose head was read, and nothing of what is behind it.
+    pub(super) watched: Vec<u64>,
     sweep_at: usize,
     /// Streams of sessions.
     pub(crate) streams: StreamMap<WtState>,
     pub(crate) sessions: BTreeMap<u64, SessionState>,
     pub(crate) early: Early,
+    /// Requests for sessions that the application was told of.
+    pub(crate) offered: Vec<u64>,
     /// CONNECT requests that came before the peer's SETTINGS.
     pub(crate) waiting: Vec<Request>,
     gone: VecDeque<u64>,
@@ -85,20 +90,23 @@ impl PeerSupport {
 
 impl WtConn {
     /// `uni_opened` are the unidirectional streams that quiche::h3 opened, `max_uni` those that the peer may open.
-    pub(crate) fn new(uni_opened: u64, max_uni: u64) -> Self {
-        const FIRST_SERVER_BIDI: u64 = 1;
-        const FIRST_SERVER_UNI: u64 = 3;
+    pub(crate) fn new(is_server: bool, uni_opened: u64, max_uni: u64) -> Self {
+        // RFC 9000 section 2.1. A client's requests take the first bidirectional streams, see `Conn::request`.
+        let (first_bidi, first_uni) = if is_server { (1, 3) } else { (0, 2) };
         WtConn {
+            is_server,
             opening: StreamMap::default(),
             http: HashSet::default(),
+            watched: Vec::new(),
             sweep_at: MIN_SWEEP,
             streams: StreamMap::default(),
             sessions: BTreeMap::new(),
             early: Early::default(),
+            offered: Vec::new(),
             waiting: Vec::new(),
             gone: VecDeque::new(),
-            next_bidi: FIRST_SERVER_BIDI,
-            next_uni: FIRST_SERVER_UNI + 4 * uni_opened,
+            next_bidi: first_bidi,
+            next_uni: first_uni + 4 * uni_opened,
             peer: None,
             resets_seen: 0,
             stops_left: max_uni / 2,
@@ -119,12 +127,19 @@ impl WtConn {
     /// Remembers that `session` has ended, or was refused.
     pub(crate) fn bury(&mut self, session: u64) {
         self.sessions.remove(&session);
+        self.offered.retain(|offered| *offered != session);
         if !self.gone.contains(&session) {
             self.gone.push_back(session);
         }
         if self.gone.len() > REMEMBERED {
             self.gone.pop_front();
         }
+    }
+
+    /// A request took the stream `stream` of ours: those of sessions come behind it.
+    pub(crate) fn on_request(&mut self, stream: u64) {
+        self.next_bidi = self.next_bidi.max(stream + 4);
+        self.http.insert(stream);
     }
 
     /// The id of the next stream of ours; to be [used](WtConn::opened) if it could be opened.
@@ -181,7 +196,7 @@ mod tests {
 
     #[test]
     fn ended_sessions_are_remembered_for_a_while() {
-        let mut wt = WtConn::new(4, 100);
+        let mut wt = WtConn::new(true, 4, 100);
         assert_eq!(wt.next_stream(true), 1);
         assert_eq!(wt.next_stream(false), 19, "behind control, QPACK and GREASE streams");
         assert_eq!(wt.owner(4), Owner::Unknown);

@@ -12,6 +12,7 @@ mod admin;
 mod aioquic;
 mod browser;
 mod cli;
+mod client;
 mod curl;
 mod gtls;
 mod layers;

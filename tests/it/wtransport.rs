@@ -1,10 +1,10 @@
 //! wtransport: WebTransport with quinn, a QUIC in Rust that is not quiche, also where packets are lost.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use wtransport::endpoint::ConnectOptions;
 use wtransport::error::ConnectionError;
 use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, VarInt};
 
@@ -13,16 +13,24 @@ use crate::support::relay::{Relay, seed};
 use crate::support::server::Server;
 use crate::support::{DEADLINE, wait_for};
 
-/// Runs a client to its end.
-fn block_on<T>(deadline: Duration, client: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(deadline, client).await }).expect("nothing hangs")
-}
-
-async fn connect(url: &str) -> Connection {
+/// Runs a client with a session at `url` to its end, which is a closed connection.
+fn client<T>(url: &str, deadline: Duration, run: impl AsyncFnOnce(&Arc<Connection>) -> T) -> T {
+    // As a page of the server's own origin.
+    let origin = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let options = ConnectOptions::builder(url).add_header("origin", origin).build();
     let config =
         ClientConfig::builder().with_bind_address("127.0.0.1:0".parse().unwrap()).with_no_cert_validation().build();
-    Endpoint::client(config).unwrap().connect(url).await.unwrap()
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let whole = async {
+        let endpoint = Endpoint::client(config).unwrap();
+        let session = Arc::new(endpoint.connect(options).await.unwrap());
+        let result = run(&session).await;
+        // Without effect on one that is closed.
+        session.close(VarInt::from_u32(0), b"");
+        endpoint.wait_idle().await;
+        result
+    };
+    runtime.block_on(async { tokio::time::timeout(deadline, whole).await }).expect("nothing hangs")
 }
 
 async fn read_all(recv: &mut RecvStream) -> String {
@@ -44,14 +52,13 @@ async fn echo(session: &Connection, text: &str) -> String {
 }
 
 /// Echoes `count` streams, 16 at a time.
-async fn many_echoes(session: Connection, count: usize) {
-    let session = Arc::new(session);
+async fn many_echoes(session: &Arc<Connection>, count: usize) {
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..count {
         if tasks.len() == 16 {
             tasks.join_next().await.unwrap().unwrap();
         }
-        let session = Arc::clone(&session);
+        let session = Arc::clone(session);
         tasks.spawn(async move {
             let text = format!("stream {n} ").repeat(n % 40 + 1);
             assert_eq!(echo(&session, &text).await, text);
@@ -65,22 +72,20 @@ async fn many_echoes(session: Connection, count: usize) {
 #[test]
 fn datagrams_and_streams() {
     let mut server = Server::start(&[]);
-    block_on(DEADLINE, async {
-        let session = connect(&server.url("/wt/echo")).await;
+    client(&server.url("/wt/echo"), DEADLINE, async |session| {
         for n in 0..100 {
             let text = format!("datagram {n}");
             session.send_datagram(&text).unwrap();
             assert_eq!(&*session.receive_datagram().await.unwrap().payload(), text.as_bytes());
         }
-        assert_eq!(echo(&session, "bidi").await, "bidi");
-        assert_eq!(echo(&session, "").await, "");
+        assert_eq!(echo(session, "bidi").await, "bidi");
+        assert_eq!(echo(session, "").await, "");
         for text in ["uni", ""] {
             let mut send = session.open_uni().await.unwrap().await.unwrap();
             send.write_all(text.as_bytes()).await.unwrap();
             send.finish().await.unwrap();
             assert_eq!(read_all(&mut session.accept_uni().await.unwrap()).await, text);
         }
-        session.close(VarInt::from_u32(0), b"");
     });
     server.stop();
 }
@@ -88,8 +93,7 @@ fn datagrams_and_streams() {
 #[test]
 fn streams_that_the_server_opens() {
     let mut server = Server::start(&[]);
-    block_on(DEADLINE, async {
-        let session = connect(&server.url("/wt/echo?open=10")).await;
+    client(&server.url("/wt/echo?open=10"), DEADLINE, async |session| {
         let mut greetings = Vec::new();
         for _ in 0..10 {
             let (mut send, mut recv) = session.accept_bi().await.unwrap();
@@ -101,7 +105,6 @@ fn streams_that_the_server_opens() {
         greetings.sort();
         let expected: Vec<_> = (0..10).map(|n| format!("server stream {n}\nand back")).collect();
         assert_eq!(greetings, expected);
-        session.close(VarInt::from_u32(0), b"");
     });
     server.stop();
 }
@@ -116,8 +119,7 @@ fn the_server_closes() {
     for (query, code, reason) in
         [("code=7&reason=enough", 7, "enough"), ("code=4294967295", u32::MAX, ""), ("code=30&on=datagram", 30, "")]
     {
-        block_on(DEADLINE, async {
-            let session = connect(&server.url(&format!("/wt/close?{query}"))).await;
+        client(&server.url(&format!("/wt/close?{query}")), DEADLINE, async |session| {
             if query.contains("datagram") {
                 session.send_datagram(b"now").unwrap();
             }
@@ -137,42 +139,65 @@ fn the_server_closes() {
 #[test]
 fn the_client_closes() {
     let mut server = Server::start(&[]);
-    block_on(DEADLINE, async {
-        let session = connect(&server.url("/wt/echo")).await;
-        assert_eq!(echo(&session, "open").await, "open");
+    client(&server.url("/wt/echo"), DEADLINE, async |session| {
+        assert_eq!(echo(session, "open").await, "open");
         // wtransport closes the connection with this code and sends no capsule.
         session.close(VarInt::from_u32(9), b"bye");
     });
     let ended = wait_for("the session's end", DEADLINE, || Some(closes(&server)).filter(|list| *list != json!([])));
-    assert_eq!(ended, json!([{ "path": "/wt/echo", "by": "connection", "code": 0, "reason": "" }]));
+    let reason = "closed by the peer with 0x9 (bye)";
+    assert_eq!(ended, json!([{ "path": "/wt/echo", "by": "connection", "code": 0, "reason": reason }]));
     server.stop();
 }
 
+/// Sends `count` unidirectional streams and takes the answers on as many of the server's.
+async fn many_unidirectional(session: &Arc<Connection>, count: usize) {
+    let text = |n: usize| format!("stream {n} ").repeat(n % 40 + 1);
+    let sender = Arc::clone(session);
+    let sending = tokio::spawn(async move {
+        for n in 0..count {
+            let mut send = sender.open_uni().await.unwrap().await.unwrap();
+            send.write_all(text(n).as_bytes()).await.unwrap();
+            send.finish().await.unwrap();
+        }
+    });
+    let mut answers = Vec::new();
+    while answers.len() < count {
+        answers.push(read_all(&mut session.accept_uni().await.unwrap()).await);
+    }
+    sending.await.unwrap();
+    let mut expected: Vec<_> = (0..count).map(text).collect();
+    answers.sort();
+    expected.sort();
+    assert_eq!(answers, expected);
+}
+
 #[test]
-fn three_hundred_streams() {
+fn three_hundred_streams_of_each_kind() {
     let mut server = Server::start(&[]);
-    block_on(DEADLINE, async {
-        let session = connect(&server.url("/wt/echo")).await;
+    client(&server.url("/wt/echo"), DEADLINE, async |session| {
         many_echoes(session, 300).await;
+        many_unidirectional(session, 300).await;
     });
     server.stop();
 }
 
-/// Runs of 300 streams under loss, or as many as `MIO_QUICHE_LOSS_RUNS` says. For ten, by hand:
+/// Three runs of 300 streams under loss, or as many as `MIO_QUICHE_LOSS_RUNS` says. For ten, by hand:
 /// `MIO_QUICHE_LOSS_RUNS=10 cargo test --test it under_loss -- --nocapture`
 fn loss_runs() -> u64 {
-    std::env::var("MIO_QUICHE_LOSS_RUNS").map_or(1, |runs| runs.parse().unwrap())
+    std::env::var("MIO_QUICHE_LOSS_RUNS").map_or(3, |runs| runs.parse().unwrap())
 }
 
 fn streams_under_loss(percent: u64) {
+    // The close of a connection may be lost, too.
     let mut server = Server::start(&["--drain-timeout", "1"]);
     let seed = seed();
     for run in 0..loss_runs() {
         let relay = Relay::start(server.addr(), percent, seed.wrapping_add(2 * run));
         let began = Instant::now();
-        block_on(3 * DEADLINE, async {
-            let session = connect(&relay.url("/wt/echo")).await;
+        client(&relay.url("/wt/echo"), 3 * DEADLINE, async |session| {
             many_echoes(session, 300).await;
+            many_unidirectional(session, 30).await;
         });
         let (lost, passed) = relay.counts();
         println!("run {run}: 300 streams in {:.1?}, {lost} packets lost, {passed} not", began.elapsed());

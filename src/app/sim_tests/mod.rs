@@ -3,6 +3,7 @@
 
 mod limits;
 mod requests;
+mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

@@ -191,3 +191,21 @@ fn a_failing_handler_is_a_500_or_a_reset() {
     assert_eq!(sim.answers[&early].body, b"500 Internal Server Error\n");
     assert_eq!(sim.answers[&late].reset, Some(0x102));
 }
+
+#[test]
+fn bodies_are_whole_however_their_frames_come() {
+    // quiche::h3 tells of data once, and after an empty DATA frame not again.
+    let mut sim = Sim::connected(Options::default());
+    let parts: [&[u8]; 8] = [b"\0", b"\x05", b"hello", b"\0\0", b"\0\0\0\x01,\0\0\0\0", b"\0\x05w", b"orld\0", b"\0"];
+    let list = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/api/echo")];
+    let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
+    let h3 = sim.h3.as_mut().expect("connected");
+    let id = h3.send_request(&mut sim.client, &list, false).expect("room for a request");
+    sim.answers.insert(id, Answer::default());
+    for (n, part) in parts.iter().enumerate() {
+        assert_eq!(sim.client.stream_send(id, part, n + 1 == parts.len()), Ok(part.len()));
+        while sim.step() {}
+    }
+    sim.finish_all();
+    assert_eq!((sim.answers[&id].status(), &*sim.answers[&id].body), ("200", &b"hello,world"[..]));
+}

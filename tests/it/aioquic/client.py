@@ -83,7 +83,7 @@ def data_frame(payload):
 class Client:
     """A connection with HTTP/3 on it."""
 
-    def __init__(self, url, *, settings=WEBTRANSPORT, datagrams=65536):
+    def __init__(self, url, *, settings=WEBTRANSPORT, datagrams=65536, ready=True, silent=False):
         parts = urllib.parse.urlsplit(url)
         self.authority = parts.netloc
         self.peer = (parts.hostname, parts.port)
@@ -107,11 +107,14 @@ class Client:
         self.closed = None
         self.acknowledged = set()
         self.pings = 0
+        self.withheld = []
         self.next_bidi = 0
         self.settings = settings
+        self.silent = silent
         self.h3 = None
         self.quic.connect(self.peer, now=time.monotonic())
-        self.until("the server's settings", lambda: self.h3 is not None and self.h3.received_settings is not None)
+        if ready:
+            self.until("the server's settings", lambda: self.h3 is not None and self.h3.received_settings is not None)
 
     # ---- packets, time, events ----
 
@@ -151,6 +154,22 @@ class Client:
         while (event := self.quic.next_event()) is not None:
             self.handle(event)
 
+    def withhold(self, patience=DEADLINE):
+        """Takes packets off the socket until none comes for 10 ms and leaves them aside; waits so long for the first."""
+        self.socket.settimeout(patience)
+        try:
+            while True:
+                self.withheld.append(self.socket.recv(65536))
+                self.socket.settimeout(0.01)
+        except TimeoutError:
+            pass
+
+    def release(self):
+        """Takes in what was withheld."""
+        for packet in self.withheld:
+            self.quic.receive_datagram(packet, self.peer, now=time.monotonic())
+        self.withheld.clear()
+
     def stream(self, stream_id):
         return self.streams.setdefault(stream_id, Stream())
 
@@ -158,6 +177,7 @@ class Client:
         match event:
             case events.ProtocolNegotiated():
                 self.h3 = Http3(self.quic, self.settings)
+                self.control_stream().is_blocked = self.silent
             case events.ConnectionTerminated():
                 self.closed = event.error_code
             case events.PingAcknowledged():
@@ -211,6 +231,13 @@ class Client:
     def close(self):
         self.quic.close(error_code=0x100)
         self.flush()
+
+    def control_stream(self):
+        return self.quic._streams[self.h3._local_control_stream_id]
+
+    def send_settings(self):
+        """Sends the settings of a client that was silent so far."""
+        self.control_stream().is_blocked = False
 
     # ---- streams ----
 
@@ -312,10 +339,12 @@ class Client:
         text = self.finished(stream_id)
         return [self.streams[stream_id].status, text]
 
-    def connect(self, path, *, stream_id=None, protocol="webtransport", further=()):
-        """Sends the CONNECT of a session; gives its stream, which is the session's id."""
-        fields = [(b":protocol", protocol.encode()), (b"sec-webtransport-http3-draft02", b"1")]
-        return self.request(path, method="CONNECT", fin=False, stream_id=stream_id, further=[*fields, *further])
+    def connect(self, path, *, stream_id=None, protocol="webtransport", origin="", further=()):
+        """Sends the CONNECT of a session, of the same origin if none is given; gives its stream, the session's id."""
+        fields = [(b":protocol", protocol.encode()), (b"sec-webtransport-http3-draft02", b"1"), *further]
+        if origin is not None:
+            fields.append((b"origin", (origin or f"https://{self.authority}").encode()))
+        return self.request(path, method="CONNECT", fin=False, stream_id=stream_id, further=fields)
 
     def status(self, stream_id):
         """Waits for the head of an answer; gives its status."""

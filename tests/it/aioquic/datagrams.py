@@ -101,7 +101,7 @@ def none_at_all(url):
     found["again"] = client.get("/")
     client.close()
     # One that says it had them (RFC 9297 section 2.1.1).
-    client = Client(url, settings=WEBTRANSPORT, datagrams=None)
+    client = Client(url, settings=WEBTRANSPORT, datagrams=None, ready=False)
     return found | {"closed": client.closed_with()}
 
 

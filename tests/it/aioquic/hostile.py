@@ -83,33 +83,28 @@ def data_after_close(url):
     client.send(session, data_frame(close_capsule(9, b"closed") + b"more"))
     client.until("an end", lambda: client.stream(session).fin or client.stream(session).reset is not None)
     stream = client.stream(session)
-    found = {"reset": stream.reset, "stopped": stream.stopped, "fin": stream.fin, "get": client.get("/")}
+    found = {"reset": stream.reset, "fin": stream.fin, "get": client.get("/")}
     client.close()
     return found
 
 
 def signal_later(url):
-    """0x41 anywhere but first on a stream closes the connection with H3_FRAME_ERROR."""
+    """0x41 behind the head of a request or of a session closes the connection with H3_FRAME_ERROR."""
     found = []
     signal = encode_uint_var(BIDI_SIGNAL) + encode_uint_var(0) + b"payload"
-    # After a request's head, after its body, in the capsules' place of a session, after another frame.
-    client = Client(url)
-    stream = client.request("/upload", method="POST", fin=False)
-    client.send(stream, signal)
-    found.append(client.closed_with())
-    client = Client(url)
-    stream = client.request("/upload", method="POST", fin=False)
-    client.send(stream, data_frame(b"body") + signal)
-    found.append(client.closed_with())
-    client = Client(url)
-    session = client.session("/wt/echo")
-    client.send(session, signal)
-    found.append(client.closed_with())
-    client = Client(url)
-    session = client.session("/wt/echo")
-    stream = client.reserve()
-    client.send(stream, encode_frame(0x21, b"grease") + signal)
-    found.append(client.closed_with())
+    # At once and later.
+    for wait in (False, True):
+        for path, method in (("/upload", "POST"), ("/wt/echo", "CONNECT")):
+            client = Client(url)
+            if method == "POST":
+                client.session("/wt/echo")
+                stream = client.request(path, method=method, fin=False)
+            else:
+                stream = client.connect(path)
+            if wait:
+                client.settle()
+            client.send(stream, signal)
+            found.append(client.closed_with())
     return found
 
 

@@ -27,7 +27,7 @@ fn capsules_cut_by_the_end() {
 
 #[test]
 fn bytes_after_the_close_capsule() {
-    let expected = json!({ "reset": H3_MESSAGE_ERROR, "stopped": null, "fin": false, "get": [200, HELLO] });
+    let expected = json!({ "reset": H3_MESSAGE_ERROR, "fin": false, "get": [200, HELLO] });
     assert_eq!(run("data-after-close"), expected);
 }
 

@@ -1,7 +1,7 @@
 """What the server keeps, refuses and ends."""
 
 from aioquic.h3.connection import Setting
-from client import Client
+from client import WEBTRANSPORT, Client
 
 
 def early_streams(url):
@@ -16,7 +16,8 @@ def early_streams(url):
     client.session("/wt/echo", stream_id=session)
     kept = [client.finished(stream) for stream in bidi[2:]]
     answers = sorted(client.streams[answer].text for answer in client.server_streams(session, 8, uni=True))
-    rejected = [[client.reset_code(stream), client.stop_code(stream)] for stream in bidi[:2]]
+    # All bytes have come and so nothing is left to be stopped.
+    rejected = [client.reset_code(stream) for stream in bidi[:2]]
     found = {"bidi": kept, "uni": answers, "rejected": rejected, "get": client.get("/")}
     client.close()
     return found
@@ -112,15 +113,35 @@ def gone(url):
 
 
 def session_limit(url):
+    """One session too many, from a client without flow control of sessions."""
     client = Client(url)
-    sessions = [client.connect("/wt/echo") for _ in range(17)]
-    statuses = [client.status(session) for session in sessions]
+    sessions = [client.session("/wt/echo") for _ in range(16)]
+    refused = [client.reset_code(client.connect("/wt/echo"))]
+    client.end_session(sessions[0], 1, b"room")
+    again = client.session("/wt/echo")
+    refused.append(client.reset_code(client.connect("/wt/echo")))
+    found = {
+        "refused": refused,
+        "echoes": [client.echo(session, f"from {session}") for session in [*sessions[1:], again]],
+        "get": client.get("/"),
+    }
+    client.close()
+    return found
+
+
+def session_limit_with_flow_control(url):
+    """The same from a client that has it and so could have known."""
+    client = Client(url, settings=WEBTRANSPORT | {0x2B61: 1 << 20, 0x2B64: 100, 0x2B65: 100})
+    asked = [client.connect("/wt/echo") for _ in range(17)]
+    # All at once: the one too many need not be the last.
+    statuses = {session: client.status(session) for session in asked}
+    sessions = [session for session in asked if statuses[session] == 200]
     client.end_session(sessions[0], 1, b"room")
     found = {
-        "statuses": statuses,
+        "statuses": sorted(statuses.values()),
         "again": client.status(client.connect("/wt/echo")),
         "full": client.status(client.connect("/wt/echo")),
-        "echoes": [client.echo(session, f"from {session}") for session in sessions[1:16]],
+        "echoes": [client.echo(session, f"from {n}") for n, session in enumerate(sessions[1:])],
         "get": client.get("/"),
     }
     client.close()
@@ -151,5 +172,6 @@ CASES = {
     "early-and-refused": early_and_refused,
     "gone": gone,
     "session-limit": session_limit,
+    "session-limit-with-flow-control": session_limit_with_flow_control,
     "requirements": requirements,
 }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use super::{HELLO, WT_BUFFERED_STREAM_REJECTED, WT_REQUIREMENTS_NOT_MET, WT_SESSION_GONE, run};
+use super::{
+    H3_REQUEST_REJECTED, HELLO, WT_BUFFERED_STREAM_REJECTED, WT_REQUIREMENTS_NOT_MET, WT_SESSION_GONE, run, run_with,
+};
 
 /// A bidirectional stream that is both reset and stopped.
 const REJECTED: [u64; 2] = [WT_BUFFERED_STREAM_REJECTED; 2];
@@ -11,8 +13,7 @@ const GONE: [u64; 2] = [WT_SESSION_GONE; 2];
 #[test]
 fn the_oldest_early_streams_go_first() {
     let of = |kind: &str| (2..10).map(|n| format!("{kind} {n}")).collect::<Vec<_>>();
-    let expected =
-        json!({ "bidi": of("bidi"), "uni": of("uni"), "rejected": [REJECTED, REJECTED], "get": [200, HELLO] });
+    let expected = json!({ "bidi": of("bidi"), "uni": of("uni"), "rejected": vec![WT_BUFFERED_STREAM_REJECTED; 2], "get": [200, HELLO] });
     assert_eq!(run("early-streams"), expected);
 }
 
@@ -52,10 +53,17 @@ fn streams_of_an_ended_session() {
 
 #[test]
 fn sessions_over_the_limit() {
-    let statuses: Vec<_> = std::iter::repeat_n(200, 16).chain([429]).collect();
-    let echoes: Vec<_> = (1..16).map(|n| format!("from {}", 4 * n)).collect();
-    let expected = json!({ "statuses": statuses, "again": 200, "full": 429, "echoes": echoes, "get": [200, HELLO] });
+    let echoes: Vec<_> = (1..16).chain([17]).map(|n| format!("from {}", 4 * n)).collect();
+    let expected = json!({ "refused": vec![H3_REQUEST_REJECTED; 2], "echoes": echoes, "get": [200, HELLO] });
     assert_eq!(run("session-limit"), expected);
+}
+
+#[test]
+fn sessions_over_the_limit_with_flow_control() {
+    let statuses: Vec<_> = std::iter::repeat_n(200, 16).chain([429]).collect();
+    let echoes: Vec<_> = (0..15).map(|n| format!("from {n}")).collect();
+    let expected = json!({ "statuses": statuses, "again": 200, "full": 429, "echoes": echoes, "get": [200, HELLO] });
+    assert_eq!(run_with(&["--wt-drafts", "all"], "session-limit-with-flow-control"), expected);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod datagrams;
 mod hostile;
 mod limits;
+mod losses;
 mod sessions;
 
 use std::fs::{self, File};
@@ -22,9 +23,12 @@ const H3_FRAME_UNEXPECTED: u64 = 0x105;
 const H3_FRAME_ERROR: u64 = 0x106;
 const H3_ID_ERROR: u64 = 0x108;
 const H3_SETTINGS_ERROR: u64 = 0x109;
+const H3_REQUEST_REJECTED: u64 = 0x10b;
 const H3_MESSAGE_ERROR: u64 = 0x10e;
 const WT_BUFFERED_STREAM_REJECTED: u64 = 0x3994_bd84;
 const WT_SESSION_GONE: u64 = 0x170d_7b68;
+/// What an application's code 0 is on the wire.
+const WT_APPLICATION_ERROR: u64 = 0x52e4_a40f_a8db;
 const WT_REQUIREMENTS_NOT_MET: u64 = 0x212c_0d48;
 
 const HELLO: &str = "Hello, HTTP/3!\n";
@@ -62,7 +66,11 @@ impl Case {
 
 /// Runs a case against a server of its own, which has to be well afterwards.
 fn run(name: &str) -> Value {
-    let mut server = Server::start(&[]);
+    run_with(&[], name)
+}
+
+fn run_with(server_args: &[&str], name: &str) -> Value {
+    let mut server = Server::start(server_args);
     let found = Case::start(&server, name).finish();
     server.stop();
     found

@@ -85,6 +85,31 @@ def stream_header_bytewise(url):
     return found
 
 
+def late_settings(url):
+    """Everything before the client's SETTINGS, as packets may be lost."""
+    client = Client(url, silent=True)
+    page = client.get("/")
+    session = client.connect("/wt/echo")
+    bidi = client.bidi(session, b"bidi before the settings", fin=True)
+    client.uni(session, b"uni before the settings", fin=True)
+    client.settle()
+    before = session in client.streams
+    client.send_settings()
+    found = {"get": page, "before": before, "status": client.status(session), "bidi": client.finished(bidi)}
+    found["uni"] = [client.streams[answer].text for answer in client.server_streams(session, 1, uni=True)]
+    found["datagram"] = client.echo(session, "after the settings")
+    client.close()
+    # And from a client that turns out not to have WebTransport.
+    client = Client(url, settings={}, silent=True)
+    session = client.connect("/wt/echo")
+    client.settle()
+    client.send_settings()
+    found["refused"] = client.reset_code(session)
+    found["again"] = client.get("/")
+    client.close()
+    return found
+
+
 def varint(value, length):
     """A variable-length integer of a chosen length, which may be longer than it has to be."""
     mark = {1: 0, 2: 1, 4: 2, 8: 3}[length] << (8 * length - 2)
@@ -178,7 +203,7 @@ def close_by_us(url):
     status, closes = client.get("/wt/closes")
     client.close()
     other = Client(url)
-    rest = other.until("the last session's end", lambda: json.loads(other.get("/wt/closes")[1]))
+    rest = other.until("the last session's end", lambda: json.loads(other.get("/wt/closes")[1]) or None)
     other.close()
     return {"codes": codes, "status": status, "closes": json.loads(closes), "lost": rest}
 
@@ -192,15 +217,16 @@ def close_by_server(url):
     ]
     found = [client.closed_session(session) for session in sessions]
     waiting = client.session("/wt/close?code=30&reason=late&on=datagram")
+    # A stream that the handler does not take.
     stream = client.bidi(waiting, b"open")
-    client.settle()
+    refused = [client.reset_code(stream), client.stop_code(stream)]
     before = client.streams[waiting].fin
     client.send_datagram(waiting, b"now")
     found.append(client.closed_session(waiting))
     sessions.append(waiting)
     # Browsers lose code and reason when the session's stream is stopped.
     stops = [client.streams[session].stopped for session in sessions]
-    result = {"closes": found, "before": before, "stops": stops, "stream": client.reset_code(stream)}
+    result = {"closes": found, "before": before, "stops": stops, "refused": refused}
     for session in sessions:
         client.send(session, fin=True)
     client.settle()
@@ -235,9 +261,8 @@ def answers(url):
     client = Client(url)
     paths = ["/wt/echo", "/nothing", "/wt/reject", "/wt/reject?status=418", "/"]
     found = {path: client.status(client.connect(path)) for path in paths}
-    same = f"https://{client.authority}".encode()
-    for name, origin in (("same origin", same), ("foreign origin", b"https://example.org")):
-        found[name] = client.status(client.connect("/wt/echo", further=[(b"origin", origin)]))
+    for name, origin in (("no origin", None), ("foreign origin", "https://example.org")):
+        found[name] = client.status(client.connect("/wt/echo", origin=origin))
     found["webtransport-h3"] = client.status(client.connect("/wt/echo", protocol="webtransport-h3"))
     chosen = []
     for offer in (b'"echo-v2", "echo-v1"', b'"echo-v1", "echo-v2"', b'"other", "echo-v1"', b'"other"', None):
@@ -304,6 +329,7 @@ CASES = {
     "two-sessions-and-a-get": two_sessions_and_a_get,
     "before-connect": before_connect,
     "stream-header-bytewise": stream_header_bytewise,
+    "late-settings": late_settings,
     "varint-lengths": varint_lengths,
     "server-streams": server_streams,
     "close-by-us": close_by_us,

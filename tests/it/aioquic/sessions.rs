@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, HELLO, WT_SESSION_GONE, run};
+use super::{Case, HELLO, WT_APPLICATION_ERROR, WT_REQUIREMENTS_NOT_MET, run};
 use crate::support::server::Server;
 use crate::support::{payload, sha256};
 
@@ -46,6 +46,21 @@ fn a_byte_per_packet() {
 }
 
 #[test]
+fn settings_that_come_late() {
+    let expected = json!({
+        "get": [200, HELLO],
+        "before": false,
+        "status": 200,
+        "bidi": "bidi before the settings",
+        "uni": ["uni before the settings"],
+        "datagram": "after the settings",
+        "refused": WT_REQUIREMENTS_NOT_MET,
+        "again": [200, HELLO],
+    });
+    assert_eq!(run("late-settings"), expected);
+}
+
+#[test]
 fn stream_headers_of_every_length() {
     let sent: Vec<_> = [2, 4, 8].iter().flat_map(|kind| [1, 2, 4, 8].map(|id| format!("{kind} {id}"))).collect();
     // Each twice: whole, and in two packets.
@@ -66,7 +81,7 @@ fn close_capsules_cut_anywhere() {
     let mut closes: Vec<_> = (0..31).map(|code| close("/wt/echo", "peer", code, "bye")).collect();
     closes.push(close("/wt/echo", "peer", 0, ""));
     closes.push(close("/wt/echo", "peer", u32::MAX, &"é".repeat(512)));
-    let lost = [close("/wt/hash", "connection", 0, "")];
+    let lost = [close("/wt/hash", "connection", 0, "closed by the peer with H3_NO_ERROR")];
     let expected = json!({
         "codes": (0..31).collect::<Vec<_>>(),
         "status": 200,
@@ -82,7 +97,7 @@ fn the_server_closes_sessions() {
         "closes": [[[7, "enough"]], [[u32::MAX, "é"]], [[0, ""]], [[30, "late"]]],
         "before": false,
         "stops": [null, null, null, null],
-        "stream": WT_SESSION_GONE,
+        "refused": vec![WT_APPLICATION_ERROR; 2],
         "get": [200, HELLO],
         "server": [
             close("/wt/close", "us", 7, "enough"),
@@ -111,7 +126,7 @@ fn answers_to_connect() {
         "/wt/reject": 403,
         "/wt/reject?status=418": 418,
         "/": 404,
-        "same origin": 200,
+        "no origin": 403,
         "foreign origin": 403,
         "webtransport-h3": 200,
     });

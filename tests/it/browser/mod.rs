@@ -31,6 +31,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use ring::digest;
 use serde_json::{Value, json};
 
+use crate::support::relay::{Relay, seed};
 use crate::support::server::Server;
 use process::{Browser, Kind, Shared};
 
@@ -39,6 +40,7 @@ struct Page {
     browser: Shared,
     server: Server,
     hash: String,
+    relay: Option<Relay>,
 }
 
 impl Page {
@@ -53,7 +55,12 @@ impl Page {
     fn with(browser: Shared, args: &[&str]) -> Self {
         let server = Server::start(args);
         let hash = hash(&server);
-        Page { browser, server, hash }
+        Page { browser, server, hash, relay: None }
+    }
+
+    /// From now on with packets lost on the way.
+    fn lose(&mut self, percent: u64) {
+        self.relay = Some(Relay::start(self.server.addr(), percent, seed()));
     }
 
     /// From now on with another server.
@@ -62,10 +69,14 @@ impl Page {
         self.hash = hash(&self.server);
     }
 
+    fn url(&self, path: &str) -> String {
+        self.relay.as_ref().map_or_else(|| self.server.url(path), |relay| relay.url(path))
+    }
+
     /// Runs a case on a path of the server.
     #[track_caller]
     fn run(&mut self, case: &str, path: &str, mut args: Value) -> Value {
-        args["url"] = json!(self.server.url(path));
+        args["url"] = json!(self.url(path));
         args["hash"] = json!(self.hash);
         self.browser.run(None, case, args)
     }

@@ -2,12 +2,19 @@
 // right is for the Rust side to say. Arguments of all: `url`, and `hash` of the server's certificate (hexadecimal).
 'use strict';
 (() => {
-    let step = '';
+    const pending = new Set();
 
-    /** What `promise` gives; if it fails or hangs, `step` says where. */
-    const at = (what, promise) => {
-        step = what;
-        return promise;
+    /** What `promise` gives; `what` is in the message if it fails or hangs. */
+    const at = async (what, promise) => {
+        const mark = { what };
+        pending.add(mark);
+        try {
+            return await promise;
+        } catch (error) {
+            throw new Error(`${what}: ${error.name}: ${error.message}`);
+        } finally {
+            pending.delete(mark);
+        }
     };
     const sleep = ms => new Promise(done => setTimeout(done, ms));
     const hex = bytes => Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
@@ -72,6 +79,17 @@
             parts.push(value);
         }
     };
+
+    const drain = async reader => {
+        while (!(await reader.read()).done);
+    };
+
+    /** The code with which a stream fails, or the name of another error. */
+    const failure = promise =>
+        promise.then(
+            () => 'no failure',
+            error => (error.source === 'stream' ? error.streamErrorCode : error.name),
+        );
 
     /** What comes back on a new bidirectional stream. */
     const echo = async (transport, bytes) => {
@@ -210,6 +228,11 @@
             return { hashes: [await stalled, small], order };
         },
 
+        /** Leaves a session open. */
+        async leave(args) {
+            return (await echoes(await open(args), 'text')) && 'echoed';
+        },
+
         async closesOfPage({ closes, ...args }) {
             return each(closes, 5, async (close, n) => {
                 const transport = await open(args);
@@ -224,10 +247,19 @@
             });
         },
 
-        async closesOfServer({ urls, datagram, ...args }) {
+        /** With `datagram`, on a datagram of the page's, while so many `streams` of each kind are open. */
+        async closesOfServer({ urls, datagram, streams = 0, ...args }) {
             return each(urls, 5, async url => {
                 const transport = await open({ ...args, url });
-                // Until it is closed; writing then fails.
+                for (const _ of numbers(streams)) {
+                    const bidi = await at('a bidirectional stream', transport.createBidirectionalStream());
+                    const uni = await at('a unidirectional stream', transport.createUnidirectionalStream());
+                    for (const writable of [bidi.writable, uni]) {
+                        // Fails when the session is closed.
+                        writable.getWriter().write(payload(1000)).catch(() => {});
+                    }
+                }
+                // Fails then as well.
                 if (datagram) datagramReturns(transport, encode('close')).catch(() => {});
                 return info(await at(`closed of ${url}`, transport.closed));
             });
@@ -274,35 +306,55 @@
             return chosen;
         },
 
-        /** Streams given up by the page: its own half reset, the server's half stopped, and both. */
-        async resets({ codes, ...args }) {
+        /**
+         * Streams given up by the page: the codes with which the server gives up the other half, of a stream reset, of
+         * one stopped (with `stops`), and of the answer to one reset. Then the session is as ever.
+         */
+        async resets({ codes, stops, ...args }) {
             const transport = await open(args);
+            const answers = transport.incomingUnidirectionalStreams.getReader();
+            const underWay = async () => {
+                const { writable, readable } = await transport.createBidirectionalStream();
+                const [writer, reader] = [writable.getWriter(), readable.getReader()];
+                await writer.write(payload(10_000));
+                await at('the echo before the reset', reader.read());
+                return [writer, reader];
+            };
+            const seen = [];
             for (const code of codes) {
-                for (const [abort, cancel] of [[true, false], [false, true], [true, true]]) {
-                    const { writable, readable } = await transport.createBidirectionalStream();
-                    const [writer, reader] = [writable.getWriter(), readable.getReader()];
-                    await writer.write(payload(10_000));
-                    await at('the echo before the reset', reader.read());
-                    if (abort) await at('abort', writer.abort(streamError(code)));
-                    if (cancel) await at('cancel', reader.cancel(streamError(code)));
-                }
+                const [resetWriter, resetReader] = await underWay();
+                await at('abort', resetWriter.abort(streamError(code)));
+                const reset = await at('a reset', failure(drain(resetReader)));
+
+                const [stoppedWriter, stoppedReader] = await underWay();
+                await at('cancel', stoppedReader.cancel(streamError(code)));
+                const stopped = stops && (await at('a stop', failure(stoppedWriter.closed)));
+
+                const [writer, reader] = await underWay();
+                await at('both', Promise.all([writer.abort(streamError(code)), reader.cancel(streamError(code))]));
+
                 const uni = (await transport.createUnidirectionalStream()).getWriter();
                 await uni.write(payload(10_000));
+                const { value: answer } = await at('a stream of the server', answers.read());
                 await at('abort', uni.abort(streamError(code)));
-                await at('the echo after the reset', echoes(transport, `after ${code}`));
+                const answered = await at('a reset of the answer', failure(drain(answer.getReader())));
+
+                seen.push({ reset, stopped, answered, after: await echoes(transport, `after ${code}`) });
             }
-            return [await datagramReturns(transport, encode('datagram')), await echoes(transport, 'stream')];
+            await at('the last datagram', datagramReturns(transport, encode('datagram')));
+            return seen;
         },
     };
 
     globalThis.runCase = async (name, args) => {
         const late = sleep(args.deadline).then(() => {
-            throw new Error(`not within ${args.deadline} ms`);
+            const waiting = Array.from(pending, ({ what }) => what);
+            throw new Error(`not within ${args.deadline} ms: ${waiting.join(', ') || 'no step named'}`);
         });
         try {
             return { result: await Promise.race([cases[name](args), late]) };
         } catch (error) {
-            return { error: `${name}: ${error.name}: ${error.message}, at: ${step}` };
+            return { error: `${name}: ${error.name}: ${error.message}` };
         }
     };
 })();

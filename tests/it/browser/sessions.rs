@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, Kind, Page};
+use super::{Browser, Kind, Page, hash};
 use crate::support::curl::curl;
+use crate::support::server::Server;
 use crate::support::{DEADLINE, wait_for};
 
 in_both! {
@@ -12,22 +13,25 @@ in_both! {
     the_page_closes
     the_server_closes
     the_server_closes_later
+    the_server_closes_under_loss
+    the_browser_ends
     refusals
     origins
     subprotocols
 }
 
-/// Codes and reasons: fifty ordinary ones, and the largest.
+/// Codes and reasons: fifty ordinary ones, the largest, one in several scripts, and none.
 fn codes_and_reasons() -> Vec<(u32, String)> {
     let ordinary = (0..50).map(|n| (n * 7, format!("reason {n}")));
-    ordinary.chain([(u32::MAX, "ü".repeat(512)), (0, String::new())]).collect()
+    let special = [(u32::MAX, "ü".repeat(512)), (1, "auf Wiedersehen, às, до свидания 🌍".into()), (0, String::new())];
+    ordinary.chain(special).collect()
 }
 
 /// What the server tells of sessions that ended, once there are so many, in the order of codes.
-fn closes(page: &Page, count: usize) -> Vec<Value> {
+fn closes(server: &Server, count: usize) -> Vec<Value> {
     let mut all: Vec<Value> = Vec::new();
     wait_for(&format!("{count} closes"), DEADLINE, || {
-        let new: Vec<Value> = serde_json::from_slice(&curl(&page.server, "/wt/closes", &[]).body).unwrap();
+        let new: Vec<Value> = serde_json::from_slice(&curl(server, "/wt/closes", &[]).body).unwrap();
         all.extend(new);
         (all.len() >= count).then_some(())
     });
@@ -58,14 +62,13 @@ fn the_page_closes(kind: Kind) {
         wanted.iter().map(|(code, reason)| json!({ "closeCode": code, "reason": reason })).collect();
     let seen = page.run("closesOfPage", "/wt/echo", json!({ "closes": arguments }));
     assert_eq!(seen, json!(wanted), "what the page has of its own closes");
-    assert_eq!(closes(&page, wanted.len()), expected("/wt/echo", "peer", &wanted), "what the server has");
+    assert_eq!(closes(&page.server, wanted.len()), expected("/wt/echo", "peer", &wanted), "what the server has");
     // Without arguments.
     page.assert_ready();
-    assert_eq!(closes(&page, 1), expected("/wt/echo", "peer", &[(0, String::new())]));
+    assert_eq!(closes(&page.server, 1), expected("/wt/echo", "peer", &[(0, String::new())]));
 }
 
-fn server_closes(kind: Kind, on_datagram: bool) {
-    let mut page = Page::open(kind);
+fn server_closes(mut page: Page, on_datagram: bool) {
     let wanted = codes_and_reasons();
     let on = if on_datagram { "&on=datagram" } else { "" };
     let url = |(code, reason): &(u32, String)| {
@@ -73,20 +76,40 @@ fn server_closes(kind: Kind, on_datagram: bool) {
         let longest = "ü".repeat(512);
         let (reason, repeat) = if *reason == longest { ("ü", 512) } else { (&**reason, 1) };
         let reason = percent_encoding::utf8_percent_encode(reason, percent_encoding::NON_ALPHANUMERIC);
-        page.server.url(&format!("/wt/close?code={code}&reason={reason}&repeat={repeat}{on}"))
+        page.url(&format!("/wt/close?code={code}&reason={reason}&repeat={repeat}{on}"))
     };
     let arguments = json!({ "urls": wanted.iter().map(url).collect::<Vec<_>>(), "datagram": on_datagram });
     let seen = page.run("closesOfServer", "/", arguments);
     assert_eq!(seen, json!(wanted), "what the page has");
-    assert_eq!(closes(&page, wanted.len()), expected("/wt/close", "us", &wanted), "what the server has");
+    assert_eq!(closes(&page.server, wanted.len()), expected("/wt/close", "us", &wanted), "what the server has");
 }
 
 fn the_server_closes(kind: Kind) {
-    server_closes(kind, false);
+    server_closes(Page::open(kind), false);
 }
 
 fn the_server_closes_later(kind: Kind) {
-    server_closes(kind, true);
+    server_closes(Page::open(kind), true);
+}
+
+fn the_server_closes_under_loss(kind: Kind) {
+    let mut page = Page::open(kind);
+    page.lose(3);
+    server_closes(page, false);
+}
+
+/// Sessions end also when nobody has closed them.
+fn the_browser_ends(kind: Kind) {
+    let mut browser = Browser::start(kind, &[]);
+    let server = Server::start(&["--allow-origin", browser.origin(), "--idle-timeout", "5"]);
+    let args = json!({ "url": server.url("/wt/echo"), "hash": hash(&server) });
+    assert_eq!(browser.run(None, "leave", args), json!("echoed"));
+    drop(browser);
+    let seen = closes(&server, 1);
+    // Chromium ends the session's stream, if it comes to that; Firefox says nothing at all.
+    let ends = [("peer", ""), ("connection", "idle timeout")];
+    let ends = ends.map(|(by, reason)| expected("/wt/echo", by, &[(0, reason.to_owned())]));
+    assert!(ends.contains(&seen), "{seen:?}");
 }
 
 /// How `ready` and `closed` of a refused session fail: the page is not told why.

@@ -100,7 +100,7 @@ fn methods_that_a_path_does_not_have() {
         assert_eq!(reply.field("content-length"), None, "RFC 9110 section 8.6: none in a 204");
     }
     let reply = curl(&server, "/", &["-X", "OPTIONS", "--request-target", "*"]);
-    assert_eq!((reply.status, reply.field("allow")), (204, Some("GET, HEAD, OPTIONS, POST")));
+    assert_eq!((reply.status, reply.field("allow")), (204, Some("CONNECT, GET, HEAD, OPTIONS, POST")));
     assert_eq!(curl(&server, "/nowhere", &["-X", "OPTIONS"]).status, 404);
     for path in ["/", "/nowhere"] {
         assert_plain(&curl(&server, path, &["-X", "FOO"]), 501, "501 Not Implemented\n");

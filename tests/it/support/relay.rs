@@ -1,9 +1,10 @@
 //! A UDP relay that loses packets, with a seed that it prints.
 
-use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,19 +26,20 @@ pub(crate) fn seed() -> u64 {
     std::env::var("MIO_QUICHE_SEED").map_or(since.as_nanos() as u64 | 1, |seed| seed.parse().unwrap())
 }
 
-/// Stands between one client and the server. Dropping it ends its threads.
+/// Stands between clients and the server. Dropping it ends its threads.
 pub(crate) struct Relay {
     addr: SocketAddr,
-    server: SocketAddr,
     shared: Arc<Shared>,
-    threads: RefCell<Vec<JoinHandle<()>>>,
 }
 
 struct Shared {
+    server: SocketAddr,
     front: UdpSocket,
-    /// What the server sees as the client.
-    back: Mutex<Arc<UdpSocket>>,
-    client: OnceLock<SocketAddr>,
+    percent: u64,
+    seed: u64,
+    /// What the server sees as each client.
+    backs: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     stop: AtomicBool,
     passed: AtomicU64,
     lost: AtomicU64,
@@ -57,32 +59,41 @@ fn socket(connect_to: Option<SocketAddr>) -> UdpSocket {
 }
 
 impl Shared {
-    fn back(&self) -> Arc<UdpSocket> {
-        Arc::clone(&self.back.lock().unwrap())
+    /// Passes packets of all clients on to the server.
+    fn up(self: &Arc<Self>) {
+        let pass = |client, packet: &[u8]| self.back(client).send(packet);
+        self.run(&self.front, self.percent, self.seed, pass);
     }
 
-    /// Passes packets on: up to the server, or down from the port that it sees.
-    fn run(&self, down: Option<&UdpSocket>, percent: u64, seed: u64) {
+    /// What the server sees as this client.
+    fn back(self: &Arc<Self>, client: SocketAddr) -> Arc<UdpSocket> {
+        let mut backs = self.backs.lock().unwrap();
+        let seed = self.seed.wrapping_add(backs.len() as u64) ^ 0x9e37_79b9_7f4a_7c15;
+        Arc::clone(backs.entry(client).or_insert_with(|| self.new_back(client, self.percent, seed)))
+    }
+
+    /// A new port for a client, from which packets are passed down.
+    fn new_back(self: &Arc<Self>, client: SocketAddr, percent: u64, seed: u64) -> Arc<UdpSocket> {
+        let back = Arc::new(socket(Some(self.server)));
+        let (shared, from) = (Arc::clone(self), Arc::clone(&back));
+        let down = move || shared.run(&from, percent, seed, |_, packet| shared.front.send_to(packet, client));
+        self.threads.lock().unwrap().push(std::thread::spawn(down));
+        back
+    }
+
+    fn run(&self, from: &UdpSocket, percent: u64, seed: u64, pass: impl Fn(SocketAddr, &[u8]) -> io::Result<usize>) {
         let mut random = XorShift(seed);
         let mut buf = [0; 65_536];
         while !self.stop.load(Ordering::Relaxed) {
-            let got = down.unwrap_or(&self.front).recv_from(&mut buf);
             // Nothing within the timeout, or the server is gone.
-            let Ok((len, from)) = got else { continue };
-            if down.is_none() {
-                self.client.get_or_init(|| from);
-            }
+            let Ok((len, sender)) = from.recv_from(&mut buf) else { continue };
             if random.next() % 100 < percent {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
             self.passed.fetch_add(1, Ordering::Relaxed);
             // What the system refuses is lost as well.
-            let _ = match (down, self.client.get()) {
-                (None, _) => self.back().send(&buf[..len]),
-                (Some(_), Some(client)) => self.front.send_to(&buf[..len], client),
-                (Some(_), None) => continue,
-            };
+            let _ = pass(sender, &buf[..len]);
         }
     }
 }
@@ -94,34 +105,36 @@ impl Relay {
         let front = socket(None);
         let addr = front.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            server,
             front,
-            back: Mutex::new(Arc::new(socket(Some(server)))),
-            client: OnceLock::new(),
+            percent,
+            seed,
+            backs: Mutex::default(),
+            threads: Mutex::default(),
             stop: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         });
         let up = Arc::clone(&shared);
-        let up = std::thread::spawn(move || up.run(None, percent, seed));
-        let relay = Relay { addr, server, shared, threads: RefCell::new(vec![up]) };
-        relay.spawn_down(percent, seed ^ 0x9e37_79b9_7f4a_7c15);
-        relay
+        shared.threads.lock().unwrap().push(std::thread::spawn(move || up.up()));
+        Relay { addr, shared }
     }
 
-    fn spawn_down(&self, percent: u64, seed: u64) {
-        let (shared, back) = (Arc::clone(&self.shared), self.shared.back());
-        self.threads.borrow_mut().push(std::thread::spawn(move || shared.run(Some(&back), percent, seed)));
-    }
-
-    /// From now on the server sees the client at another port; what it still sends to the old one arrives, too. (When
+    /// From now on the server sees the clients at other ports; what it still sends to the old ones arrives, too. (When
     /// it does not, a client that only receives has no reason to send, and the server no way to learn the port.)
     pub(crate) fn rebind(&self) {
-        *self.shared.back.lock().unwrap() = Arc::new(socket(Some(self.server)));
-        self.spawn_down(0, 1);
+        for (client, back) in self.shared.backs.lock().unwrap().iter_mut() {
+            *back = self.shared.new_back(*client, 0, 1);
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.addr)
+    }
+
+    fn next_thread(&self) -> Option<JoinHandle<()>> {
+        let mut threads = self.shared.threads.lock().unwrap();
+        (!threads.is_empty()).then(|| threads.remove(0))
     }
 
     /// Packets that were lost and packets that were not.
@@ -133,7 +146,8 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.get_mut().drain(..) {
+        // The first of them starts the others.
+        while let Some(thread) = self.next_thread() {
             // It panics for no reason of its own.
             let _ = thread.join();
         }

@@ -1,0 +1,623 @@
+//! The client: requests and sessions on the same engine and the same loop as the server.
+
+mod error;
+mod pool;
+mod request;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+
+use super::exchange::Progress;
+use super::session::SessionHandler;
+use super::sessions::Sessions;
+use crate::config::ClientConfig;
+use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
+use crate::error::{ErrorCode, Result};
+use crate::h3::ResponseHead;
+use crate::net::{self, EventLoop, UdpSocket, Waker};
+use crate::quic::table::{ConnId, StreamId};
+use crate::stats::Stats;
+pub use error::ClientError;
+use pool::Pool;
+pub(crate) use request::Origin;
+pub use request::{ClientRequest, Fetched, ResponseHandler};
+
+/// Times that a request is sent again which the server did not process.
+const MAX_RETRIES: u8 = 3;
+/// What [`Client::fetch`] takes at most, in bytes.
+const MAX_FETCH: u64 = 64 * 1024 * 1024;
+/// Rounds of engine and handlers in one turn before packets go out.
+const MAX_ROUNDS_PER_TURN: usize = 4;
+
+/// A client of HTTP/3 and WebTransport on one UDP socket, run by the thread that owns it.
+///
+/// Blocking, for one request at a time:
+///
+/// ```no_run
+/// use mio_quiche::{Client, ClientConfig};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let mut client = Client::new(ClientConfig::default())?;
+///     let response = client.get("https://example.com/")?;
+///     println!("{}: {} bytes", response.status, response.body.len());
+///     Ok(())
+/// }
+/// ```
+///
+/// For many at a time, [`start`](Client::start) requests with handlers and [`run`](Client::run) them.
+pub struct Client {
+    event_loop: EventLoop,
+    endpoint: Endpoint,
+    config: ClientConfig,
+    pool: Pool,
+    waiting: VecDeque<Waiting>,
+    running: BTreeMap<StreamId, Running>,
+    sessions: Sessions,
+    /// Sessions that are asked for.
+    asked: BTreeMap<StreamId, AskedSession>,
+    next_id: u64,
+    signals: usize,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (waiting, running) = (self.waiting.len(), self.running.len());
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint)
+            .field("waiting", &waiting)
+            .field("running", &running)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Names a request of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(u64);
+
+struct Running {
+    id: RequestId,
+    request: ClientRequest,
+    handler: Box<dyn ResponseHandler>,
+    deadline: Option<Instant>,
+    retries: u8,
+    /// The head of the response came.
+    responded: bool,
+}
+
+struct AskedSession {
+    request: ClientRequest,
+    handler: Box<dyn SessionHandler>,
+}
+
+enum Waiting {
+    Request(Running),
+    Session(AskedSession),
+}
+
+impl Client {
+    /// A client; binds a UDP socket, for IPv6 and IPv4 where the system has both.
+    ///
+    /// # Errors
+    /// A wrong setting, or what the system says of the socket.
+    pub fn new(config: ClientConfig) -> Result<Self> {
+        let endpoint = Endpoint::client(&config, net::now())?;
+        let event_loop = EventLoop::new(any_socket(config.socket_buffer)?, config.handle_signals)?;
+        Ok(Client {
+            event_loop,
+            endpoint,
+            config,
+            pool: Pool::default(),
+            waiting: VecDeque::new(),
+            running: BTreeMap::new(),
+            sessions: Sessions::default(),
+            asked: BTreeMap::new(),
+            next_id: 0,
+            signals: 0,
+        })
+    }
+
+    /// GET, and waits for the whole response.
+    ///
+    /// # Errors
+    /// As [`fetch`](Client::fetch).
+    pub fn get(&mut self, url: &str) -> std::result::Result<Fetched, ClientError> {
+        self.fetch(ClientRequest::get(url)?)
+    }
+
+    /// Sends a request and waits for the whole response, of at most 64 MiB.
+    ///
+    /// # Errors
+    /// Whatever kept the response from coming. An error status is a response.
+    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<Fetched, ClientError> {
+        let (done, result) = mpsc::channel();
+        let body = request.body.clone();
+        let (received, trailers) = (BytesMut::new(), HeaderMap::new());
+        let collect = request::Collect { body, max: MAX_FETCH, head: None, received, trailers, done };
+        let id = self.start(request, collect);
+        loop {
+            match result.try_recv() {
+                Ok(result) => return result,
+                Err(mpsc::TryRecvError::Disconnected) => return Err(ClientError::Cancelled),
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            if let Err(error) = self.turn(None) {
+                self.cancel(id);
+                return Err(error.into());
+            }
+            if self.signals > 0 {
+                self.cancel(id);
+            }
+        }
+    }
+
+    /// Starts a request. It moves on in [`turn`](Client::turn) and [`run`](Client::run).
+    pub fn start(&mut self, request: ClientRequest, handler: impl ResponseHandler + 'static) -> RequestId {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        let deadline = request.timeout.map(|timeout| net::now() + timeout);
+        let handler = Box::new(handler);
+        self.waiting.push_back(Waiting::Request(Running { id, request, handler, deadline, retries: 0, responded: false }));
+        id
+    }
+
+    /// Asks for a WebTransport session, on a connection of its own. The handler is told whether it
+    /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
+    pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
+        let SessionOptions { request, subprotocols, origin } = request;
+        let request = request.session(&subprotocols, origin.as_deref());
+        self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
+    }
+
+    /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.
+    pub fn cancel(&mut self, id: RequestId) {
+        self.give_up(id, ClientError::Cancelled);
+    }
+
+    /// Runs until nothing is left to do: no request and no session.
+    ///
+    /// # Errors
+    /// What the system reports about the socket.
+    pub fn run(&mut self) -> Result<()> {
+        while self.is_busy() && self.signals == 0 {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a request or a session is under way.
+    pub fn is_busy(&self) -> bool {
+        !(self.waiting.is_empty() && self.running.is_empty() && self.asked.is_empty() && self.sessions.is_empty())
+    }
+
+    /// Signals that came, when the settings say that they are handled.
+    pub fn signals(&self) -> usize {
+        self.signals
+    }
+
+    /// A handle that ends a turn's sleep from another thread.
+    pub fn waker(&self) -> Waker {
+        self.event_loop.waker()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.endpoint.stats()
+    }
+
+    /// The address of our socket.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.event_loop.local_addr()
+    }
+
+    /// The engine, for what this type has no call for.
+    pub fn endpoint(&mut self) -> &mut Endpoint {
+        &mut self.endpoint
+    }
+
+    /// Whether connections that are open resumed an earlier session.
+    pub fn resumed(&self) -> bool {
+        self.pool.conns.keys().any(|id| self.endpoint.is_resumed(*id))
+    }
+
+    /// A session that a later client can resume with a server, if one is known.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn ticket(&self, url: &str) -> std::result::Result<Option<Vec<u8>>, ClientError> {
+        let origin = ClientRequest::get(url)?.origin;
+        let known = self.pool.conns.iter().filter(|(_, c)| c.origin == origin);
+        let fresh = known.filter_map(|(id, _)| self.endpoint.ticket(*id)).next().map(<[u8]>::to_vec);
+        Ok(fresh.or_else(|| self.pool.tickets.get(&origin).cloned()))
+    }
+
+    /// Resumes an earlier session when a connection to this server is made.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn set_ticket(&mut self, url: &str, ticket: Vec<u8>) -> std::result::Result<(), ClientError> {
+        self.pool.tickets.insert(ClientRequest::get(url)?.origin, ticket);
+        Ok(())
+    }
+
+    /// Moves every connection to a new socket with another port (RFC 9000 section 9).
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub fn migrate(&mut self) -> Result<()> {
+        self.event_loop.replace_socket(any_socket(self.config.socket_buffer)?)?;
+        let local = self.event_loop.local_addr();
+        for id in self.pool.conns.keys() {
+            if let Err(e) = self.endpoint.migrate(*id, local) {
+                log::debug!("{id:?}: cannot move: {e}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes every connection and sends what says so.
+    pub fn close(&mut self) {
+        for id in self.pool.conns.keys() {
+            self.endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
+        }
+        let now = net::now();
+        self.endpoint.drive(now);
+        // Whoever does not hear it notices by its idle timeout.
+        let _ = self.event_loop.transmit(&mut self.endpoint);
+    }
+
+    /// One turn of the loop: waits for something to happen, at most until `until`, and deals with it.
+    ///
+    /// # Errors
+    /// What the system reports about the socket.
+    pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
+        let now = net::now();
+        self.send_waiting(now);
+        let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
+        let deadline = match idle {
+            true => {
+                let requests = self.running.values().filter_map(|running| running.deadline).min();
+                let waiting = self.waiting.iter().filter_map(|waiting| match waiting {
+                    Waiting::Request(running) => running.deadline,
+                    Waiting::Session(_) => None,
+                });
+                let all = [self.endpoint.next_timeout(), self.pool.next_timeout(), requests, waiting.min(), until];
+                all.into_iter().flatten().min()
+            }
+            false => Some(now),
+        };
+        let wakeup = self.event_loop.wait(now, deadline)?;
+        self.signals += wakeup.signals;
+        let now = net::now();
+        self.event_loop.receive_at_local(now, &mut self.endpoint);
+        self.endpoint.handle_timeouts(now);
+        for _ in 0..MAX_ROUNDS_PER_TURN {
+            self.endpoint.drive(now);
+            self.dispatch_all(now);
+            self.send_waiting(now);
+            if !self.endpoint.needs_drive() {
+                break;
+            }
+        }
+        self.event_loop.transmit(&mut self.endpoint)?;
+        if self.endpoint.needs_drive() {
+            // The first flight of a resumed session has left: what can go with it shall not wait for the answer.
+            self.endpoint.drive(now);
+            self.dispatch_all(now);
+            self.send_waiting(now);
+            self.endpoint.drive(now);
+            self.event_loop.transmit(&mut self.endpoint)?;
+        }
+        self.dispatch_all(now);
+        self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint);
+        self.expire(now);
+        Ok(())
+    }
+
+    fn dispatch_all(&mut self, now: Instant) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.dispatch(now, event);
+        }
+    }
+
+    fn dispatch(&mut self, now: Instant, event: Event) {
+        let endpoint = &mut self.endpoint;
+        match event {
+            Event::Connected(id) => self.pool.on_connected(id, endpoint),
+            // In the first flight of a resumed session, or when there is room again.
+            Event::RequestsPossible(id) => self.pool.on_possible(id, endpoint),
+            Event::Informational(id, head) => {
+                if let Some(running) = self.running.get_mut(&id) {
+                    running.handler.informational(&head);
+                }
+            }
+            Event::Response(id, head) if self.asked.contains_key(&id) => self.on_session_response(now, id, &head),
+            Event::Response(id, head) => {
+                let result = self.running.get_mut(&id).map(|running| {
+                    running.responded = true;
+                    running.handler.response(&head)
+                });
+                match result {
+                    Some(Err(error)) => self.end(now, id, Err(error.into())),
+                    _ => self.poll(now, id, None),
+                }
+            }
+            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
+            Event::Ready(id) => self.poll(now, id, None),
+            Event::Datagram(id, payload) if self.sessions.has(id) => {
+                self.sessions.on_datagram(now, id, payload, endpoint);
+            }
+            Event::Datagram(id, payload) => self.poll(now, id, Some(payload)),
+            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
+            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
+            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
+            Event::SessionClosed(id, end) => {
+                self.sessions.on_closed(now, id, &end);
+                self.pool.ended(now, id.conn);
+            }
+            Event::GoingAway(id) => {
+                if let Some(pooled) = self.pool.conns.get_mut(&id) {
+                    pooled.closed_to_new = true;
+                }
+            }
+            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
+            // Of servers only.
+            Event::Request(_) | Event::SessionRequest(_) | Event::QuicDatagram(..) => {}
+        }
+    }
+
+    /// Sends the requests that wait, where there is a connection with room.
+    fn send_waiting(&mut self, now: Instant) {
+        let local = self.event_loop.local_addr();
+        let mut blocked: Vec<Origin> = Vec::new();
+        for _ in 0..self.waiting.len() {
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            let (request, for_session) = match &waiting {
+                Waiting::Request(running) => (&running.request, false),
+                Waiting::Session(asked) => (&asked.request, true),
+            };
+            let origin = request.origin.clone();
+            if !for_session && blocked.contains(&origin) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
+            let picked = match free {
+                Some(id) => Ok(Some(id)),
+                None => self.pool.pick(now, &origin, for_session, local, &mut self.endpoint),
+            };
+            let conn = match picked {
+                Ok(Some(conn)) => conn,
+                Ok(None) => {
+                    self.waiting.push_back(waiting);
+                    continue;
+                }
+                Err(error) => {
+                    fail(waiting, error);
+                    continue;
+                }
+            };
+            // What may be replayed must be safe (RFC 8470).
+            let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
+            let sent = match waits {
+                true => Err(RequestError::Blocked),
+                false => self.endpoint.request(conn, &request.head, !request.has_body),
+            };
+            match (sent, waiting) {
+                (Ok(id), Waiting::Request(running)) => {
+                    self.pool.began(conn);
+                    self.running.insert(id, running);
+                    self.poll(now, id, None);
+                }
+                (Ok(id), Waiting::Session(asked)) => {
+                    self.pool.began(conn);
+                    self.asked.insert(id, asked);
+                }
+                (Err(RequestError::Blocked), waiting) => {
+                    if !for_session && !waits {
+                        self.pool.grow(now, &origin, local, &mut self.endpoint);
+                        blocked.push(origin);
+                    }
+                    self.waiting.push_back(waiting);
+                }
+                (Err(RequestError::GoingAway | RequestError::Closed | RequestError::HasSessions), waiting) => {
+                    if let Some(pooled) = self.pool.conns.get_mut(&conn) {
+                        pooled.closed_to_new = true;
+                    }
+                    self.waiting.push_back(waiting);
+                }
+                (Err(error), waiting) => fail(waiting, error.into()),
+            }
+        }
+    }
+
+    fn on_session_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead) {
+        let Some(AskedSession { request, mut handler }) = self.asked.remove(&id) else { return };
+        handler.response(head);
+        if head.status.is_success() {
+            self.sessions.begin(now, id, request.head.path.clone(), handler, &mut self.endpoint);
+            return;
+        }
+        handler.failed(&ClientError::Refused(head.status));
+        self.endpoint.release(now, id);
+        self.pool.ended(now, id.conn);
+    }
+
+    fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>) {
+        if self.asked.contains_key(&id) {
+            return self.poll_asked(now, id);
+        }
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
+        let handler = &mut running.handler;
+        let taken = datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload));
+        match taken.and_then(|()| handler.poll(&mut stream)) {
+            Ok(Progress::Pending) => {}
+            Ok(Progress::Done) => self.end(now, id, Ok(())),
+            Err(error) => self.end(now, id, Err(error.into())),
+        }
+    }
+
+    /// A request for a session that failed before its answer.
+    fn poll_asked(&mut self, now: Instant, id: StreamId) {
+        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
+        if let Err(error) = stream.read(&mut [0]) {
+            if let Some(mut asked) = self.asked.remove(&id) {
+                asked.handler.failed(&error.into());
+            }
+            self.endpoint.release(now, id);
+            self.pool.ended(now, id.conn);
+        }
+    }
+
+    /// A request is over.
+    fn end(&mut self, now: Instant, id: StreamId, result: std::result::Result<(), ClientError>) {
+        let Some(mut running) = self.running.remove(&id) else { return };
+        if result.is_err()
+            && let Some(mut stream) = self.endpoint.stream(now, id)
+        {
+            stream.reset(ErrorCode::H3_REQUEST_CANCELLED);
+        }
+        self.endpoint.release(now, id);
+        self.pool.ended(now, id.conn);
+        let again = matches!(&result, Err(error) if error.is_unprocessed());
+        // A body may be half gone.
+        if again && running.retries < MAX_RETRIES && !running.request.has_body {
+            running.retries += 1;
+            log::debug!("{id:?}: not processed, sent again");
+            if let Some(pooled) = self.pool.conns.get_mut(&id.conn) {
+                pooled.closed_to_new = true;
+            }
+            self.waiting.push_back(Waiting::Request(running));
+            return;
+        }
+        running.handler.finished(result);
+    }
+
+    fn give_up(&mut self, id: RequestId, error: ClientError) {
+        let now = net::now();
+        if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
+            return self.end(now, stream, Err(error));
+        }
+        let mine = |waiting: &Waiting| matches!(waiting, Waiting::Request(running) if running.id == id);
+        if let Some(position) = self.waiting.iter().position(mine)
+            && let Some(waiting) = self.waiting.remove(position)
+        {
+            fail(waiting, error);
+        }
+    }
+
+    /// Gives up the requests whose time is up.
+    fn expire(&mut self, now: Instant) {
+        let waiting = self.waiting.iter().filter_map(|waiting| match waiting {
+            Waiting::Request(running) => Some(running),
+            Waiting::Session(_) => None,
+        });
+        let late = waiting.chain(self.running.values()).filter(|running| running.deadline.is_some_and(|at| at <= now));
+        let late: Vec<_> = late.map(|running| (running.id, running.request.timeout.unwrap_or_default())).collect();
+        for (id, timeout) in late {
+            self.give_up(id, ClientError::Timeout(timeout.as_secs_f64()));
+        }
+    }
+
+    fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
+        if let (Some(pooled), Some(ticket)) = (self.pool.conns.get(&id), self.endpoint.ticket(id)) {
+            self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
+        }
+        self.sessions.on_connection_closed(now, id, cause);
+        let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
+        let failed = self.pool.on_closed(now, id, cause);
+        let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
+        let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
+        for stream in cut {
+            let Some(mut running) = self.running.remove(&stream) else { continue };
+            // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
+            let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
+            let request = &running.request;
+            let again = polite && request.head.method.is_idempotent() && !request.has_body && !running.responded;
+            if again && running.retries < MAX_RETRIES {
+                running.retries += 1;
+                self.waiting.push_back(Waiting::Request(running));
+            } else {
+                running.handler.finished(Err(ClientError::Closed(cause.clone())));
+            }
+        }
+        let asked: Vec<StreamId> = self.asked.range(first..=last).map(|(id, _)| *id).collect();
+        for stream in asked {
+            if let Some(mut asked) = self.asked.remove(&stream) {
+                asked.handler.failed(&ClientError::Closed(cause.clone()));
+            }
+        }
+        let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };
+        for waiting in std::mem::take(&mut self.waiting) {
+            let theirs = match &waiting {
+                Waiting::Request(running) => &running.request.origin,
+                Waiting::Session(asked) => &asked.request.origin,
+            };
+            if *theirs == origin {
+                fail(waiting, self.connect_error(&origin, &cause));
+            } else {
+                self.waiting.push_back(waiting);
+            }
+        }
+    }
+
+    fn connect_error(&self, origin: &Origin, cause: &CloseCause) -> ClientError {
+        let host = origin.to_string();
+        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
+        match is_timeout {
+            true => ClientError::ConnectTimeout { host, seconds: self.config.connect_timeout.as_secs_f64() },
+            false => ClientError::Handshake { host, cause: cause.clone() },
+        }
+    }
+}
+
+/// A session to be asked for.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    request: ClientRequest,
+    subprotocols: Vec<String>,
+    origin: Option<String>,
+}
+
+impl SessionOptions {
+    /// A session at an `https` URL.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn new(url: &str) -> std::result::Result<Self, ClientError> {
+        let request = ClientRequest::new(Method::CONNECT, url)?;
+        Ok(SessionOptions { request, subprotocols: Vec::new(), origin: None })
+    }
+
+    /// Offers a subprotocol, after those offered before.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.subprotocols.push(name.to_owned());
+        self
+    }
+
+    /// The origin to send; by default that of the URL.
+    #[must_use]
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.origin = Some(origin.to_owned());
+        self
+    }
+}
+
+fn fail(waiting: Waiting, error: ClientError) {
+    match waiting {
+        Waiting::Request(mut running) => running.handler.finished(Err(error)),
+        Waiting::Session(mut asked) => asked.handler.failed(&error),
+    }
+}
+
+/// A socket for IPv6 and IPv4, or for IPv4 where the system has nothing else.
+fn any_socket(buffer: usize) -> Result<UdpSocket> {
+    let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
+    v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))
+}
