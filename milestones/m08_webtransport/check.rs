@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 
 #[path = "../check_support.rs"]
 mod check_support;
@@ -10,12 +10,9 @@ mod check_support;
 use check_support::{Example, Lines, Process, chapter_code, client, run_python};
 use serde_json::{Value, json};
 
-/// The lines of a case for `client.py`, whose connection is `client`, to a server whose own origin is `own`.
+/// The lines of a case for `client.py`, whose connection is `client`. Its sessions are of the server's own origin.
 fn case(example: &Example, body: &str) -> Vec<String> {
-    let program = format!(
-        "import sys\nfrom client import *\n\nclient = Client(sys.argv[1])\nown = [(b'origin', sys.argv[1].encode())]\n\
-         {body}\nclient.close()\n"
-    );
+    let program = format!("import sys\nfrom client import *\n\nclient = Client(sys.argv[1])\n{body}\nclient.close()\n");
     run_python(&program, &[&format!("https://{}", example.addr)])
 }
 
@@ -41,7 +38,7 @@ fn a_visit() {
         r"
 settings = client.h3.received_settings
 print({hex(name): settings.get(name) for name in (0x08, 0x33, 0x2b603742, 0xc671706a)})
-visit = client.session('/visit', further=own)
+visit = client.session('/visit')
 
 # Streams of the server's: one each way.
 def news(count):
@@ -95,14 +92,14 @@ fn the_visitor_closes_or_goes_too_far() {
     let lines = case(
         &example,
         r"
-visit = client.session('/visit', further=own)
+visit = client.session('/visit')
 client.end_session(visit, 7, b'that is all')
 # A note that is too long: the handler's error closes the session with code 1.
-visit = client.session('/visit', further=own)
+visit = client.session('/visit')
 client.uni(visit, b'x' * 4097, fin=True)
 print(client.closed_session(visit))
 # Something behind the capsule that is the last one: this session alone is cut off.
-visit, other = client.session('/visit', further=own), client.session('/visit', further=own)
+visit, other = client.session('/visit'), client.session('/visit')
 client.send(visit, data_frame(close_capsule(7, b'') + b'more'))
 print(hex(client.reset_code(visit)), client.echo(other, 'ping'))
 ",
@@ -132,16 +129,15 @@ fn who_is_let_in() {
     let lines = case(
         &example,
         r"
-def ask(path, *further, **arguments):
-    stream = client.connect(path, further=further, **arguments)
-    return client.status(stream)
+def ask(path, **arguments):
+    return client.status(client.connect(path, **arguments))
 
-print('no origin', ask('/visit'))
-print('another origin', ask('/visit', (b'origin', b'https://example.com')))
-print('own origin', ask('/visit', *own))
-print('no such path', ask('/nowhere', *own))
-print('no session there', ask('/', *own))
-print('another protocol', ask('/visit', *own, protocol='websocket'))
+print('no origin', ask('/visit', origin=None))
+print('another origin', ask('/visit', origin='https://example.com'))
+print('own origin', ask('/visit'))
+print('no such path', ask('/nowhere'))
+print('no session there', ask('/'))
+print('another protocol', ask('/visit', protocol='websocket'))
 plain = Client(sys.argv[1], settings={})
 print('a GET', plain.get('/visit')[0])
 plain.close()
@@ -161,20 +157,40 @@ plain.close()
     example.stop();
 }
 
-/// Runs a script in a page of a browser, by one of the drivers of `tests/it/browser`.
-fn in_browser(driver: &str, page: &str, script: &str) -> Value {
-    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser").join(driver);
-    let mut command = Command::new(client("MIO_QUICHE_NODE"));
-    let mut node = Process::start(command.arg(driver).stdin(Stdio::piped()).stdout(Stdio::piped()));
-    let lines = Lines::of(node.child.stdout.take().expect("a pipe"));
-    let mut stdin = node.child.stdin.take().expect("a pipe");
-    lines.next();
-    let evaluate = json!({ "name": "evaluate", "at": page, "args": { "script": script } });
-    writeln!(stdin, "{evaluate}").expect("node reads");
-    let mut outcome: Value = serde_json::from_str(&lines.next()).expect("a line of JSON");
-    drop(stdin);
-    assert_eq!(node.wait().code(), Some(0), "the browser ends");
-    outcome["result"].take()
+/// A browser, and the driver of `tests/it/browser` that it ends with.
+struct Browser {
+    stdin: Option<ChildStdin>,
+    lines: Lines,
+    node: Process,
+}
+
+impl Browser {
+    fn start(driver: &str) -> Self {
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser").join(driver);
+        let mut command = Command::new(client("MIO_QUICHE_NODE"));
+        let mut node = Process::start(command.arg(driver).stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let lines = Lines::of(node.child.stdout.take().expect("a pipe"));
+        let browser = Browser { stdin: node.child.stdin.take(), lines, node };
+        // It tells of pages of its own, which are not needed here.
+        browser.lines.next();
+        browser
+    }
+
+    /// Runs a script in a page and gives its result.
+    fn run(&mut self, page: &str, script: &str) -> Value {
+        let evaluate = json!({ "name": "evaluate", "at": page, "args": { "script": script } });
+        writeln!(self.stdin.as_mut().expect("a pipe"), "{evaluate}").expect("node reads");
+        let mut outcome: Value = serde_json::from_str(&self.lines.next()).expect("a line of JSON");
+        outcome["result"].take()
+    }
+}
+
+impl Drop for Browser {
+    /// Killed at once, the driver would leave the browser behind.
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        self.node.wait();
+    }
 }
 
 fn the_chapters_lines(driver: &str) {
@@ -188,7 +204,7 @@ fn the_chapters_lines(driver: &str) {
          {told}\n{code}\nreturn said; }})()"
     );
     let said = ["welcome, please sign the guest book\n", "there and back", "note 1 has 6 bytes\n", "ping"];
-    assert_eq!(in_browser(driver, &page, &script), json!(said));
+    assert_eq!(Browser::start(driver).run(&page, &script), json!(said));
     let origin = page.trim_end_matches('/');
     assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from {origin}"));
     assert_eq!(example.line(), "\"Ada\" left: closed by the peer with code 7 (that is all)");

@@ -161,7 +161,14 @@ impl Client {
         self.next_id += 1;
         let deadline = request.timeout.map(|timeout| net::now() + timeout);
         let handler = Box::new(handler);
-        self.waiting.push_back(Waiting::Request(Running { id, request, handler, deadline, retries: 0, responded: false }));
+        self.waiting.push_back(Waiting::Request(Running {
+            id,
+            request,
+            handler,
+            deadline,
+            retries: 0,
+            responded: false,
+        }));
         id
     }
 

@@ -116,7 +116,8 @@ impl Pool {
             Ok(id) => {
                 attempt.tried.push(id);
                 let (origin, for_session) = (attempt.origin.clone(), attempt.for_session);
-                let pooled = Pooled { origin, ready: false, closed_to_new: false, for_session, active: 0, idle_since: now };
+                let pooled =
+                    Pooled { origin, ready: false, closed_to_new: false, for_session, active: 0, idle_since: now };
                 self.conns.insert(id, pooled);
             }
             Err(e) => log::debug!("cannot connect to {remote}: {e}"),
