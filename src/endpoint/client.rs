@@ -12,7 +12,7 @@ use super::conn::{Conn, Role, push_ready};
 use super::{Core, Endpoint, Event, qlog};
 use crate::config::ClientConfig;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{StreamState, validate_response};
+use crate::h3::{Priority, StreamState, validate_response};
 use crate::quic::table::{ConnId, StreamId};
 use crate::wt::{Flow, SessionState};
 
@@ -242,6 +242,10 @@ impl Conn {
         };
         if let Some(wt) = &mut self.wt {
             wt.on_request(stream);
+        }
+        if is_session {
+            // See `Conn::extra_sends`; it fails only for a stream that is gone.
+            let _ = self.quic.stream_priority(stream, Priority::default().quiche_urgency(), true);
         }
         self.had_request |= !is_session;
         self.streams.insert(stream, StreamState::asked(head.method == Method::HEAD, end, is_session));

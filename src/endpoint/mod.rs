@@ -5,9 +5,13 @@ mod client;
 mod conn;
 mod datagram;
 mod event;
+mod paths;
 mod qlog;
+mod requests;
 mod session;
+mod session_streams;
 mod sessions;
+mod stalls;
 mod stream;
 mod transmit;
 

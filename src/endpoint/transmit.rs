@@ -83,6 +83,7 @@ impl Conn {
         let packet_size = self.quic.max_send_udp_payload_size();
         let mut run: Option<Transmit> = None;
         let mut segments = 0;
+        let mut more_tries = self.extra_sends();
         while segments < max_segments.max(1) {
             let start = run.map_or(0, |run| run.len);
             if segments > 0 && buf.len() - start < packet_size {
@@ -99,6 +100,10 @@ impl Conn {
                 }
                 None => match self.quic.send(&mut buf[start..]) {
                     Ok((n, info)) => (n, quiche::SendInfo { to: self.destination(&info), ..info }),
+                    Err(quiche::Error::Done) if more_tries > 0 => {
+                        more_tries -= 1;
+                        continue;
+                    }
                     Err(quiche::Error::Done) => return (run, false),
                     Err(e) => {
                         log::debug!("quiche cannot send: {e}");

@@ -158,10 +158,14 @@ fn sessions_are_resumed_and_safe_requests_go_early() {
         first.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
     };
     first.close();
-    let mut second = early(Some(ticket.clone()));
-    assert_eq!(second.get(&url).unwrap().status, 200);
-    assert!(second.resumed());
-    second.close();
+    // When client and server share a core, the handshake may be complete before the server reads the request.
+    const TIMES: u64 = 8;
+    for _ in 0..TIMES {
+        let mut again = early(Some(ticket.clone()));
+        assert_eq!(again.get(&url).unwrap().status, 200);
+        assert!(again.resumed());
+        again.close();
+    }
     // One that changes something waits for the handshake.
     let mut third = early(Some(ticket));
     let post = ClientRequest::new(Method::POST, &server.url("/api/echo")).unwrap().body("late");
@@ -169,7 +173,8 @@ fn sessions_are_resumed_and_safe_requests_go_early() {
     assert!(third.resumed());
     third.close();
     let stats = server.stop();
-    assert_eq!((stats.get("resumed_handshakes"), stats.get("early_requests")), (2, 1));
+    assert_eq!(stats.get("resumed_handshakes"), TIMES + 1);
+    assert!((1..=TIMES).contains(&stats.get("early_requests")), "{stats:?}");
 }
 
 #[test]
@@ -280,6 +285,9 @@ fn requests_that_a_leaving_server_does_not_take_go_elsewhere() {
     second.stop();
 }
 
+/// What came back on our stream, what the server said on its own, the subprotocol, and how the session ended.
+type Said = (Vec<u8>, Vec<u8>, Option<String>, SessionEnd);
+
 /// Says and asks a few things in a session.
 struct Talk {
     stream: Option<StreamId>,
@@ -287,7 +295,7 @@ struct Talk {
     back: Vec<u8>,
     datagrams: usize,
     chosen: Option<String>,
-    done: mpsc::Sender<(Vec<u8>, Vec<u8>, Option<String>, SessionEnd)>,
+    done: mpsc::Sender<Said>,
 }
 
 impl SessionHandler for Talk {
