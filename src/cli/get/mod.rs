@@ -216,10 +216,10 @@ impl Run {
 
     fn after_turn(&mut self) {
         for mut active in std::mem::take(&mut self.active) {
+            self.show_notes(&active);
             if active.state.borrow().waits {
                 self.client.wake(active.id);
             }
-            self.show_notes(&active);
             self.note_resumption(&mut active);
             if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
                 active.migrated = true;
@@ -316,9 +316,13 @@ impl Run {
         let state = active.state.borrow();
         self.done += state.received;
         if !self.args.run.parallel || self.active.is_empty() && self.queue.is_empty() {
-            let done = if self.args.run.parallel { self.done } else { state.received };
+            let (done, message) = match (self.args.run.parallel, state.sent > state.received) {
+                (true, _) => (self.done, ""),
+                (false, true) => (state.sent, "up "),
+                (false, false) => (state.received, ""),
+            };
             if problem.is_none() && done > 0 {
-                self.console.progress(done, Some(done), "");
+                self.console.progress(done, Some(done), message);
             }
             self.console.end_bar();
         }
@@ -360,9 +364,12 @@ impl Run {
         let states: Vec<_> = self.active.iter().map(|active| active.state.borrow()).collect();
         let sent: u64 = states.iter().map(|state| state.sent).sum();
         let received: u64 = states.iter().map(|state| state.received).sum();
-        let (done, length, message) = match received == 0 && sent > 0 {
+        let (done, length, message) = match sent > received {
             true => (sent, self.template.body.as_ref().and_then(body::Body::length), "up "),
-            false if self.args.run.parallel => (self.done + received, None, ""),
+            false if self.args.run.parallel => {
+                let left: Option<u64> = states.iter().map(|state| state.length).sum();
+                (self.done + received, left.filter(|_| self.queue.is_empty()).map(|left| self.done + left), "")
+            }
             false => (received, states.first().and_then(|state| state.length), ""),
         };
         drop(states);

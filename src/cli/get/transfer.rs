@@ -136,7 +136,9 @@ impl Transfer {
     fn receive(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<(Progress, Option<Instant>)> {
         let mut output = self.output.borrow_mut();
         loop {
-            if !output.has_room() {
+            // On a terminal, heads are to stand in front of the body.
+            let is_behind = self.options.verbose && !state.notes.is_empty();
+            if is_behind || !output.has_room() {
                 state.waits = true;
                 return Ok((Progress::Pending, None));
             }
