@@ -5,7 +5,7 @@ mod pool;
 mod request;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -307,6 +307,11 @@ impl Client {
         let wakeup = self.event_loop.wait(now, deadline)?;
         self.signals += wakeup.signals;
         let now = net::now();
+        while wakeup.error
+            && let Some(ip) = self.event_loop.socket().unreachable()
+        {
+            self.on_unreachable(now, ip);
+        }
         self.event_loop.receive_at_local(now, &mut self.endpoint);
         self.endpoint.handle_timeouts(now);
         for _ in 0..MAX_ROUNDS_PER_TURN {
@@ -538,6 +543,16 @@ impl Client {
         }
     }
 
+    /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
+    /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
+    fn on_unreachable(&mut self, now: Instant, ip: IpAddr) {
+        for id in self.pool.attempts_at(ip, &self.endpoint) {
+            log::debug!("{id:?}: {ip} cannot be reached");
+            self.endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
+            self.on_closed(now, id, &error::unreachable());
+        }
+    }
+
     fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
         if let (Some(pooled), Some(ticket)) = (self.pool.conns.get(&id), self.endpoint.ticket(id)) {
             self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
@@ -633,5 +648,9 @@ fn fail(waiting: Waiting, error: ClientError) {
 /// A socket for IPv6 and IPv4, or for IPv4 where the system has nothing else.
 fn any_socket(buffer: usize) -> Result<UdpSocket> {
     let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
-    v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))
+    let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
+    if let Err(e) = socket.keep_errors() {
+        log::debug!("what cannot be reached is found out by waiting: {e}");
+    }
+    Ok(socket)
 }

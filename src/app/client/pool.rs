@@ -182,6 +182,15 @@ impl Pool {
         Some((attempt.origin, cause.clone()))
     }
 
+    /// Attempts at an address. None if they are at several ports, as then it is not known which one is meant.
+    pub(super) fn attempts_at(&self, ip: IpAddr, endpoint: &Endpoint) -> Vec<ConnId> {
+        let tried = self.attempts.iter().flat_map(|attempt| &attempt.tried);
+        let peers = tried.filter_map(|id| Some((*id, endpoint.peer_addr(*id)?)));
+        let there: Vec<_> = peers.filter(|(_, peer)| peer.ip().to_canonical() == ip).collect();
+        let is_one = there.iter().all(|(_, peer)| peer.port() == there[0].1.port());
+        there.into_iter().filter(|_| is_one).map(|(id, _)| id).collect()
+    }
+
     pub(super) fn began(&mut self, id: ConnId) {
         if let Some(pooled) = self.conns.get_mut(&id) {
             pooled.active += 1;

@@ -65,6 +65,13 @@ fn nobody_there() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     get(&["-m", "0.4", &format!("https://{host}/")])
         .assert_failed(28, &format!("https://{host}/: not done within the time that -m gives"));
+    // A port that nobody has; by name, the other address is tried as well.
+    let begun = Instant::now();
+    for host in ["127.0.0.1:1", "localhost:1"] {
+        let hint = "(is it an HTTP/3 server, on UDP, and the port right?)";
+        get(&[host]).assert_failed(7, &format!("cannot connect to {host}: nobody listens there {hint}"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let ended = get(&["https://no-such-host.invalid/"]);
     assert_eq!(ended.code, 6);
     assert!(ended.err.starts_with("mio-quiche: cannot resolve host 'no-such-host.invalid': "), "{}", ended.err);
