@@ -1,11 +1,13 @@
 //! The command line.
 
 mod cert;
+mod get;
 #[cfg(feature = "qlog")]
 mod qlog;
 mod serve;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +28,9 @@ enum Command {
     /// Run the demo server
     #[command(after_help = EXIT_CODES)]
     Serve(Box<serve::Args>),
+    /// Transfer URLs by HTTP/3, as curl does
+    #[command(after_help = get::EXIT_CODES)]
+    Get(Box<get::Args>),
     /// Make a development certificate
     #[command(after_help = EXIT_CODES)]
     Cert(cert::Args),
@@ -56,6 +61,7 @@ impl From<mio_quiche::Error> for Failure {
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
+        Command::Get(args) => return get::run(*args),
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
@@ -67,6 +73,12 @@ pub(crate) fn run() -> ExitCode {
     };
     eprintln!("mio-quiche: {message}");
     ExitCode::from(code)
+}
+
+/// A number of seconds on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
 /// Prints to standard output; a reader that went away (`| head`) is no failure.

@@ -14,6 +14,7 @@ mod browser;
 mod cli;
 mod client;
 mod curl;
+mod get;
 mod gtls;
 mod layers;
 mod quiche_client;

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Client {
 }
 
 /// Names a request of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
 
 struct Running {
@@ -178,6 +178,13 @@ impl Client {
         let SessionOptions { request, subprotocols, origin } = request;
         let request = request.session(&subprotocols, origin.as_deref());
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
+    }
+
+    /// Runs a request's handler although nothing came for it, as when what it sends, or where it writes, is ready.
+    pub fn wake(&mut self, id: RequestId) {
+        if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
+            self.poll(net::now(), stream, None);
+        }
     }
 
     /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.

@@ -86,6 +86,11 @@ impl ClientRequest {
         Self::new(Method::GET, url)
     }
 
+    /// What is sent in front of the body.
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
     /// Adds a header field, in place of an earlier one of that name. `host` sets the authority.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
