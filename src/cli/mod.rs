@@ -3,7 +3,9 @@
 mod cert;
 #[cfg(feature = "qlog")]
 mod qlog;
+mod remote;
 mod serve;
+mod wt;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,9 @@ enum Command {
     /// Run the demo server
     #[command(after_help = EXIT_CODES)]
     Serve(Box<serve::Args>),
+    /// Open a WebTransport session: datagrams and streams both ways, or lines typed
+    #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]
+    Wt(Box<wt::Args>),
     /// Make a development certificate
     #[command(after_help = EXIT_CODES)]
     Cert(cert::Args),
@@ -42,6 +47,23 @@ enum Failure {
     Usage(String),
     /// Anything else: exit code 1.
     Runtime(String),
+    /// A client's failures, by exit code.
+    Coded(u8, String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Runtime(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Coded(code, _) => *code,
+        }
+    }
+
+    fn message(&self) -> &str {
+        let (Failure::Runtime(message) | Failure::Usage(message) | Failure::Coded(_, message)) = self;
+        message
+    }
 }
 
 impl From<mio_quiche::Error> for Failure {
@@ -56,17 +78,14 @@ impl From<mio_quiche::Error> for Failure {
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
+        Command::Wt(args) => wt::run(*args),
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
     };
-    let (code, message) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Runtime(message)) => (1, message),
-        Err(Failure::Usage(message)) => (2, message),
-    };
-    eprintln!("mio-quiche: {message}");
-    ExitCode::from(code)
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    eprintln!("mio-quiche: {}", failure.message());
+    ExitCode::from(failure.code())
 }
 
 /// Prints to standard output; a reader that went away (`| head`) is no failure.

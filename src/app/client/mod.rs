@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 
 use super::exchange::Progress;
-use super::session::SessionHandler;
+use super::session::{Session, SessionHandler};
 use super::sessions::Sessions;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
@@ -169,6 +169,16 @@ impl Client {
         let SessionOptions { request, subprotocols, origin } = request;
         let request = request.session(&subprotocols, origin.as_deref());
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
+    }
+
+    /// Uses a session outside of its handler's calls, as after a [wake](Client::waker). An error closes the session.
+    /// False if it has ended.
+    pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
+        let open = self.sessions.has(id);
+        if open {
+            self.sessions.with(net::now(), id, &mut self.endpoint, |_, s| call(s));
+        }
+        open
     }
 
     /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.
