@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod cert;
 #[cfg(feature = "qlog")]
 mod qlog;
@@ -31,6 +32,9 @@ enum Command {
     /// Open a WebTransport session: datagrams and streams both ways, or lines typed
     #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]
     Wt(Box<wt::Args>),
+    /// Load a server with requests, or with sessions' datagrams or streams, and measure
+    #[command(after_help = remote::EXIT_CODES)]
+    Bench(Box<bench::Args>),
     /// Make a development certificate
     #[command(after_help = EXIT_CODES)]
     Cert(cert::Args),
@@ -78,6 +82,7 @@ impl From<mio_quiche::Error> for Failure {
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
+        Command::Bench(args) => bench::run(&args),
         Command::Wt(args) => wt::run(*args),
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]

@@ -166,8 +166,7 @@ impl Client {
     /// Asks for a WebTransport session, on a connection of its own. The handler is told whether it
     /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
-        let SessionOptions { request, subprotocols, origin } = request;
-        let request = request.session(&subprotocols, origin.as_deref());
+        let request = request.into_request();
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
     }
 
@@ -587,6 +586,11 @@ impl SessionOptions {
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.subprotocols.push(name.to_owned());
         self
+    }
+
+    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`].
+    pub fn into_request(self) -> ClientRequest {
+        self.request.session(&self.subprotocols, self.origin.as_deref())
     }
 
     /// The origin to send; by default that of the URL.

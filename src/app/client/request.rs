@@ -138,6 +138,16 @@ impl ClientRequest {
         self
     }
 
+    /// What is sent: for a loop of one's own around an [`Endpoint`](crate::Endpoint).
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
+    /// Whom the request is for: a name or an address without brackets, and the port.
+    pub fn host(&self) -> (&str, u16) {
+        (&self.origin.host, self.origin.port)
+    }
+
     pub(super) fn session(mut self, subprotocols: &[String], origin: Option<&str>) -> Self {
         self.head.method = Method::CONNECT;
         self.head.protocol = Some("webtransport".to_owned());

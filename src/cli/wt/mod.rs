@@ -262,6 +262,10 @@ impl Run<'_> {
             true => {
                 let mut state = self.shared.borrow_mut();
                 state.conclude();
+                if state.opened.is_none() {
+                    let seconds = self.timeout.as_secs_f64();
+                    return Err(Failure::Coded(28, format!("no session at {} within {seconds} s", self.args.url)));
+                }
                 let what = state.problems.first().map(|what| format!(": {what}")).unwrap_or_default();
                 let what = if self.args.expect_close { ": the server did not close the session" } else { &what };
                 Err(Failure::Coded(28, format!("it took longer than {} s{what}", self.timeout.as_secs_f64())))
