@@ -116,9 +116,10 @@ pub struct ServerConfig {
     /// Take requests of safe methods in the first flight (0-RTT) of clients that come back; others are answered with 425
     /// (RFC 8470). Off: whoever records such a flight can replay it.
     pub early_data: bool,
-    /// 48 random bytes that session tickets are sealed with, so that clients can come back after a restart or to another
-    /// server. None: a key of its own per start.
-    pub ticket_key: Option<[u8; 48]>,
+    /// File of 48 random bytes that session tickets are sealed with, so that clients can come back after a restart or to
+    /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
+    /// the old one then lead to full handshakes. None: a key of its own per start.
+    pub ticket_key: Option<PathBuf>,
 }
 
 /// Setting of draft-02: the endpoint does WebTransport. What Chromium and Firefox ask for.
@@ -280,6 +281,9 @@ impl Default for RequestLimits {
 /// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
 pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
 
+/// Bytes of a key for session tickets, as BoringSSL wants it.
+const TICKET_KEY_LEN: usize = 48;
+
 /// What quiche is told as `SETTINGS_MAX_FIELD_SECTION_SIZE`. quiche closes the whole connection over it, so it lies
 /// above [`RequestLimits::max_field_section`], which leaves room to answer 431.
 const HARD_FIELD_SECTION: u64 = 64 * 1024;
@@ -407,8 +411,16 @@ impl ServerConfig {
             c.load_verify_locations_from_file(&path_str("client authority", ca)?).map_err(refused("client_ca"))?;
         }
         c.verify_peer(self.client_ca.is_some());
-        if let Some(key) = &self.ticket_key {
-            c.set_ticket_key(key).map_err(refused("ticket_key"))?;
+        if let Some(path) = &self.ticket_key {
+            let what = "ticket key";
+            let key = std::fs::read(path);
+            let key = key.map_err(|source| ConfigError::Path { what, path: path.clone(), source })?;
+            if key.len() != TICKET_KEY_LEN {
+                let value = format!("{} bytes in '{}'", key.len(), path.display());
+                let expected = "48 random bytes (make them with: head -c 48 /dev/urandom)";
+                return Err(ConfigError::Range { setting: what, value, expected });
+            }
+            c.set_ticket_key(&key).map_err(refused(what))?;
         }
         self.transport_to_quiche(&mut c)?;
         Ok(c)

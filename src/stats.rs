@@ -43,6 +43,8 @@ pub struct Stats {
     pub early_requests: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
+    /// Moves of clients to another address (RFC 9000 section 9), NAT rebindings among them.
+    pub migrations: u64,
     /// Requests whose head was valid.
     pub requests: u64,
     /// Requests that were malformed or over a limit.

@@ -50,6 +50,7 @@ pub struct Server {
     app: App,
     admin: Option<Admin>,
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
     drain_timeout: Duration,
 }
 
@@ -57,6 +58,7 @@ pub struct Server {
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
     waker: Waker,
 }
 
@@ -67,6 +69,16 @@ impl ServerHandle {
     /// What the system reports when the loop cannot be woken.
     pub fn shutdown(&self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
+        Ok(self.waker.wake()?)
+    }
+
+    /// Reads certificate, private key and ticket key anew for connections to come, as SIGHUP does. Files that cannot be
+    /// used are logged, and change nothing.
+    ///
+    /// # Errors
+    /// What the system reports when the loop cannot be woken.
+    pub fn reload(&self) -> Result<()> {
+        self.reload.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
     }
 }
@@ -94,7 +106,7 @@ impl Server {
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
         let app = App::new(router, allow_origins);
-        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), drain_timeout })
+        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), drain_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -109,7 +121,7 @@ impl Server {
 
     /// A handle that stops the server from another thread.
     pub fn handle(&self) -> ServerHandle {
-        ServerHandle { stop: self.stop.clone(), waker: self.event_loop.waker() }
+        ServerHandle { stop: self.stop.clone(), reload: self.reload.clone(), waker: self.event_loop.waker() }
     }
 
     /// The counters.
@@ -148,6 +160,12 @@ impl Server {
             let wakeup = self.event_loop.wait(now, deadline)?;
             let now = net::now();
             signals += wakeup.signals;
+            if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
+                match self.endpoint.reload() {
+                    Ok(()) => log::info!("certificate and keys were read anew"),
+                    Err(e) => log::error!("certificate and keys stay as they were: {e}"),
+                }
+            }
             let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
             if must_stop && drain_deadline.is_none() {
                 log::info!("shutting down: {} connections to drain", self.endpoint.connection_count());

@@ -49,6 +49,12 @@ struct Transport {
     /// Congestion control
     #[arg(long, value_enum, default_value = "cubic")]
     cc: Cc,
+    /// Take requests of safe methods in the first flight of clients that come back (0-RTT); such a flight can be replayed
+    #[arg(long)]
+    early_data: bool,
+    /// File of 48 random bytes that session tickets are sealed with; SIGHUP reads it anew, as the certificate
+    #[arg(long, value_name = "FILE")]
+    ticket_key: Option<PathBuf>,
     /// Largest UDP payload sent, 1200 to 65527 bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1350)]
     max_udp_payload: usize,
@@ -179,6 +185,8 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
         Cc::Reno => CongestionControl::Reno,
         Cc::Bbr2 => CongestionControl::Bbr2,
     };
+    config.early_data = transport.early_data;
+    config.ticket_key = transport.ticket_key;
     config.max_udp_payload = transport.max_udp_payload;
     config.idle_timeout = transport.idle_timeout;
     config.initial_max_data = transport.max_data;

@@ -12,7 +12,7 @@ use super::conn::{Conn, Role, push_ready};
 use super::{Core, Endpoint, Event, qlog};
 use crate::config::ClientConfig;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{StreamState, validate_response};
+use crate::h3::{Priority, StreamState, validate_response};
 use crate::quic::table::{ConnId, StreamId};
 use crate::wt::{Flow, SessionState};
 
@@ -157,7 +157,12 @@ impl Endpoint {
     /// What quiche says: before the handshake is complete, or without a spare connection id of the server's.
     pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), quiche::Error> {
         let conn = self.table.get_mut(id).ok_or(quiche::Error::InvalidState)?;
+        let old = conn.quic.path_stats().find(|path| path.active).map(|path| path.local_addr);
         conn.quic.migrate_source(local)?;
+        if let Some(old) = old.filter(|old| *old != local) {
+            let peer = conn.peer();
+            conn.leave_path(old, peer);
+        }
         self.core.mark(conn, id);
         Ok(())
     }
@@ -220,6 +225,10 @@ impl Conn {
         };
         if let Some(wt) = &mut self.wt {
             wt.on_request(stream);
+        }
+        if is_session {
+            // See `Conn::extra_sends`; it fails only for a stream that is gone.
+            let _ = self.quic.stream_priority(stream, Priority::default().quiche_urgency(), true);
         }
         self.had_request |= !is_session;
         self.streams.insert(stream, StreamState::asked(head.method == Method::HEAD, end, is_session));

@@ -3,18 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::StatusCode;
-use quiche::h3::{self, NameValue};
+use quiche::h3;
 
 use super::client::Asked;
+use super::stalls::STALL_CHECK;
 use super::stream::Kind;
 use super::transmit::Held;
-use super::{CidChange, CloseCause, Core, Event, Stream};
-use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Flags, HttpStream, Priority, Request, ResponseHead, StreamEnd, StreamState, plain_answer};
-use crate::h3::{abort, validate_request, validate_trailers};
-use crate::quic::cid::Cid;
+use super::{CloseCause, Core, Event, Stream};
+use crate::error::{ErrorCode, StreamError};
+use crate::h3::{Flags, HttpStream, StreamEnd, StreamState, abort};
 use crate::quic::table::{ConnId, StreamId, StreamMap};
 use crate::quic::timers::Armed;
 use crate::quic::{self, is_collected};
@@ -22,8 +19,6 @@ use crate::wt::{WtConn, WtStream};
 
 /// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
 const MAX_EVENTS_PER_TURN: usize = 256;
-/// Connection ids that a client holds at a time: one in use and two for migration.
-const ACTIVE_CIDS: usize = 3;
 
 /// Streams that a connection is through with before it looks which of them quiche has dropped.
 const MIN_SWEEP: usize = 64;
@@ -45,7 +40,7 @@ pub(crate) struct Conn {
     pub(crate) flags: Flags,
     pub(crate) armed: Armed,
     pub(crate) held: Option<Box<Held>>,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Until when the handshake must be complete; `None` once it is.
     handshake_deadline: Option<Instant>,
     /// Packets came since the last `drive`.
@@ -54,26 +49,33 @@ pub(crate) struct Conn {
     pub(crate) sending: bool,
     stops_seen: u64,
     /// Streams that were cut off, and that quiche and quiche::h3 still hold.
-    cut: Vec<u64>,
+    pub(super) cut: Vec<u64>,
     /// Streams that we are through with, and that quiche may hold until all of the answer is acknowledged.
-    left: Vec<u64>,
+    pub(super) left: Vec<u64>,
     /// The length of `left` at which it is swept next.
     sweep_at: usize,
-    next_request: u64,
+    pub(super) next_request: u64,
     /// There was a request that asked for no session.
     pub(super) had_request: bool,
+    /// When it is looked whether the connection [stalls](Conn::look_for_stall).
+    pub(super) stall_check: Option<Instant>,
+    pub(super) stalled: bool,
+    /// Something came since the last look.
+    was_active: bool,
+    /// Paths (our address, the peer's) that the connection has moved away from.
+    pub(super) left_paths: Vec<(SocketAddr, SocketAddr)>,
     /// HTTP/3, or whatever protocol it is, has begun.
     begun: bool,
     /// What a client asks for before it may.
     pub(super) asked: Asked,
     /// When a connection that has had only sessions, and has none left, is closed.
     linger_until: Option<Instant>,
-    goaway: GoAway,
+    pub(super) goaway: GoAway,
     closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum GoAway {
+pub(super) enum GoAway {
     No,
     /// To be sent as soon as the control stream has room.
     Wanted,
@@ -105,6 +107,10 @@ impl Conn {
             sweep_at: MIN_SWEEP,
             next_request: 0,
             had_request: false,
+            stall_check: None,
+            stalled: false,
+            was_active: false,
+            left_paths: Vec::new(),
             begun: false,
             asked: Asked::default(),
             linger_until: None,
@@ -117,6 +123,7 @@ impl Conn {
     pub(crate) fn drive(&mut self, now: Instant, id: ConnId, core: &mut Core) {
         self.note_handshake(id, core);
         let received = std::mem::take(&mut self.received);
+        self.was_active |= received;
         core.stats.malformed_requests += std::mem::take(&mut self.flags.malformed);
         if self.h3.is_some() {
             if received {
@@ -134,6 +141,9 @@ impl Conn {
             }
             if self.flags.blocked {
                 self.poll_writable(now, id, core);
+            }
+            if received {
+                self.note_ends(now, id, core);
             }
             self.continue_asking(id, core);
             self.continue_goaway();
@@ -154,6 +164,9 @@ impl Conn {
         if !self.begun && (established || self.quic.is_in_early_data()) {
             self.begun = true;
             self.begin_http3(id, core);
+            if !established && self.role == Role::Client && self.h3.is_some() {
+                core.events.push_back(Event::RequestsPossible(id));
+            }
         }
         if established && self.handshake_deadline.is_some() {
             self.end_handshake(core);
@@ -177,6 +190,7 @@ impl Conn {
         match h3::Connection::with_transport(&mut self.quic, &core.h3) {
             Ok(h3) => {
                 self.h3 = Some(h3);
+                self.share_control_streams();
                 if core.settings.webtransport.is_on() {
                     let opened = uni_left - self.quic.peer_streams_left_uni();
                     let is_server = self.role == Role::Server;
@@ -250,117 +264,6 @@ impl Conn {
         }
     }
 
-    fn on_request(&mut self, now: Instant, id: StreamId, list: &[h3::Header], more: bool, core: &mut Core) {
-        self.next_request = self.next_request.max(id.id + 4);
-        if matches!(self.goaway, GoAway::Sent { limit } if id.id >= limit) {
-            core.stats.rejected_requests += 1;
-            return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
-        }
-        let extended_connect = core.settings.webtransport.is_on();
-        let head = match validate_request(list, &core.settings.request_limits, extended_connect) {
-            Ok(head) => head,
-            Err(violation) => return self.on_malformed(now, id, list, violation, core),
-        };
-        let update = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
-        let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
-        let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
-        let mut state = StreamState::new(&head, priority);
-        if !more && let Err(violation) = state.on_finished() {
-            return self.on_malformed(now, id, list, violation, core);
-        }
-        core.stats.requests += 1;
-        self.streams.insert(id.id, state);
-        let is_early = self.quic.is_in_early_data();
-        core.stats.early_requests += u64::from(is_early);
-        let request = Box::new(Request::new(head, id, self.peer, is_early));
-        if is_early && !request.method().is_safe() {
-            // RFC 8470 section 5.2: what can be replayed must not change anything.
-            self.answer(now, id, StatusCode::TOO_EARLY, core);
-            return self.release(now, id, core);
-        }
-        match request.protocol() {
-            Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
-            // RFC 9220 section 3: a protocol that is not known.
-            Some(_) => {
-                self.answer(now, id, StatusCode::NOT_IMPLEMENTED, core);
-                self.release(now, id, core);
-            }
-            None => {
-                self.had_request = true;
-                core.events.push_back(Event::Request(request));
-                self.deliver_early_datagrams(id, core);
-            }
-        }
-    }
-
-    fn on_malformed(&mut self, now: Instant, id: StreamId, list: &[h3::Header], violation: Violation, core: &mut Core) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
-        let Some(status) = violation.status() else {
-            return self.cut_off(id.id, violation.code());
-        };
-        let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
-        self.streams.insert(id.id, StreamState::unread(is_head));
-        self.answer(now, id, status, core);
-        self.release(now, id, core);
-    }
-
-    pub(super) fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
-        let Some(mut stream) = self.http_stream(now, id, core) else { return };
-        let (headers, body): (_, Bytes) = plain_answer(status);
-        stream.set_head(ResponseHead { status, headers });
-        // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
-        let _ = stream.finish_with(&mut { body });
-    }
-
-    pub(super) fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
-        match validate_trailers(list) {
-            Ok(trailers) => state.on_trailers(trailers),
-            Err(violation) => self.fail(id, violation, core),
-        }
-    }
-
-    fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else {
-            // The head never came, unless we are through with the stream.
-            if self.role == Role::Server && !self.is_known(id.id) {
-                self.next_request = self.next_request.max(id.id + 4);
-                core.stats.malformed_requests += 1;
-                self.cut_off(id.id, Violation::Incomplete.code());
-            }
-            return;
-        };
-        match state.on_finished() {
-            Ok(false) => {}
-            Ok(true) => self.announce(now, id, core),
-            Err(violation) => self.fail(id, violation, core),
-        }
-    }
-
-    /// Resets a stream whose message is malformed, and lets its handler know.
-    pub(super) fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
-        self.cut_off(id.id, violation.code());
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
-        state.fail(StreamError::Malformed(violation));
-        push_ready(&mut state.announced, id, core);
-    }
-
-    fn on_priority_update(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        // One that comes before its request is taken with the request.
-        if !self.streams.contains_key(&id.id) {
-            return;
-        }
-        let value = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
-        if let Some(priority) = value.and_then(|v| Priority::parse(&v))
-            && let Some(mut stream) = self.http_stream(now, id, core)
-        {
-            stream.set_priority(priority);
-        }
-    }
-
     /// Tells the application that a stream is ready, or deals with it when it is released.
     pub(super) fn announce(&mut self, now: Instant, id: StreamId, core: &mut Core) {
         if self.has_session(id.id) {
@@ -404,11 +307,6 @@ impl Conn {
         }
     }
 
-    /// Whether a stream without a state is one that we are through with.
-    fn is_known(&mut self, stream: u64) -> bool {
-        self.cut.contains(&stream) || self.left.contains(&stream) || is_collected(&mut self.quic, stream)
-    }
-
     fn sweep_left(&mut self) {
         if self.left.len() >= self.sweep_at {
             self.left.retain(|&stream| !is_collected(&mut self.quic, stream));
@@ -436,27 +334,9 @@ impl Conn {
             || self.wt.as_ref().is_some_and(|wt| wt.streams.values().any(|state| state.wants_write));
     }
 
-    fn poll_cids_and_paths(&mut self, id: ConnId, core: &mut Core) {
-        while let Some(retired) = self.quic.retired_scid_next() {
-            if let Some(cid) = Cid::from_slice(&retired) {
-                core.cid_changes.push((id, CidChange::Retired(cid)));
-            }
-        }
-        if self.quic.is_established() && !self.quic.is_closed() {
-            while self.quic.scids_left() > 0 && self.quic.active_scids() < ACTIVE_CIDS {
-                let (cid, reset_token) = core.cids.next();
-                if self.quic.new_scid(&cid.to_quiche(), reset_token, false).is_err() {
-                    break;
-                }
-                core.cid_changes.push((id, CidChange::Added(cid)));
-            }
-        }
-        while let Some(event) = self.quic.path_event_next() {
-            log::debug!("{id:?}: {event:?}");
-            if let quiche::PathEvent::PeerMigrated(_, peer) = event {
-                self.peer = peer;
-            }
-        }
+    /// A client's first flight has left, and more may go with it (0-RTT).
+    pub(super) fn may_begin_early(&self) -> bool {
+        self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
     }
 
     pub(crate) fn stream<'a>(&'a mut self, now: Instant, id: StreamId, core: &'a mut Core) -> Option<Stream<'a>> {
@@ -581,6 +461,9 @@ impl Conn {
     }
 
     pub(crate) fn on_timeout(&mut self, now: Instant, id: ConnId, core: &mut Core) {
+        if self.stall_check.is_some_and(|at| at <= now) {
+            self.look_for_stall(now);
+        }
         if self.linger_until.is_some_and(|at| at <= now) {
             log::debug!("{id:?}: no session is left");
             // Fails when it is closed already.
@@ -635,7 +518,12 @@ impl Conn {
             true => self.linger_until.or(Some(now + core.settings.webtransport.linger)),
             false => None,
         };
-        let deadlines = [self.quic.timeout_instant(), self.handshake_deadline, held, self.linger_until];
+        if self.was_active && self.stall_check.is_none() && self.streams.values().any(|state| state.is_sending()) {
+            self.was_active = false;
+            self.stall_check = Some(now + STALL_CHECK);
+        }
+        let quic = self.quic.timeout_instant();
+        let deadlines = [quic, self.handshake_deadline, held, self.linger_until, self.stall_check];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             core.timers.arm(crate::quic::timers::TimerKey::Conn(id), &mut self.armed, at);
         }

@@ -5,9 +5,13 @@ mod client;
 mod conn;
 mod datagram;
 mod event;
+mod paths;
 mod qlog;
+mod requests;
 mod session;
+mod session_streams;
 mod sessions;
+mod stalls;
 mod stream;
 mod transmit;
 
@@ -252,6 +256,16 @@ impl Endpoint {
             let _ = conn.quic.close(true, code.0, reason);
             self.core.mark(conn, id);
         }
+    }
+
+    /// Reads certificate, keys and the settings of TLS anew, for the connections to come. When one of the files cannot be
+    /// used everything stays as it was.
+    ///
+    /// # Errors
+    /// The file that cannot be used.
+    pub fn reload(&mut self) -> Result<(), ConfigError> {
+        self.core.quic = self.core.settings.to_quiche()?;
+        Ok(())
     }
 
     /// Stops taking connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it when its last response is

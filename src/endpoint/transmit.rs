@@ -51,6 +51,9 @@ impl Endpoint {
         while let Some(id) = self.core.sending.pop_front() {
             let Some(conn) = self.table.get_mut(id) else { continue };
             let (transmit, more) = conn.fill(now, buf, max_segments);
+            if conn.may_begin_early() {
+                self.core.mark(conn, id);
+            }
             if more {
                 self.core.sending.push_back(id);
             } else {
@@ -80,6 +83,7 @@ impl Conn {
         let packet_size = self.quic.max_send_udp_payload_size();
         let mut run: Option<Transmit> = None;
         let mut segments = 0;
+        let mut more_tries = self.extra_sends();
         while segments < max_segments.max(1) {
             let start = run.map_or(0, |run| run.len);
             if segments > 0 && buf.len() - start < packet_size {
@@ -95,7 +99,11 @@ impl Conn {
                     (held.packet.len(), held.info)
                 }
                 None => match self.quic.send(&mut buf[start..]) {
-                    Ok(sent) => sent,
+                    Ok((n, info)) => (n, quiche::SendInfo { to: self.destination(&info), ..info }),
+                    Err(quiche::Error::Done) if more_tries > 0 => {
+                        more_tries -= 1;
+                        continue;
+                    }
                     Err(quiche::Error::Done) => return (run, false),
                     Err(e) => {
                         log::debug!("quiche cannot send: {e}");

@@ -206,6 +206,10 @@ impl StreamState {
         self.recv == Half::Open && !self.connect && !self.released
     }
 
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.recv == Half::Open
+    }
+
     pub(crate) fn is_sending(&self) -> bool {
         self.send == Half::Open
     }

@@ -450,7 +450,8 @@ impl HttpStream<'_> {
                 self.state.head_sent = true;
                 let p = self.state.priority;
                 // quiche::h3 sets its default; fails only for a stream that is gone.
-                let _ = self.quic.stream_priority(id, p.quiche_urgency(), p.incremental);
+                let incremental = p.incremental || self.state.is_connect();
+                let _ = self.quic.stream_priority(id, p.quiche_urgency(), incremental);
                 Ok(true)
             }
             Err(h3::Error::StreamBlocked | h3::Error::Done) => Ok(false),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
 use super::socket::{Datagram, UdpSocket};
@@ -40,6 +40,8 @@ impl Waker {
 pub struct Wakeup {
     /// SIGINT and SIGTERM that came.
     pub signals: usize,
+    /// SIGHUP came.
+    pub hangup: bool,
     /// [`Waker::wake`] was called.
     pub waker: bool,
 }
@@ -64,7 +66,7 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop around `socket`; with `signals`, SIGINT and SIGTERM wake it instead of ending the process.
+    /// A loop around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it instead of ending the process.
     ///
     /// # Errors
     /// What the system reports.
@@ -73,7 +75,7 @@ impl EventLoop {
         poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
         let signals = match signals {
             true => {
-                let mut signals = Signals::new([SIGINT, SIGTERM])?;
+                let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
                 poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
                 Some(signals)
             }
@@ -127,7 +129,12 @@ impl EventLoop {
         for event in &self.events {
             match event.token() {
                 SOCKET => self.readable |= event.is_readable() || event.is_error(),
-                SIGNALS => wakeup.signals += self.signals.as_mut().map_or(0, |s| s.pending().count()),
+                SIGNALS => {
+                    for signal in self.signals.iter_mut().flat_map(|signals| signals.pending()) {
+                        wakeup.hangup |= signal == SIGHUP;
+                        wakeup.signals += usize::from(signal != SIGHUP);
+                    }
+                }
                 _ => wakeup.waker = true,
             }
         }

@@ -57,6 +57,8 @@ pub(crate) struct SessionState {
     /// Streams of the peer's that are open.
     pub(crate) peer_streams: usize,
     pub(crate) last_active: Instant,
+    /// When a stream was given up last, by RESET_STREAM or STOP_SENDING.
+    pub(crate) last_cut: Option<Instant>,
     pub(crate) armed: Armed,
 }
 
@@ -70,6 +72,7 @@ impl SessionState {
             wants_streams: false,
             peer_streams: 0,
             last_active: now,
+            last_cut: None,
             armed: Armed::default(),
         }
     }

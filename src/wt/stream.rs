@@ -108,7 +108,8 @@ impl WtState {
     }
 
     pub(super) fn quiche_priority(&self) -> (u8, bool) {
-        self.priority.map_or(super::filter::DEFAULT_PRIORITY, |p| (p.quiche_urgency(), p.incremental))
+        // Always incremental: quiche 0.30 could come to a halt at a stream that is not, see `Conn::extra_sends`.
+        self.priority.map_or(super::filter::DEFAULT_PRIORITY, |p| (p.quiche_urgency(), true))
     }
 }
 
@@ -290,6 +291,7 @@ impl WtStream<'_> {
         }
         // Fails only where the direction is over already.
         let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Write, code.0);
+        self.note_cut();
         self.state.send = Half::Failed(StreamError::Closed);
         self.state.fin_held = false;
         self.state.header = Bytes::new();
@@ -308,6 +310,7 @@ impl WtStream<'_> {
         *stops_left -= u64::from(!also_reset);
         // Fails only where the direction is over already.
         let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Read, code.0);
+        self.note_cut();
         self.state.recv = Half::Failed(StreamError::Closed);
     }
 
@@ -390,6 +393,12 @@ impl WtStream<'_> {
         self.state.fin_held = false;
         self.state.header = Bytes::new();
         error
+    }
+
+    fn note_cut(&mut self) {
+        if let Some(session) = self.session.as_deref_mut() {
+            session.last_cut = Some(self.now);
+        }
     }
 
     fn want_write(&mut self) {

@@ -1,13 +1,71 @@
-//! The library's client.
+//! The library's client against the real server.
 
-use mio_quiche::{Client, ClientConfig};
+use std::fs;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use crate::support::server::Server;
+use bytes::Bytes;
+use http::Method;
+use mio_quiche::app::cert::CertInfo;
+use mio_quiche::{
+    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, Progress, Recv, ResponseHandler, Result, Session,
+    SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
+};
+use ring::digest;
+
+use crate::support::server::{Server, make_cert};
+use crate::support::{DEADLINE, wait_for};
+
+fn client(set: impl FnOnce(&mut ClientConfig)) -> Client {
+    let mut config = ClientConfig::default();
+    set(&mut config);
+    Client::new(config).unwrap()
+}
 
 fn insecure() -> Client {
-    let mut config = ClientConfig::default();
-    config.dangerous().accept_any_certificate();
-    Client::new(config).unwrap()
+    client(|config| config.dangerous().accept_any_certificate())
+}
+
+fn hash_of(server: &Server) -> [u8; 32] {
+    CertInfo::read(&server.dir().join("cert.pem")).unwrap().sha256
+}
+
+/// Reads a response, and does something in the middle of it.
+struct Download<F> {
+    digest: Option<digest::Context>,
+    bytes: u64,
+    once: Option<F>,
+    done: mpsc::Sender<std::result::Result<(u64, Vec<u8>), ClientError>>,
+}
+
+impl<F: FnOnce()> ResponseHandler for Download<F> {
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        loop {
+            match s.read_chunk(64 * 1024)? {
+                Recv::Data(chunk) => {
+                    self.bytes += chunk.len() as u64;
+                    self.digest.as_mut().unwrap().update(&chunk);
+                    if self.bytes > 1_000_000
+                        && let Some(once) = self.once.take()
+                    {
+                        once();
+                    }
+                }
+                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Finished => return Ok(Progress::Done),
+            }
+        }
+    }
+
+    fn finished(&mut self, result: std::result::Result<(), ClientError>) {
+        let hash = self.digest.take().unwrap().finish().as_ref().to_vec();
+        self.done.send(result.map(|()| (self.bytes, hash))).unwrap();
+    }
+}
+
+fn payload_hash(len: usize) -> Vec<u8> {
+    let payload: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    digest::digest(&digest::SHA256, &payload).as_ref().to_vec()
 }
 
 #[test]
@@ -17,9 +75,307 @@ fn one_request_after_another() {
     let response = client.get(&server.url("/")).unwrap();
     assert_eq!((response.status.as_u16(), &response.body[..]), (200, &b"Hello, HTTP/3!\n"[..]));
     let response = client.get(&server.url("/stream/3000000")).unwrap();
-    assert_eq!(response.body.len(), 3_000_000);
+    assert_eq!(digest::digest(&digest::SHA256, &response.body).as_ref(), payload_hash(3_000_000));
     assert!(response.trailers.contains_key("x-checksum"));
     assert_eq!(client.get(&server.url("/nowhere")).unwrap().status.as_u16(), 404);
+    let post = ClientRequest::new(Method::POST, &server.url("/api/echo")).unwrap().body("x".repeat(2_000_000));
+    assert_eq!(client.fetch(post).unwrap().body, "x".repeat(2_000_000));
+    let head = client.fetch(ClientRequest::new(Method::HEAD, &server.url("/")).unwrap()).unwrap();
+    assert_eq!((head.headers["content-length"].to_str().unwrap(), head.body.len()), ("15", 0));
+    client.close();
+    let stats = server.stop();
+    assert_eq!((stats.get("connections"), stats.get("requests")), (1, 5));
+}
+
+#[test]
+fn certificates_are_checked() {
+    let server = Server::start(&[]);
+    let url = server.url("/");
+    let error = client(|_| {}).get(&url).unwrap_err();
+    assert!(error.is_certificate(), "{error}");
+    let expected = format!("cannot connect to {}: the certificate is not signed by a trusted authority", server.addr());
+    assert_eq!(error.to_string(), expected);
+    let ca = server.dir().join("ca.pem");
+    assert_eq!(client(|config| config.ca_file = Some(ca.clone())).get(&url).unwrap().status, 200, "by address");
+    let localhost = format!("https://localhost:{}/", server.port());
+    assert_eq!(client(|config| config.ca_file = Some(ca.clone())).get(&localhost).unwrap().status, 200, "by name");
+    let other = format!("https://127.0.0.2:{}/", server.port());
+    let second = Server::prepared("127.0.0.2:0", |_| {}, &[]);
+    let second_ca = second.dir().join("ca.pem");
+    let error = client(|config| config.ca_file = Some(second_ca)).get(&second.url("/")).unwrap_err();
+    let expected = format!("cannot connect to {}: the certificate is not for this address", second.addr());
+    assert_eq!(error.to_string(), expected, "{other}");
+    let hash = hash_of(&server);
+    assert_eq!(client(|config| config.cert_hashes = vec![[0; 32], hash]).get(&url).unwrap().status, 200);
+    let error = client(|config| config.cert_hashes = vec![[0; 32]]).get(&url).unwrap_err();
+    let expected = format!("cannot connect to {}: the certificate has none of the expected hashes", server.addr());
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_a_restart() {
+    let mut server = Server::start(&[]);
+    let (url, old) = (server.url("/"), hash_of(&server));
+    let mut before = client(|config| config.cert_hashes = vec![old]);
+    assert_eq!(before.get(&url).unwrap().status, 200);
+    fs::write(server.dir().join("key.pem"), "nonsense").unwrap();
+    server.signal("HUP");
+    wait_for("the refusal", DEADLINE, || server.log().contains("stay as they were").then_some(()));
+    assert_eq!(client(|config| config.cert_hashes = vec![old]).get(&url).unwrap().status, 200);
+    for file in ["cert.pem", "key.pem", "ca.pem"] {
+        fs::remove_file(server.dir().join(file)).unwrap();
+    }
+    make_cert(server.dir());
+    let new = hash_of(&server);
+    assert_ne!(old, new);
+    server.signal("HUP");
+    wait_for("the new certificate", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    assert_eq!(client(|config| config.cert_hashes = vec![new]).get(&url).unwrap().status, 200);
+    assert_eq!(before.get(&url).unwrap().status, 200, "the connection that was there goes on");
+    server.stop();
+}
+
+#[test]
+fn sessions_are_resumed_and_safe_requests_go_early() {
+    let mut server = Server::start(&["--early-data"]);
+    let url = server.url("/");
+    let early = |ticket: Option<Vec<u8>>| {
+        let mut client = client(|config| {
+            config.dangerous().accept_any_certificate();
+            config.early_data = true;
+        });
+        if let Some(ticket) = ticket {
+            client.set_ticket(&url, ticket).unwrap();
+        }
+        client
+    };
+    let mut first = early(None);
+    assert_eq!(first.get(&url).unwrap().status, 200);
+    let ticket = loop {
+        if let Some(ticket) = first.ticket(&url).unwrap() {
+            break ticket;
+        }
+        first.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
+    };
+    first.close();
+    // When client and server share a core, the handshake may be complete before the server reads the request.
+    const TIMES: u64 = 8;
+    for _ in 0..TIMES {
+        let mut again = early(Some(ticket.clone()));
+        assert_eq!(again.get(&url).unwrap().status, 200);
+        assert!(again.resumed());
+        again.close();
+    }
+    // One that changes something waits for the handshake.
+    let mut third = early(Some(ticket));
+    let post = ClientRequest::new(Method::POST, &server.url("/api/echo")).unwrap().body("late");
+    assert_eq!(third.fetch(post).unwrap().body, "late");
+    assert!(third.resumed());
+    third.close();
+    let stats = server.stop();
+    assert_eq!(stats.get("resumed_handshakes"), TIMES + 1);
+    assert!((1..=TIMES).contains(&stats.get("early_requests")), "{stats:?}");
+}
+
+#[test]
+fn a_ticket_key_outlives_the_server() {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    fs::write(key.path(), [7; 48]).unwrap();
+    let start = || Server::start(&["--ticket-key", key.path().to_str().unwrap()]);
+    let mut one = start();
+    let mut before = insecure();
+    assert_eq!(before.get(&one.url("/")).unwrap().status, 200);
+    let ticket = loop {
+        if let Some(ticket) = before.ticket(&one.url("/")).unwrap() {
+            break ticket;
+        }
+        before.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
+    };
+    before.close();
+    one.stop();
+    let mut two = start();
+    let mut after = insecure();
+    after.set_ticket(&two.url("/"), ticket.clone()).unwrap();
+    assert_eq!(after.get(&two.url("/")).unwrap().status, 200);
+    assert!(after.resumed());
+    // After a rotation the ticket is no longer good, and the handshake is a full one.
+    fs::write(key.path(), [8; 48]).unwrap();
+    two.signal("HUP");
+    wait_for("the new key", DEADLINE, || two.log().contains("were read anew").then_some(()));
+    let mut full = insecure();
+    full.set_ticket(&two.url("/"), ticket).unwrap();
+    assert_eq!(full.get(&two.url("/")).unwrap().status, 200);
+    assert!(!full.resumed());
+    two.stop();
+}
+
+#[test]
+fn a_download_survives_a_move_to_another_port() {
+    let mut server = Server::start(&[]);
+    let mut client = insecure();
+    let (done, result) = mpsc::channel();
+    let (moved, move_now) = mpsc::channel();
+    let once = Some(move || moved.send(()).unwrap());
+    let digest = Some(digest::Context::new(&digest::SHA256));
+    let request = ClientRequest::get(&server.url("/stream/20000000")).unwrap();
+    client.start(request, Download { digest, bytes: 0, once, done });
+    let before = client.local_addr();
+    while client.is_busy() {
+        client.turn(None).unwrap();
+        if move_now.try_recv().is_ok() {
+            client.migrate().unwrap();
+        }
+    }
+    assert_ne!(client.local_addr(), before);
+    assert_eq!(result.recv().unwrap().unwrap(), (20_000_000, payload_hash(20_000_000)));
+    client.close();
+    server.stop();
+}
+
+#[test]
+fn a_cancelled_request_resets_and_stops_its_stream() {
+    let mut server = Server::start(&["--qlog-dir", "qlogs"]);
+    let mut client = insecure();
+    let (done, result) = mpsc::channel();
+    let (far, far_enough) = mpsc::channel();
+    let once = Some(move || far.send(()).unwrap());
+    let digest = Some(digest::Context::new(&digest::SHA256));
+    let request = ClientRequest::get(&server.url("/stream/1000000000")).unwrap();
+    let id = client.start(request, Download { digest, bytes: 0, once, done });
+    while far_enough.try_recv().is_err() {
+        client.turn(None).unwrap();
+    }
+    client.cancel(id);
+    assert!(matches!(result.recv().unwrap(), Err(ClientError::Cancelled)));
+    assert_eq!(client.get(&server.url("/")).unwrap().status, 200, "the connection goes on");
+    client.close();
+    let stats = server.stop();
+    assert!(stats.get("cancelled_streams") >= 1);
+    let (_, qlog) = server.qlogs("qlogs").pop().unwrap();
+    assert!(qlog.contains("stop_sending"), "the server saw STOP_SENDING");
+}
+
+#[test]
+fn requests_time_out() {
+    let server = Server::start(&[]);
+    let mut client = insecure();
+    let request = ClientRequest::get(&server.url("/slow?delay=20000")).unwrap().timeout(Duration::from_millis(200));
+    let error = client.fetch(request).unwrap_err();
+    assert_eq!(error.to_string(), "the request took longer than 0.2 s");
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", silent.local_addr().unwrap());
+    let mut hasty = self::client(|config| config.connect_timeout = Duration::from_millis(300));
+    let error = hasty.get(&url).unwrap_err();
+    let host = silent.local_addr().unwrap();
+    assert_eq!(error.to_string(), format!("cannot connect to {host}: no answer within 0.3 s"));
+}
+
+#[test]
+fn requests_that_a_leaving_server_does_not_take_go_elsewhere() {
+    // The first server goes away with the first request still running; the second takes over its port.
+    let mut first = Server::start(&[]);
+    let mut client = insecure();
+    let port = first.port();
+    assert_eq!(client.get(&first.url("/")).unwrap().status, 200);
+    first.stop();
+    let listen = format!("127.0.0.1:{port}");
+    let mut second = Server::prepared(&listen, |_| {}, &[]);
+    assert_eq!(client.get(&second.url("/")).unwrap().status, 200);
+    client.close();
+    second.stop();
+}
+
+/// What came back on our stream, what the server said on its own, the subprotocol, and how the session ended.
+type Said = (Vec<u8>, Vec<u8>, Option<String>, SessionEnd);
+
+/// Says and asks a few things in a session.
+struct Talk {
+    stream: Option<StreamId>,
+    from_server: Vec<u8>,
+    back: Vec<u8>,
+    datagrams: usize,
+    chosen: Option<String>,
+    done: mpsc::Sender<Said>,
+}
+
+impl SessionHandler for Talk {
+    fn response(&mut self, head: &mio_quiche::ResponseHead) {
+        self.chosen = head.headers.get("wt-protocol").map(|v| v.to_str().unwrap().to_owned());
+    }
+
+    fn failed(&mut self, error: &ClientError) {
+        panic!("{error}");
+    }
+
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let id = s.open_bidi()?;
+        let mut hello = Bytes::from("hello on a stream".repeat(500));
+        s.stream(id).unwrap().finish_with(&mut hello)?;
+        assert!(hello.is_empty());
+        self.stream = Some(id);
+        Ok(s.send_datagram(b"hello")?)
+    }
+
+    fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
+        assert_eq!(&payload[..], b"hello");
+        self.datagrams += 1;
+        self.finish(s)
+    }
+
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn mio_quiche::Exchange>>> {
+        assert!(id.is_bidi() && !id.is_from_client());
+        s.stream(id).unwrap().finish()?;
+        Ok(None)
+    }
+
+    fn ready(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<()> {
+        let all = if Some(id) == self.stream { &mut self.back } else { &mut self.from_server };
+        let mut stream = s.stream(id).ok_or(Error::handler("no stream"))?;
+        loop {
+            match stream.read_chunk(1 << 16)? {
+                Recv::Data(chunk) => all.extend_from_slice(&chunk),
+                Recv::Blocked => return Ok(()),
+                Recv::Finished => break,
+            }
+        }
+        s.release(id);
+        if Some(id) == self.stream {
+            self.stream = None;
+        }
+        self.finish(s)
+    }
+
+    fn closed(&mut self, end: &SessionEnd) {
+        self.done.send((self.back.clone(), self.from_server.clone(), self.chosen.clone(), end.clone())).unwrap();
+    }
+}
+
+impl Talk {
+    fn finish(&mut self, s: &mut Session<'_>) -> Result<()> {
+        if self.datagrams == 1 && self.stream.is_none() && self.from_server.ends_with(b"\n") {
+            s.close(31, "said everything");
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_session_with_streams_from_both_sides() {
+    let mut server = Server::start(&[]);
+    let mut client = insecure();
+    let (done, result) = mpsc::channel();
+    let options = SessionOptions::new(&server.url("/wt/echo?open=1")).unwrap().subprotocol("x").subprotocol("echo-v2");
+    let (from_server, back) = (Vec::new(), Vec::new());
+    client.open_session(options, Talk { stream: None, from_server, back, datagrams: 0, chosen: None, done });
+    client.run().unwrap();
+    let (back, from_server, chosen, end) = result.recv().unwrap();
+    assert_eq!(back, "hello on a stream".repeat(500).as_bytes());
+    assert_eq!(from_server, b"server stream 0\n");
+    assert_eq!(chosen.as_deref(), Some("\"echo-v2\""));
+    assert_eq!(end, SessionEnd { by: EndedBy::Us, code: 31, reason: "said everything".to_owned() });
+    let closes = client.get(&server.url("/wt/closes")).unwrap();
+    let expected = r#"[{"path":"/wt/echo","by":"peer","code":31,"reason":"said everything"}]"#;
+    assert_eq!(String::from_utf8_lossy(&closes.body).trim(), expected);
     client.close();
     server.stop();
 }

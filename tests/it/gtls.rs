@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::curl::download;
+use crate::support::curl::{assert_payload, download};
 use crate::support::relay::Relay;
 use crate::support::server::{Guard, Server};
 use crate::support::{DEADLINE, payload, sha256, tool, wait_for};
@@ -115,4 +115,31 @@ fn a_nat_rebinds_in_an_upload() {
     let reply = running.finish(2 * DEADLINE);
     assert_eq!(reply.text(), format!("{{\"bytes\":{size},\"sha256\":\"{}\"}}\n", sha256(&payload(size))));
     assert!(server.log().contains("PeerMigrated"), "{}", server.log());
+}
+
+#[test]
+fn a_client_moves_in_a_download() {
+    let size = 20_000_000;
+    let mut server = Server::start(&["--log", "debug"]);
+    for _ in 0..3 {
+        let (dir, _) = fetch(&server, &["-q", "--change-local-addr=20ms"], &[format!("/stream/{size}")]);
+        let got = fs::read(dir.path().join(size.to_string())).unwrap();
+        assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    }
+    assert_eq!(server.stop().get("migrations"), 3);
+}
+
+#[test]
+fn a_nat_rebinds_in_a_download() {
+    let size = 10_000_000;
+    let mut server = Server::start(&["--log", "debug"]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let mut running = download(&relay.url(&format!("/stream/{size}")), &["--limit-rate", "5M"]);
+    for part in 1..=3 {
+        wait_for("a part of the download", DEADLINE, || (running.len() > part * 2_000_000).then_some(()));
+        relay.rebind();
+    }
+    assert_payload(&running.finish(2 * DEADLINE), size);
+    drop(relay);
+    assert_eq!(server.stop().get("migrations"), 3);
 }

@@ -85,6 +85,8 @@ struct Running {
     handler: Box<dyn ResponseHandler>,
     deadline: Option<Instant>,
     retries: u8,
+    /// The head of the response came.
+    responded: bool,
 }
 
 struct AskedSession {
@@ -159,7 +161,14 @@ impl Client {
         self.next_id += 1;
         let deadline = request.timeout.map(|timeout| net::now() + timeout);
         let handler = Box::new(handler);
-        self.waiting.push_back(Waiting::Request(Running { id, request, handler, deadline, retries: 0 }));
+        self.waiting.push_back(Waiting::Request(Running {
+            id,
+            request,
+            handler,
+            deadline,
+            retries: 0,
+            responded: false,
+        }));
         id
     }
 
@@ -311,6 +320,14 @@ impl Client {
             }
         }
         self.event_loop.transmit(&mut self.endpoint)?;
+        if self.endpoint.needs_drive() {
+            // The first flight of a resumed session has left: what can go with it shall not wait for the answer.
+            self.endpoint.drive(now);
+            self.dispatch_all(now);
+            self.send_waiting(now);
+            self.endpoint.drive(now);
+            self.event_loop.transmit(&mut self.endpoint)?;
+        }
         self.dispatch_all(now);
         self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint);
         self.expire(now);
@@ -327,7 +344,8 @@ impl Client {
         let endpoint = &mut self.endpoint;
         match event {
             Event::Connected(id) => self.pool.on_connected(id, endpoint),
-            Event::RequestsPossible(_) => {}
+            // In the first flight of a resumed session, or when there is room again.
+            Event::RequestsPossible(id) => self.pool.on_possible(id, endpoint),
             Event::Informational(id, head) => {
                 if let Some(running) = self.running.get_mut(&id) {
                     running.handler.informational(&head);
@@ -335,7 +353,10 @@ impl Client {
             }
             Event::Response(id, head) if self.asked.contains_key(&id) => self.on_session_response(now, id, &head),
             Event::Response(id, head) => {
-                let result = self.running.get_mut(&id).map(|running| running.handler.response(&head));
+                let result = self.running.get_mut(&id).map(|running| {
+                    running.responded = true;
+                    running.handler.response(&head)
+                });
                 match result {
                     Some(Err(error)) => self.end(now, id, Err(error.into())),
                     _ => self.poll(now, id, None),
@@ -529,7 +550,15 @@ impl Client {
         let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for stream in cut {
-            if let Some(mut running) = self.running.remove(&stream) {
+            let Some(mut running) = self.running.remove(&stream) else { continue };
+            // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
+            let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
+            let request = &running.request;
+            let again = polite && request.head.method.is_idempotent() && !request.has_body && !running.responded;
+            if again && running.retries < MAX_RETRIES {
+                running.retries += 1;
+                self.waiting.push_back(Waiting::Request(running));
+            } else {
                 running.handler.finished(Err(ClientError::Closed(cause.clone())));
             }
         }

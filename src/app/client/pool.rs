@@ -116,8 +116,8 @@ impl Pool {
             Ok(id) => {
                 attempt.tried.push(id);
                 let (origin, for_session) = (attempt.origin.clone(), attempt.for_session);
-                let ready = endpoint.is_early(id);
-                let pooled = Pooled { origin, ready, closed_to_new: false, for_session, active: 0, idle_since: now };
+                let pooled =
+                    Pooled { origin, ready: false, closed_to_new: false, for_session, active: 0, idle_since: now };
                 self.conns.insert(id, pooled);
             }
             Err(e) => log::debug!("cannot connect to {remote}: {e}"),
@@ -144,6 +144,13 @@ impl Pool {
     /// When [`advance`](Pool::advance) has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.attempts.iter().filter(|a| !a.addresses.is_empty()).map(|a| a.next_at).min()
+    }
+
+    /// Requests can be sent, maybe before the handshake is complete.
+    pub(super) fn on_possible(&mut self, id: ConnId, endpoint: &Endpoint) {
+        if let Some(pooled) = self.conns.get_mut(&id) {
+            pooled.ready |= endpoint.is_early(id);
+        }
     }
 
     /// A handshake is complete: the other addresses are not needed.

@@ -107,6 +107,7 @@ class Client:
         self.closed = None
         self.acknowledged = set()
         self.pings = 0
+        self.withheld = []
         self.next_bidi = 0
         self.settings = settings
         self.silent = silent
@@ -152,6 +153,22 @@ class Client:
             self.quic.handle_timer(now=time.monotonic())
         while (event := self.quic.next_event()) is not None:
             self.handle(event)
+
+    def withhold(self, patience=DEADLINE):
+        """Takes packets off the socket until none comes for 10 ms and leaves them aside; waits so long for the first."""
+        self.socket.settimeout(patience)
+        try:
+            while True:
+                self.withheld.append(self.socket.recv(65536))
+                self.socket.settimeout(0.01)
+        except TimeoutError:
+            pass
+
+    def release(self):
+        """Takes in what was withheld."""
+        for packet in self.withheld:
+            self.quic.receive_datagram(packet, self.peer, now=time.monotonic())
+        self.withheld.clear()
 
     def stream(self, stream_id):
         return self.streams.setdefault(stream_id, Stream())

@@ -6,12 +6,13 @@ import sys
 import datagrams
 import hostile
 import limits
+import losses
 import sessions
 
 
 def main():
     name, url = sys.argv[1:]
-    cases = sessions.CASES | datagrams.CASES | limits.CASES | hostile.CASES
+    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES
     print(json.dumps(cases[name](url)))
 
 

@@ -4,6 +4,7 @@
 mod datagrams;
 mod hostile;
 mod limits;
+mod losses;
 mod sessions;
 
 use std::fs::{self, File};

@@ -80,6 +80,17 @@
         }
     };
 
+    const drain = async reader => {
+        while (!(await reader.read()).done);
+    };
+
+    /** The code with which a stream fails, or the name of another error. */
+    const failure = promise =>
+        promise.then(
+            () => 'no failure',
+            error => (error.source === 'stream' ? error.streamErrorCode : error.name),
+        );
+
     /** What comes back on a new bidirectional stream. */
     const echo = async (transport, bytes) => {
         const stream = await at('a bidirectional stream', transport.createBidirectionalStream());
@@ -236,10 +247,19 @@
             });
         },
 
-        async closesOfServer({ urls, datagram, ...args }) {
+        /** With `datagram`, on a datagram of the page's, while so many `streams` of each kind are open. */
+        async closesOfServer({ urls, datagram, streams = 0, ...args }) {
             return each(urls, 5, async url => {
                 const transport = await open({ ...args, url });
-                // Until it is closed; writing then fails.
+                for (const _ of numbers(streams)) {
+                    const bidi = await at('a bidirectional stream', transport.createBidirectionalStream());
+                    const uni = await at('a unidirectional stream', transport.createUnidirectionalStream());
+                    for (const writable of [bidi.writable, uni]) {
+                        // Fails when the session is closed.
+                        writable.getWriter().write(payload(1000)).catch(() => {});
+                    }
+                }
+                // Fails then as well.
                 if (datagram) datagramReturns(transport, encode('close')).catch(() => {});
                 return info(await at(`closed of ${url}`, transport.closed));
             });
@@ -286,24 +306,43 @@
             return chosen;
         },
 
-        /** Streams given up by the page: its own half reset, the server's half stopped, and both. */
-        async resets({ codes, ...args }) {
+        /**
+         * Streams given up by the page: the codes with which the server gives up the other half, of a stream reset, of
+         * one stopped (with `stops`), and of the answer to one reset. Then the session is as ever.
+         */
+        async resets({ codes, stops, ...args }) {
             const transport = await open(args);
+            const answers = transport.incomingUnidirectionalStreams.getReader();
+            const underWay = async () => {
+                const { writable, readable } = await transport.createBidirectionalStream();
+                const [writer, reader] = [writable.getWriter(), readable.getReader()];
+                await writer.write(payload(10_000));
+                await at('the echo before the reset', reader.read());
+                return [writer, reader];
+            };
+            const seen = [];
             for (const code of codes) {
-                for (const [abort, cancel] of [[true, false], [false, true], [true, true]]) {
-                    const { writable, readable } = await transport.createBidirectionalStream();
-                    const [writer, reader] = [writable.getWriter(), readable.getReader()];
-                    await writer.write(payload(10_000));
-                    await at('the echo before the reset', reader.read());
-                    if (abort) await at('abort', writer.abort(streamError(code)));
-                    if (cancel) await at('cancel', reader.cancel(streamError(code)));
-                }
+                const [resetWriter, resetReader] = await underWay();
+                await at('abort', resetWriter.abort(streamError(code)));
+                const reset = await at('a reset', failure(drain(resetReader)));
+
+                const [stoppedWriter, stoppedReader] = await underWay();
+                await at('cancel', stoppedReader.cancel(streamError(code)));
+                const stopped = stops && (await at('a stop', failure(stoppedWriter.closed)));
+
+                const [writer, reader] = await underWay();
+                await at('both', Promise.all([writer.abort(streamError(code)), reader.cancel(streamError(code))]));
+
                 const uni = (await transport.createUnidirectionalStream()).getWriter();
                 await uni.write(payload(10_000));
+                const { value: answer } = await at('a stream of the server', answers.read());
                 await at('abort', uni.abort(streamError(code)));
-                await at('the echo after the reset', echoes(transport, `after ${code}`));
+                const answered = await at('a reset of the answer', failure(drain(answer.getReader())));
+
+                seen.push({ reset, stopped, answered, after: await echoes(transport, `after ${code}`) });
             }
-            return [await datagramReturns(transport, encode('datagram')), await echoes(transport, 'stream')];
+            await at('the last datagram', datagramReturns(transport, encode('datagram')));
+            return seen;
         },
     };
 

@@ -80,15 +80,34 @@ fn a_stalled_upload_holds_up_nothing_else(kind: Kind) {
     assert_eq!(seen, json!({ "hashes": hashes, "order": ["datagram", "small", "stalled"] }));
 }
 
+/// With these codes, and those that come back. Both browsers have an older draft's codes, of a byte.
+const CODES: [(u32, u32); 5] = [(0, 0), (42, 42), (139, 139), (255, 255), (u32::MAX, 255)];
+
+fn give_up_streams(page: &mut Page, kind: Kind) {
+    let args = json!({ "codes": CODES.map(|(code, _)| code), "stops": kind == Kind::Chromium });
+    let mut seen = page.run("resets", "/wt/echo", args);
+    let expected = CODES.map(|(_, code)| match kind {
+        Kind::Chromium => json!({ "reset": code, "stopped": code, "answered": code, "after": true }),
+        // Firefox ESR 153 does not send STOP_SENDING.
+        Kind::Firefox => json!({ "reset": code, "stopped": false, "answered": code, "after": true }),
+    });
+    if kind == Kind::Firefox {
+        // And it mostly has no code for a bidirectional stream that it has reset itself.
+        for (seen, expected) in seen.as_array_mut().unwrap().iter_mut().zip(&expected) {
+            if seen["reset"] == "TypeError" {
+                seen["reset"] = expected["reset"].clone();
+            }
+        }
+    }
+    assert_eq!(seen, json!(expected));
+}
+
 fn streams_given_up(kind: Kind) {
-    let mut page = Page::open(kind);
-    // In the end a datagram and a stream of the same session are echoed as ever.
-    let seen = page.run("resets", "/wt/echo", json!({ "codes": [0, 42, 139, u32::MAX] }));
-    assert_eq!(seen, json!([true, true]));
+    give_up_streams(&mut Page::open(kind), kind);
 }
 
 /// Everything that may end up in a stream that waits for ever.
-fn all_kinds_of_streams(mut page: Page) {
+fn all_kinds_of_streams(mut page: Page, kind: Kind) {
     let size = 1 << 20;
     assert_eq!(page.run("bidi", "/wt/echo", json!({ "size": size })), received(size));
     let sizes = [1, size, 0];
@@ -96,7 +115,7 @@ fn all_kinds_of_streams(mut page: Page) {
     assert_eq!(page.run("manyStreams", "/wt/echo", json!({ "count": 300, "atOnce": 10 })), json!(300));
     let seen = page.run("serverBidi", "/wt/echo?open=10", json!({ "count": 10 }));
     assert_eq!(seen.as_array().map(Vec::len), Some(10), "{seen}");
-    assert_eq!(page.run("resets", "/wt/echo", json!({ "codes": [0, 42] })), json!([true, true]));
+    give_up_streams(&mut page, kind);
     let seen = page.run("datagrams", "/wt/echo", json!({ "count": 100 }));
     assert_eq!(seen, json!({ "seen": 100, "damaged": 0, "largest": true }));
 }
@@ -104,11 +123,11 @@ fn all_kinds_of_streams(mut page: Page) {
 fn under_loss(kind: Kind) {
     let mut page = Page::open(kind);
     page.lose(3);
-    all_kinds_of_streams(page);
+    all_kinds_of_streams(page, kind);
 }
 
 fn newer_drafts_offered_as_well(kind: Kind) {
     let mut page = Page::open(kind);
     page.restart(&["--allow-origin", "*", "--wt-drafts", "all"]);
-    all_kinds_of_streams(page);
+    all_kinds_of_streams(page, kind);
 }
