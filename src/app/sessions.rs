@@ -150,7 +150,7 @@ impl Sessions {
     }
 
     /// Calls a session's handler, and starts what it wants to run.
-    fn with(
+    pub(super) fn with(
         &mut self,
         now: Instant,
         id: StreamId,

@@ -1,10 +1,13 @@
 //! The command line.
 
+mod bench;
 mod cert;
 mod get;
 #[cfg(feature = "qlog")]
 mod qlog;
+mod remote;
 mod serve;
+mod wt;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,6 +34,12 @@ enum Command {
     /// Transfer URLs by HTTP/3, as curl does
     #[command(after_help = get::EXIT_CODES)]
     Get(Box<get::Args>),
+    /// Open a WebTransport session: datagrams and streams both ways, or lines typed
+    #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]
+    Wt(Box<wt::Args>),
+    /// Load a server with requests, or with sessions' datagrams or streams, and measure
+    #[command(after_help = remote::EXIT_CODES)]
+    Bench(Box<bench::Args>),
     /// Make a development certificate
     #[command(after_help = EXIT_CODES)]
     Cert(cert::Args),
@@ -47,6 +56,23 @@ enum Failure {
     Usage(String),
     /// Anything else: exit code 1.
     Runtime(String),
+    /// A client's failures, by exit code.
+    Coded(u8, String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Runtime(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Coded(code, _) => *code,
+        }
+    }
+
+    fn message(&self) -> &str {
+        let (Failure::Runtime(message) | Failure::Usage(message) | Failure::Coded(_, message)) = self;
+        message
+    }
 }
 
 impl From<mio_quiche::Error> for Failure {
@@ -62,17 +88,15 @@ pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
         Command::Get(args) => return get::run(*args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Wt(args) => wt::run(*args),
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
     };
-    let (code, message) = match result {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Runtime(message)) => (1, message),
-        Err(Failure::Usage(message)) => (2, message),
-    };
-    eprintln!("mio-quiche: {message}");
-    ExitCode::from(code)
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    eprintln!("mio-quiche: {}", failure.message());
+    ExitCode::from(failure.code())
 }
 
 /// A number of seconds on the command line.

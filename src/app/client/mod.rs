@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 
 use super::exchange::Progress;
-use super::session::SessionHandler;
+use super::session::{Session, SessionHandler};
 use super::sessions::Sessions;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
@@ -175,8 +175,7 @@ impl Client {
     /// Asks for a WebTransport session, on a connection of its own. The handler is told whether it
     /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
-        let SessionOptions { request, subprotocols, origin } = request;
-        let request = request.session(&subprotocols, origin.as_deref());
+        let request = request.into_request();
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
     }
 
@@ -185,6 +184,16 @@ impl Client {
         if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
             self.poll(net::now(), stream, None);
         }
+    }
+
+    /// Uses a session outside of its handler's calls, as after a [wake](Client::waker). An error closes the session.
+    /// False if it has ended.
+    pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
+        let open = self.sessions.has(id);
+        if open {
+            self.sessions.with(net::now(), id, &mut self.endpoint, |_, s| call(s));
+        }
+        open
     }
 
     /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.
@@ -628,6 +637,11 @@ impl SessionOptions {
     pub fn subprotocol(mut self, name: &str) -> Self {
         self.subprotocols.push(name.to_owned());
         self
+    }
+
+    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`].
+    pub fn into_request(self) -> ClientRequest {
+        self.request.session(&self.subprotocols, self.origin.as_deref())
     }
 
     /// The origin to send; by default that of the URL.

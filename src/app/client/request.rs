@@ -143,6 +143,11 @@ impl ClientRequest {
         self
     }
 
+    /// Whom the request is for: a name or an address without brackets, and the port.
+    pub fn host(&self) -> (&str, u16) {
+        (&self.origin.host, self.origin.port)
+    }
+
     pub(super) fn session(mut self, subprotocols: &[String], origin: Option<&str>) -> Self {
         self.head.method = Method::CONNECT;
         self.head.protocol = Some("webtransport".to_owned());

@@ -1,0 +1,170 @@
+//! The connections that are kept open, and their sessions.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Instant;
+
+use mio_quiche::endpoint::{CloseCause, ClosedBy};
+use mio_quiche::net;
+use mio_quiche::{ClientError, ConnId, ErrorCode, RequestError, StreamId};
+
+use super::engine::{Engine, Mode};
+use crate::cli::Failure;
+
+/// Handshakes at a time, few enough not to overflow the server's receive buffer.
+const MAX_OPENING: usize = 32;
+/// Times that a connection is tried again before it is given up.
+pub(super) const MAX_FAILURES: u32 = 3;
+
+/// One of the connections that are kept.
+#[derive(Default)]
+pub(super) struct Slot {
+    pub(super) conn: Option<ConnId>,
+    /// Requests can be sent, or the session is open.
+    pub(super) ready: bool,
+    pub(super) session: Option<StreamId>,
+    pub(super) active: usize,
+    /// No room for a further request now.
+    pub(super) blocked: bool,
+    /// The server takes no more requests on the connection.
+    pub(super) going: bool,
+    pub(super) failures: u32,
+    pub(super) listed: bool,
+}
+
+impl Engine {
+    /// Opens all connections, and their sessions. Of several addresses the one that answers first is taken.
+    pub(super) fn open(&mut self, tick: &mut dyn FnMut(&Self)) -> Result<(), Failure> {
+        if self.addresses.len() > 1 {
+            for addr in self.addresses.clone() {
+                let (now, local) = (net::now(), self.event_loop.local_addr());
+                match self.endpoint.connect(now, &self.host, local, addr, None) {
+                    Ok(id) => drop(self.racing.insert(id, addr)),
+                    Err(e) => log::debug!("cannot connect to {addr}: {e}"),
+                }
+            }
+        }
+        while !self.interrupted && !self.slots.iter().all(|slot| slot.ready) {
+            self.turn(None, tick)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the connections that are missing.
+    pub(super) fn connect(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.by_conn.len() >= self.plan.connections || self.addresses.len() > 1 {
+            return Ok(());
+        }
+        let local = self.event_loop.local_addr();
+        for index in 0..self.plan.connections {
+            let slot = &mut self.slots[index];
+            if slot.conn.is_some() || slot.failures >= MAX_FAILURES || self.endpoint.handshake_count() >= MAX_OPENING {
+                continue;
+            }
+            let made = self.endpoint.connect(now, &self.host, local, self.addresses[0], None);
+            let id = made.map_err(|e| Failure::Coded(7, format!("cannot connect to {}: {e}", self.host)))?;
+            slot.conn = Some(id);
+            self.by_conn.insert(id, index);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_connected(&mut self, id: ConnId) {
+        if let Some(addr) = self.racing.get(&id) {
+            self.addresses = vec![*addr];
+            for (conn, _) in self.racing.drain() {
+                self.endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
+            }
+            return;
+        }
+        let Some(&index) = self.by_conn.get(&id) else { return };
+        self.slots[index].failures = 0;
+        match self.plan.mode {
+            Mode::Http { .. } => {
+                self.slots[index].ready = true;
+                self.list(index);
+            }
+            _ => self.ask_for_session(index),
+        }
+    }
+
+    pub(super) fn ask_for_session(&mut self, index: usize) {
+        let Some(conn) = self.slots[index].conn.filter(|_| self.slots[index].session.is_none()) else { return };
+        match self.endpoint.request(conn, &self.head, false) {
+            Ok(id) => self.slots[index].session = Some(id),
+            Err(RequestError::Blocked) => {}
+            Err(error) => self.failure = Some(Failure::Runtime(error.to_string())),
+        }
+    }
+
+    pub(super) fn on_session(&mut self, id: StreamId) {
+        let Some(&index) = self.by_conn.get(&id.conn) else { return };
+        self.slots[index].ready = true;
+        self.list(index);
+    }
+
+    /// Closes a connection that takes no more requests; another one follows.
+    pub(super) fn leave_if_idle(&mut self, index: usize) {
+        if let Some(conn) = self.slots[index].conn.filter(|_| self.slots[index].active == 0) {
+            self.endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
+        if self.racing.remove(&id).is_some() && self.racing.is_empty() {
+            self.failure = Some(self.connect_error(cause).into());
+        }
+        let Some(index) = self.by_conn.remove(&id) else { return };
+        let cut: Vec<StreamId> = self.requests.keys().filter(|stream| stream.conn == id).copied().collect();
+        let lost = || Some(("connection", format!("the connection was {cause}")));
+        for stream in cut {
+            if let Some(request) = self.requests.remove(&stream) {
+                self.over(now, request, lost());
+            }
+        }
+        let cut: Vec<u64> = self.datagrams.iter().filter(|(_, r)| r.slot == index).map(|(number, _)| *number).collect();
+        for number in cut {
+            if let Some(request) = self.datagrams.remove(&number) {
+                self.over(now, request, lost());
+            }
+        }
+        let was_ready = self.slots[index].ready;
+        let failures = self.slots[index].failures + u32::from(!was_ready);
+        let listed = self.slots[index].listed;
+        self.slots[index] = Slot { failures, listed, ..Slot::default() };
+        self.tally.reconnects += u64::from(self.counting);
+        if was_ready {
+            return;
+        }
+        let error = self.connect_error(cause);
+        if !self.counting {
+            self.failure = Some(error.into());
+        } else if failures >= MAX_FAILURES {
+            self.tally.first.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    fn connect_error(&self, cause: &CloseCause) -> ClientError {
+        let (host, port) = self.plan.request.host();
+        let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        match cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout" {
+            true => ClientError::ConnectTimeout { host, seconds: self.connect_timeout.as_secs_f64() },
+            false => ClientError::Handshake { host, cause: cause.clone() },
+        }
+    }
+}
+
+/// The host's addresses as our socket can reach them.
+pub(super) fn resolve(host: &str, port: u16, local: SocketAddr) -> Result<Vec<SocketAddr>, ClientError> {
+    let failed = |source| ClientError::Resolve { host: host.to_owned(), source };
+    let all = (host, port).to_socket_addrs().map_err(failed)?.filter_map(|addr| match addr.ip() {
+        IpAddr::V6(_) if local.is_ipv4() => None,
+        // RFC 4291 section 2.5.5.2: as an IPv6 socket takes it.
+        IpAddr::V4(ip) if local.is_ipv6() => Some(SocketAddr::new(ip.to_ipv6_mapped().into(), port)),
+        _ => Some(addr),
+    });
+    let all: Vec<_> = all.collect();
+    match all.is_empty() {
+        true => Err(failed(std::io::Error::new(std::io::ErrorKind::NotFound, "no usable address"))),
+        false => Ok(all),
+    }
+}

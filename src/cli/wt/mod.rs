@@ -1,0 +1,388 @@
+//! `mio-quiche wt`.
+
+mod content;
+mod input;
+mod output;
+mod report;
+mod state;
+mod streams;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Args as ClapArgs;
+use mio_quiche::{
+    Client, ClientError, EndedBy, Exchange, ResponseHead, Result, Session, SessionEnd, SessionHandler, SessionOptions,
+    StreamId, net,
+};
+
+use super::remote::{self, Trust};
+use super::{Failure, print};
+use input::Command;
+use output::{printable, show};
+use state::{Plan, Shared, State, pump};
+use streams::FromPeer;
+
+pub(super) const AFTER_HELP: &str = "\
+Without counts, and with a terminal as standard input (or with --interactive), each line typed goes out on one
+bidirectional stream of its own, and answers are shown as they arrive; /help lists commands for the rest.
+
+Lost datagrams are no failure, unless none comes back.";
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct Args {
+    /// https://HOST[:PORT]/PATH
+    url: String,
+    #[command(flatten)]
+    trust: Trust,
+    /// Send so many datagrams and count those that come back
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    datagrams: u64,
+    /// Open so many bidirectional streams and check that what comes back is equal
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bidi: u64,
+    /// Send so many unidirectional streams and check the server's, which answer them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    uni: u64,
+    /// Bytes of each datagram and stream
+    #[arg(long, value_name = "BYTES", default_value_t = 1000)]
+    size: u64,
+    /// Send standard input on one bidirectional stream and print what comes back
+    #[arg(long, conflicts_with_all = ["json", "interactive"])]
+    stdin: bool,
+    /// Read lines to send although standard input is no terminal
+    #[arg(long, conflicts_with = "json")]
+    interactive: bool,
+    /// Offer a subprotocol; repeatable
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+    /// The origin to send [default: that of the URL]
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Option<String>,
+    /// Stay at least so long, for what the server sends on its own
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = remote::seconds)]
+    wait: Duration,
+    /// Close with this code and reason
+    #[arg(long, value_name = "CODE:REASON", default_value = "0:", value_parser = close_of)]
+    close: (u32, String),
+    /// Wait for the server's close of the session; without one it is a failure
+    #[arg(long)]
+    expect_close: bool,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+    /// Print nothing but errors (and with --stdin what comes back)
+    #[arg(short, long)]
+    quiet: bool,
+    /// Seconds that everything may take [default: 30, without a limit for what is typed or read from standard input]
+    #[arg(long, value_name = "SECONDS", value_parser = remote::seconds)]
+    timeout: Option<Duration>,
+    /// Write a qlog file here
+    #[cfg(feature = "qlog")]
+    #[arg(long, value_name = "DIR")]
+    qlog_dir: Option<PathBuf>,
+    /// Append TLS secrets to this file
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    keylog: Option<PathBuf>,
+}
+
+/// A reason's bytes at most.
+const MAX_REASON: usize = 1024;
+/// How long what counts may take, if nothing is said.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the server has for acknowledging the close.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const GOODBYE_STEP: Duration = Duration::from_millis(5);
+
+fn close_of(text: &str) -> Result<(u32, String), String> {
+    let (code, reason) = text.split_once(':').unwrap_or((text, ""));
+    let code = code.parse().map_err(|_| "the code must be a number from 0 to 4294967295".to_owned())?;
+    match reason.len() {
+        0..=MAX_REASON => Ok((code, reason.to_owned())),
+        len => Err(format!("the reason has {len} bytes, but at most {MAX_REASON} are sent")),
+    }
+}
+
+struct Handler(Shared);
+
+impl SessionHandler for Handler {
+    fn response(&mut self, head: &ResponseHead) {
+        let mut state = self.0.borrow_mut();
+        if head.status.is_success() {
+            state.opened = Some(net::now());
+        }
+        let chosen = head.headers.get("wt-protocol").and_then(|value| value.to_str().ok());
+        state.subprotocol = chosen.map(|name| name.trim_matches('"').replace("\\\"", "\""));
+    }
+
+    fn failed(&mut self, error: &ClientError) {
+        self.0.borrow_mut().failure = Some(error.into());
+    }
+
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.session = Some(s.id());
+        (state.last, state.datagrams.last) = (s.now(), s.now());
+        drop(state);
+        pump(&self.0, s)
+    }
+
+    fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
+        let mut state = self.0.borrow_mut();
+        state.last = s.now();
+        if !state.on_datagram(s.now(), &payload) {
+            if state.plan.shows {
+                show(&format!("datagram: {}\n", printable(&payload)));
+            }
+            state.keep_datagram(&payload);
+        }
+        Ok(())
+    }
+
+    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+        Ok(Some(Box::new(FromPeer::new(id.is_bidi(), self.0.clone()))))
+    }
+
+    fn streams_available(&mut self, s: &mut Session<'_>) -> Result<()> {
+        self.0.borrow_mut().blocked = false;
+        pump(&self.0, s)
+    }
+
+    fn closed(&mut self, end: &SessionEnd) {
+        self.0.borrow_mut().end = Some(end.clone());
+    }
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    remote::log_if_asked();
+    let counts = args.datagrams > 0 || args.bidi > 0 || args.uni > 0;
+    let waits = args.expect_close || !args.wait.is_zero();
+    let typed = args.interactive
+        || !(counts || waits || args.stdin || args.json || args.quiet) && std::io::stdin().is_terminal();
+    let mut config = args.trust.config();
+    config.handle_signals = true;
+    let timeout = args.timeout.or((!typed && !args.stdin).then_some(TIMEOUT + args.wait));
+    config.connect_timeout = config.connect_timeout.min(timeout.unwrap_or(config.connect_timeout));
+    config.keylog = args.keylog.clone();
+    #[cfg(feature = "qlog")]
+    {
+        config.qlog_dir = args.qlog_dir.clone();
+    }
+    let mut options = SessionOptions::new(&args.url)?;
+    for name in &args.subprotocol {
+        options = options.subprotocol(name);
+    }
+    if let Some(origin) = &args.origin {
+        options = options.origin(origin);
+    }
+    let began = net::now();
+    let shows = !(args.json || args.quiet || args.stdin);
+    let Args { datagrams, bidi, uni, wait, expect_close, .. } = args;
+    let plan = Plan { datagrams, bidi, uni, wait, shows, typed, expect_close };
+    let shared = State::new(plan, args.size, args.close.clone(), began).map_err(|e| Failure::Runtime(e.to_string()))?;
+    let mut run = Run {
+        client: Client::new(config)?,
+        deadline: timeout.map(|timeout| began + timeout),
+        timeout: timeout.unwrap_or_default(),
+        lines: None,
+        fresh: None,
+        typed,
+        args: &args,
+        shared: shared.clone(),
+    };
+    run.client.open_session(options, Handler(shared.clone()));
+    let result = run.to_the_end();
+    run.close();
+    let state = shared.borrow();
+    let message = result.as_ref().err().map(Failure::message);
+    let seconds = (net::now() - began).as_secs_f64();
+    if args.json {
+        print(&format!("{}\n", report::json(&args.url, &state, seconds, message)))?;
+    } else if args.stdin && !args.quiet {
+        eprint!("{}", report::text(&state));
+    } else if !args.quiet {
+        print(&report::text(&state))?;
+    }
+    result
+}
+
+struct Run<'a> {
+    client: Client,
+    deadline: Option<Instant>,
+    timeout: Duration,
+    lines: Option<Receiver<String>>,
+    /// Set when standard input has something.
+    fresh: Option<Arc<AtomicBool>>,
+    typed: bool,
+    args: &'a Args,
+    shared: Shared,
+}
+
+impl Run<'_> {
+    fn to_the_end(&mut self) -> Result<(), Failure> {
+        loop {
+            let next = self.shared.borrow().is_done(net::now()).err().flatten();
+            self.client.turn([next, self.deadline].into_iter().flatten().min())?;
+            let now = net::now();
+            if let Some(failure) = self.shared.borrow_mut().failure.take() {
+                return Err(failure);
+            }
+            if self.client.signals() > 0 {
+                return Err(Failure::Coded(130, "interrupted".to_owned()));
+            }
+            if self.shared.borrow().end.is_some() {
+                return self.ended();
+            }
+            let Some(session) = self.shared.borrow().session else {
+                self.check_time(now)?;
+                continue;
+            };
+            self.read_input(session);
+            if self.shared.borrow().may_send(now) {
+                let shared = self.shared.clone();
+                self.client.with_session(session, |s| pump(&shared, s));
+            }
+            if self.shared.borrow().is_done(now).is_ok() && !self.args.expect_close {
+                self.close_session();
+                continue;
+            }
+            self.check_time(now)?;
+        }
+    }
+
+    fn check_time(&self, now: Instant) -> Result<(), Failure> {
+        match self.deadline.is_some_and(|at| at <= now) {
+            false => Ok(()),
+            true => {
+                let mut state = self.shared.borrow_mut();
+                state.conclude();
+                if state.opened.is_none() {
+                    let seconds = self.timeout.as_secs_f64();
+                    return Err(Failure::Coded(28, format!("no session at {} within {seconds} s", self.args.url)));
+                }
+                let what = state.problems.first().map(|what| format!(": {what}")).unwrap_or_default();
+                let what = if self.args.expect_close { ": the server did not close the session" } else { &what };
+                Err(Failure::Coded(28, format!("it took longer than {} s{what}", self.timeout.as_secs_f64())))
+            }
+        }
+    }
+
+    fn close_session(&mut self) {
+        let (session, (code, reason)) = (self.shared.borrow().session, self.shared.borrow().close.clone());
+        if let Some(session) = session {
+            self.client.with_session(session, |s| {
+                s.close(code, &reason);
+                Ok(())
+            });
+        }
+    }
+
+    /// What was typed, or came on standard input.
+    fn read_input(&mut self, session: StreamId) {
+        if self.args.stdin && self.fresh.is_none() {
+            let (chunks, fresh) = input::chunks(self.client.waker());
+            self.shared.borrow_mut().input = Some(chunks);
+            self.fresh = Some(fresh);
+        }
+        if self.fresh.as_ref().is_some_and(|fresh| fresh.swap(false, Ordering::Acquire))
+            && let Some(stream) = self.shared.borrow().input_stream
+        {
+            self.client.with_session(session, |s| {
+                let now = s.now();
+                if let Some(mut stream) = s.stream(stream) {
+                    stream.wake_at(now);
+                }
+                Ok(())
+            });
+        }
+        if self.typed && self.lines.is_none() {
+            if std::io::stdin().is_terminal() {
+                eprintln!("The session is open. Each line is sent on a stream; /help lists commands.");
+            }
+            self.shared.borrow_mut().listening = true;
+            self.lines = Some(input::lines(self.client.waker()));
+        }
+        while let Some(lines) = self.lines.as_ref().filter(|_| self.shared.borrow().listening) {
+            self.shared.borrow_mut().last = net::now();
+            match lines.try_recv() {
+                Ok(line) => self.obey(session, Command::parse(&line)),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.shared.borrow_mut().listening = false,
+            }
+        }
+    }
+
+    fn obey(&mut self, session: StreamId, command: Command) {
+        match command {
+            Command::Line(text) => self.shared.borrow_mut().typed.push_back((text + "\n", true)),
+            Command::Uni(text) => self.shared.borrow_mut().typed.push_back((text + "\n", false)),
+            Command::Datagram(text) => {
+                let mut sent = Ok(());
+                self.client.with_session(session, |s| {
+                    sent = s.send_datagram(text.as_bytes());
+                    Ok(())
+                });
+                if let Err(error) = sent {
+                    eprintln!("mio-quiche: {error}");
+                }
+            }
+            Command::Close(code, reason) => {
+                let mut state = self.shared.borrow_mut();
+                (state.close, state.closing, state.listening) = ((code, reason), true, false);
+            }
+            Command::Help => eprint!("{}", input::HELP),
+            Command::Wrong(what) => eprintln!("mio-quiche: {what}"),
+        }
+    }
+
+    /// The session is over: was everything as it should be?
+    fn ended(&mut self) -> Result<(), Failure> {
+        let mut state = self.shared.borrow_mut();
+        let Some(end) = state.end.clone() else { return Ok(()) };
+        state.conclude();
+        let failed = |what: String| Err(Failure::Runtime(what));
+        if self.args.expect_close && end.by != EndedBy::Peer {
+            return failed(format!("no close of the session came: it {end}"));
+        }
+        if let Some(first) = state.problems.first() {
+            let more = state.problems.len() - 1;
+            return failed(if more > 0 { format!("{first} (and {more} more)") } else { first.clone() });
+        }
+        match end.by {
+            EndedBy::Connection => failed(format!("the session {end}")),
+            EndedBy::Peer if !self.args.expect_close && !self.typed => {
+                failed(format!("the session was {end} before all was done"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets the server know, and waits a little until it does.
+    fn close(&mut self) {
+        // Closed already, unless something failed.
+        self.close_session();
+        let session = self.shared.borrow().session;
+        if let Some(session) = session {
+            let until = net::now() + GOODBYE;
+            let mut look = net::now();
+            while net::now() < until {
+                if net::now() >= look {
+                    look = net::now() + GOODBYE_STEP;
+                    if self.client.endpoint().stream(net::now(), session).is_none() {
+                        break;
+                    }
+                }
+                if self.client.turn(Some(look)).is_err() {
+                    break;
+                }
+            }
+        }
+        self.client.close();
+    }
+}

@@ -1,0 +1,64 @@
+//! What is printed as it comes.
+
+use std::io::Write;
+
+/// What the peer says is shown line by line, without what would move a terminal's cursor.
+#[derive(Debug)]
+pub(super) struct Lines {
+    prefix: String,
+    buf: Vec<u8>,
+    quiet: bool,
+}
+
+/// A line that does not end is shown in pieces of so many bytes.
+const MAX_LINE: usize = 64 * 1024;
+
+impl Lines {
+    pub(super) fn new(prefix: String, quiet: bool) -> Self {
+        Lines { prefix, buf: Vec::new(), quiet }
+    }
+
+    pub(super) fn push(&mut self, data: &[u8]) {
+        if self.quiet {
+            return;
+        }
+        for part in data.split_inclusive(|byte| *byte == b'\n') {
+            self.buf.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.buf.len() >= MAX_LINE {
+                self.flush();
+            }
+        }
+    }
+
+    /// Shows a line that is not complete, too.
+    pub(super) fn flush(&mut self) {
+        if self.quiet || self.buf.is_empty() {
+            return;
+        }
+        let text = printable(self.buf.strip_suffix(b"\n").unwrap_or(&self.buf));
+        self.buf.clear();
+        show(&format!("{}{text}\n", self.prefix));
+    }
+}
+
+/// Text as a terminal can bear it.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().fold(String::new(), |mut out, c| {
+        match c.is_control() && c != '\t' {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+        out
+    })
+}
+
+/// Writes to standard output. What is shown on the way is no result: a reader that went away is told of at the end.
+pub(super) fn show(text: &str) {
+    raw(text.as_bytes());
+}
+
+pub(super) fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
