@@ -388,8 +388,8 @@ impl Client {
                 self.pool.ended(now, id.conn);
             }
             Event::GoingAway(id) => {
-                if let Some(pooled) = self.pool.conns.get_mut(&id) {
-                    pooled.closed_to_new = true;
+                if let Some(origin) = self.pool.on_leaving(id, endpoint) {
+                    self.fail_waiting(&origin, || RequestError::GoingAway.into());
                 }
             }
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
@@ -568,6 +568,9 @@ impl Client {
         }
         self.sessions.on_connection_closed(now, id, cause);
         let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
+        if let Some(origin) = self.pool.on_leaving(id, &mut self.endpoint) {
+            self.fail_waiting(&origin, || ClientError::Closed(cause.clone()));
+        }
         let failed = self.pool.on_closed(now, id, cause);
         let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
@@ -591,25 +594,26 @@ impl Client {
             }
         }
         let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };
+        let host = origin.to_string();
+        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
+        let seconds = self.config.connect_timeout.as_secs_f64();
+        self.fail_waiting(&origin, || match is_timeout {
+            true => ClientError::ConnectTimeout { host: host.clone(), seconds },
+            false => ClientError::Handshake { host: host.clone(), cause: cause.clone() },
+        });
+    }
+
+    /// Whoever waits for a connection to this origin gets none.
+    fn fail_waiting(&mut self, origin: &Origin, error: impl Fn() -> ClientError) {
         for waiting in std::mem::take(&mut self.waiting) {
             let theirs = match &waiting {
                 Waiting::Request(running) => &running.request.origin,
                 Waiting::Session(asked) => &asked.request.origin,
             };
-            if *theirs == origin {
-                fail(waiting, self.connect_error(&origin, &cause));
-            } else {
-                self.waiting.push_back(waiting);
+            match theirs == origin {
+                true => fail(waiting, error()),
+                false => self.waiting.push_back(waiting),
             }
-        }
-    }
-
-    fn connect_error(&self, origin: &Origin, cause: &CloseCause) -> ClientError {
-        let host = origin.to_string();
-        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
-        match is_timeout {
-            true => ClientError::ConnectTimeout { host, seconds: self.config.connect_timeout.as_secs_f64() },
-            false => ClientError::Handshake { host, cause: cause.clone() },
         }
     }
 }
