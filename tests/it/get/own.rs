@@ -100,11 +100,13 @@ fn resumption() {
     };
     assert_eq!(run(&[&url]), (false, false));
     assert_eq!(run(&[&url]), (true, false));
-    assert_eq!(run(&["--0rtt", &url]), (true, true));
+    // On a busy machine the handshake may be complete before the request is sent.
+    let early = (0..5).filter(|_| run(&["--0rtt", &url]) == (true, true)).count() as u64;
     // What is not safe waits for the handshake.
     assert_eq!(run(&["--0rtt", "-d", "x", &echo]), (true, false));
     let stats = server.stop();
-    assert_eq!((stats.get("early_requests"), stats.get("resumed_handshakes"), stats.get("requests")), (1, 3, 4));
+    assert_eq!((stats.get("resumed_handshakes"), stats.get("requests")), (7, 8));
+    assert!((1..=early).contains(&stats.get("early_requests")), "{early} {stats:?}");
     // The file is the user's own.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
