@@ -186,6 +186,7 @@ impl Engine {
         let target = count.unwrap_or(u64::MAX);
         loop {
             let now = net::now();
+            self.schedule(now, until);
             let over = until.is_some_and(|until| now >= until);
             if over {
                 self.budget = 0;
@@ -199,7 +200,6 @@ impl Engine {
             if self.slots.iter().all(|slot| slot.failures >= MAX_FAILURES) {
                 break;
             }
-            self.schedule(now, until);
             self.turn(until, tick)?;
         }
         self.give_up_rest(until);
