@@ -316,6 +316,13 @@ impl Endpoint {
         self.table.cid_count()
     }
 
+    /// Streams that peers reset and that they stopped.
+    #[cfg(test)]
+    pub(crate) fn given_up_by_peers(&self) -> (u64, u64) {
+        let stats = self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.quic.stats());
+        stats.fold((0, 0), |sum, s| (sum.0 + s.reset_stream_count_remote, sum.1 + s.stopped_stream_count_remote))
+    }
+
     /// Streams of all connections that are not forgotten, for tests of leaks.
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {

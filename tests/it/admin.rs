@@ -36,7 +36,7 @@ fn get(server: &Server, path: &str) -> (u16, String) {
 }
 
 /// The value of a metric, whose labels belong to its name; `None` if it is not there.
-fn metric(server: &Server, name: &str) -> Option<u64> {
+pub(crate) fn metric(server: &Server, name: &str) -> Option<u64> {
     let (status, text) = get(server, "/metrics");
     assert_eq!(status, 200);
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -10,6 +10,7 @@ mod support;
 
 mod admin;
 mod aioquic;
+mod bench_cli;
 mod browser;
 mod cli;
 mod client;
@@ -21,4 +22,5 @@ mod quiche_client;
 mod raw;
 mod shutdown;
 mod transfer;
+mod wt_cli;
 mod wtransport;

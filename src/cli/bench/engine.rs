@@ -186,6 +186,7 @@ impl Engine {
         let target = count.unwrap_or(u64::MAX);
         loop {
             let now = net::now();
+            self.schedule(now, until);
             let over = until.is_some_and(|until| now >= until);
             if over {
                 self.budget = 0;
@@ -199,7 +200,6 @@ impl Engine {
             if self.slots.iter().all(|slot| slot.failures >= MAX_FAILURES) {
                 break;
             }
-            self.schedule(now, until);
             self.turn(until, tick)?;
         }
         self.give_up_rest(until);
@@ -444,10 +444,8 @@ impl Engine {
                 self.list(index);
             }
             Event::SessionStream { stream, .. } => self.endpoint.release(now, stream),
-            Event::SessionClosed(id, end) => {
-                if self.by_conn.contains_key(&id.conn) {
-                    self.failure = Some(Failure::Runtime(format!("a session was {end}")));
-                }
+            Event::SessionClosed(id, end) if self.by_conn.contains_key(&id.conn) => {
+                self.failure = Some(Failure::Runtime(format!("a session was {end}")));
             }
             Event::GoingAway(id) => {
                 let Some(&index) = self.by_conn.get(&id) else { return };

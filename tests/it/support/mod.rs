@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod aioquic;
 pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod frames;

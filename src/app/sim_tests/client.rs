@@ -1,0 +1,481 @@
+//! Our client's engine against our server's, over the seeded network.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::*;
+use crate::app::session::{Session, SessionHandler};
+use crate::config::ClientConfig;
+use crate::endpoint::{Event, RequestError, RequestHead};
+use crate::error::{ErrorCode, Result, StreamError};
+use crate::h3::Recv;
+use crate::quic::table::{ConnId, StreamId};
+use crate::wt::{EndedBy, SessionEnd};
+
+const OTHER_SERVER: &str = "192.0.2.3:4433";
+const BAD: Network = Network { seed: 0, loss: 5, duplicate: 5, reorder: 10 };
+/// More than fits into one flight.
+const LARGE: usize = 150_000;
+
+/// A server, and the packets under way between it and the client.
+struct Side {
+    addr: SocketAddr,
+    endpoint: Endpoint,
+    app: App,
+    to_server: VecDeque<Vec<u8>>,
+    to_client: VecDeque<Vec<u8>>,
+}
+
+/// What is sent on a stream and what came.
+#[derive(Default)]
+struct Exchanged {
+    out: Bytes,
+    trailers_out: Option<HeaderMap>,
+    sent: bool,
+    status: u16,
+    body: Vec<u8>,
+    trailers: HeaderMap,
+    finished: bool,
+    error: Option<StreamError>,
+}
+
+impl Exchanged {
+    fn is_over(&self) -> bool {
+        self.finished && self.sent || self.error.is_some()
+    }
+}
+
+struct Net {
+    client: Endpoint,
+    servers: Vec<Side>,
+    network: Network,
+    rng: Rng,
+    streams: BTreeMap<StreamId, Exchanged>,
+    connected: Vec<ConnId>,
+    going: Vec<ConnId>,
+    datagrams: Vec<Bytes>,
+    ended: Option<SessionEnd>,
+    /// Reads what comes.
+    reading: bool,
+}
+
+fn side(addr: &str, router: Router) -> Side {
+    let mut config = server_config();
+    config.webtransport.enabled = true;
+    let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
+    let app = App::new(router, vec!["*".to_owned()]);
+    Side {
+        addr: addr.parse().expect("an address"),
+        endpoint,
+        app,
+        to_server: VecDeque::new(),
+        to_client: VecDeque::new(),
+    }
+}
+
+fn head(method: Method, path: &str) -> RequestHead {
+    RequestHead {
+        method,
+        scheme: "https".to_owned(),
+        authority: "localhost".to_owned(),
+        path: path.to_owned(),
+        protocol: None,
+        headers: HeaderMap::new(),
+    }
+}
+
+impl Net {
+    fn new(network: Network, router: Router) -> Self {
+        eprintln!("{network:?}");
+        let mut config = ClientConfig::default();
+        config.dangerous().accept_any_certificate();
+        Net {
+            client: Endpoint::client(&config, net::now()).expect("a client"),
+            servers: vec![side(SERVER, router)],
+            rng: Rng::new(network.seed),
+            network,
+            streams: BTreeMap::new(),
+            connected: Vec::new(),
+            going: Vec::new(),
+            datagrams: Vec::new(),
+            ended: None,
+            reading: true,
+        }
+    }
+
+    fn demo(network: Network) -> Self {
+        Self::new(network, demo::router(None).expect("routes"))
+    }
+
+    fn connect(&mut self, to: &str) -> ConnId {
+        let made = self.client.connect(net::now(), "localhost", addr(CLIENT), addr(to), None);
+        let id = made.expect("a connection");
+        self.run_until("the handshake", |net| net.connected.contains(&id));
+        id
+    }
+
+    fn request(&mut self, conn: ConnId, head: &RequestHead, body: &[u8], trailers: Option<HeaderMap>) -> StreamId {
+        let end = body.is_empty() && trailers.is_none();
+        let mut sent = Err(RequestError::Blocked);
+        self.run_until("room for a request", |net| {
+            sent = net.client.request(conn, head, end);
+            !matches!(sent, Err(RequestError::Blocked))
+        });
+        let id = sent.expect("a request");
+        let out = Bytes::copy_from_slice(body);
+        self.streams.insert(id, Exchanged { out, trailers_out: trailers, sent: end, ..Exchanged::default() });
+        self.advance(id);
+        id
+    }
+
+    fn get(&mut self, conn: ConnId, path: &str) -> StreamId {
+        self.request(conn, &head(Method::GET, path), b"", None)
+    }
+
+    fn session(&mut self, conn: ConnId, path: &str) -> StreamId {
+        let mut head = head(Method::CONNECT, path);
+        head.protocol = Some("webtransport".to_owned());
+        let id = self.request(conn, &head, b"", None);
+        self.run_until("the session", |net| net.client.session(net::now(), id).is_some());
+        self.streams.remove(&id);
+        id
+    }
+
+    fn open(&mut self, session: StreamId, bidi: bool, data: &[u8]) -> StreamId {
+        let mut session = self.client.session(net::now(), session).expect("a session");
+        let opened = if bidi { session.open_bidi() } else { session.open_uni() };
+        let id = opened.expect("credit for a stream");
+        let out = Bytes::copy_from_slice(data);
+        self.streams.insert(id, Exchanged { out, finished: !bidi, ..Exchanged::default() });
+        self.advance(id);
+        id
+    }
+
+    /// Reads and writes what a stream has and takes.
+    fn advance(&mut self, id: StreamId) {
+        let Some(state) = self.streams.get_mut(&id).filter(|state| !state.is_over()) else { return };
+        let Some(mut stream) = self.client.stream(net::now(), id) else {
+            state.error = Some(StreamError::Closed);
+            return;
+        };
+        let result = (|| {
+            if !state.sent {
+                state.sent = match &state.trailers_out {
+                    None => stream.finish_with(&mut state.out)?,
+                    Some(trailers) => {
+                        stream.write_bytes(&mut state.out)?;
+                        if state.out.is_empty() {
+                            stream.finish_with_trailers(trailers)?;
+                        }
+                        state.out.is_empty()
+                    }
+                };
+            }
+            while self.reading && !state.finished {
+                match stream.read_chunk(10_000)? {
+                    Recv::Data(chunk) => state.body.extend_from_slice(&chunk),
+                    Recv::Blocked => break,
+                    Recv::Finished => state.finished = true,
+                }
+            }
+            Ok(())
+        })();
+        if let Err(error) = result {
+            state.error = Some(error);
+        }
+        if state.is_over() {
+            state.trailers = stream.trailers().cloned().unwrap_or_default();
+            self.client.release(net::now(), id);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Connected(id) => self.connected.push(id),
+            Event::Response(id, head) => {
+                if let Some(state) = self.streams.get_mut(&id) {
+                    state.status = head.status.as_u16();
+                }
+            }
+            Event::Ready(id) => self.advance(id),
+            Event::Datagram(_, payload) => self.datagrams.push(payload),
+            Event::SessionStream { stream, .. } => {
+                let (out, sent) = (Bytes::from_static(b"and back"), !stream.is_bidi());
+                self.streams.insert(stream, Exchanged { out, sent, ..Exchanged::default() });
+                self.advance(stream);
+            }
+            Event::GoingAway(id) => self.going.push(id),
+            Event::SessionClosed(_, end) => self.ended = Some(end),
+            Event::Closed(id, cause) => assert!(self.going.contains(&id), "{id:?}: {cause}"),
+            _ => {}
+        }
+    }
+
+    fn client_turn(&mut self) {
+        let now = net::now();
+        self.client.handle_timeouts(now);
+        loop {
+            self.client.drive(now);
+            while let Some(event) = self.client.poll_event() {
+                self.on_event(event);
+            }
+            if !self.client.needs_drive() {
+                break;
+            }
+        }
+        let mut buf = vec![0; 65_507];
+        while let Some(transmit) = self.client.poll_transmit(net::now(), &mut buf, 64) {
+            let to = self.servers.iter_mut().find(|side| side.addr == transmit.to).expect("a server");
+            for packet in buf[..transmit.len].chunks(transmit.segment) {
+                pass(&self.network, &mut self.rng, &mut to.to_server, packet);
+            }
+        }
+        while let Some(event) = self.client.poll_event() {
+            self.on_event(event);
+        }
+    }
+
+    fn server_turn(&mut self) {
+        let now = net::now();
+        let mut buf = vec![0; 65_507];
+        for side in &mut self.servers {
+            let (endpoint, app) = (&mut side.endpoint, &mut side.app);
+            endpoint.handle_timeouts(now);
+            loop {
+                endpoint.drive(now);
+                while let Some(event) = endpoint.poll_event() {
+                    app.dispatch(now, event, endpoint);
+                }
+                if !endpoint.needs_drive() {
+                    break;
+                }
+            }
+            while let Some(transmit) = endpoint.poll_transmit(net::now(), &mut buf, 64) {
+                for packet in buf[..transmit.len].chunks(transmit.segment) {
+                    pass(&self.network, &mut self.rng, &mut side.to_client, packet);
+                }
+            }
+            while let Some(event) = endpoint.poll_event() {
+                app.dispatch(now, event, endpoint);
+            }
+        }
+    }
+
+    /// One turn of all sides. False if nothing moved.
+    fn step(&mut self) -> bool {
+        self.client_turn();
+        self.server_turn();
+        let mut moved = false;
+        for side in &mut self.servers {
+            for mut packet in std::mem::take(&mut side.to_server) {
+                moved = true;
+                side.endpoint.recv(net::now(), &mut packet, addr(CLIENT), side.addr);
+            }
+            for mut packet in std::mem::take(&mut side.to_client) {
+                moved = true;
+                self.client.recv(net::now(), &mut packet, side.addr, addr(CLIENT));
+            }
+        }
+        moved
+    }
+
+    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
+        let deadline = net::now() + PATIENCE;
+        while !done(self) {
+            let open: Vec<_> = self.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
+            let left = (self.client.stream_count(), self.server().stream_count());
+            assert!(net::now() < deadline, "{what} took too long; {:?}; open {open:?}, left {left:?}", self.network);
+            if !self.step() {
+                let timers = self.servers.iter().map(|side| side.endpoint.next_timeout());
+                let next = timers.chain([self.client.next_timeout()]).flatten().min();
+                let wait = next.map(|at| at.saturating_duration_since(net::now())).unwrap_or_default();
+                std::thread::sleep(wait.clamp(Duration::from_micros(50), Duration::from_millis(100)));
+            }
+        }
+    }
+
+    fn finish_all(&mut self) {
+        self.run_until("all streams", |net| net.streams.values().all(Exchanged::is_over));
+    }
+
+    fn server(&self) -> &Endpoint {
+        &self.servers[0].endpoint
+    }
+}
+
+fn assert_answer(net: &Net, id: StreamId, status: u16, body: &[u8]) {
+    let state = &net.streams[&id];
+    assert_eq!((state.status, &state.error), (status, &None), "{:?}: {id:?}", net.network);
+    assert!(state.body == body, "{:?}: {id:?}: {} bytes", net.network, state.body.len());
+}
+
+#[test]
+fn requests_with_bodies_both_ways_and_trailers() {
+    for seed in 1..=6 {
+        let mut net = Net::demo(Network { seed, ..BAD });
+        let conn = net.connect(SERVER);
+        let body = payload(100_000);
+        let sizes = [0, 1, 1_000, LARGE];
+        let down: Vec<_> = sizes.iter().map(|n| net.get(conn, &format!("/stream/{n}"))).collect();
+        let echo = net.request(conn, &head(Method::POST, "/api/echo"), &body, None);
+        let trailers = HeaderMap::from_iter([("x-of-ours".parse().unwrap(), HeaderValue::from_static("yes"))]);
+        let trailed = net.request(conn, &head(Method::POST, "/trailers/demo"), &body, Some(trailers));
+        let none = net.get(conn, "/nowhere");
+        net.finish_all();
+        for (id, size) in down.iter().zip(sizes) {
+            assert_answer(&net, *id, 200, &payload(size));
+            assert_eq!(net.streams[id].trailers["x-checksum"].len(), 64, "seed {seed}");
+        }
+        assert_answer(&net, echo, 200, &body);
+        assert_answer(&net, trailed, 200, b"request trailers:\nx-of-ours: yes\n");
+        assert_eq!(net.streams[&trailed].trailers["x-demo"], "trailers");
+        assert_answer(&net, none, 404, b"404 Not Found\n");
+        net.run_until("nothing is left", |net| net.client.stream_count() + net.server().stream_count() == 0);
+        assert_eq!(net.server().stats().requests, 7);
+    }
+}
+
+/// More requests than the server allows at a time: each gets its turn.
+#[test]
+fn requests_wait_for_credit() {
+    let mut net = Net::demo(Network { seed: 7, ..BAD });
+    let conn = net.connect(SERVER);
+    let all: Vec<_> = (0..1500).map(|_| net.get(conn, "/")).collect();
+    net.finish_all();
+    for id in all {
+        assert_answer(&net, id, 200, b"Hello, HTTP/3!\n");
+    }
+}
+
+#[test]
+fn sessions_with_streams_from_both_sides() {
+    for seed in 1..=6 {
+        let mut net = Net::demo(Network { seed, ..BAD });
+        let conn = net.connect(SERVER);
+        // No more than may overtake the answer.
+        let session = net.session(conn, "/wt/echo?open=10");
+        let text = |n: usize| format!("stream {n} ").repeat(n * n);
+        let bidi: Vec<_> = (0..30).map(|n| net.open(session, true, text(n).as_bytes())).collect();
+        for n in 0..30 {
+            net.open(session, false, text(n).as_bytes());
+        }
+        for n in 0..50_u8 {
+            let mut session = net.client.session(net::now(), session).expect("a session");
+            session.send_datagram(&[n]).expect("room for a datagram");
+        }
+        let from_server = |net: &Net, bidi: bool| {
+            let theirs = net.streams.iter().filter(|(id, _)| !id.is_from_client() && id.is_bidi() == bidi);
+            theirs.map(|(id, _)| *id).collect::<Vec<_>>()
+        };
+        net.run_until("the server's streams", |net| {
+            from_server(net, true).len() == 10 && from_server(net, false).len() == 30
+        });
+        net.finish_all();
+        let mut greetings: Vec<_> = from_server(&net, true).iter().map(|id| net.streams[id].body.clone()).collect();
+        let mut expected: Vec<_> = (0..10).map(|n| format!("server stream {n}\nand back").into_bytes()).collect();
+        greetings.sort();
+        expected.sort();
+        assert!(greetings == expected, "seed {seed}: the streams of the server's own");
+        for (n, id) in bidi.iter().enumerate() {
+            let state = &net.streams[id];
+            assert_eq!((&state.error, String::from_utf8_lossy(&state.body)), (&None, text(n).into()), "seed {seed}");
+        }
+        let mut answers: Vec<_> = from_server(&net, false).iter().map(|id| net.streams[id].body.clone()).collect();
+        let mut expected: Vec<_> = (0..30).map(|n| text(n).into_bytes()).collect();
+        answers.sort();
+        expected.sort();
+        assert!(answers == expected, "seed {seed}: the answers on streams of the server's");
+        let datagrams = net.datagrams.len();
+        assert!((1..=110).contains(&datagrams), "seed {seed}: {datagrams} datagrams");
+        let mut open = net.client.session(net::now(), session).expect("a session");
+        open.close(77, "the end");
+        net.run_until("the close", |net| net.server().session_count() == 0 && net.client.session_count() == 0);
+        let end = net.ended.take().expect("an end");
+        assert_eq!(end, SessionEnd { by: EndedBy::Us, code: 77, reason: "the end".to_owned() });
+    }
+}
+
+/// Closes at once, in the same flight as its answer.
+struct Closing;
+
+impl SessionHandler for Closing {
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        s.close(5, "at once");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_session_that_the_server_closes() {
+    for seed in 1..=6 {
+        let router = Router::new().webtransport("/close", |req| req.accept(Closing));
+        let mut net = Net::new(Network { seed, ..BAD }, router);
+        let conn = net.connect(SERVER);
+        let mut request = head(Method::CONNECT, "/close");
+        request.protocol = Some("webtransport".to_owned());
+        let id = net.request(conn, &request, b"", None);
+        net.streams.remove(&id);
+        net.run_until("the close", |net| net.ended.is_some());
+        let end = net.ended.take().expect("an end");
+        assert_eq!(end, SessionEnd { by: EndedBy::Peer, code: 5, reason: "at once".to_owned() }, "seed {seed}");
+    }
+}
+
+/// The server goes away while requests are under way: what it says it did not process is sent again to another one,
+/// and the rest is answered.
+#[test]
+fn goaway_and_a_second_server() {
+    for seed in 1..=6 {
+        let mut net = Net::demo(Network { seed, ..BAD });
+        net.servers.push(side(OTHER_SERVER, demo::router(None).expect("routes")));
+        let conn = net.connect(SERVER);
+        let first: Vec<_> = (0..10).map(|_| net.get(conn, "/slow?delay=30")).collect();
+        net.run_until("requests that run", |net| net.servers[0].endpoint.stats().requests >= 5);
+        let second: Vec<_> = (0..10).map(|_| net.get(conn, "/")).collect();
+        net.servers[0].endpoint.shutdown();
+        net.run_until("the server's GOAWAY", |net| net.going.contains(&conn));
+        assert_eq!(net.client.request(conn, &head(Method::GET, "/"), true), Err(RequestError::GoingAway));
+        net.finish_all();
+        let rejected = StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED);
+        let all = || first.iter().chain(&second);
+        let (done, again): (Vec<_>, Vec<_>) = all().partition(|id| net.streams[id].error.is_none());
+        for id in &again {
+            assert_eq!(net.streams[id].error, Some(rejected.clone()), "seed {seed}");
+        }
+        assert!(done.iter().all(|id| net.streams[id].status == 200), "seed {seed}");
+        assert!(done.len() >= 5, "seed {seed}: {} were answered", done.len());
+        // Nothing was done twice, and nothing was lost.
+        assert_eq!(net.servers[0].endpoint.stats().requests, done.len() as u64, "seed {seed}");
+        let other = net.connect(OTHER_SERVER);
+        let retried: Vec<_> = again.iter().map(|_| net.get(other, "/")).collect();
+        net.finish_all();
+        for id in retried {
+            assert_answer(&net, id, 200, b"Hello, HTTP/3!\n");
+        }
+    }
+}
+
+/// A request that is given up while both directions run.
+#[test]
+fn cancelling_resets_and_stops() {
+    for seed in 1..=6 {
+        let mut net = Net::demo(Network { seed, ..BAD });
+        net.reading = false;
+        let conn = net.connect(SERVER);
+        let id = net.request(conn, &head(Method::POST, "/api/echo"), &payload(20_000_000), None);
+        net.run_until("the answer's head", |net| net.streams[&id].status == 200);
+        net.run_until("a full window", |net| net.servers[0].endpoint.stats().bytes_out > 50_000);
+        net.client.stream(net::now(), id).expect("a stream").reset(ErrorCode::H3_REQUEST_CANCELLED);
+        net.client.release(net::now(), id);
+        net.streams.remove(&id);
+        // quiche forgets the stream on our side only if the server's reset overtakes the acknowledgement of ours.
+        net.run_until("the end", |net| net.server().stream_count() == 0);
+        let (resets, stops) = net.server().given_up_by_peers();
+        assert!(resets > 0 && stops > 0, "seed {seed}: {resets} RESET_STREAM and {stops} STOP_SENDING");
+        assert_eq!(net.servers[0].app.running(), 0);
+        net.reading = true;
+        let next = net.get(conn, "/");
+        net.finish_all();
+        assert_answer(&net, next, 200, b"Hello, HTTP/3!\n");
+    }
+}
