@@ -31,16 +31,16 @@ pub(super) enum Part {
 
 impl Part {
     pub(super) fn file(path: &Path, strip: bool) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let metadata = file.metadata()?;
+        let metadata = std::fs::metadata(path)?;
         if metadata.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
-        let length = match metadata.is_file() {
-            true if strip => Some(stripped_length(&mut file)?),
-            true => Some(metadata.len()),
-            // The length of a pipe or a device is not known.
-            false => None,
+        let length = if metadata.is_file() {
+            let mut file = File::open(path)?;
+            Some(if strip { stripped_length(&mut file)? } else { metadata.len() })
+        } else {
+            // That of a pipe or a device is not known, and it is opened once only.
+            None
         };
         Ok(Part::File { path: path.to_owned(), length, strip })
     }
@@ -115,7 +115,7 @@ pub(super) enum Next {
 #[derive(Debug)]
 enum Open {
     File(File),
-    Stdin(Receiver<io::Result<Bytes>>),
+    Pipe(Receiver<io::Result<Bytes>>),
 }
 
 /// A body that is read piece by piece.
@@ -144,19 +144,21 @@ impl Source {
                     Some(Part::Bytes(bytes)) => return Ok(Next::Chunk(bytes)),
                     Some(Part::Stdin { strip }) => {
                         (self.strip, self.left, self.name) = (strip, None, "standard input".to_owned());
-                        self.open = Some(Open::Stdin(read_stdin(self.waker.clone())));
+                        self.open = Some(Open::Pipe(read_in_thread(|| Ok(io::stdin()), self.waker.clone())));
                     }
                     Some(Part::File { path, strip, length }) => {
                         (self.strip, self.left, self.name) = (strip, length, format!("'{}'", path.display()));
-                        let file = File::open(path).map_err(|e| self.failed(&e.to_string()))?;
-                        self.open = Some(Open::File(file));
+                        self.open = Some(match length {
+                            Some(_) => Open::File(File::open(path).map_err(|e| self.failed(&e.to_string()))?),
+                            None => Open::Pipe(read_in_thread(|| File::open(path), self.waker.clone())),
+                        });
                     }
                 }
                 continue;
             };
             let got = match open {
                 Open::File(file) => read_chunk(file),
-                Open::Stdin(chunks) => match chunks.try_recv() {
+                Open::Pipe(chunks) => match chunks.try_recv() {
                     Ok(chunk) => chunk,
                     Err(TryRecvError::Empty) => return Ok(Next::Pending),
                     Err(TryRecvError::Disconnected) => Ok(Bytes::new()),
@@ -206,14 +208,25 @@ fn read_chunk(from: &mut impl Read) -> io::Result<Bytes> {
     }
 }
 
-/// Reads standard input in a thread, as it may block for ever; it waits when the reader does not keep up.
-fn read_stdin(waker: Waker) -> Receiver<io::Result<Bytes>> {
+/// Reads what may block for ever in a thread, which waits when the transfer does not keep up.
+fn read_in_thread<R: Read>(
+    open: impl FnOnce() -> io::Result<R> + Send + 'static,
+    waker: Waker,
+) -> Receiver<io::Result<Bytes>> {
     let (sender, chunks) = mpsc::sync_channel(WAITING);
     std::thread::spawn(move || {
+        let mut from = match open() {
+            Ok(from) => from,
+            Err(e) => {
+                // Nobody listens any more, or nobody sleeps: both are fine, here and below.
+                let _ = sender.send(Err(e));
+                let _ = waker.wake();
+                return;
+            }
+        };
         loop {
-            let got = read_chunk(&mut io::stdin().lock());
+            let got = read_chunk(&mut from);
             let is_last = !matches!(&got, Ok(chunk) if !chunk.is_empty());
-            // Nobody listens any more, or nobody sleeps: both are fine.
             if sender.send(got).is_err() || waker.wake().is_err() || is_last {
                 return;
             }

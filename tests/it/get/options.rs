@@ -30,6 +30,14 @@ fn bodies_of_requests() {
         get_with(&["-k", "-X", "POST", "-T", "body", &upload], |dir| fs::write(dir.join("body"), &body).unwrap());
     assert_eq!(file.text(), answer);
     assert_eq!(get_input(&["-k", "-X", "POST", "-T", "-", &upload], &body).text(), answer);
+    // A named pipe is opened once, and may take its time.
+    let pipe = get_with(&["-k", "-X", "POST", "-T", "pipe", &upload], |dir| {
+        let made = Command::new("mkfifo").arg(dir.join("pipe")).status();
+        assert!(made.expect("mkfifo runs").success());
+        let (pipe, body) = (dir.join("pipe"), body.clone());
+        std::thread::spawn(move || fs::write(pipe, body));
+    });
+    assert_eq!(pipe.text(), answer);
     // Unset, the method is PUT, and the file's name completes the URL.
     let put =
         get_with(&["-k", "-v", "-T", "name", &server.url("/files/")], |dir| fs::write(dir.join("name"), "x").unwrap());
@@ -131,6 +139,9 @@ fn output_files() {
     let failed = get(&["-k", "-o", "no/such/dir", &one]);
     let why = "No such file or directory (os error 2)";
     failed.assert_failed(23, &format!("{one}: cannot write to 'no/such/dir': {why}"));
+    let full = get(&["-k", "-o", "/dev/full", &one]);
+    let why = "No space left on device (os error 28)";
+    full.assert_failed(23, &format!("{one}: cannot write to '/dev/full': {why}"));
     get(&["-k", "-O", &server.url("/")])
         .assert_failed(23, &format!("URL '{}' ends in no file name (use -o FILE instead of -O)", server.url("/")));
 }
