@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
 use super::exchange::Progress;
 use super::session::{Session, SessionHandler};
@@ -25,7 +25,7 @@ use crate::stats::Stats;
 pub use error::ClientError;
 use pool::Pool;
 pub(crate) use request::Origin;
-pub use request::{ClientRequest, Fetched, ResponseHandler};
+pub use request::{ClientRequest, Fetched, ResponseHandler, SessionOptions};
 
 /// Times that a request is sent again which the server did not process.
 const MAX_RETRIES: u8 = 3;
@@ -385,7 +385,7 @@ impl Client {
             Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
             Event::SessionClosed(id, end) => {
                 self.sessions.on_closed(now, id, &end);
-                self.pool.ended(now, id.conn);
+                self.pool.ended(now, id.conn, &mut self.endpoint);
             }
             Event::GoingAway(id) => {
                 if let Some(origin) = self.pool.on_leaving(id, endpoint) {
@@ -472,7 +472,7 @@ impl Client {
         }
         handler.failed(&ClientError::Refused(head.status));
         self.endpoint.release(now, id);
-        self.pool.ended(now, id.conn);
+        self.pool.ended(now, id.conn, &mut self.endpoint);
     }
 
     fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>) {
@@ -498,7 +498,7 @@ impl Client {
                 asked.handler.failed(&error.into());
             }
             self.endpoint.release(now, id);
-            self.pool.ended(now, id.conn);
+            self.pool.ended(now, id.conn, &mut self.endpoint);
         }
     }
 
@@ -511,7 +511,7 @@ impl Client {
             stream.reset(ErrorCode::H3_REQUEST_CANCELLED);
         }
         self.endpoint.release(now, id);
-        self.pool.ended(now, id.conn);
+        self.pool.ended(now, id.conn, &mut self.endpoint);
         let again = matches!(&result, Err(error) if error.is_unprocessed());
         // A body may be half gone.
         if again && running.retries < MAX_RETRIES && !running.request.has_body {
@@ -615,44 +615,6 @@ impl Client {
                 false => self.waiting.push_back(waiting),
             }
         }
-    }
-}
-
-/// A session to be asked for.
-#[derive(Clone, Debug)]
-pub struct SessionOptions {
-    request: ClientRequest,
-    subprotocols: Vec<String>,
-    origin: Option<String>,
-}
-
-impl SessionOptions {
-    /// A session at an `https` URL.
-    ///
-    /// # Errors
-    /// [`ClientError::Url`].
-    pub fn new(url: &str) -> std::result::Result<Self, ClientError> {
-        let request = ClientRequest::new(Method::CONNECT, url)?;
-        Ok(SessionOptions { request, subprotocols: Vec::new(), origin: None })
-    }
-
-    /// Offers a subprotocol, after those offered before.
-    #[must_use]
-    pub fn subprotocol(mut self, name: &str) -> Self {
-        self.subprotocols.push(name.to_owned());
-        self
-    }
-
-    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`].
-    pub fn into_request(self) -> ClientRequest {
-        self.request.session(&self.subprotocols, self.origin.as_deref())
-    }
-
-    /// The origin to send; by default that of the URL.
-    #[must_use]
-    pub fn origin(mut self, origin: &str) -> Self {
-        self.origin = Some(origin.to_owned());
-        self
     }
 }
 

@@ -230,10 +230,13 @@ impl Pool {
         Some(pooled.origin.clone())
     }
 
-    pub(super) fn ended(&mut self, now: Instant, id: ConnId) {
-        if let Some(pooled) = self.conns.get_mut(&id) {
-            pooled.active -= 1;
-            pooled.idle_since = now;
+    /// A request is over, or a session. A connection that takes no more is closed with its last one.
+    pub(super) fn ended(&mut self, now: Instant, id: ConnId, endpoint: &mut Endpoint) {
+        let Some(pooled) = self.conns.get_mut(&id) else { return };
+        pooled.active -= 1;
+        pooled.idle_since = now;
+        if pooled.active == 0 && pooled.closed_to_new {
+            endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
         }
     }
 }

@@ -167,6 +167,44 @@ impl ClientRequest {
     }
 }
 
+/// A session to be asked for.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    pub(super) request: ClientRequest,
+    pub(super) subprotocols: Vec<String>,
+    pub(super) origin: Option<String>,
+}
+
+impl SessionOptions {
+    /// A session at an `https` URL.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn new(url: &str) -> std::result::Result<Self, ClientError> {
+        let request = ClientRequest::new(Method::CONNECT, url)?;
+        Ok(SessionOptions { request, subprotocols: Vec::new(), origin: None })
+    }
+
+    /// Offers a subprotocol, after those offered before.
+    #[must_use]
+    pub fn subprotocol(mut self, name: &str) -> Self {
+        self.subprotocols.push(name.to_owned());
+        self
+    }
+
+    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`].
+    pub fn into_request(self) -> ClientRequest {
+        self.request.session(&self.subprotocols, self.origin.as_deref())
+    }
+
+    /// The origin to send; by default that of the URL.
+    #[must_use]
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.origin = Some(origin.to_owned());
+        self
+    }
+}
+
 /// What writes a request's body and reads its response.
 pub trait ResponseHandler {
     /// An informational response came (RFC 9110 section 15.2).
