@@ -104,6 +104,31 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
     Output { status, stdout: stdout.join().expect("reading does not panic"), stderr }
 }
 
+/// The lines that a program prints, as they come.
+pub(crate) struct Lines(Receiver<String>);
+
+impl Lines {
+    pub(crate) fn of(stdout: impl Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(stdout);
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Lines(lines)
+    }
+
+    pub(crate) fn next(&self) -> String {
+        match self.0.recv_timeout(DEADLINE) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}"),
+            Err(RecvTimeoutError::Disconnected) => panic!("no further line: the program has ended"),
+        }
+    }
+
+    /// The rest, once the program has ended.
+    pub(crate) fn rest(&self) -> Vec<String> {
+        self.0.iter().collect()
+    }
+}
+
 /// The example's program; it stands beside the test's own.
 pub(crate) fn example_path(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its path");
@@ -118,7 +143,7 @@ pub(crate) struct Example {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
     pub(crate) dir: TempDir,
-    lines: Receiver<String>,
+    lines: Lines,
 }
 
 impl Example {
@@ -128,9 +153,7 @@ impl Example {
         let mut command = Command::new(example_path(name));
         command.current_dir(dir.path()).args(["--listen", "127.0.0.1:0"]).args(args);
         let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
-        let stdout = BufReader::new(process.child.stdout.take().expect("it is a pipe"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let lines = Lines::of(process.child.stdout.take().expect("it is a pipe"));
         let mut example = Example { process, addr: ([127, 0, 0, 1], 0).into(), dir, lines };
         let first = example.line();
         let addr = first.strip_prefix("listening on ").and_then(|addr| addr.parse().ok());
@@ -141,11 +164,7 @@ impl Example {
 
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
-        match self.lines.recv_timeout(DEADLINE) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}"),
-            Err(RecvTimeoutError::Disconnected) => panic!("no further line; it ended: {:?}", self.process.has_ended()),
-        }
+        self.lines.next()
     }
 
     /// Asks it to stop by SIGTERM and gives what it still printed; it must end with exit code 0.
@@ -153,7 +172,7 @@ impl Example {
         self.process.signal("TERM");
         let status = self.process.wait();
         assert_eq!(status.code(), Some(0), "after SIGTERM: {status}");
-        (self.lines.iter().collect(), self.dir)
+        (self.lines.rest(), self.dir)
     }
 
     /// Its greatest resident memory so far, in KiB.
@@ -172,6 +191,29 @@ pub(crate) fn client(variable: &str) -> PathBuf {
     });
     assert!(path.is_file(), "{variable}: {} is no file", path.display());
     path
+}
+
+/// The first block of code in a language in a milestone's chapter: what it tells the reader to run is what is checked.
+pub(crate) fn chapter_code(milestone: &str, language: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("milestones").join(milestone).join("README.md");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let block = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```\n"));
+    block.unwrap_or_else(|| panic!("no {language} in {}", path.display())).0.to_owned()
+}
+
+/// A Python program, which may use aioquic, and `client.py` of the tests in `tests/it/aioquic`.
+pub(crate) fn python(program: &str) -> Command {
+    let mut command = Command::new(client("MIO_QUICHE_PYTHON"));
+    // -B leaves no compiled files among the sources.
+    command.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/aioquic")).args(["-B", "-c", program]);
+    command
+}
+
+/// Runs a Python program to its end, which must be a good one, and gives the lines that it printed.
+pub(crate) fn run_python(program: &str, args: &[&str]) -> Vec<String> {
+    let output = run(python(program).args(args), b"");
+    assert!(output.status.success(), "{}: {}", output.status, output.stderr);
+    output.text().lines().map(str::to_owned).collect()
 }
 
 /// curl, for HTTP/3 and nothing else, and for certificates that nobody signed.

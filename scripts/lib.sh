@@ -328,11 +328,12 @@ install_browser_drivers() (
 )
 
 # The programs that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
-# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE, MIO_QUICHE_NODE_MODULES,
-# MIO_QUICHE_CHROMIUM, MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
+# MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NGINX, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE,
+# MIO_QUICHE_NODE_MODULES, MIO_QUICHE_CHROMIUM, MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
 need_clients() {
     need_curl
     need_gtlsclient
+    need_nginx
     need_promtool
     need_browsers
     need_quiche_examples

@@ -49,7 +49,7 @@ pub fn version() -> String {
     format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
 }
 
-/// The course: an HTTP/3 server in six steps, from the build to streamed bodies.
+/// The course: a server for HTTP/3 and WebTransport in nine steps, from the build to a session with a browser.
 ///
 /// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check that
 /// holds it against real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
@@ -66,4 +66,10 @@ pub mod guide {
     pub mod m04_routing {}
     #[doc = include_str!("../milestones/m05_streaming/README.md")]
     pub mod m05_streaming {}
+    #[doc = include_str!("../milestones/m06_quic_datagrams/README.md")]
+    pub mod m06_quic_datagrams {}
+    #[doc = include_str!("../milestones/m07_h3_datagrams/README.md")]
+    pub mod m07_h3_datagrams {}
+    #[doc = include_str!("../milestones/m08_webtransport/README.md")]
+    pub mod m08_webtransport {}
 }

@@ -51,7 +51,7 @@ const USERS: [User; 3] = [User { id: 1, name: "Ada" }, User { id: 2, name: "Grac
 /// | `GET`, `POST /h3dgram/echo` | HTTP datagrams come back until the request ends; then how many |
 /// | WebTransport `/wt/echo` | datagrams and streams come back; `?open=N` opens N streams to the client |
 /// | WebTransport `/wt/hash` | streams are answered by their length and SHA-256; `?pause=MS` leaves the first unread for a time |
-/// | WebTransport `/wt/close` | closed with `?code=N&reason=TEXT&repeat=N`, at once or on the first datagram (`&on=datagram`) |
+/// | WebTransport `/wt/close` | closed with `?code=N&reason=TEXT&repeat=N`, at once or on the first datagram (`&on=datagram`); `&streams=echo` |
 /// | WebTransport `/wt/reject` | refused with `?status=N` |
 /// | `GET /wt/closes` | JSON of the sessions that ended since the last call |
 ///

@@ -69,8 +69,9 @@ pub(super) fn add_routes(router: Router) -> Router {
             let repeat = req.query_param("repeat").and_then(|n| n.parse().ok()).unwrap_or(1).min(MAX_REASON);
             let reason = req.query_param("reason").unwrap_or_default().repeat(repeat);
             let on_datagram = req.query_param("on").as_deref() == Some("datagram");
+            let echo = req.query_param("streams").as_deref() == Some("echo");
             let noted = of_close(&req);
-            req.accept(CloseSession { code, reason, on_datagram, noted })
+            req.accept(CloseSession { code, reason, on_datagram, echo, noted })
         })
         .webtransport("/wt/reject", |req: SessionRequest<'_>| {
             let status = req.query_param("status").and_then(|status| status.parse().ok()).unwrap_or(403);
@@ -355,6 +356,8 @@ struct CloseSession {
     code: u32,
     reason: String,
     on_datagram: bool,
+    /// Streams come back, instead of being refused.
+    echo: bool,
     noted: Noted,
 }
 
@@ -369,6 +372,17 @@ impl SessionHandler for CloseSession {
     fn datagram(&mut self, s: &mut Session<'_>, _payload: Bytes) -> Result<()> {
         s.close(self.code, &self.reason);
         Ok(())
+    }
+
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+        if self.echo && id.is_bidi() {
+            return Ok(Some(Box::new(Echo::default())));
+        }
+        if let Some(mut stream) = s.stream(id) {
+            stream.reset(ErrorCode::webtransport(0));
+        }
+        s.release(id);
+        Ok(None)
     }
 
     fn closed(&mut self, end: &SessionEnd) {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cert;
+mod get;
 #[cfg(feature = "qlog")]
 mod qlog;
 mod remote;
@@ -9,6 +10,7 @@ mod serve;
 mod wt;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +31,9 @@ enum Command {
     /// Run the demo server
     #[command(after_help = EXIT_CODES)]
     Serve(Box<serve::Args>),
+    /// Transfer URLs by HTTP/3, as curl does
+    #[command(after_help = get::EXIT_CODES)]
+    Get(Box<get::Args>),
     /// Open a WebTransport session: datagrams and streams both ways, or lines typed
     #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]
     Wt(Box<wt::Args>),
@@ -82,6 +87,7 @@ impl From<mio_quiche::Error> for Failure {
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
+        Command::Get(args) => return get::run(*args),
         Command::Bench(args) => bench::run(&args),
         Command::Wt(args) => wt::run(*args),
         Command::Cert(args) => cert::run(&args),
@@ -91,6 +97,12 @@ pub(crate) fn run() -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
     eprintln!("mio-quiche: {}", failure.message());
     ExitCode::from(failure.code())
+}
+
+/// A number of seconds on the command line.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
 /// Prints to standard output; a reader that went away (`| head`) is no failure.

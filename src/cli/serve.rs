@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, ValueEnum};
 use mio_quiche::{CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
 
-use super::{Failure, print};
+use super::{Failure, print, seconds};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -147,11 +147,6 @@ enum Cc {
     Cubic,
     Reno,
     Bbr2,
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {

@@ -18,6 +18,8 @@ use crate::wt::{Flow, SessionState};
 
 /// RFC 8446 section 6: the alert for a certificate that does not do, as a QUIC error (RFC 9001 section 4.8).
 const BAD_CERTIFICATE: u64 = 0x100 + 42;
+/// `ssl_early_data_accepted` of BoringSSL.
+const EARLY_DATA_ACCEPTED: u32 = 2;
 /// Informational responses in front of a final one that are borne.
 const MAX_INFORMATIONAL: u8 = 32;
 
@@ -149,6 +151,21 @@ impl Endpoint {
     /// Whether a handshake resumed a session.
     pub fn is_resumed(&self, id: ConnId) -> bool {
         self.table.get(id).is_some_and(|conn| conn.quic.is_resumed())
+    }
+
+    /// Whether the server took what was sent in the first flight (0-RTT).
+    pub fn is_early_accepted(&self, id: ConnId) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.quic.early_data_reason() == EARLY_DATA_ACCEPTED)
+    }
+
+    /// The server's address.
+    pub fn peer_addr(&self, id: ConnId) -> Option<SocketAddr> {
+        self.table.get(id).map(|conn| conn.peer())
+    }
+
+    /// The server's certificate (DER), once it is known.
+    pub fn peer_certificate(&self, id: ConnId) -> Option<&[u8]> {
+        self.table.get(id)?.quic.peer_cert()
     }
 
     /// Moves a connection to another address of ours (RFC 9000 section 9). Packets that come to the old one are lost.

@@ -245,6 +245,11 @@ impl Conn {
                 false => self.on_request(now, id, &list, more_frames, core),
                 true => self.on_trailers(id, &list, core),
             },
+            h3::Event::Data if self.streams.get(&id.id).is_some_and(StreamState::is_awaiting) => {
+                log::debug!("{id:?}: a body without a head");
+                // Fails when it is closed already.
+                let _ = self.quic.close(true, ErrorCode::H3_FRAME_UNEXPECTED.0, b"DATA before HEADERS");
+            }
             h3::Event::Data => self.announce(now, id, core),
             h3::Event::Finished => self.on_finished(now, id, core),
             h3::Event::Reset(code) => {

@@ -14,7 +14,7 @@ use crate::wt::{EndedBy, Flow, Owner, PeerSupport, SessionEnd, SessionState};
 use http::{HeaderMap, StatusCode};
 
 /// Chromium loses the code and reason of a close when resets or STOP_SENDING of the session's streams come in the same
-/// flight, in whichever order.
+/// flight, in whichever order; and its page crashes when the end of the CONNECT stream does while a stream is in use.
 const RESET_DELAY: Duration = Duration::from_millis(20);
 /// Capsules that may wait for room on a CONNECT stream; a peer that reads none is cut off.
 const MAX_CAPSULES: usize = 16 * 1024;
@@ -260,7 +260,7 @@ impl Conn {
         core.stats.sessions_closed += 1;
         qlog::session_closed(&mut self.quic, id.id, &end);
         core.events.push_back(Event::SessionClosed(id, end));
-        self.flush_capsules(now, id, core);
+        self.flush_capsules(now, id, !by_us, core);
         if by_us {
             if let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) {
                 core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
@@ -270,8 +270,8 @@ impl Conn {
         }
     }
 
-    /// Sends capsules that wait; behind those of an ended session the end of the stream.
-    fn flush_capsules(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+    /// Sends capsules that wait; with `fin`, behind those of an ended session the end of the stream.
+    fn flush_capsules(&mut self, now: Instant, id: StreamId, fin: bool, core: &mut Core) {
         let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) else { return };
         let over = session.end.is_some();
         let held_until = session.last_cut.map(|at| at + RESET_DELAY).filter(|at| over && *at > now);
@@ -283,15 +283,15 @@ impl Conn {
         let Some(mut stream) = self.http_stream(now, id, core) else { return };
         let sent = match over {
             _ if !stream.is_sending() => Ok(true),
-            true => stream.finish_with(&mut out),
-            false => stream.write_bytes(&mut out).map(|_| true),
+            true if fin => stream.finish_with(&mut out),
+            _ => stream.write_bytes(&mut out).map(|_| true),
         };
         let rest = out.len();
         if sent.is_ok()
             && let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id))
         {
             session.out = out.into();
-            if over && rest > 0 {
+            if over && (rest > 0 || !fin) {
                 return;
             }
         }
@@ -350,12 +350,15 @@ impl Conn {
         match (&session.end, core.settings.webtransport.idle_timeout) {
             // The close has not left yet.
             (Some(_), _) if !session.out.is_empty() => {
-                self.flush_capsules(now, id, core);
+                self.flush_capsules(now, id, false, core);
                 if let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) {
                     core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
                 }
             }
-            (Some(_), _) => self.bury_session(now, id, core),
+            (Some(_), _) => {
+                self.flush_capsules(now, id, true, core);
+                self.bury_session(now, id, core);
+            }
             (None, Some(timeout)) if now >= session.last_active + timeout => {
                 self.close_session(now, id, 0, "idle timeout", core);
             }
@@ -396,7 +399,7 @@ impl Conn {
             }
         }
         for id in with_capsules {
-            self.flush_capsules(now, id, core);
+            self.flush_capsules(now, id, false, core);
         }
     }
 

@@ -70,6 +70,14 @@ impl Stream<'_> {
         matches!(self.0, Kind::Session { .. })
     }
 
+    /// Whether what a client writes now goes in the first flight (0-RTT), where it can be replayed.
+    pub fn is_early(&self) -> bool {
+        match &self.0 {
+            Kind::Http(stream) => stream.quic.is_in_early_data() && !stream.quic.is_established(),
+            Kind::Session { .. } => false,
+        }
+    }
+
     /// Makes the stream ready at `at`, whether or not data moves. It may be ready before, too.
     pub fn wake_at(&mut self, at: Instant) {
         either!(self, stream => stream.wake_at(at));

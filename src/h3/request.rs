@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::validate::Head;
 use crate::quic::table::StreamId;
 
-/// A request's head: valid, but not yet answered. The body comes through [`Stream`](super::Stream).
+/// A request's head: valid, but not yet answered. The body comes through [`Stream`](crate::Stream).
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) head: Head,

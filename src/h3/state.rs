@@ -165,6 +165,9 @@ impl StreamState {
         if self.recv != Half::Open {
             return Ok(false);
         }
+        if self.awaiting {
+            return Err(Violation::Incomplete);
+        }
         if let Some(declared) = self.declared.filter(|declared| *declared != self.received) {
             return Err(Violation::ContentLengthMismatch { declared, received: self.received });
         }

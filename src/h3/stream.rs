@@ -118,6 +118,10 @@ impl HttpStream<'_> {
             Half::Finished => return Ok(Recv::Finished),
             Half::Failed(error) => return Err(error.clone()),
         }
+        if self.state.is_awaiting() {
+            // Whatever comes now is no body.
+            return Ok(Recv::Blocked);
+        }
         if self.state.expects_continue && !self.state.head_sent {
             self.state.expects_continue = false;
             self.send_informational(StatusCode::CONTINUE, &HeaderMap::new())?;

@@ -70,6 +70,9 @@ impl Collector for Snapshot {
         counter(e, "handshakes", "Handshakes completed", s.handshakes)?;
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
+        counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;
+        counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
+        counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
         counter(e, "rejected_requests", "Requests rejected in a shutdown", s.rejected_requests)?;
         counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;

@@ -15,6 +15,7 @@ mod browser;
 mod cli;
 mod client;
 mod curl;
+mod get;
 mod gtls;
 mod layers;
 mod quiche_client;

@@ -76,7 +76,7 @@ impl std::fmt::Debug for Client {
 }
 
 /// Names a request of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
 
 struct Running {
@@ -177,6 +177,13 @@ impl Client {
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
         let request = request.into_request();
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
+    }
+
+    /// Runs a request's handler although nothing came for it, as when what it sends, or where it writes, is ready.
+    pub fn wake(&mut self, id: RequestId) {
+        if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
+            self.poll(net::now(), stream, None);
+        }
     }
 
     /// Uses a session outside of its handler's calls, as after a [wake](Client::waker). An error closes the session.

@@ -86,6 +86,11 @@ impl ClientRequest {
         Self::new(Method::GET, url)
     }
 
+    /// What is sent in front of the body.
+    pub fn head(&self) -> &RequestHead {
+        &self.head
+    }
+
     /// Adds a header field, in place of an earlier one of that name. `host` sets the authority.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -136,11 +141,6 @@ impl ClientRequest {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
-    }
-
-    /// What is sent: for a loop of one's own around an [`Endpoint`](crate::Endpoint).
-    pub fn head(&self) -> &RequestHead {
-        &self.head
     }
 
     /// Whom the request is for: a name or an address without brackets, and the port.

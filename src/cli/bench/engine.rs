@@ -444,10 +444,8 @@ impl Engine {
                 self.list(index);
             }
             Event::SessionStream { stream, .. } => self.endpoint.release(now, stream),
-            Event::SessionClosed(id, end) => {
-                if self.by_conn.contains_key(&id.conn) {
-                    self.failure = Some(Failure::Runtime(format!("a session was {end}")));
-                }
+            Event::SessionClosed(id, end) if self.by_conn.contains_key(&id.conn) => {
+                self.failure = Some(Failure::Runtime(format!("a session was {end}")));
             }
             Event::GoingAway(id) => {
                 let Some(&index) = self.by_conn.get(&id) else { return };

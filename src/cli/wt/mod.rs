@@ -197,7 +197,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         shared: shared.clone(),
     };
     run.client.open_session(options, Handler(shared.clone()));
-    let result = run.to_the_end();
+    let result = run.until_the_end();
     run.close();
     let state = shared.borrow();
     let message = result.as_ref().err().map(Failure::message);
@@ -225,7 +225,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self) -> Result<(), Failure> {
+    fn until_the_end(&mut self) -> Result<(), Failure> {
         loop {
             let next = self.shared.borrow().is_done(net::now()).err().flatten();
             self.client.turn([next, self.deadline].into_iter().flatten().min())?;

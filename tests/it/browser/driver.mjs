@@ -42,6 +42,10 @@ async function run(newPage, origin) {
             print({ result: [response.status(), protocol, await response.text()] });
             continue;
         }
+        if (name === 'evaluate') {
+            print({ result: await page.evaluate(args.script) });
+            continue;
+        }
         await page.addScriptTag({ path: script });
         print(await page.evaluate(([name, args]) => globalThis.runCase(name, args), [name, args]));
     }

@@ -265,6 +265,21 @@
             });
         },
 
+        /** Sessions that the server closes while a stream of the page's is in use. */
+        async closesInUse({ urls, ...args }) {
+            return each(urls, 1, async url => {
+                const transport = await open({ ...args, url });
+                const stream = await at('a stream', transport.createBidirectionalStream());
+                await at('writing', stream.writable.getWriter().write(payload(1000)));
+                await at('the echo', stream.readable.getReader().read());
+                datagramReturns(transport, encode('close')).catch(() => {});
+                const end = info(await at(`closed of ${url}`, transport.closed));
+                // A page that crashes does so a moment later.
+                await new Promise(resolve => setTimeout(resolve, 100));
+                return end;
+            });
+        },
+
         /** How `ready` and `closed` of a session fail that the server refuses. */
         async refused(args) {
             const transport = connect(args);

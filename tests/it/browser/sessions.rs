@@ -14,6 +14,7 @@ in_both! {
     the_server_closes
     the_server_closes_later
     the_server_closes_while_streams_are_refused
+    the_server_closes_while_a_stream_is_in_use
     the_server_closes_under_loss
     the_browser_ends
     refusals
@@ -97,6 +98,17 @@ fn the_server_closes_later(kind: Kind) {
 /// A reset in the flight of the close, or right before it, and Chromium loses code and reason.
 fn the_server_closes_while_streams_are_refused(kind: Kind) {
     server_closes(Page::open(kind), true, 3);
+}
+
+/// With the end of the CONNECT stream in the flight of the close, Chromium's page crashed.
+fn the_server_closes_while_a_stream_is_in_use(kind: Kind) {
+    let mut page = Page::open(kind);
+    let wanted: Vec<(u32, String)> = (1..=12).map(|n| (n, format!("close {n}"))).collect();
+    let url = |(code, _): &(u32, String)| {
+        page.server.url(&format!("/wt/close?code={code}&reason=close%20{code}&on=datagram&streams=echo"))
+    };
+    let arguments = json!({ "urls": wanted.iter().map(url).collect::<Vec<_>>() });
+    assert_eq!(page.run("closesInUse", "/", arguments), json!(wanted));
 }
 
 fn the_server_closes_under_loss(kind: Kind) {

@@ -1,0 +1,224 @@
+//! The check of milestone 8: a whole visit with aioquic, who is let in, and the chapter's lines in two browsers.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+
+#[path = "../check_support.rs"]
+mod check_support;
+
+use check_support::{Example, Lines, Process, chapter_code, client, run_python};
+use serde_json::{Value, json};
+
+/// The lines of a case for `client.py`, whose connection is `client`. Its sessions are of the server's own origin.
+fn case(example: &Example, body: &str) -> Vec<String> {
+    let program = format!("import sys\nfrom client import *\n\nclient = Client(sys.argv[1])\n{body}\nclient.close()\n");
+    run_python(&program, &[&format!("https://{}", example.addr)])
+}
+
+/// A running example that has told where its certificate's hash is.
+fn start(args: &[&str]) -> Example {
+    let mut example = Example::start("m08_webtransport", args);
+    if args.is_empty() {
+        let line = example.line();
+        let hash = line.strip_prefix("hash = \"").and_then(|rest| rest.split_once("\"; url = "));
+        assert_eq!(
+            hash.map(|(hash, url)| (hash.len(), url)),
+            Some((44, &*format!("\"https://{}/visit\"", example.addr)))
+        );
+    }
+    example
+}
+
+#[test]
+fn a_visit() {
+    let mut example = start(&[]);
+    let lines = case(
+        &example,
+        r"
+settings = client.h3.received_settings
+print({hex(name): settings.get(name) for name in (0x08, 0x33, 0x2b603742, 0xc671706a)})
+visit = client.session('/visit')
+
+# Streams of the server's: one each way.
+def news(count):
+    [stream] = [n for n, s in client.streams.items() if s.session == visit and n % 4 == 3]
+    client.until('news', lambda: client.streams[stream].text.count('\n') == count)
+    return client.streams[stream].text.splitlines()[-1]
+
+client.until('the news', lambda: any(s.session == visit for s in client.streams.values()))
+print(news(1))
+# Its first, on which nothing has come but that it belongs to the session.
+book = client.until('the guest book', lambda: 1 in client.quic._streams and 1)
+client.send(book, b'Ada', fin=True)
+print(repr(client.finished(book)))
+
+# Streams of the client's: one each way. And a datagram, and a request beside it all.
+print(client.finished(client.bidi(visit, b'there and back', fin=True)))
+for n, note in enumerate((b'a note', b'x' * 4096)):
+    client.uni(visit, note, fin=True)
+    print(news(n + 2))
+print(client.echo(visit, 'ping'), client.get('/'))
+
+# The server closes, and the streams of the session end with it.
+open_stream = client.bidi(visit, b'not finished')
+client.uni(visit, b'bye', fin=True)
+print(client.closed_session(visit))
+print(hex(client.reset_code(open_stream)), client.get('/'))
+",
+    );
+    let page = "[200, 'Hello, HTTP/3!\\n']";
+    let expected = [
+        "{'0x8': 1, '0x33': 1, '0x2b603742': 1, '0xc671706a': 16}",
+        "welcome, please sign the guest book",
+        "''",
+        "there and back",
+        "note 1 has 6 bytes",
+        "note 2 has 4096 bytes",
+        &format!("ping {page}"),
+        "[[2, 'goodbye, Ada']]",
+        &format!("0x170d7b68 {page}"),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from https://{}", example.addr));
+    assert_eq!(example.line(), "\"Ada\" left: closed by us with code 2 (goodbye, Ada)");
+    let (rest, _) = example.stop();
+    assert_eq!(rest, [""; 0]);
+}
+
+#[test]
+fn the_visitor_closes_or_goes_too_far() {
+    let mut example = start(&[]);
+    let lines = case(
+        &example,
+        r"
+visit = client.session('/visit')
+client.end_session(visit, 7, b'that is all')
+# A note that is too long: the handler's error closes the session with code 1.
+visit = client.session('/visit')
+client.uni(visit, b'x' * 4097, fin=True)
+print(client.closed_session(visit))
+# Something behind the capsule that is the last one: this session alone is cut off.
+visit, other = client.session('/visit'), client.session('/visit')
+client.send(visit, data_frame(close_capsule(7, b'') + b'more'))
+print(hex(client.reset_code(visit)), client.echo(other, 'ping'))
+",
+    );
+    assert_eq!(lines, ["[[1, '']]", "0x10e ping"]);
+    let mut left = Vec::new();
+    while left.len() < 4 {
+        let line = example.line();
+        if let Some(end) = line.strip_prefix("\"\" left: ") {
+            left.push(end.to_owned());
+        }
+    }
+    // The last one ends with the client's connection.
+    let ends = [
+        "closed by the peer with code 7 (that is all)",
+        "closed by us with code 1",
+        "ended with its connection (data behind a CLOSE capsule)",
+        "ended with its connection (closed by the peer with H3_NO_ERROR)",
+    ];
+    assert_eq!(left, ends);
+    example.stop();
+}
+
+#[test]
+fn who_is_let_in() {
+    let mut example = start(&[]);
+    let lines = case(
+        &example,
+        r"
+def ask(path, **arguments):
+    return client.status(client.connect(path, **arguments))
+
+print('no origin', ask('/visit', origin=None))
+print('another origin', ask('/visit', origin='https://example.com'))
+print('own origin', ask('/visit'))
+print('no such path', ask('/nowhere'))
+print('no session there', ask('/'))
+print('another protocol', ask('/visit', protocol='websocket'))
+plain = Client(sys.argv[1], settings={})
+print('a GET', plain.get('/visit')[0])
+plain.close()
+",
+    );
+    let expected = [
+        "no origin 403",
+        "another origin 403",
+        "own origin 200",
+        "no such path 404",
+        "no session there 404",
+        "another protocol 501",
+        "a GET 405",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(example.line(), format!("conn 0.0 stream 8: a visit from https://{}", example.addr));
+    example.stop();
+}
+
+/// A browser, and the driver of `tests/it/browser` that it ends with.
+struct Browser {
+    stdin: Option<ChildStdin>,
+    lines: Lines,
+    node: Process,
+}
+
+impl Browser {
+    fn start(driver: &str) -> Self {
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/browser").join(driver);
+        let mut command = Command::new(client("MIO_QUICHE_NODE"));
+        let mut node = Process::start(command.arg(driver).stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let lines = Lines::of(node.child.stdout.take().expect("a pipe"));
+        let browser = Browser { stdin: node.child.stdin.take(), lines, node };
+        // It tells of pages of its own, which are not needed here.
+        browser.lines.next();
+        browser
+    }
+
+    /// Runs a script in a page and gives its result.
+    fn run(&mut self, page: &str, script: &str) -> Value {
+        let evaluate = json!({ "name": "evaluate", "at": page, "args": { "script": script } });
+        writeln!(self.stdin.as_mut().expect("a pipe"), "{evaluate}").expect("node reads");
+        let mut outcome: Value = serde_json::from_str(&self.lines.next()).expect("a line of JSON");
+        outcome["result"].take()
+    }
+}
+
+impl Drop for Browser {
+    /// Killed at once, the driver would leave the browser behind.
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        self.node.wait();
+    }
+}
+
+fn the_chapters_lines(driver: &str) {
+    let mut example = start(&["--admin", "127.0.0.1:0"]);
+    let line = example.line();
+    let page = line.strip_prefix("a page is on ").expect("the page is told").to_owned();
+    let told = example.line();
+    let code = chapter_code("m08_webtransport", "js");
+    let script = format!(
+        "(async () => {{ const said = [], console = {{ log: (...all) => said.push(all.join(' ')) }};\n\
+         {told}\n{code}\nreturn said; }})()"
+    );
+    let said = ["welcome, please sign the guest book\n", "there and back", "note 1 has 6 bytes\n", "ping"];
+    assert_eq!(Browser::start(driver).run(&page, &script), json!(said));
+    let origin = page.trim_end_matches('/');
+    assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from {origin}"));
+    assert_eq!(example.line(), "\"Ada\" left: closed by the peer with code 7 (that is all)");
+    example.stop();
+}
+
+#[test]
+fn the_chapters_lines_in_chromium() {
+    client("MIO_QUICHE_CHROMIUM");
+    the_chapters_lines("chromium.mjs");
+}
+
+#[test]
+fn the_chapters_lines_in_firefox() {
+    client("MIO_QUICHE_FIREFOX");
+    the_chapters_lines("firefox.mjs");
+}

@@ -1,0 +1,131 @@
+//! Milestone 8: WebTransport sessions, with a handler of our own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use bytes::Bytes;
+use clap::Parser;
+use mio_quiche::app::cert::CertInfo;
+use mio_quiche::{Echo, Error, Exchange, Recv, Result, Router, Server};
+use mio_quiche::{Session, SessionEnd, SessionHandler, StreamId};
+
+#[path = "../exit.rs"]
+mod exit;
+#[path = "../settings.rs"]
+mod settings;
+
+/// Receives visits by WebTransport.
+#[derive(Parser)]
+struct Args {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4433")]
+    listen: String,
+    /// Serve a page here, over TCP, from which a browser may visit
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
+}
+
+/// The longest text that is read, and the most that waits to be written, in bytes.
+const MAX: usize = 4096;
+
+/// One session.
+#[derive(Default)]
+struct Visit {
+    /// A unidirectional stream of ours, and what there was no room for yet.
+    news: Option<StreamId>,
+    unsent: Vec<u8>,
+    /// What came so far on streams that are read to their end.
+    texts: HashMap<StreamId, Vec<u8>>,
+    name: String,
+    notes: u32,
+}
+
+impl Visit {
+    fn say(&mut self, s: &mut Session<'_>, line: &str) -> Result<()> {
+        self.unsent.extend_from_slice(line.as_bytes());
+        if let Some(mut stream) = self.news.and_then(|news| s.stream(news)) {
+            self.unsent.drain(..stream.write(&self.unsent)?);
+        }
+        if self.unsent.len() <= MAX { Ok(()) } else { Err(Error::handler("the visitor does not read the news")) }
+    }
+
+    /// Reads what has come, and gives the text once it has ended.
+    fn read(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<String>> {
+        let text = self.texts.entry(id).or_default();
+        let Some(mut stream) = s.stream(id) else { return Ok(None) };
+        loop {
+            match stream.read_chunk(MAX)? {
+                Recv::Data(bytes) if text.len() + bytes.len() <= MAX => text.extend_from_slice(&bytes),
+                Recv::Data(_) => return Err(Error::handler("the text is too long")),
+                Recv::Blocked => return Ok(None),
+                Recv::Finished => return Ok(Some(String::from_utf8_lossy(text).into_owned())),
+            }
+        }
+    }
+}
+
+impl SessionHandler for Visit {
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        self.news = Some(s.open_uni()?);
+        // Our bidirectional stream is the guest book: it stays empty until the visitor writes there.
+        s.open_bidi()?;
+        self.say(s, "welcome, please sign the guest book\n")
+    }
+
+    fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
+        // One that cannot be sent back now is lost, as it might have been on the way.
+        let _ = s.send_datagram(&payload);
+        Ok(())
+    }
+
+    /// A stream of the visitor's: a bidirectional one is echoed, a unidirectional one is a note, for `ready` to read.
+    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+        Ok(if id.is_bidi() { Some(Box::new(Echo::default())) } else { None })
+    }
+
+    fn ready(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<()> {
+        if self.news == Some(id) {
+            return self.say(s, "");
+        }
+        let Some(text) = self.read(s, id)? else { return Ok(()) };
+        self.texts.remove(&id);
+        if id.is_bidi() {
+            self.name = text;
+            // The end of our half tells that the name was read.
+            s.stream(id).map_or(Ok(()), |mut book| book.finish())?;
+        } else if text == "bye" {
+            s.close(self.notes, &format!("goodbye, {}", self.name));
+        } else {
+            self.notes += 1;
+            self.say(s, &format!("note {} has {} bytes\n", self.notes, text.len()))?;
+        }
+        s.release(id);
+        Ok(())
+    }
+
+    fn closed(&mut self, end: &SessionEnd) {
+        println!("{:?} left: {end}", self.name);
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    exit::code(serve(&Args::parse()))
+}
+
+fn serve(args: &Args) -> Result<()> {
+    let router = Router::new().get("/", |_req, res| res.text("Hello, HTTP/3!\n")).webtransport("/visit", |req| {
+        println!("{:?}: a visit from {}", req.stream_id(), req.origin().unwrap_or("nowhere"));
+        req.accept(Visit::default())
+    });
+    let (mut server, hash) = settings::with_certificate(|mut config| {
+        config.admin = args.admin;
+        let cert = CertInfo::read(&config.cert).map_err(Error::handler)?;
+        Ok((Server::bind(&args.listen, config, router)?, cert.sha256_base64()))
+    })?;
+    println!("listening on {}", server.local_addr());
+    server.admin_addr().inspect(|page| println!("a page is on http://{page}/"));
+    println!("hash = \"{hash}\"; url = \"https://{}/visit\"", server.local_addr());
+    server.run()
+}

@@ -1,0 +1,372 @@
+//! The arguments of `mio-quiche get`, and what they come to.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args as ClapArgs;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::{HeaderMap, Method};
+use mio_quiche::{ClientConfig, ClientRequest};
+
+use super::body::{Body, Part};
+use super::failure::{CA_FILE, Problem, READ, URL, USAGE, WRITE};
+use super::rate::parse_rate;
+
+/// Named as in curl, and with curl's meaning, where curl has them.
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct Args {
+    /// What to get; https:// may be left out
+    #[arg(value_name = "URL", required = true)]
+    pub(super) urls: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) request: RequestArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Request")]
+pub(super) struct RequestArgs {
+    /// Method, instead of GET, or POST with -d, or PUT with -T
+    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// Header field 'Name: value'; 'Name:' leaves one out, 'Name;' sends it empty; repeatable
+    #[arg(short = 'H', long = "header", value_name = "FIELD", allow_hyphen_values = true)]
+    headers: Vec<String>,
+    /// POST this, or the contents of @FILE without line ends (@- is standard input); repeatable, joined by &
+    #[arg(short = 'd', long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
+    data: Vec<String>,
+    /// As --data, with line ends
+    #[arg(long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
+    data_binary: Vec<String>,
+    /// PUT this file (- is standard input); to a URL that ends in / its name is appended
+    #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["data", "data_binary", "head"])]
+    upload_file: Option<PathBuf>,
+    /// HEAD: show the header fields only
+    #[arg(short = 'I', long, conflicts_with_all = ["data", "data_binary"])]
+    pub(super) head: bool,
+    /// Follow redirects, at most 50
+    #[arg(short = 'L', long)]
+    pub(super) location: bool,
+    /// Repeat each request so many times
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) repeat: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputArgs {
+    /// Write to this file instead of standard output (-); with several URLs, one -o for each
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    outputs: Vec<PathBuf>,
+    /// Write to a file named as the end of the URL's path, for every URL without -o
+    #[arg(short = 'O', long)]
+    remote_name: bool,
+    /// Put the response's header fields in front of its body
+    #[arg(short = 'i', long)]
+    pub(super) include: bool,
+    /// Fail with exit code 22 on status 400 and above, without the body
+    #[arg(short = 'f', long)]
+    pub(super) fail: bool,
+    /// One JSON object per request on standard output; bodies go nowhere without -o
+    #[arg(long, conflicts_with = "include")]
+    pub(super) json: bool,
+    /// Print this after each transfer, such as '%{http_code} %{size_download} %{time_total} %{url_effective}\n'
+    #[arg(short = 'w', long, value_name = "FORMAT")]
+    pub(super) write_out: Option<String>,
+    /// Show heads (> and <) and facts of the connection (*) on standard error
+    #[arg(short = 'v', long)]
+    pub(super) verbose: bool,
+    /// No progress bar and no error messages
+    #[arg(short = 's', long)]
+    pub(super) silent: bool,
+    /// With -s, show errors all the same
+    #[arg(short = 'S', long)]
+    pub(super) show_error: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct ConnectionArgs {
+    /// Accept any certificate: anybody on the way can read and change everything
+    #[arg(short = 'k', long)]
+    insecure: bool,
+    /// Trust the authorities in this PEM file besides the system's
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// Trust the authorities in this directory, which has OpenSSL's hashed names, besides the system's
+    #[arg(long, value_name = "DIR")]
+    capath: Option<PathBuf>,
+    /// Trust exactly the certificate with this SHA-256, in hex or base64; repeatable
+    #[arg(long, value_name = "HASH")]
+    cert_hash: Vec<String>,
+    /// Seconds that each transfer may take
+    #[arg(short = 'm', long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
+    pub(super) max_time: Option<Duration>,
+    /// Seconds that connecting may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = crate::cli::seconds)]
+    connect_timeout: Duration,
+    /// Bytes per second at most, in each direction; k, M and G are powers of 1024
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(super) limit_rate: Option<u64>,
+    /// Resume the TLS sessions in this file, and keep the new ones there
+    #[arg(long, value_name = "FILE")]
+    pub(super) resume_session: Option<PathBuf>,
+    /// Send GET and HEAD in the first flight of a resumed session, where an attacker could repeat them
+    #[arg(long = "0rtt", requires = "resume_session")]
+    early_data: bool,
+    /// Move to another port after the first bytes of the response
+    #[arg(long)]
+    pub(super) migrate: bool,
+    /// Write one qlog file per connection here
+    #[cfg(feature = "qlog")]
+    #[arg(long, value_name = "DIR", env = "QLOGDIR")]
+    qlog_dir: Option<PathBuf>,
+    /// Append TLS secrets to this file, for decrypting packet captures
+    #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
+    keylog: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Several URLs")]
+pub(super) struct RunArgs {
+    /// All at the same time, on as few connections as they fit on
+    #[arg(short = 'Z', long)]
+    pub(super) parallel: bool,
+    /// With -Z, so many at a time
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) parallel_max: usize,
+}
+
+/// Where a body goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Nowhere,
+    Stdout,
+    File(PathBuf),
+}
+
+/// One transfer that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) url: String,
+    pub(super) target: Target,
+}
+
+/// What a request is made of, whatever its URL is.
+#[derive(Debug)]
+pub(super) struct Template {
+    pub(super) method: Method,
+    /// `-X` was given: redirects do not change the method.
+    pub(super) is_method_forced: bool,
+    pub(super) body: Option<Body>,
+    fields: Vec<Field>,
+}
+
+#[derive(Debug)]
+enum Field {
+    Set(HeaderName, HeaderValue),
+    Without(HeaderName),
+}
+
+impl Template {
+    /// The request for a URL. `credentials` leaves out what is meant for the first host only.
+    pub(super) fn request(
+        &self,
+        method: &Method,
+        url: &str,
+        body: Option<&Body>,
+        credentials: bool,
+    ) -> Result<ClientRequest, Problem> {
+        let mut request = ClientRequest::new(method.clone(), url).map_err(|e| Problem::of(&e, url))?;
+        request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
+        if let Some(body) = body {
+            request = request.streamed_body(body.length());
+            if body.is_form() {
+                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            }
+        }
+        let mut seen = HeaderMap::new();
+        for field in &self.fields {
+            request = match field {
+                Field::Set(name, _) if !credentials && (is_credential(name) || *name == HOST) => continue,
+                Field::Without(name) => request.without_header(name),
+                Field::Set(name, value) if seen.contains_key(name) => {
+                    request.append_header(name.clone(), value.clone())
+                }
+                Field::Set(name, value) => {
+                    seen.insert(name, HeaderValue::from_static(""));
+                    request.header(name.clone(), value.clone())
+                }
+            };
+        }
+        Ok(request)
+    }
+}
+
+fn is_credential(name: &HeaderName) -> bool {
+    *name == http::header::AUTHORIZATION || *name == http::header::COOKIE
+}
+
+impl Args {
+    pub(super) fn jobs(&self) -> Result<Vec<Job>, Problem> {
+        let mut jobs = Vec::new();
+        for (n, url) in self.urls.iter().enumerate() {
+            let mut url = complete(url);
+            if let Some(file) = self.request.upload_file.as_deref().filter(|file| url.ends_with('/') && !is_stdin(file))
+            {
+                url.push_str(&file.file_name().unwrap_or_default().to_string_lossy());
+            }
+            let target = match self.output.outputs.get(n) {
+                Some(file) if file.as_os_str() == "-" => Target::Stdout,
+                Some(file) => Target::File(file.clone()),
+                None if self.output.remote_name => Target::File(remote_name(&url)?),
+                None if self.output.json => Target::Nowhere,
+                None => Target::Stdout,
+            };
+            jobs.extend(std::iter::repeat_n(Job { url, target }, self.request.repeat));
+        }
+        if self.output.outputs.len() > self.urls.len() {
+            let message = format!("{} -o for {} URLs: one for each", self.output.outputs.len(), self.urls.len());
+            return Err(Problem::new(USAGE, message));
+        }
+        if self.output.json && jobs.iter().any(|job| job.target == Target::Stdout) {
+            return Err(Problem::new(USAGE, "--json and -o - both want standard output (give a file to -o)"));
+        }
+        Ok(jobs)
+    }
+
+    pub(super) fn template(&self, jobs: usize) -> Result<Template, Problem> {
+        let request = &self.request;
+        let body = self.body()?;
+        if jobs > 1 && body.as_ref().is_some_and(Body::is_stdin) {
+            return Err(Problem::new(USAGE, "standard input can be sent once only, but there are several requests"));
+        }
+        let method = match &request.method {
+            Some(name) => Method::from_bytes(name.as_bytes())
+                .map_err(|_| Problem::new(USAGE, format!("'{name}' is no method (-X takes a word such as DELETE)")))?,
+            None if request.head => Method::HEAD,
+            None if request.upload_file.is_some() => Method::PUT,
+            None if body.is_some() => Method::POST,
+            None => Method::GET,
+        };
+        let fields = request.headers.iter().map(|text| field(text)).collect::<Result<_, _>>()?;
+        Ok(Template { method, is_method_forced: request.method.is_some(), body, fields })
+    }
+
+    fn body(&self) -> Result<Option<Body>, Problem> {
+        let request = &self.request;
+        if let Some(file) = &request.upload_file {
+            let part = if is_stdin(file) { Part::Stdin { strip: false } } else { file_part(file, false)? };
+            return Ok(Some(Body::upload(part)));
+        }
+        let texts = request.data.iter().map(|text| (text, true));
+        let mut parts = Vec::new();
+        for (text, strip) in texts.chain(request.data_binary.iter().map(|text| (text, false))) {
+            if !parts.is_empty() {
+                parts.push(Part::Bytes(Bytes::from_static(b"&")));
+            }
+            parts.push(match text.strip_prefix('@') {
+                Some("-") => Part::Stdin { strip },
+                Some(file) => file_part(Path::new(file), strip)?,
+                None => Part::Bytes(Bytes::from(text.clone())),
+            });
+        }
+        if parts.iter().filter(|part| matches!(part, Part::Stdin { .. })).count() > 1 {
+            return Err(Problem::new(USAGE, "standard input can be sent once only, but @- stands twice"));
+        }
+        Ok((!parts.is_empty()).then(|| Body::form(parts)))
+    }
+
+    pub(super) fn config(&self) -> Result<ClientConfig, Problem> {
+        let connection = &self.connection;
+        let mut config = ClientConfig::default();
+        if let Some(file) = &connection.cacert {
+            let wrong = |what: &str| {
+                let message =
+                    format!("cannot use the CA file '{}': {what} (--cacert wants a PEM file)", file.display());
+                Problem::new(CA_FILE, message)
+            };
+            let text = std::fs::read(file).map_err(|e| wrong(&e.to_string()))?;
+            if !text.windows(17).any(|window| window == b"BEGIN CERTIFICATE") {
+                return Err(wrong("it holds no certificate"));
+            }
+        }
+        if let Some(dir) = &connection.capath
+            && let Err(e) = std::fs::read_dir(dir)
+        {
+            return Err(Problem::new(
+                CA_FILE,
+                format!("cannot use the CA directory '{}': {e} (--capath)", dir.display()),
+            ));
+        }
+        (config.ca_file, config.ca_dir) = (connection.cacert.clone(), connection.capath.clone());
+        config.cert_hashes = connection.cert_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
+        if connection.insecure {
+            config.dangerous().accept_any_certificate();
+        }
+        config.connect_timeout = connection.connect_timeout;
+        config.early_data = connection.early_data;
+        config.webtransport.enabled = false;
+        config.handle_signals = true;
+        config.keylog = connection.keylog.clone();
+        #[cfg(feature = "qlog")]
+        {
+            config.qlog_dir = connection.qlog_dir.clone();
+        }
+        Ok(config)
+    }
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+/// A URL without a scheme is an `https` one.
+fn complete(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("https://{url}") }
+}
+
+fn remote_name(url: &str) -> Result<PathBuf, Problem> {
+    let parsed = url::Url::parse(url).map_err(|e| Problem::new(URL, format!("URL '{url}': {e}")))?;
+    match parsed.path().rsplit('/').next().filter(|name| !name.is_empty()) {
+        Some(name) => Ok(PathBuf::from(OsString::from(name))),
+        None => Err(Problem::new(WRITE, format!("URL '{url}' ends in no file name (use -o FILE instead of -O)"))),
+    }
+}
+
+fn file_part(path: &Path, strip: bool) -> Result<Part, Problem> {
+    Part::file(path, strip).map_err(|e| Problem::new(READ, format!("cannot read '{}': {e}", path.display())))
+}
+
+fn field(text: &str) -> Result<Field, Problem> {
+    let wrong = || Problem::new(USAGE, format!("-H '{text}': not of the form 'Name: value' ('Name:' leaves one out)"));
+    let name = |name: &str| HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong());
+    if let Some((field, value)) = text.split_once(':') {
+        return Ok(match value.trim() {
+            "" => Field::Without(name(field)?),
+            value => Field::Set(name(field)?, HeaderValue::from_str(value).map_err(|_| wrong())?),
+        });
+    }
+    let field = text.strip_suffix(';').ok_or_else(wrong)?;
+    Ok(Field::Set(name(field)?, HeaderValue::from_static("")))
+}
+
+/// A SHA-256 in hex, with or without colons, or in base64.
+fn hash(text: &str) -> Result<[u8; 32], Problem> {
+    let hex = data_encoding::HEXLOWER_PERMISSIVE.decode(text.replace(':', "").as_bytes());
+    let bytes = hex.ok().filter(|hash| hash.len() == 32);
+    let bytes = bytes.or_else(|| data_encoding::BASE64.decode(text.as_bytes()).ok());
+    bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| {
+        let message =
+            format!("--cert-hash '{text}': not a SHA-256 in hex or base64 (see mio-quiche cert --print-hash)");
+        Problem::new(USAGE, message)
+    })
+}

@@ -1,0 +1,223 @@
+//! Request bodies: streamed from memory, files and standard input.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+
+use bytes::Bytes;
+use mio_quiche::net::Waker;
+
+/// Bytes read at once.
+const CHUNK: usize = 64 * 1024;
+/// Chunks of standard input that wait at most.
+const WAITING: usize = 4;
+
+/// A piece of a body.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Bytes(Bytes),
+    /// With `strip`, line ends and NUL are left out.
+    File {
+        path: PathBuf,
+        length: Option<u64>,
+        strip: bool,
+    },
+    Stdin {
+        strip: bool,
+    },
+}
+
+impl Part {
+    pub(super) fn file(path: &Path, strip: bool) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        let length = match metadata.is_file() {
+            true if strip => Some(stripped_length(&mut file)?),
+            true => Some(metadata.len()),
+            // The length of a pipe or a device is not known.
+            false => None,
+        };
+        Ok(Part::File { path: path.to_owned(), length, strip })
+    }
+
+    fn length(&self) -> Option<u64> {
+        match self {
+            Part::Bytes(bytes) => Some(bytes.len() as u64),
+            Part::File { length, .. } => *length,
+            Part::Stdin { .. } => None,
+        }
+    }
+}
+
+fn stripped_length(file: &mut File) -> io::Result<u64> {
+    let (mut buf, mut length) = (vec![0; CHUNK], 0);
+    loop {
+        match file.read(&mut buf)? {
+            0 => return Ok(length),
+            n => length += buf[..n].iter().filter(is_kept).count() as u64,
+        }
+    }
+}
+
+fn is_kept(byte: &&u8) -> bool {
+    !matches!(**byte, b'\r' | b'\n' | 0)
+}
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Body {
+    parts: Vec<Part>,
+    is_form: bool,
+}
+
+impl Body {
+    pub(super) fn form(parts: Vec<Part>) -> Self {
+        Body { parts, is_form: true }
+    }
+
+    pub(super) fn upload(part: Part) -> Self {
+        Body { parts: vec![part], is_form: false }
+    }
+
+    pub(super) fn is_form(&self) -> bool {
+        self.is_form
+    }
+
+    pub(super) fn is_stdin(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Stdin { .. }))
+    }
+
+    /// The length, if it is known before all is read.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.parts.iter().map(Part::length).sum()
+    }
+
+    pub(super) fn open(&self, waker: &Waker) -> Source {
+        let (parts, waker) = (self.parts.iter().cloned().collect(), waker.clone());
+        Source { parts, open: None, waker, strip: false, name: String::new(), left: None }
+    }
+}
+
+/// What comes next of a body.
+#[derive(Debug)]
+pub(super) enum Next {
+    Chunk(Bytes),
+    /// The waker wakes when there is more.
+    Pending,
+    End,
+}
+
+#[derive(Debug)]
+enum Open {
+    File(File),
+    Stdin(Receiver<io::Result<Bytes>>),
+}
+
+/// A body that is read piece by piece.
+#[derive(Debug)]
+pub(super) struct Source {
+    parts: VecDeque<Part>,
+    open: Option<Open>,
+    waker: Waker,
+    strip: bool,
+    name: String,
+    /// What a file must still give: its length was announced.
+    left: Option<u64>,
+}
+
+impl Source {
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// What cannot be read, and why.
+    pub(super) fn next(&mut self) -> Result<Next, String> {
+        loop {
+            let Some(open) = &mut self.open else {
+                match self.parts.pop_front() {
+                    None => return Ok(Next::End),
+                    Some(Part::Bytes(bytes)) if bytes.is_empty() => continue,
+                    Some(Part::Bytes(bytes)) => return Ok(Next::Chunk(bytes)),
+                    Some(Part::Stdin { strip }) => {
+                        (self.strip, self.left, self.name) = (strip, None, "standard input".to_owned());
+                        self.open = Some(Open::Stdin(read_stdin(self.waker.clone())));
+                    }
+                    Some(Part::File { path, strip, length }) => {
+                        (self.strip, self.left, self.name) = (strip, length, format!("'{}'", path.display()));
+                        let file = File::open(path).map_err(|e| self.failed(&e.to_string()))?;
+                        self.open = Some(Open::File(file));
+                    }
+                }
+                continue;
+            };
+            let got = match open {
+                Open::File(file) => read_chunk(file),
+                Open::Stdin(chunks) => match chunks.try_recv() {
+                    Ok(chunk) => chunk,
+                    Err(TryRecvError::Empty) => return Ok(Next::Pending),
+                    Err(TryRecvError::Disconnected) => Ok(Bytes::new()),
+                },
+            };
+            let mut chunk = got.map_err(|e| self.failed(&e.to_string()))?;
+            if chunk.is_empty() {
+                self.open = None;
+                if self.left.is_some_and(|left| left > 0) {
+                    return Err(self.failed("it became shorter while it was sent"));
+                }
+                continue;
+            }
+            if self.strip {
+                chunk = chunk.iter().filter(is_kept).copied().collect();
+            }
+            if let Some(left) = &mut self.left {
+                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= chunk.len() as u64;
+                if *left == 0 {
+                    // What was appended meanwhile was not announced.
+                    self.open = None;
+                }
+            }
+            if !chunk.is_empty() {
+                return Ok(Next::Chunk(chunk));
+            }
+        }
+    }
+
+    fn failed(&self, why: &str) -> String {
+        format!("cannot read {}: {why}", self.name)
+    }
+}
+
+fn read_chunk(from: &mut impl Read) -> io::Result<Bytes> {
+    let mut buf = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buf) {
+            Ok(n) => {
+                buf.truncate(n);
+                return Ok(buf.into());
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Reads standard input in a thread, as it may block for ever; it waits when the reader does not keep up.
+fn read_stdin(waker: Waker) -> Receiver<io::Result<Bytes>> {
+    let (sender, chunks) = mpsc::sync_channel(WAITING);
+    std::thread::spawn(move || {
+        loop {
+            let got = read_chunk(&mut io::stdin().lock());
+            let is_last = !matches!(&got, Ok(chunk) if !chunk.is_empty());
+            // Nobody listens any more, or nobody sleeps: both are fine.
+            if sender.send(got).is_err() || waker.wake().is_err() || is_last {
+                return;
+            }
+        }
+    });
+    chunks
+}

@@ -1,0 +1,125 @@
+//! What went wrong, in a line and as curl's exit code for the same.
+
+use std::io;
+
+use mio_quiche::endpoint::{CloseCause, ClosedBy};
+use mio_quiche::{ClientError, Error, StreamError, Violation};
+
+pub(super) const SCHEME: u8 = 1;
+pub(super) const USAGE: u8 = 2;
+pub(super) const URL: u8 = 3;
+const RESOLVE: u8 = 6;
+const CONNECT: u8 = 7;
+const PARTIAL: u8 = 18;
+pub(super) const STATUS: u8 = 22;
+pub(super) const WRITE: u8 = 23;
+pub(super) const READ: u8 = 26;
+const TIMEOUT: u8 = 28;
+const HANDSHAKE: u8 = 35;
+pub(super) const REDIRECTS: u8 = 47;
+const SEND: u8 = 55;
+const RECV: u8 = 56;
+const CERTIFICATE: u8 = 60;
+pub(super) const REWIND: u8 = 65;
+pub(super) const CA_FILE: u8 = 77;
+const STREAM: u8 = 92;
+const HTTP3: u8 = 95;
+pub(super) const INTERRUPTED: u8 = 130;
+
+pub(in crate::cli) const EXIT_CODES: &str = "\
+Exit codes, as curl's; with several URLs that of the last failure:
+   0  done                                47  more than 50 redirects
+   1  no https URL                        55  sending failed
+   2  wrong arguments or settings         56  receiving failed: the connection ended
+   3  malformed URL                       60  the certificate is not accepted
+   6  the host has no address             65  a redirect wants the body again, which cannot be repeated
+   7  the server refuses connections      77  a CA file or directory cannot be used
+  18  the response ended too early        92  the server reset the stream
+  22  status 400 or above, with -f        95  the server broke the rules of HTTP/3, or the request is none
+  23  writing failed                     130  interrupted
+  26  reading what to send failed
+  28  -m or --connect-timeout passed
+  35  the handshake failed";
+
+/// RFC 9000 section 20.1.
+const CONNECTION_REFUSED: u64 = 0x2;
+
+/// Why a transfer failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) code: u8,
+    pub(super) message: String,
+}
+
+impl Problem {
+    pub(super) fn new(code: u8, message: impl Into<String>) -> Self {
+        Problem { code, message: message.into() }
+    }
+
+    pub(super) fn of(error: &ClientError, url: &str) -> Self {
+        let code = code(error);
+        let message = match error {
+            ClientError::Url { .. } | ClientError::Resolve { .. } | ClientError::ConnectTimeout { .. } => {
+                error.to_string()
+            }
+            ClientError::Handshake { .. } => error.to_string(),
+            ClientError::Timeout(_) => format!("{url}: not done within the time that -m gives"),
+            _ => format!("{url}: {error}"),
+        };
+        Problem { code, message: format!("{message}{}", hint(error)) }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        Problem::new(RECV, error.to_string())
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let code = if matches!(error, Error::Config(_)) { USAGE } else { SEND };
+        Problem::new(code, error.to_string())
+    }
+}
+
+fn code(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Url { url, .. } => match url::Url::parse(url) {
+            Ok(url) if url.scheme() != "https" => SCHEME,
+            _ => URL,
+        },
+        ClientError::Resolve { .. } => RESOLVE,
+        ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => TIMEOUT,
+        ClientError::Handshake { cause, .. } if is_refusal(cause) => CONNECT,
+        ClientError::Handshake { .. } if error.is_certificate() => CERTIFICATE,
+        ClientError::Handshake { .. } => HANDSHAKE,
+        // What the peer says is no violation of the peer's.
+        ClientError::Closed(cause) if cause.application && cause.by == ClosedBy::Us => HTTP3,
+        ClientError::Closed(_) => RECV,
+        ClientError::Request(_) => HTTP3,
+        ClientError::Stream(StreamError::Malformed(Violation::ContentLengthMismatch { declared, received }))
+            if received < declared =>
+        {
+            PARTIAL
+        }
+        ClientError::Stream(StreamError::Reset(_) | StreamError::Stopped(_)) => STREAM,
+        ClientError::Stream(StreamError::Closed) => RECV,
+        ClientError::Stream(_) => HTTP3,
+        _ => RECV,
+    }
+}
+
+fn is_refusal(cause: &CloseCause) -> bool {
+    cause.by == ClosedBy::Peer && !cause.application && cause.code.0 == CONNECTION_REFUSED
+}
+
+/// The way out, where there is one.
+fn hint(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Resolve { .. } => " (is the name right?)",
+        ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
+        ClientError::Handshake { .. } if error.is_certificate() => " (use --cacert FILE, --cert-hash HASH or -k)",
+        _ => "",
+    }
+}

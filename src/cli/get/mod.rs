@@ -1,0 +1,421 @@
+//! `mio-quiche get`.
+
+mod args;
+mod body;
+mod failure;
+mod output;
+mod rate;
+mod report;
+mod sessions;
+mod transfer;
+
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::Method;
+use mio_quiche::app::RequestId;
+use mio_quiche::{Client, ConnId, net};
+use url::Url;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub(super) use args::Args;
+use args::{Job, Target, Template};
+pub(super) use failure::EXIT_CODES;
+use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
+use output::{Output, Stdout};
+use report::{Console, Report, TICK};
+use sessions::Sessions;
+use transfer::{Note, Options, State, Transfer, show_request};
+
+/// As curl.
+const MAX_REDIRECTS: usize = 50;
+
+/// A transfer under way.
+struct Active {
+    job: Job,
+    id: RequestId,
+    state: Rc<RefCell<State>>,
+    output: Rc<RefCell<Output>>,
+    started: Instant,
+    url: String,
+    method: Method,
+    has_body: bool,
+    redirects: usize,
+    /// The request's head, for `-v`.
+    head: String,
+    migrated: bool,
+    resumed: bool,
+}
+
+struct Run {
+    args: Args,
+    template: Template,
+    options: Options,
+    client: Client,
+    console: Console,
+    stdout: Stdout,
+    queue: VecDeque<Job>,
+    active: Vec<Active>,
+    sessions: Option<Sessions>,
+    /// Servers that were asked.
+    origins: Vec<String>,
+    shown: HashSet<ConnId>,
+    /// Bytes of transfers that are over, for a bar of all.
+    done: u64,
+    exit_code: u8,
+}
+
+pub(super) fn run(args: Args) -> ExitCode {
+    let errors = !args.output.silent || args.output.show_error;
+    let problem = match Run::new(args) {
+        Ok(mut run) => match run.run() {
+            Ok(code) => return ExitCode::from(code),
+            Err(problem) => problem,
+        },
+        Err(problem) => problem,
+    };
+    Console::new(false, errors).error(&problem.message);
+    ExitCode::from(problem.code)
+}
+
+impl Run {
+    fn new(args: Args) -> Result<Self, Problem> {
+        let queue: VecDeque<Job> = args.jobs()?.into();
+        let template = args.template(queue.len())?;
+        let mut client = Client::new(args.config()?)?;
+        let sessions = args.connection.resume_session.as_deref().map(Sessions::read).transpose()?;
+        if let Some(sessions) = &sessions {
+            sessions.give_to(&mut client);
+        }
+        let (request, output) = (&args.request, &args.output);
+        let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+        let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
+        let with_bar = !(output.silent || output.json || output.verbose || request.head || shows_body);
+        Ok(Run {
+            options: Options {
+                heads: output.include || request.head && !output.json,
+                fail: output.fail,
+                follow: request.location,
+                verbose: output.verbose,
+                limit_rate: args.connection.limit_rate,
+            },
+            console: Console::new(with_bar, !output.silent || output.show_error),
+            stdout: Stdout::start(client.waker()),
+            template,
+            client,
+            queue,
+            active: Vec::new(),
+            sessions,
+            origins: Vec::new(),
+            shown: HashSet::new(),
+            done: 0,
+            exit_code: 0,
+            args,
+        })
+    }
+
+    fn run(&mut self) -> Result<u8, Problem> {
+        let at_a_time = if self.args.run.parallel { self.args.run.parallel_max.max(1) } else { 1 };
+        loop {
+            while self.active.len() < at_a_time
+                && let Some(job) = self.queue.pop_front()
+            {
+                self.begin(job);
+            }
+            if self.active.is_empty() && (self.queue.is_empty() || self.client.signals() > 0) {
+                break;
+            }
+            self.client.turn(self.console.has_bar().then(|| net::now() + TICK))?;
+            if self.client.signals() > 0 {
+                return Ok(self.interrupt());
+            }
+            self.after_turn();
+        }
+        if let Some(mut sessions) = self.sessions.take()
+            && let Err(problem) = sessions.save(&mut self.client, &self.origins)
+        {
+            self.failed(&problem);
+        }
+        self.client.close();
+        while !self.stdout.is_flushed() {
+            self.client.turn(None)?;
+            if self.client.signals() > 0 {
+                return Ok(self.interrupt());
+            }
+        }
+        if let Err(problem) = self.stdout.check()
+            && self.exit_code == 0
+        {
+            self.failed(&problem);
+        }
+        Ok(self.exit_code)
+    }
+
+    /// The servers are told that nothing more is wanted.
+    fn interrupt(&mut self) -> u8 {
+        self.console.end_bar();
+        for active in &self.active {
+            self.client.cancel(active.id);
+        }
+        // It is only to send what there is: whether it succeeds no longer matters.
+        let _ = self.client.turn(Some(net::now()));
+        self.client.close();
+        INTERRUPTED
+    }
+
+    fn failed(&mut self, problem: &Problem) {
+        self.console.error(&problem.message);
+        self.exit_code = problem.code;
+    }
+
+    fn begin(&mut self, job: Job) {
+        let output = Rc::new(RefCell::new(Output::new(&job.target, &self.stdout)));
+        let (method, has_body) = (self.template.method.clone(), self.template.body.is_some());
+        let mut active = Active {
+            id: RequestId::default(),
+            state: Rc::default(),
+            output,
+            started: net::now(),
+            url: job.url.clone(),
+            job,
+            method,
+            has_body,
+            redirects: 0,
+            head: String::new(),
+            migrated: false,
+            resumed: false,
+        };
+        match self.start(&mut active) {
+            Ok(()) => self.active.push(active),
+            Err(problem) => self.report(&active, Some(&problem)),
+        }
+    }
+
+    /// Sends the request for the URL at which the transfer has arrived.
+    fn start(&mut self, active: &mut Active) -> Result<(), Problem> {
+        let credentials = active.redirects == 0 || host(&active.url) == host(&active.job.url);
+        let body = self.template.body.as_ref().filter(|_| active.has_body);
+        let mut request = self.template.request(&active.method, &active.url, body, credentials)?;
+        if let Some(max) = self.args.connection.max_time {
+            request = request.timeout(max.saturating_sub(net::now() - active.started));
+        }
+        if let Some(origin) = host(&active.url)
+            && !self.origins.contains(&origin)
+        {
+            self.origins.push(origin);
+        }
+        active.head = show_request(request.head());
+        let source = body.map(|body| body.open(&self.client.waker()));
+        let transfer = Transfer::new(self.options, Rc::clone(&active.state), Rc::clone(&active.output), source);
+        active.id = self.client.start(request, transfer);
+        Ok(())
+    }
+
+    fn after_turn(&mut self) {
+        for mut active in std::mem::take(&mut self.active) {
+            self.show_notes(&active);
+            if active.state.borrow().waits {
+                self.client.wake(active.id);
+            }
+            self.note_resumption(&mut active);
+            if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
+                active.migrated = true;
+                self.migrate();
+            }
+            if active.state.borrow().result.is_none() {
+                self.active.push(active);
+            } else {
+                self.end(active);
+            }
+        }
+        self.show_progress();
+    }
+
+    /// What only a complete handshake tells.
+    fn note_resumption(&mut self, active: &mut Active) {
+        let conn = active.state.borrow().stream.map(|stream| stream.conn);
+        let endpoint = self.client.endpoint();
+        let Some(conn) = conn.filter(|conn| endpoint.peer_addr(*conn).is_some() && !endpoint.is_early(*conn)) else {
+            return;
+        };
+        active.resumed = endpoint.is_resumed(conn);
+        active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
+    }
+
+    fn migrate(&mut self) {
+        let before = self.client.local_addr().port();
+        let moved = self.client.migrate();
+        if self.options.verbose {
+            self.console.show(&match moved {
+                Ok(()) => format!("* moved from port {before} to {}\n", self.client.local_addr().port()),
+                Err(e) => format!("* cannot move to another port: {e}\n"),
+            });
+        }
+    }
+
+    /// A response is complete, or will not be.
+    fn end(&mut self, mut active: Active) {
+        let (result, problem, redirect) = {
+            let mut state = active.state.borrow_mut();
+            (state.result.take(), state.problem.take(), state.redirect.take())
+        };
+        let problem = match (problem, result) {
+            (Some(problem), _) => {
+                let message = format!("{}: {}", active.url, problem.message);
+                Some(Problem { message, ..problem })
+            }
+            (None, Some(Err(error))) => Some(Problem::of(&error, &active.url)),
+            (None, _) => None,
+        };
+        let problem = match (problem, redirect) {
+            (None, Some(location)) => match self.follow(&mut active, &location) {
+                Ok(()) => {
+                    self.active.push(active);
+                    return;
+                }
+                Err(problem) => Some(problem),
+            },
+            (problem, _) => problem,
+        };
+        self.report(&active, problem.as_ref());
+    }
+
+    fn follow(&mut self, active: &mut Active, location: &str) -> Result<(), Problem> {
+        active.redirects += 1;
+        if active.redirects > MAX_REDIRECTS {
+            let message = format!("{}: more than {MAX_REDIRECTS} redirects", active.job.url);
+            return Err(Problem::new(REDIRECTS, message));
+        }
+        let wrong = |e| Problem::new(failure::URL, format!("{}: redirected to '{location}': {e}", active.url));
+        active.url = Url::parse(&active.url).and_then(|url| url.join(location)).map_err(wrong)?.to_string();
+        let status = active.state.borrow().status;
+        let becomes_get = match status {
+            Some(303) => active.method != Method::HEAD,
+            Some(301 | 302) => active.method == Method::POST,
+            _ => false,
+        };
+        if becomes_get {
+            active.has_body = false;
+            if !self.template.is_method_forced {
+                active.method = Method::GET;
+            }
+        }
+        if active.has_body && self.template.body.as_ref().is_some_and(body::Body::is_stdin) {
+            let message = format!("{}: wants the body again, but standard input can be read once only", active.url);
+            return Err(Problem::new(REWIND, message));
+        }
+        active.state = Rc::default();
+        self.start(active)
+    }
+
+    /// A transfer is over.
+    fn report(&mut self, active: &Active, problem: Option<&Problem>) {
+        let state = active.state.borrow();
+        self.done += state.received;
+        if !self.args.run.parallel || self.active.is_empty() && self.queue.is_empty() {
+            let (done, message) = match (self.args.run.parallel, state.sent > state.received) {
+                (true, _) => (self.done, ""),
+                (false, true) => (state.sent, "up "),
+                (false, false) => (state.received, ""),
+            };
+            if problem.is_none() && done > 0 {
+                self.console.progress(done, Some(done), message);
+            }
+            self.console.end_bar();
+        }
+        let now = net::now();
+        let ms = |at: Instant| at.saturating_duration_since(active.started).as_secs_f64() * 1000.0;
+        let round = |ms: f64| (ms * 1000.0).round() / 1000.0;
+        let report = Report {
+            url: active.url.clone(),
+            status: state.status,
+            bytes: state.received,
+            bytes_sent: state.sent,
+            connect_ms: state.sent_at.map(ms).map(round),
+            first_byte_ms: state.first_byte_at.map(ms).map(round),
+            total_ms: round(ms(now)),
+            redirects: active.redirects,
+            resumed: active.resumed,
+            early: state.early,
+            error: problem.map(|problem| problem.message.clone()),
+            exit_code: problem.map_or(0, |problem| problem.code),
+        };
+        let mut text = String::new();
+        if self.args.output.json {
+            text = serde_json::to_string(&report).unwrap_or_default() + "\n";
+        }
+        if let Some(format) = &self.args.output.write_out {
+            text.push_str(&report.write_out(format));
+        }
+        drop(state);
+        let written = if text.is_empty() { Ok(()) } else { self.stdout.write(text.into()) };
+        if let Some(problem) = problem.or(written.as_ref().err()) {
+            self.failed(problem);
+        }
+    }
+
+    fn show_progress(&mut self) {
+        if !self.console.has_bar() || self.active.is_empty() {
+            return;
+        }
+        let states: Vec<_> = self.active.iter().map(|active| active.state.borrow()).collect();
+        let sent: u64 = states.iter().map(|state| state.sent).sum();
+        let received: u64 = states.iter().map(|state| state.received).sum();
+        let (done, length, message) = match sent > received {
+            true => (sent, self.template.body.as_ref().and_then(body::Body::length), "up "),
+            false if self.args.run.parallel => {
+                let left: Option<u64> = states.iter().map(|state| state.length).sum();
+                (self.done + received, left.filter(|_| self.queue.is_empty()).map(|left| self.done + left), "")
+            }
+            false => (received, states.first().and_then(|state| state.length), ""),
+        };
+        drop(states);
+        self.console.progress(done, length, message);
+    }
+
+    fn show_notes(&mut self, active: &Active) {
+        let notes = std::mem::take(&mut active.state.borrow_mut().notes);
+        if !self.options.verbose {
+            return;
+        }
+        for note in notes {
+            match note {
+                Note::Text(text) => self.console.show(&text),
+                Note::Sent => {
+                    let conn = active.state.borrow().stream.map(|stream| stream.conn);
+                    let facts = conn.map(|conn| self.facts(conn, &active.url)).unwrap_or_default();
+                    let early = if active.state.borrow().early { "* sent in the first flight (0-RTT)\n" } else { "" };
+                    self.console.show(&format!("{facts}{early}{}", active.head));
+                }
+            }
+        }
+    }
+
+    /// What is to be said of a connection that a request went to.
+    fn facts(&mut self, conn: ConnId, url: &str) -> String {
+        let host = host(url).unwrap_or_default();
+        let host = host.trim_start_matches("https://");
+        let endpoint = self.client.endpoint();
+        let Some(peer) = endpoint.peer_addr(conn) else { return String::new() };
+        let address = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if !self.shown.insert(conn) {
+            return format!("* using the connection to {host} ({address}) again\n");
+        }
+        let resumed = if endpoint.is_resumed(conn) { ", resumed" } else { "" };
+        let mut text = format!("* connected to {host} ({address}): QUIC, TLS 1.3{resumed}, ALPN h3\n");
+        if let Some(Ok((_, cert))) = endpoint.peer_certificate(conn).map(X509Certificate::from_der) {
+            let (subject, issuer, until) = (cert.subject(), cert.issuer(), cert.validity().not_after);
+            text += &format!("* certificate: {subject}; issued by {issuer}; valid until {until}\n");
+        }
+        text
+    }
+}
+
+/// The origin of a URL, as `https://HOST:PORT`.
+fn host(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    Some(format!("https://{}:{}", url.host_str()?, url.port_or_known_default()?))
+}

@@ -1,0 +1,153 @@
+//! Where bodies go: standard output, by a thread that may block, or files.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use mio_quiche::net::Waker;
+
+use super::args::Target;
+use super::failure::{Problem, WRITE};
+
+/// Bytes for standard output that wait at most.
+const MAX_QUEUED: usize = 256 * 1024;
+
+/// Standard output. A thread of its own writes, so that a slow reader holds up the transfer, by flow control, and not
+/// timers and signals.
+#[derive(Clone, Debug)]
+pub(super) struct Stdout {
+    sender: Sender<Bytes>,
+    queued: Arc<AtomicUsize>,
+    failure: Arc<OnceLock<String>>,
+}
+
+impl Stdout {
+    pub(super) fn start(waker: Waker) -> Self {
+        let (sender, chunks) = mpsc::channel::<Bytes>();
+        let stdout = Stdout { sender, queued: Arc::default(), failure: Arc::default() };
+        let (queued, failure) = (Arc::clone(&stdout.queued), Arc::clone(&stdout.failure));
+        std::thread::spawn(move || {
+            for chunk in chunks {
+                let mut out = io::stdout().lock();
+                let written = out.write_all(&chunk).and_then(|()| out.flush());
+                if let Err(e) = written {
+                    // Set once only.
+                    let _ = failure.set(e.to_string());
+                    queued.store(0, Ordering::Release);
+                    let _ = waker.wake();
+                    return;
+                }
+                queued.fetch_sub(chunk.len(), Ordering::AcqRel);
+                if waker.wake().is_err() {
+                    return;
+                }
+            }
+        });
+        stdout
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < MAX_QUEUED
+    }
+
+    /// Takes bytes, whether or not there is room.
+    pub(super) fn write(&self, bytes: Bytes) -> Result<(), Problem> {
+        self.check()?;
+        self.queued.fetch_add(bytes.len(), Ordering::AcqRel);
+        if self.sender.send(bytes).is_err() {
+            self.queued.store(0, Ordering::Release);
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.queued.load(Ordering::Acquire) == 0 || self.failure.get().is_some()
+    }
+
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        match self.failure.get() {
+            None => Ok(()),
+            Some(e) => Err(Problem::new(WRITE, format!("cannot write to standard output: {e}"))),
+        }
+    }
+}
+
+/// The output of one transfer.
+#[derive(Debug)]
+pub(super) enum Output {
+    Nowhere,
+    /// `raw`: asked for by `-o -`, so that a terminal gets binary data, too.
+    Stdout {
+        out: Stdout,
+        begun: bool,
+    },
+    /// Made when there is something to write, or at the end.
+    File {
+        path: PathBuf,
+        file: Option<File>,
+    },
+}
+
+impl Output {
+    pub(super) fn new(target: &Target, out: &Stdout) -> Self {
+        match target {
+            Target::Nowhere => Output::Nowhere,
+            Target::Stdout => Output::Stdout { out: out.clone(), begun: false },
+            Target::File(path) => Output::File { path: path.clone(), file: None },
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Output::Stdout { out, .. } => out.has_room(),
+            _ => true,
+        }
+    }
+
+    /// Writes a part of a body.
+    pub(super) fn write_body(&mut self, bytes: Bytes) -> Result<(), Problem> {
+        if let Output::Stdout { begun, .. } = self
+            && !std::mem::replace(begun, true)
+            && bytes.contains(&0)
+            && io::stdout().is_terminal()
+        {
+            let message = "binary data would mess up the terminal (write it to a file with -o FILE, or use | cat)";
+            return Err(Problem::new(WRITE, message));
+        }
+        self.write(bytes)
+    }
+
+    pub(super) fn write(&mut self, bytes: Bytes) -> Result<(), Problem> {
+        match self {
+            Output::Nowhere => Ok(()),
+            Output::Stdout { out, .. } => out.write(bytes),
+            Output::File { .. } => {
+                let (path, written) = match self.open()? {
+                    Some((path, file)) => (path.clone(), file.write_all(&bytes)),
+                    None => return Ok(()),
+                };
+                written.map_err(|e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display())))
+            }
+        }
+    }
+
+    /// All is written: a body without bytes makes an empty file.
+    pub(super) fn finish(&mut self) -> Result<(), Problem> {
+        self.open().map(drop)
+    }
+
+    fn open(&mut self) -> Result<Option<(&PathBuf, &mut File)>, Problem> {
+        let Output::File { path, file } = self else { return Ok(None) };
+        if file.is_none() {
+            let made = File::create(&*path);
+            let failed = |e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display()));
+            *file = Some(made.map_err(failed)?);
+        }
+        Ok(file.as_mut().map(|file| (&*path, file)))
+    }
+}

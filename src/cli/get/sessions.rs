@@ -1,0 +1,69 @@
+//! `--resume-session`: TLS sessions in a file, by server.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use mio_quiche::{Client, net};
+use tempfile::NamedTempFile;
+
+use super::failure::{Problem, READ, WRITE};
+
+/// How long a ticket that has not come is waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+
+#[derive(Debug)]
+pub(super) struct Sessions {
+    path: PathBuf,
+    /// Tickets in base64, by `https://HOST:PORT`.
+    tickets: BTreeMap<String, String>,
+}
+
+impl Sessions {
+    pub(super) fn read(path: &Path) -> Result<Self, Problem> {
+        let wrong = |why: String| {
+            let hint = "remove it, or name another file";
+            Problem::new(READ, format!("cannot read the sessions in '{}': {why} ({hint})", path.display()))
+        };
+        let tickets = match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?,
+            Err(e) if e.kind() == ErrorKind::NotFound => BTreeMap::new(),
+            Err(e) => return Err(wrong(e.to_string())),
+        };
+        Ok(Sessions { path: path.to_owned(), tickets })
+    }
+
+    pub(super) fn give_to(&self, client: &mut Client) {
+        for (origin, ticket) in &self.tickets {
+            // A file that somebody else wrote may hold anything: then nothing is resumed.
+            if let Ok(ticket) = BASE64.decode(ticket.as_bytes()) {
+                let _ = client.set_ticket(origin, ticket);
+            }
+        }
+    }
+
+    /// Keeps the sessions with these servers.
+    pub(super) fn save(&mut self, client: &mut Client, origins: &[String]) -> Result<(), Problem> {
+        let until = net::now() + PATIENCE;
+        let known = |client: &Client, origin: &String| client.ticket(origin).ok().flatten();
+        while origins.iter().any(|origin| known(client, origin).is_none()) && net::now() < until {
+            client.turn(Some(until))?;
+        }
+        for origin in origins {
+            if let Some(ticket) = known(client, origin) {
+                self.tickets.insert(origin.clone(), BASE64.encode(&ticket));
+            }
+        }
+        let failed = |e: std::io::Error| {
+            Problem::new(WRITE, format!("cannot keep sessions in '{}': {e} (--resume-session)", self.path.display()))
+        };
+        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Such a file is for the user alone, as its content is; and it is there as a whole or not at all.
+        let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
+        let text = serde_json::to_string(&self.tickets).unwrap_or_default();
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.persist(&self.path).map_err(|e| failed(e.error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,261 @@
+//! One request and its response.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
+use mio_quiche::{
+    ClientError, Error, ErrorCode, Progress, Recv, RequestHead, ResponseHandler, ResponseHead, Result, Stream,
+    StreamError, StreamId, net,
+};
+
+use super::body::{Next, Source};
+use super::failure::{Problem, READ, STATUS};
+use super::output::Output;
+use super::rate::Limiter;
+
+/// Bytes read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// What all transfers have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Heads belong to the output.
+    pub(super) heads: bool,
+    pub(super) fail: bool,
+    pub(super) follow: bool,
+    pub(super) verbose: bool,
+    pub(super) limit_rate: Option<u64>,
+}
+
+/// Something for `-v`.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// The request's head has left.
+    Sent,
+    Text(String),
+}
+
+/// What became of a transfer so far.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) stream: Option<StreamId>,
+    pub(super) early: bool,
+    pub(super) sent_at: Option<Instant>,
+    pub(super) first_byte_at: Option<Instant>,
+    pub(super) status: Option<u16>,
+    pub(super) redirect: Option<String>,
+    pub(super) length: Option<u64>,
+    pub(super) received: u64,
+    pub(super) sent: u64,
+    pub(super) notes: Vec<Note>,
+    /// Blocked by something that is not QUIC's.
+    pub(super) waits: bool,
+    pub(super) problem: Option<Problem>,
+    pub(super) result: Option<std::result::Result<(), ClientError>>,
+}
+
+impl State {
+    fn failed(&mut self, problem: Problem) -> Error {
+        let message = problem.message.clone();
+        self.problem.get_or_insert(problem);
+        Error::handler(message)
+    }
+}
+
+pub(super) struct Transfer {
+    pub(super) options: Options,
+    pub(super) state: Rc<RefCell<State>>,
+    pub(super) output: Rc<RefCell<Output>>,
+    /// `None` when all is sent, or nothing more wanted.
+    source: Option<Source>,
+    unsent: Bytes,
+    up: Option<Limiter>,
+    down: Option<Limiter>,
+}
+
+impl Transfer {
+    pub(super) fn new(
+        options: Options,
+        state: Rc<RefCell<State>>,
+        output: Rc<RefCell<Output>>,
+        source: Option<Source>,
+    ) -> Self {
+        let (up, down) = (options.limit_rate.map(Limiter::new), options.limit_rate.map(Limiter::new));
+        Transfer { options, state, output, source, unsent: Bytes::new(), up, down }
+    }
+
+    /// Sends what there is of the body; gives when to go on, where that is a matter of time.
+    fn send(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<Option<Instant>> {
+        loop {
+            let Some(source) = &mut self.source else { return Ok(None) };
+            if self.unsent.is_empty() {
+                match source.next().map_err(|message| state.failed(Problem::new(READ, message)))? {
+                    Next::Chunk(chunk) => self.unsent = chunk,
+                    Next::Pending => {
+                        state.waits = true;
+                        return Ok(None);
+                    }
+                    Next::End => {
+                        self.source = None;
+                        return match s.finish() {
+                            Ok(()) | Err(StreamError::Stopped(_)) => Ok(None),
+                            Err(e) => Err(e.into()),
+                        };
+                    }
+                }
+            }
+            let max = match self.up.as_mut().map(|limiter| limiter.allowance(s.now())) {
+                Some(Err(at)) => return Ok(Some(at)),
+                Some(Ok(max)) => max.min(self.unsent.len()),
+                None => self.unsent.len(),
+            };
+            let mut part = self.unsent.slice(..max);
+            let taken = match s.write_bytes(&mut part) {
+                Ok(taken) => taken,
+                // The server has seen enough: its answer is on the way, or a reset.
+                Err(StreamError::Stopped(_)) => {
+                    self.source = None;
+                    return Ok(None);
+                }
+                Err(e) => return Err(e.into()),
+            };
+            let _ = self.unsent.split_to(taken);
+            state.sent += taken as u64;
+            if let Some(limiter) = &mut self.up {
+                limiter.moved(taken);
+            }
+            if taken < max {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn receive(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<(Progress, Option<Instant>)> {
+        let mut output = self.output.borrow_mut();
+        loop {
+            // On a terminal, heads are to stand in front of the body.
+            let is_behind = self.options.verbose && !state.notes.is_empty();
+            if is_behind || !output.has_room() {
+                state.waits = true;
+                return Ok((Progress::Pending, None));
+            }
+            let max = match self.down.as_mut().map(|limiter| limiter.allowance(s.now())) {
+                Some(Err(at)) => return Ok((Progress::Pending, Some(at))),
+                Some(Ok(max)) => max.min(CHUNK),
+                None => CHUNK,
+            };
+            match s.read_chunk(max)? {
+                Recv::Data(chunk) => {
+                    state.received += chunk.len() as u64;
+                    if let Some(limiter) = &mut self.down {
+                        limiter.moved(chunk.len());
+                    }
+                    output.write_body(chunk).map_err(|problem| state.failed(problem))?;
+                }
+                Recv::Blocked => return Ok((Progress::Pending, None)),
+                Recv::Finished => {
+                    if let Some(trailers) = s.trailers().filter(|trailers| !trailers.is_empty()) {
+                        self.note_fields(state, trailers);
+                        if self.options.heads {
+                            let text = field_lines(trailers, "", "\r\n");
+                            output.write(text.into()).map_err(|problem| state.failed(problem))?;
+                        }
+                    }
+                    output.finish().map_err(|problem| state.failed(problem))?;
+                    return Ok((Progress::Done, None));
+                }
+            }
+        }
+    }
+
+    fn note_fields(&self, state: &mut State, fields: &HeaderMap) {
+        if self.options.verbose {
+            state.notes.push(Note::Text(field_lines(fields, "< ", "\n")));
+        }
+    }
+
+    /// Shows a head, informational or final.
+    fn show(&self, state: &mut State, head: &ResponseHead) -> Result<()> {
+        if self.options.verbose {
+            let text = format!("< HTTP/3 {}\n{}<\n", head.status.as_u16(), field_lines(&head.headers, "< ", "\n"));
+            state.notes.push(Note::Text(text));
+        }
+        if self.options.heads {
+            let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
+            self.output.borrow_mut().write(text.into()).map_err(|problem| state.failed(problem))?;
+        }
+        Ok(())
+    }
+}
+
+impl ResponseHandler for Transfer {
+    fn informational(&mut self, head: &ResponseHead) {
+        let state = Rc::clone(&self.state);
+        // What keeps it from being written comes up again with the final head.
+        let _ = self.show(&mut state.borrow_mut(), head);
+    }
+
+    fn response(&mut self, head: &ResponseHead) -> Result<()> {
+        let state = Rc::clone(&self.state);
+        let state = &mut *state.borrow_mut();
+        state.first_byte_at = Some(net::now());
+        let status = head.status.as_u16();
+        state.status = Some(status);
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        state.length = length.and_then(|value| value.parse().ok());
+        self.show(state, head)?;
+        if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
+            let location = head.headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            state.redirect = location.map(std::borrow::Cow::into_owned);
+        }
+        if self.options.fail && status >= 400 {
+            let message = format!("the server answered with status {status} (-f was given)");
+            return Err(state.failed(Problem::new(STATUS, message)));
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        let state = Rc::clone(&self.state);
+        let state = &mut *state.borrow_mut();
+        if state.stream != Some(s.id()) {
+            (state.stream, state.early, state.sent_at) = (Some(s.id()), s.is_early(), Some(net::now()));
+            state.notes.push(Note::Sent);
+        }
+        if state.redirect.is_some() {
+            return Ok(Progress::Done);
+        }
+        state.waits = false;
+        let send_at = self.send(state, s)?;
+        let (progress, receive_at) = self.receive(state, s)?;
+        if progress == Progress::Done && self.source.is_some() {
+            // The answer does not depend on the rest of the body.
+            s.reset(ErrorCode::H3_NO_ERROR);
+        }
+        if let Some(at) = [send_at, receive_at].into_iter().flatten().min() {
+            s.wake_at(at);
+        }
+        Ok(progress)
+    }
+
+    fn finished(&mut self, result: std::result::Result<(), ClientError>) {
+        self.state.borrow_mut().result = Some(result);
+    }
+}
+
+/// Fields one on a line.
+fn field_lines(fields: &HeaderMap, start: &str, end: &str) -> String {
+    let line = |(name, value): (_, &http::HeaderValue)| {
+        format!("{start}{name}: {}{end}", String::from_utf8_lossy(value.as_bytes()))
+    };
+    fields.iter().map(line).collect()
+}
+
+/// A request's head for `-v`.
+pub(super) fn show_request(head: &RequestHead) -> String {
+    let fields = field_lines(&head.headers, "> ", "\n");
+    format!("> {} {} HTTP/3\n> host: {}\n{fields}>\n", head.method, head.path, head.authority)
+}

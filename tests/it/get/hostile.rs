@@ -1,0 +1,116 @@
+//! Servers that redirect, go away, or break the rules.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::servers::aioquic;
+use super::{Get, LONG, get};
+use crate::support::DEADLINE;
+
+#[test]
+fn malformed_responses() {
+    let server = aioquic(&[]);
+    let fails = |path: &str, code, message: &str| {
+        let message = format!("{}: {message}", server.url(path));
+        let ended = server.get(&["-o", "file"], path);
+        ended.assert_failed(code, &message);
+        ended
+    };
+    // What came is kept.
+    let short = fails("/short", 18, "malformed message: content-length is 8 but the body has 4 bytes");
+    assert_eq!(short.file("file"), b"half");
+    fails("/long", 95, "malformed message: content-length is 4 but the body has 8 bytes");
+    fails("/no-status", 95, "malformed message: pseudo-header :status is missing");
+    fails("/informational/40", 95, "malformed message: too many informational responses");
+    fails("/many-fields/101", 95, "malformed message: more than 100 fields");
+    fails("/long-fields/5", 95, "malformed message: a field or the field section is too large");
+    fails("/upper-case", 95, "malformed message: field name \"X-Field\" is not a lower-case token");
+    fails("/nothing", 95, "malformed message: the stream ended before the message's head");
+    fails("/data-first", 95, "the connection ended: closed by us with H3_FRAME_UNEXPECTED (DATA before HEADERS)");
+    fails("/close/258", 56, "the connection ended: closed by the peer with H3_INTERNAL_ERROR (as asked)");
+    let reset = fails("/reset", 92, "the peer reset the stream with H3_INTERNAL_ERROR");
+    assert!(!reset.path("file").exists() || reset.file("file") == b"some");
+    // Within bounds all is well, and the next request is answered, after all of that.
+    assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], "/many-fields/99").text(), "200");
+    let early = server.get(&["-i"], "/informational/2");
+    let one = "HTTP/3 103 \r\nlink: </a>\r\n\r\n";
+    assert_eq!(early.text(), format!("{one}{one}HTTP/3 200 \r\n\r\nat last\n"));
+    assert_eq!(server.get(&[], "/").text(), "Hello, aioquic!\n");
+}
+
+#[test]
+fn silence_and_endlessness() {
+    let server = aioquic(&[]);
+    for path in ["/silence", "/endless"] {
+        let begun = Instant::now();
+        let ended = server.get(&["-m", "0.7", "-o", "/dev/null"], path);
+        ended.assert_failed(28, &format!("{}: not done within the time that -m gives", server.url(path)));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    }
+    // Others go on meanwhile.
+    let (silent, lively) = (server.url("/silence"), server.url("/"));
+    let both = get(&["-kZ", "-m", "0.7", &silent, &lively]);
+    assert_eq!((both.code, &both.out[..]), (28, &b"Hello, aioquic!\n"[..]));
+}
+
+#[test]
+fn servers_that_go_away() {
+    for path in ["/goaway", "/rejected"] {
+        // Asked again on a connection of its own.
+        let server = aioquic(&[]);
+        assert_eq!(server.get(&[], path).text(), "connection 2\n", "{path}");
+    }
+    // Not for ever.
+    let server = aioquic(&[]);
+    let message = format!("{}: the peer reset the stream with H3_REQUEST_REJECTED", server.url("/goaways"));
+    server.get(&[], "/goaways").assert_failed(92, &message);
+    // A server that knows no HTTP/3.
+    let other = aioquic(&["hq-interop"]);
+    let message = format!("cannot connect to {}: the server says: ", other.addr);
+    let ended = other.get(&[], "/");
+    assert_eq!(ended.code, 35);
+    assert!(ended.err.starts_with(&format!("mio-quiche: {message}")), "{}", ended.err);
+}
+
+#[test]
+fn redirects() {
+    let server = aioquic(&[]);
+    let fields = |args: &[&str], path: &str| server.get(args, path).text().to_owned();
+    // Not followed unless asked for.
+    assert_eq!(fields(&["-w", "%{http_code}"], "/redirect/302//"), "moved\n302");
+    assert_eq!(fields(&["-L", "-w", "%{num_redirects}"], "/redirect/302//"), "Hello, aioquic!\n1");
+    let looped = format!("{}: more than 50 redirects", server.url("/loop/0"));
+    server.get(&["-L"], "/loop/0").assert_failed(47, &looped);
+    let plain = server.get(&["-L"], "/redirect/302/http://localhost/");
+    plain.assert_failed(1, "URL 'http://localhost/': HTTP/3 needs https");
+    // What becomes of a POST.
+    for (status, method) in [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")] {
+        let shown = fields(&["-L", "-d", "body"], &format!("/redirect/{status}//fields"));
+        assert!(shown.starts_with(&format!(":method: {method}\n")), "{status}: {shown}");
+        assert_eq!(shown.contains("content-length: 4\n"), method == "POST", "{status}: {shown}");
+    }
+    let forced = fields(&["-L", "-X", "POST", "-d", "body"], "/redirect/302//fields");
+    assert!(forced.starts_with(":method: POST\n"), "{forced}");
+    // Credentials are for the host that they were given for.
+    let secret = ["-L", "-H", "authorization: Bearer secret", "-H", "x-other: kept"];
+    let same = fields(&secret, "/redirect/302//fields");
+    assert!(same.contains("authorization: Bearer secret\n") && same.contains("x-other: kept\n"), "{same}");
+    let elsewhere = format!("/redirect/302/https://localhost:{}/fields", server.addr.port());
+    let other = fields(&secret, &elsewhere);
+    assert!(!other.contains("authorization") && other.contains("x-other: kept\n"), "{other}");
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_body() {
+    let server = aioquic(&[]);
+    let ca = server.ca();
+    let args = ["--cacert", &ca, "-T", "body", "-w", "%{http_code}", &server.url("/early")];
+    let get = Get::start(&args, Stdio::null(), |dir| fs::write(dir.join("body"), vec![7; 60_000_000]).unwrap());
+    assert_eq!(get.finish(LONG).text(), "too large\n413");
+    // Nobody waits for the rest of standard input.
+    let mut get = Get::start(&["-k", "-T", "-", &server.url("/early")], Stdio::piped(), |_| {});
+    let pipe = get.child().stdin.take();
+    assert_eq!(get.finish(DEADLINE).text(), "too large\n");
+    drop(pipe);
+}

@@ -1,0 +1,196 @@
+"""An HTTP/3 server on aioquic, decent and otherwise: server.py CERT KEY [ALPN]. Prints its port."""
+
+import asyncio
+import hashlib
+import sys
+
+from aioquic.asyncio import QuicConnectionProtocol, serve
+from aioquic.buffer import encode_uint_var
+from aioquic.h3.connection import FrameType, H3Connection, encode_frame
+from aioquic.h3.events import DataReceived, HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ProtocolNegotiated
+
+PIECE = bytes(n % 251 for n in range(251 * 4096))
+CHUNK = len(PIECE)
+# Bytes of a body that are put into aioquic before they are sent.
+AHEAD = 4 * CHUNK
+H3_INTERNAL_ERROR = 0x102
+H3_REQUEST_REJECTED = 0x10B
+
+
+class Server(QuicConnectionProtocol):
+    """One connection."""
+
+    connections = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        Server.connections += 1
+        self.number = Server.connections
+        self.http = None
+        self.requests = {}
+        self.bodies = []
+
+    def quic_event_received(self, event):
+        if isinstance(event, ProtocolNegotiated) and event.alpn_protocol == "h3":
+            self.http = H3Connection(self._quic)
+        if self.http is None:
+            return
+        for event in self.http.handle_event(event):
+            if isinstance(event, HeadersReceived) and event.stream_id not in self.requests:
+                self.requests[event.stream_id] = (dict(event.headers), hashlib.sha256(), [0])
+            request = self.requests.get(event.stream_id)
+            if isinstance(event, DataReceived):
+                request[1].update(event.data)
+                request[2][0] += len(event.data)
+            if isinstance(event, (HeadersReceived, DataReceived)):
+                self.on_request(event.stream_id, request, event.stream_ended)
+
+    def transmit(self):
+        self.fill()
+        super().transmit()
+
+    def fill(self):
+        """Keeps bodies going that are too large for memory."""
+        for body in self.bodies:
+            stream, offset, length = body
+            sender = self._quic._streams[stream].sender
+            while offset < length and sender._buffer_stop - sender._buffer_start < AHEAD:
+                piece = PIECE[: min(CHUNK, length - offset)]
+                offset += len(piece)
+                self.http.send_data(stream, piece, offset == length)
+            body[1] = offset
+        self.bodies = [body for body in self.bodies if body[1] < body[2]]
+
+    def answer(self, stream, status, body=b"", *fields, end=True):
+        self.http.send_headers(stream, [(b":status", str(status).encode()), *fields], end and not body)
+        if body:
+            self.http.send_data(stream, body, end)
+
+    def raw(self, stream, *frames, end=False):
+        data = b"".join(encode_frame(kind, payload) for kind, payload in frames)
+        self._quic.send_stream_data(stream, data, end)
+
+    def fields(self, stream, *fields):
+        _, block = self.http._encoder.encode(stream, list(fields))
+        return (FrameType.HEADERS, block)
+
+    def on_request(self, stream, request, ended):
+        headers, digest, received = request
+        path, _, argument = headers[b":path"].decode()[1:].partition("/")
+        if path == "early":
+            # The answer does not wait for the body.
+            if not hasattr(self, "answered"):
+                self.answered = True
+                self.answer(stream, 413, b"too large\n")
+                self._quic.stop_stream(stream, 0x100)
+            return
+        if not ended:
+            return
+        method = headers[b":method"]
+        case = getattr(self, "do_" + path.replace("-", "_"), None)
+        if case is not None:
+            case(stream, argument)
+        elif path == "" and method == b"HEAD":
+            self.answer(stream, 200, b"", (b"content-length", b"15"))
+        elif path == "":
+            self.answer(stream, 200, b"Hello, aioquic!\n", (b"x-alive", b"yes"))
+        elif path == "upload":
+            self.answer(stream, 200, f"{method.decode()} {received[0]} {digest.hexdigest()}\n".encode())
+        else:
+            self.answer(stream, 404, b"nothing here\n")
+
+    def do_bytes(self, stream, length):
+        self.answer(stream, 200, b"", (b"content-length", length.encode()), end=False)
+        self.bodies.append([stream, 0, int(length)])
+
+    def do_endless(self, stream, _):
+        self.answer(stream, 200, b"", end=False)
+        self.bodies.append([stream, 0, 1 << 60])
+
+    def do_connection(self, stream, _):
+        self.answer(stream, 200, f"connection {self.number}\n".encode())
+
+    def do_fields(self, stream, _):
+        """All fields of the request."""
+        lines = [name + b": " + value + b"\n" for name, value in self.requests[stream][0].items()]
+        self.answer(stream, 200, b"".join(lines))
+
+    def do_redirect(self, stream, argument):
+        """/redirect/STATUS/TARGET"""
+        status, _, target = argument.partition("/")
+        self.answer(stream, int(status), b"moved\n", (b"location", target.encode()))
+
+    def do_loop(self, stream, argument):
+        self.answer(stream, 302, b"", (b"location", f"/loop/{int(argument) + 1}".encode()))
+
+    def do_short(self, stream, _):
+        self.answer(stream, 200, b"half", (b"content-length", b"8"))
+
+    def do_long(self, stream, _):
+        self.answer(stream, 200, b"too much", (b"content-length", b"4"))
+
+    def do_no_status(self, stream, _):
+        self.raw(stream, self.fields(stream, (b"x-field", b"1")), end=True)
+
+    def do_informational(self, stream, count):
+        early = self.fields(stream, (b":status", b"103"), (b"link", b"</a>"))
+        self.raw(stream, *[early] * int(count))
+        self.answer(stream, 200, b"at last\n")
+
+    def do_many_fields(self, stream, count):
+        self.answer(stream, 200, b"", *[(f"x-{n}".encode(), b"1") for n in range(int(count))])
+
+    def do_long_fields(self, stream, count):
+        self.answer(stream, 200, b"", *[(f"x-{n}".encode(), b"a" * 4000) for n in range(int(count))])
+
+    def do_upper_case(self, stream, _):
+        self.raw(stream, self.fields(stream, (b":status", b"200"), (b"X-Field", b"1")), end=True)
+
+    def do_data_first(self, stream, _):
+        self.raw(stream, (FrameType.DATA, b"x"), end=True)
+
+    def do_nothing(self, stream, _):
+        self._quic.send_stream_data(stream, b"", True)
+
+    def do_reset(self, stream, _):
+        self.answer(stream, 200, b"some", end=False)
+        self._quic.reset_stream(stream, H3_INTERNAL_ERROR)
+
+    def do_rejected(self, stream, _):
+        """Rejected on the first connection."""
+        if self.number == 1:
+            self._quic.reset_stream(stream, H3_REQUEST_REJECTED)
+        else:
+            self.do_connection(stream, "")
+
+    def do_goaway(self, stream, _):
+        """GOAWAY on the first connection, with a request under way that is not processed."""
+        if self.number == 1:
+            self.raw(self.http._local_control_stream_id, (FrameType.GOAWAY, encode_uint_var(stream)))
+        else:
+            self.do_connection(stream, "")
+
+    def do_goaways(self, stream, _):
+        """GOAWAY on every connection."""
+        self.raw(self.http._local_control_stream_id, (FrameType.GOAWAY, encode_uint_var(stream)))
+
+    def do_close(self, stream, code):
+        self.answer(stream, 200, b"some", end=False)
+        self._quic.close(error_code=int(code), reason_phrase="as asked")
+
+    def do_silence(self, stream, _):
+        pass
+
+
+async def main():
+    alpn = sys.argv[3:] or ["h3"]
+    configuration = QuicConfiguration(is_client=False, alpn_protocols=alpn, max_data=1 << 24, max_stream_data=1 << 23)
+    configuration.load_cert_chain(sys.argv[1], sys.argv[2])
+    server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Server)
+    print(server._transport.get_extra_info("sockname")[1], flush=True)
+    await asyncio.Future()
+
+
+asyncio.run(main())
