@@ -42,6 +42,8 @@ pub struct Wakeup {
     pub signals: usize,
     /// SIGHUP came.
     pub hangup: bool,
+    /// The socket has errors, of some destination.
+    pub error: bool,
     /// [`Waker::wake`] was called.
     pub waker: bool,
 }
@@ -128,7 +130,10 @@ impl EventLoop {
         let mut wakeup = Wakeup::default();
         for event in &self.events {
             match event.token() {
-                SOCKET => self.readable |= event.is_readable() || event.is_error(),
+                SOCKET => {
+                    self.readable |= event.is_readable() || event.is_error();
+                    wakeup.error |= event.is_error();
+                }
                 SIGNALS => {
                     for signal in self.signals.iter_mut().flat_map(|signals| signals.pending()) {
                         wakeup.hangup |= signal == SIGHUP;

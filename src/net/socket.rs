@@ -2,9 +2,9 @@
 //! fallbacks where the kernel has neither.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, TransportErrorPayload, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::endpoint::Transmit;
@@ -77,6 +77,26 @@ impl UdpSocket {
     /// The address that it is bound to, with the port that the system chose for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Asks the system to keep what ICMP says, for [`unreachable`](UdpSocket::unreachable), where it can.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn keep_errors(&self) -> io::Result<()> {
+        self.state.enable_transport_errors(UdpSockRef::from(&self.io))
+    }
+
+    /// The next address where a port, or the host itself, cannot be reached.
+    pub fn unreachable(&self) -> Option<IpAddr> {
+        while let Ok(Some(error)) = self.state.recv_transport_error(UdpSockRef::from(&self.io)) {
+            if matches!(error.payload, TransportErrorPayload::Unreachable)
+                && let Some(addr) = error.addr
+            {
+                return Some(addr.ip().to_canonical());
+            }
+        }
+        None
     }
 
     /// Datagrams that [`send`](UdpSocket::send) takes at once.

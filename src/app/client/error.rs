@@ -88,6 +88,14 @@ impl ClientError {
         }
     }
 
+    /// Whether nobody takes connections there: the host says so, or the server.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            ClientError::Handshake { cause, .. } => !cause.application && cause.code.0 == REFUSED,
+            _ => false,
+        }
+    }
+
     /// Whether the server's certificate was not accepted.
     pub fn is_certificate(&self) -> bool {
         match self {
@@ -99,12 +107,23 @@ impl ClientError {
     }
 }
 
+/// RFC 9000 section 20.1: CONNECTION_REFUSED.
+const REFUSED: u64 = 0x2;
+
+/// The end of an attempt at an address where nobody is.
+pub(super) fn unreachable() -> CloseCause {
+    CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(REFUSED), reason: "unreachable".to_owned() }
+}
+
 /// The TLS alert in a QUIC error code (RFC 9001 section 4.8).
 fn alert(cause: &CloseCause) -> Option<u64> {
     (0x100..0x200).contains(&cause.code.0).then(|| cause.code.0 - 0x100)
 }
 
 fn handshake_failure(cause: &CloseCause) -> String {
+    if *cause == unreachable() {
+        return "nobody listens there".to_owned();
+    }
     let who = if cause.by == ClosedBy::Peer { "the server says: " } else { "" };
     let what = match alert(cause).filter(|_| !cause.application) {
         Some(40) => "no common TLS parameters",

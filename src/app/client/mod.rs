@@ -5,7 +5,7 @@ mod pool;
 mod request;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -316,6 +316,11 @@ impl Client {
         let wakeup = self.event_loop.wait(now, deadline)?;
         self.signals += wakeup.signals;
         let now = net::now();
+        while wakeup.error
+            && let Some(ip) = self.event_loop.socket().unreachable()
+        {
+            self.on_unreachable(now, ip);
+        }
         self.event_loop.receive_at_local(now, &mut self.endpoint);
         self.endpoint.handle_timeouts(now);
         for _ in 0..MAX_ROUNDS_PER_TURN {
@@ -383,8 +388,8 @@ impl Client {
                 self.pool.ended(now, id.conn);
             }
             Event::GoingAway(id) => {
-                if let Some(pooled) = self.pool.conns.get_mut(&id) {
-                    pooled.closed_to_new = true;
+                if let Some(origin) = self.pool.on_leaving(id, endpoint) {
+                    self.fail_waiting(&origin, || RequestError::GoingAway.into());
                 }
             }
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
@@ -547,12 +552,25 @@ impl Client {
         }
     }
 
+    /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
+    /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
+    fn on_unreachable(&mut self, now: Instant, ip: IpAddr) {
+        for id in self.pool.attempts_at(ip, &self.endpoint) {
+            log::debug!("{id:?}: {ip} cannot be reached");
+            self.endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
+            self.on_closed(now, id, &error::unreachable());
+        }
+    }
+
     fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
         if let (Some(pooled), Some(ticket)) = (self.pool.conns.get(&id), self.endpoint.ticket(id)) {
             self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
         }
         self.sessions.on_connection_closed(now, id, cause);
         let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
+        if let Some(origin) = self.pool.on_leaving(id, &mut self.endpoint) {
+            self.fail_waiting(&origin, || ClientError::Closed(cause.clone()));
+        }
         let failed = self.pool.on_closed(now, id, cause);
         let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
@@ -576,25 +594,26 @@ impl Client {
             }
         }
         let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };
+        let host = origin.to_string();
+        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
+        let seconds = self.config.connect_timeout.as_secs_f64();
+        self.fail_waiting(&origin, || match is_timeout {
+            true => ClientError::ConnectTimeout { host: host.clone(), seconds },
+            false => ClientError::Handshake { host: host.clone(), cause: cause.clone() },
+        });
+    }
+
+    /// Whoever waits for a connection to this origin gets none.
+    fn fail_waiting(&mut self, origin: &Origin, error: impl Fn() -> ClientError) {
         for waiting in std::mem::take(&mut self.waiting) {
             let theirs = match &waiting {
                 Waiting::Request(running) => &running.request.origin,
                 Waiting::Session(asked) => &asked.request.origin,
             };
-            if *theirs == origin {
-                fail(waiting, self.connect_error(&origin, &cause));
-            } else {
-                self.waiting.push_back(waiting);
+            match theirs == origin {
+                true => fail(waiting, error()),
+                false => self.waiting.push_back(waiting),
             }
-        }
-    }
-
-    fn connect_error(&self, origin: &Origin, cause: &CloseCause) -> ClientError {
-        let host = origin.to_string();
-        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
-        match is_timeout {
-            true => ClientError::ConnectTimeout { host, seconds: self.config.connect_timeout.as_secs_f64() },
-            false => ClientError::Handshake { host, cause: cause.clone() },
         }
     }
 }
@@ -647,5 +666,9 @@ fn fail(waiting: Waiting, error: ClientError) {
 /// A socket for IPv6 and IPv4, or for IPv4 where the system has nothing else.
 fn any_socket(buffer: usize) -> Result<UdpSocket> {
     let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
-    v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))
+    let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
+    if let Err(e) = socket.keep_errors() {
+        log::debug!("what cannot be reached is found out by waiting: {e}");
+    }
+    Ok(socket)
 }

@@ -16,6 +16,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const MAX_PER_ORIGIN: usize = 6;
 /// Connections in all.
 const MAX_IN_ALL: usize = 100;
+/// Connections to an origin that go away before they took a request, in a row, until whoever waits for one fails.
+const MAX_USELESS: u8 = 4;
 /// How long a connection without requests is kept.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
@@ -28,6 +30,8 @@ pub(super) struct Pooled {
     /// For one session and its streams only.
     pub(super) for_session: bool,
     pub(super) active: usize,
+    /// There was a request on it.
+    used: bool,
     idle_since: Instant,
 }
 
@@ -48,6 +52,8 @@ pub(super) struct Pool {
     attempts: Vec<Attempt>,
     /// Sessions to be resumed, by origin.
     pub(super) tickets: HashMap<Origin, Vec<u8>>,
+    /// Connections in a row that went away before there was a request on them.
+    useless: HashMap<Origin, u8>,
 }
 
 impl Pool {
@@ -116,8 +122,15 @@ impl Pool {
             Ok(id) => {
                 attempt.tried.push(id);
                 let (origin, for_session) = (attempt.origin.clone(), attempt.for_session);
-                let pooled =
-                    Pooled { origin, ready: false, closed_to_new: false, for_session, active: 0, idle_since: now };
+                let pooled = Pooled {
+                    origin,
+                    ready: false,
+                    closed_to_new: false,
+                    for_session,
+                    active: 0,
+                    used: false,
+                    idle_since: now,
+                };
                 self.conns.insert(id, pooled);
             }
             Err(e) => log::debug!("cannot connect to {remote}: {e}"),
@@ -182,10 +195,39 @@ impl Pool {
         Some((attempt.origin, cause.clone()))
     }
 
+    /// Attempts at an address. None if they are at several ports, as then it is not known which one is meant.
+    pub(super) fn attempts_at(&self, ip: IpAddr, endpoint: &Endpoint) -> Vec<ConnId> {
+        let tried = self.attempts.iter().flat_map(|attempt| &attempt.tried);
+        let peers = tried.filter_map(|id| Some((*id, endpoint.peer_addr(*id)?)));
+        let there: Vec<_> = peers.filter(|(_, peer)| peer.ip().to_canonical() == ip).collect();
+        let is_one = there.iter().all(|(_, peer)| peer.port() == there[0].1.port());
+        there.into_iter().filter(|_| is_one).map(|(id, _)| id).collect()
+    }
+
     pub(super) fn began(&mut self, id: ConnId) {
         if let Some(pooled) = self.conns.get_mut(&id) {
             pooled.active += 1;
+            pooled.used = true;
+            self.useless.remove(&pooled.origin);
         }
+    }
+
+    /// A connection that was made takes no requests any more, or is gone. Gives the origin when it is one of too many that
+    /// never took one.
+    pub(super) fn on_leaving(&mut self, id: ConnId, endpoint: &mut Endpoint) -> Option<Origin> {
+        let pooled = self.conns.get_mut(&id).filter(|pooled| pooled.ready)?;
+        let known = std::mem::replace(&mut pooled.closed_to_new, true);
+        if pooled.used {
+            return None;
+        }
+        endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
+        let count = self.useless.entry(pooled.origin.clone()).or_default();
+        *count += u8::from(!known);
+        if *count < MAX_USELESS {
+            return None;
+        }
+        *count = 0;
+        Some(pooled.origin.clone())
     }
 
     pub(super) fn ended(&mut self, now: Instant, id: ConnId) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use mio_quiche::endpoint::{CloseCause, ClosedBy};
+use mio_quiche::endpoint::ClosedBy;
 use mio_quiche::{ClientError, Error, StreamError, Violation};
 
 pub(super) const SCHEME: u8 = 1;
@@ -33,16 +33,13 @@ Exit codes, as curl's; with several URLs that of the last failure:
    2  wrong arguments or settings         56  receiving failed: the connection ended
    3  malformed URL                       60  the certificate is not accepted
    6  the host has no address             65  a redirect wants the body again, which cannot be repeated
-   7  the server refuses connections      77  a CA file or directory cannot be used
+   7  nobody listens at the port          77  a CA file or directory cannot be used
   18  the response ended too early        92  the server reset the stream
   22  status 400 or above, with -f        95  the server broke the rules of HTTP/3, or the request is none
   23  writing failed                     130  interrupted
   26  reading what to send failed
   28  -m or --connect-timeout passed
   35  the handshake failed";
-
-/// RFC 9000 section 20.1.
-const CONNECTION_REFUSED: u64 = 0x2;
 
 /// Why a transfer failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +88,7 @@ fn code(error: &ClientError) -> u8 {
         },
         ClientError::Resolve { .. } => RESOLVE,
         ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => TIMEOUT,
-        ClientError::Handshake { cause, .. } if is_refusal(cause) => CONNECT,
+        ClientError::Handshake { .. } if error.is_refusal() => CONNECT,
         ClientError::Handshake { .. } if error.is_certificate() => CERTIFICATE,
         ClientError::Handshake { .. } => HANDSHAKE,
         // What the peer says is no violation of the peer's.
@@ -110,15 +107,12 @@ fn code(error: &ClientError) -> u8 {
     }
 }
 
-fn is_refusal(cause: &CloseCause) -> bool {
-    cause.by == ClosedBy::Peer && !cause.application && cause.code.0 == CONNECTION_REFUSED
-}
-
 /// The way out, where there is one.
 fn hint(error: &ClientError) -> &'static str {
     match error {
         ClientError::Resolve { .. } => " (is the name right?)",
         ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
+        ClientError::Handshake { .. } if error.is_refusal() => " (is it an HTTP/3 server, on UDP, and the port right?)",
         ClientError::Handshake { .. } if error.is_certificate() => " (use --cacert FILE, --cert-hash HASH or -k)",
         _ => "",
     }

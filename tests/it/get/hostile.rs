@@ -65,6 +65,13 @@ fn servers_that_go_away() {
     let server = aioquic(&[]);
     let message = format!("{}: the peer reset the stream with H3_REQUEST_REJECTED", server.url("/goaways"));
     server.get(&[], "/goaways").assert_failed(92, &message);
+    // Nor from a server that takes no requests at all.
+    let storm = aioquic(&["goaway"]);
+    let message = format!("{}: the server takes no more requests on this connection", storm.url("/"));
+    storm.get(&[], "/").assert_failed(95, &message);
+    let closing = aioquic(&["close"]);
+    let ended = closing.get(&[], "/");
+    assert_eq!(ended.code, 35, "{}", ended.err);
     // A server that knows no HTTP/3.
     let other = aioquic(&["hq-interop"]);
     let message = format!("cannot connect to {}: the server says: ", other.addr);

@@ -65,6 +65,13 @@ fn nobody_there() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     get(&["-m", "0.4", &format!("https://{host}/")])
         .assert_failed(28, &format!("https://{host}/: not done within the time that -m gives"));
+    // A port that nobody has; by name, the other address is tried as well.
+    let begun = Instant::now();
+    for host in ["127.0.0.1:1", "localhost:1"] {
+        let hint = "(is it an HTTP/3 server, on UDP, and the port right?)";
+        get(&[host]).assert_failed(7, &format!("cannot connect to {host}: nobody listens there {hint}"));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let ended = get(&["https://no-such-host.invalid/"]);
     assert_eq!(ended.code, 6);
     assert!(ended.err.starts_with("mio-quiche: cannot resolve host 'no-such-host.invalid': "), "{}", ended.err);
@@ -93,11 +100,13 @@ fn resumption() {
     };
     assert_eq!(run(&[&url]), (false, false));
     assert_eq!(run(&[&url]), (true, false));
-    assert_eq!(run(&["--0rtt", &url]), (true, true));
+    // On a busy machine the handshake may be complete before the request is sent.
+    let early = (0..5).filter(|_| run(&["--0rtt", &url]) == (true, true)).count() as u64;
     // What is not safe waits for the handshake.
     assert_eq!(run(&["--0rtt", "-d", "x", &echo]), (true, false));
     let stats = server.stop();
-    assert_eq!((stats.get("early_requests"), stats.get("resumed_handshakes"), stats.get("requests")), (1, 3, 4));
+    assert_eq!((stats.get("resumed_handshakes"), stats.get("requests")), (7, 8));
+    assert!((1..=early).contains(&stats.get("early_requests")), "{early} {stats:?}");
     // The file is the user's own.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);

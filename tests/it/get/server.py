@@ -1,4 +1,9 @@
-"""An HTTP/3 server on aioquic, decent and otherwise: server.py CERT KEY [ALPN]. Prints its port."""
+"""An HTTP/3 server on aioquic, decent and otherwise: server.py CERT KEY [MODE]. Prints its port.
+
+MODE is an application protocol to speak instead of h3, or:
+goaway: every connection begins with GOAWAY
+close: every connection is closed at once
+"""
 
 import asyncio
 import hashlib
@@ -15,6 +20,8 @@ PIECE = bytes(n % 251 for n in range(251 * 4096))
 CHUNK = len(PIECE)
 # Bytes of a body that are put into aioquic before they are sent.
 AHEAD = 4 * CHUNK
+MODE = "".join(sys.argv[3:]) or "h3"
+H3_NO_ERROR = 0x100
 H3_INTERNAL_ERROR = 0x102
 H3_REQUEST_REJECTED = 0x10B
 
@@ -35,6 +42,10 @@ class Server(QuicConnectionProtocol):
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated) and event.alpn_protocol == "h3":
             self.http = H3Connection(self._quic)
+            if MODE == "goaway":
+                self.raw(self.http._local_control_stream_id, (FrameType.GOAWAY, encode_uint_var(0)))
+            elif MODE == "close":
+                self._quic.close(error_code=H3_NO_ERROR, reason_phrase="go away")
         if self.http is None:
             return
         for event in self.http.handle_event(event):
@@ -185,7 +196,7 @@ class Server(QuicConnectionProtocol):
 
 
 async def main():
-    alpn = sys.argv[3:] or ["h3"]
+    alpn = ["h3"] if MODE in ("h3", "goaway", "close") else [MODE]
     configuration = QuicConfiguration(is_client=False, alpn_protocols=alpn, max_data=1 << 24, max_stream_data=1 << 23)
     configuration.load_cert_chain(sys.argv[1], sys.argv[2])
     server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Server)
