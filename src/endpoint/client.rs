@@ -85,7 +85,8 @@ pub(super) struct Asked {
     /// The server's address, where it is asked for by address: its certificate must name it.
     ip: Option<IpAddr>,
     going_away: bool,
-    settings_known: bool,
+    /// What could not be sent asks for a session, which needs the server's SETTINGS.
+    wants_settings: bool,
 }
 
 impl Endpoint {
@@ -210,7 +211,7 @@ impl Conn {
         if is_session {
             // RFC 9220: not before the server has said that it does.
             if h3.peer_settings_raw().is_none() {
-                self.asked.wants_requests = true;
+                (self.asked.wants_requests, self.asked.wants_settings) = (true, true);
                 return Err(RequestError::Blocked);
             }
             if self.wt.is_none() || !h3.extended_connect_enabled_by_peer() {
@@ -259,10 +260,9 @@ impl Conn {
             return;
         }
         let Some(h3) = &self.h3 else { return };
-        let learned = h3.peer_settings_raw().is_some() && !self.asked.settings_known;
-        self.asked.settings_known |= learned;
-        let room = self.quic.peer_streams_left_bidi() > 0;
-        if room {
+        let known = !self.asked.wants_settings || h3.peer_settings_raw().is_some();
+        if known && self.quic.peer_streams_left_bidi() > 0 {
+            self.asked.wants_settings = false;
             self.asked.wants_requests = false;
             core.events.push_back(Event::RequestsPossible(id));
         }

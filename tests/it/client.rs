@@ -379,3 +379,27 @@ fn a_session_with_streams_from_both_sides() {
     client.close();
     server.stop();
 }
+
+/// Waiting for room must cost nothing.
+#[test]
+fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
+    let mut server = Server::start(&["--no-webtransport", "--max-requests", "1"]);
+    let mut client = insecure();
+    let (done, results) = mpsc::channel();
+    for _ in 0..18 {
+        let request = ClientRequest::get(&server.url("/slow?delay=300")).unwrap();
+        let digest = Some(digest::Context::new(&digest::SHA256));
+        client.start(request, Download { digest, bytes: 0, once: None::<fn()>, done: done.clone() });
+    }
+    let mut turns = 0;
+    while client.is_busy() {
+        client.turn(None).unwrap();
+        turns += 1;
+    }
+    let bytes: Vec<u64> = results.try_iter().map(|result| result.unwrap().0).collect();
+    assert_eq!(bytes, [14; 18]);
+    assert!(turns < 1000, "{turns} turns");
+    client.close();
+    let stats = server.stop();
+    assert_eq!((stats.get("requests"), stats.get("connections")), (18, 6));
+}

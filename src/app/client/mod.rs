@@ -402,7 +402,9 @@ impl Client {
     fn send_waiting(&mut self, now: Instant) {
         let local = self.event_loop.local_addr();
         let mut blocked: Vec<Origin> = Vec::new();
-        for _ in 0..self.waiting.len() {
+        let mut left = self.waiting.len();
+        while left > 0 {
+            left -= 1;
             let Some(waiting) = self.waiting.pop_front() else { return };
             let (request, for_session) = match &waiting {
                 Waiting::Request(running) => (&running.request, false),
@@ -431,7 +433,8 @@ impl Client {
             };
             // What may be replayed must be safe (RFC 8470).
             let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
-            let sent = match waits {
+            let was_blocked = self.pool.is_blocked(conn);
+            let sent = match waits || was_blocked {
                 true => Err(RequestError::Blocked),
                 false => self.endpoint.request(conn, &request.head, !request.has_body),
             };
@@ -444,6 +447,12 @@ impl Client {
                 (Ok(id), Waiting::Session(asked)) => {
                     self.pool.began(conn);
                     self.asked.insert(id, asked);
+                }
+                // Another connection may have room.
+                (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
+                    self.pool.block(conn);
+                    self.waiting.push_front(waiting);
+                    left += 1;
                 }
                 (Err(RequestError::Blocked), waiting) => {
                     if !for_session && !waits {

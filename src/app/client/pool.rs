@@ -30,6 +30,8 @@ pub(super) struct Pooled {
     /// For one session and its streams only.
     pub(super) for_session: bool,
     pub(super) active: usize,
+    /// It has no room for a further request, until the engine says that it does.
+    blocked: bool,
     /// There was a request on it.
     used: bool,
     idle_since: Instant,
@@ -68,7 +70,7 @@ impl Pool {
     ) -> Result<Option<ConnId>, ClientError> {
         let usable = |c: &Pooled| c.origin == *origin && c.ready && !c.closed_to_new && !c.for_session;
         if !for_session {
-            let best = self.conns.iter().filter(|(_, c)| usable(c)).min_by_key(|(_, c)| c.active);
+            let best = self.conns.iter().filter(|(_, c)| usable(c)).min_by_key(|(_, c)| (c.blocked, c.active));
             if let Some((id, _)) = best {
                 return Ok(Some(*id));
             }
@@ -84,6 +86,16 @@ impl Pool {
     pub(super) fn pick_for_session(&mut self, origin: &Origin) -> Option<ConnId> {
         let free = |c: &Pooled| c.origin == *origin && c.ready && c.for_session && c.active == 0 && !c.closed_to_new;
         self.conns.iter().find(|(_, c)| free(c)).map(|(id, _)| *id)
+    }
+
+    pub(super) fn is_blocked(&self, id: ConnId) -> bool {
+        self.conns.get(&id).is_some_and(|c| c.blocked)
+    }
+
+    pub(super) fn block(&mut self, id: ConnId) {
+        if let Some(pooled) = self.conns.get_mut(&id) {
+            pooled.blocked = true;
+        }
     }
 
     /// Opens a further connection beside those that are full. False if there may be no more.
@@ -128,6 +140,7 @@ impl Pool {
                     closed_to_new: false,
                     for_session,
                     active: 0,
+                    blocked: false,
                     used: false,
                     idle_since: now,
                 };
@@ -163,6 +176,7 @@ impl Pool {
     pub(super) fn on_possible(&mut self, id: ConnId, endpoint: &Endpoint) {
         if let Some(pooled) = self.conns.get_mut(&id) {
             pooled.ready |= endpoint.is_early(id);
+            pooled.blocked = false;
         }
     }
 

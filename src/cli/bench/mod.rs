@@ -169,7 +169,7 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
 fn progress(args: &Args) -> ProgressBar {
     let (len, style) = match args.requests {
         Some(n) => (n, "{bar:30} {pos}/{len}  {msg}"),
-        None => (args.time.unwrap_or(TIME).as_millis() as u64, "{bar:30} {elapsed}/{duration}  {msg}"),
+        None => (args.time.unwrap_or(TIME).as_millis() as u64, "{bar:30} {elapsed}  {msg}"),
     };
     let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
     bar.set_message("connecting");
