@@ -192,7 +192,7 @@ impl SessionOptions {
         self
     }
 
-    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`].
+    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`](crate::Endpoint).
     pub fn into_request(self) -> ClientRequest {
         self.request.session(&self.subprotocols, self.origin.as_deref())
     }
