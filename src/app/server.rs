@@ -191,6 +191,9 @@ impl Server {
                 }
                 if now >= deadline {
                     log::warn!("{} connections were not drained in time", self.endpoint.connection_count());
+                    // So that no client waits for answers that will not come.
+                    self.endpoint.close_all(ErrorCode::H3_NO_ERROR, b"shutting down");
+                    self.turn(now)?;
                     return Ok(());
                 }
             }

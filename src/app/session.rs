@@ -265,7 +265,8 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The session has ended.
+    /// The session has ended. One that the peer closes in the flight of its answer may end without having
+    /// [opened](SessionHandler::opened).
     fn closed(&mut self, end: &SessionEnd) {
         let _ = end;
     }

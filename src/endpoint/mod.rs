@@ -258,6 +258,13 @@ impl Endpoint {
         }
     }
 
+    /// Closes every connection with an application error code.
+    pub fn close_all(&mut self, code: ErrorCode, reason: &[u8]) {
+        for id in self.table.ids().collect::<Vec<_>>() {
+            self.close(id, code, reason);
+        }
+    }
+
     /// Reads certificate, keys and the settings of TLS anew, for the connections to come. When one of the files cannot be
     /// used everything stays as it was.
     ///

@@ -6,19 +6,24 @@ use bytes::Bytes;
 
 use super::filter::Arrival;
 
-/// Streams kept per connection.
+/// Streams kept per connection on a server.
 pub(crate) const EARLY_STREAMS: usize = 16;
 /// Datagrams kept per connection.
 pub(crate) const EARLY_DATAGRAMS: usize = 32;
 
 /// What waits for its session. When it is full the oldest goes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Early {
+    max_streams: usize,
     streams: VecDeque<Arrival>,
     datagrams: VecDeque<(u64, Bytes)>,
 }
 
 impl Early {
+    pub(super) fn new(max_streams: usize) -> Self {
+        Early { max_streams, streams: VecDeque::new(), datagrams: VecDeque::new() }
+    }
+
     pub(super) fn contains(&self, stream: u64) -> bool {
         self.streams.iter().any(|arrival| arrival.stream == stream)
     }
@@ -26,7 +31,7 @@ impl Early {
     /// Keeps a stream; gives back the one that had to make room.
     pub(crate) fn keep_stream(&mut self, arrival: Arrival) -> Option<Arrival> {
         self.streams.push_back(arrival);
-        (self.streams.len() > EARLY_STREAMS).then(|| self.streams.pop_front()).flatten()
+        (self.streams.len() > self.max_streams).then(|| self.streams.pop_front()).flatten()
     }
 
     /// Keeps a datagram; true if another one had to go for it.
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room_and_a_session_gets_its_own_in_order() {
-        let mut early = Early::default();
+        let mut early = Early::new(EARLY_STREAMS);
         let arrival = |stream, session| Arrival { stream, session, fin: false };
         for n in 0..EARLY_STREAMS as u64 {
             assert_eq!(early.keep_stream(arrival(4 * n, n % 2 * 4)), None);

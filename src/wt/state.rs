@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 
-use super::early::Early;
+use super::early::{EARLY_STREAMS, Early};
 use super::filter::{DEFAULT_PRIORITY, Opening};
 use super::session::SessionState;
 use super::stream::WtState;
@@ -101,7 +101,8 @@ impl WtConn {
             sweep_at: MIN_SWEEP,
             streams: StreamMap::default(),
             sessions: BTreeMap::new(),
-            early: Early::default(),
+            // A client has asked for its sessions, and a server may open streams in the flight of its answer.
+            early: Early::new(if is_server { EARLY_STREAMS } else { max_uni as usize }),
             offered: Vec::new(),
             waiting: Vec::new(),
             gone: VecDeque::new(),

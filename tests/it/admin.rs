@@ -30,7 +30,7 @@ fn ask(addr: SocketAddr, method: &str, path: &str) -> (u16, String, String) {
     (status, head.to_owned(), body.to_owned())
 }
 
-fn get(server: &Server, path: &str) -> (u16, String) {
+pub(crate) fn get(server: &Server, path: &str) -> (u16, String) {
     let (status, _, body) = ask(server.admin(), "GET", path);
     (status, body)
 }

@@ -403,3 +403,19 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
     let stats = server.stop();
     assert_eq!((stats.get("requests"), stats.get("connections")), (18, 6));
 }
+
+#[test]
+fn a_server_that_does_not_wait_longer_says_so() {
+    let mut server = Server::start(&["--drain-timeout", "0.3", "--admin", "127.0.0.1:0"]);
+    let url = server.url("/slow?delay=60000");
+    // One with a body, which is not sent again.
+    let request = ClientRequest::get(&url).unwrap().body("x");
+    let waiting = std::thread::spawn(move || insecure().fetch(request).unwrap_err());
+    wait_for("the request", DEADLINE, || {
+        crate::admin::get(&server, "/metrics").1.contains("mio_quiche_requests_total 1\n").then_some(())
+    });
+    server.signal("TERM");
+    let error = waiting.join().unwrap();
+    assert!(matches!(&error, ClientError::Closed(cause) if cause.reason == "shutting down"), "{error}");
+    assert_eq!(server.wait(DEADLINE).code(), Some(0));
+}
