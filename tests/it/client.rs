@@ -419,3 +419,21 @@ fn a_server_that_does_not_wait_longer_says_so() {
     assert!(matches!(&error, ClientError::Closed(cause) if cause.reason == "shutting down"), "{error}");
     assert_eq!(server.wait(DEADLINE).code(), Some(0));
 }
+
+#[test]
+fn six_connections_to_a_server_are_the_most() {
+    let mut server = Server::start(&["--max-requests", "1", "--no-webtransport"]);
+    let mut client = insecure();
+    let (done, results) = mpsc::channel();
+    for _ in 0..12 {
+        let digest = Some(digest::Context::new(&digest::SHA256));
+        let request = ClientRequest::get(&server.url("/slow?delay=300")).unwrap();
+        client.start(request, Download { digest, bytes: 0, once: None::<fn()>, done: done.clone() });
+    }
+    client.run().unwrap();
+    let answers: Vec<_> = results.try_iter().map(|result| result.unwrap().0).collect();
+    assert_eq!(answers, ["waited 300 ms\n".len() as u64; 12]);
+    client.close();
+    let stats = server.stop();
+    assert_eq!((stats.get("connections"), stats.get("requests")), (6, 12));
+}

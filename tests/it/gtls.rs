@@ -143,3 +143,20 @@ fn a_nat_rebinds_in_a_download() {
     drop(relay);
     assert_eq!(server.stop().get("migrations"), 3);
 }
+
+#[test]
+fn a_session_is_resumed() {
+    let size = 100_000;
+    let mut server = Server::start(&["--early-data"]);
+    let files = TempDir::new().unwrap();
+    let option = |name: &str| format!("--{name}={}", files.path().join(name).display());
+    let options = [option("session-file"), option("tp-file")];
+    let options: Vec<&str> = ["-q"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    for _ in 0..3 {
+        let (dir, _) = fetch(&server, &options, &[format!("/stream/{size}")]);
+        let got = fs::read(dir.path().join(size.to_string())).unwrap();
+        assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    }
+    let stats = server.stop();
+    assert_eq!((stats.get("connections"), stats.get("resumed_handshakes")), (3, 2));
+}
