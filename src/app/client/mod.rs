@@ -314,7 +314,8 @@ impl Client {
             false => Some(now),
         };
         let wakeup = self.event_loop.wait(now, deadline)?;
-        self.signals += wakeup.signals;
+        // The terminal that goes away ends it as Ctrl-C does.
+        self.signals += wakeup.signals + usize::from(wakeup.hangup);
         let now = net::now();
         while wakeup.error
             && let Some(ip) = self.event_loop.socket().unreachable()
