@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::ConfigError;
-pub use client::{ClientConfig, Dangerous};
+pub use client::{ClientConfig, Dangerous, Resolver};
 
 /// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -30,7 +30,7 @@ pub use app::{
     ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest, SessionResponse, StaticFiles,
 };
 pub use config::{
-    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, RetryPolicy, ServerConfig,
+    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,
     WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};

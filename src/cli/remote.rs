@@ -1,11 +1,12 @@
-//! What the client's commands share: whom to trust, and what an error means to a script.
+//! What the client's commands share: whom to trust, where hosts are, and what an error means to a script.
 
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
-use mio_quiche::{ClientConfig, ClientError};
+use mio_quiche::{ClientConfig, ClientError, Resolver};
 
 use super::Failure;
 
@@ -25,6 +26,8 @@ pub(super) struct Trust {
     /// Trust exactly the certificate with this SHA-256, whoever signed it; repeatable
     #[arg(long, value_name = "HEX|BASE64", value_parser = hash)]
     cert_hash: Vec<[u8; 32]>,
+    #[command(flatten)]
+    known: KnownHosts,
 }
 
 impl Trust {
@@ -32,11 +35,54 @@ impl Trust {
         let mut config = ClientConfig::default();
         config.ca_file = self.cacert.clone();
         config.cert_hashes = self.cert_hash.clone();
+        config.resolver = self.known.resolver();
         if self.insecure {
             config.dangerous().accept_any_certificate();
         }
         config
     }
+}
+
+/// Where hosts are that are not looked up.
+#[derive(Debug, ClapArgs)]
+pub(super) struct KnownHosts {
+    /// Connect to ADDR for this host and port (* is any host) instead of looking it up; repeatable
+    #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...", value_parser = known_host)]
+    resolve: Vec<KnownHost>,
+}
+
+#[derive(Clone, Debug)]
+struct KnownHost {
+    host: String,
+    port: u16,
+    addresses: Vec<IpAddr>,
+}
+
+impl KnownHosts {
+    /// The resolver that knows them, and asks the system for the rest.
+    pub(super) fn resolver(&self) -> Option<Resolver> {
+        let known = self.resolve.clone();
+        let resolver = Resolver::new(move |host, port| {
+            let is_it = |it: &&KnownHost| it.port == port && (it.host == "*" || it.host.eq_ignore_ascii_case(host));
+            match known.iter().find(is_it) {
+                Some(found) => Ok(found.addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+                None => Ok((host, port).to_socket_addrs()?.collect()),
+            }
+        });
+        (!self.resolve.is_empty()).then_some(resolver)
+    }
+}
+
+fn known_host(text: &str) -> Result<KnownHost, String> {
+    let (host, rest) = text.split_once(':').ok_or("not HOST:PORT:ADDR")?;
+    let (port, addresses) = rest.split_once(':').ok_or("not HOST:PORT:ADDR")?;
+    let port = port.parse().map_err(|_| format!("'{port}' is no port"))?;
+    let address = |text: &str| {
+        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        bare.parse().map_err(|_| format!("'{text}' is no address"))
+    };
+    let addresses = addresses.split(',').map(address).collect::<Result<_, String>>()?;
+    Ok(KnownHost { host: host.to_owned(), port, addresses })
 }
 
 fn hash(text: &str) -> Result<[u8; 32], String> {
@@ -61,8 +107,8 @@ impl From<&ClientError> for Failure {
     fn from(error: &ClientError) -> Self {
         let code = match error {
             ClientError::Url { .. } => return Failure::Usage(error.to_string()),
+            _ if error.is_timeout() => 28,
             ClientError::Resolve { .. } => 6,
-            ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => 28,
             _ if error.is_certificate() => 60,
             // A TLS alert (RFC 9001 section 4.8).
             ClientError::Handshake { cause, .. } if !cause.application && cause.code.0 >> 8 == 1 => 35,

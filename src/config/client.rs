@@ -1,6 +1,9 @@
 //! Settings of a client.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CongestionControl, ServerConfig, WebTransportConfig, check_pem, path_str};
@@ -18,7 +21,9 @@ pub struct ClientConfig {
     /// them, whatever authority and name it is for, as with a browser's `serverCertificateHashes`. None.
     pub cert_hashes: Vec<[u8; 32]>,
     verify: bool,
-    /// How long a handshake may take. 10 s.
+    /// How hosts are looked up. `None` asks the system.
+    pub resolver: Option<Resolver>,
+    /// How long it may take to look a host up and to shake hands, with however many of its addresses. 10 s.
     pub connect_timeout: Duration,
     /// Idle time after which a connection is dropped (RFC 9000 section 10.1). 30 s.
     pub idle_timeout: Duration,
@@ -54,6 +59,30 @@ pub struct ClientConfig {
     pub handle_signals: bool,
 }
 
+type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// What looks hosts up in the place of the system: for addresses that are known beforehand, or another resolver.
+#[derive(Clone)]
+pub struct Resolver(Arc<LookUp>);
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl Resolver {
+    /// Looks hosts up by `look_up`, which is given a name and a port. It runs on a thread of its own and may block. Hosts
+    /// that are addresses are not looked up.
+    pub fn new(look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
+        Resolver(Arc::new(look_up))
+    }
+
+    pub(crate) fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        (self.0)(host, port)
+    }
+}
+
 /// Settings that give up security. See [`ClientConfig::dangerous`].
 #[derive(Debug)]
 pub struct Dangerous<'a>(&'a mut ClientConfig);
@@ -73,6 +102,7 @@ impl Default for ClientConfig {
             ca_dir: None,
             cert_hashes: Vec::new(),
             verify: true,
+            resolver: None,
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             initial_max_stream_data: 1024 * 1024,

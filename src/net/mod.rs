@@ -2,10 +2,13 @@
 
 mod admin;
 mod event_loop;
+mod resolver;
 mod socket;
 
 pub use admin::{AdminAnswer, AdminPort};
 pub use event_loop::{EventLoop, Waker, Wakeup};
+pub use resolver::resolve;
+pub(crate) use resolver::{LookupId, Lookups, reachable};
 pub use socket::{Datagram, UdpSocket};
 
 use std::time::{Instant, SystemTime};

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::Method;
 use mio_quiche::app::cert::CertInfo;
 use mio_quiche::{
-    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, Progress, Recv, ResponseHandler, Result, Session,
-    SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
+    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, Progress, Recv, Resolver, ResponseHandler,
+    Result, Session, SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
 };
 use ring::digest;
 
@@ -61,6 +61,10 @@ impl<F: FnOnce()> ResponseHandler for Download<F> {
         let hash = self.digest.take().unwrap().finish().as_ref().to_vec();
         self.done.send(result.map(|()| (self.bytes, hash))).unwrap();
     }
+}
+
+fn sha256() -> digest::Context {
+    digest::Context::new(&digest::SHA256)
 }
 
 fn payload_hash(len: usize) -> Vec<u8> {
@@ -271,6 +275,42 @@ fn requests_time_out() {
 }
 
 #[test]
+fn a_resolver_that_blocks_holds_nobody_up() {
+    let server = Server::start(&[]);
+    let (release, blocked) = mpsc::channel::<()>();
+    let blocked = std::sync::Mutex::new(blocked);
+    let mut client = client(|config| {
+        config.dangerous().accept_any_certificate();
+        config.connect_timeout = Duration::from_secs(2);
+        config.resolver = Some(Resolver::new(move |host, port| match host {
+            "slow.test" => {
+                let _ = blocked.lock().unwrap().recv();
+                Err(std::io::Error::other("too late"))
+            }
+            "good.test" => Ok(vec![([127, 0, 0, 1], port).into()]),
+            _ => Err(std::io::Error::other("nobody knows it")),
+        }));
+    });
+    let slow = format!("https://slow.test:{}/", server.port());
+    let (done, ended) = mpsc::channel();
+    let unasked = Download { digest: Some(sha256()), bytes: 0, once: Some(|| ()), done };
+    client.start(ClientRequest::get(&slow).unwrap(), unasked);
+    // Meanwhile others are served, and cut short.
+    let good = client.get(&format!("https://good.test:{}/", server.port())).unwrap();
+    assert_eq!(&good.body[..], b"Hello, HTTP/3!\n");
+    let hasty = ClientRequest::get(&slow).unwrap().timeout(Duration::from_millis(100));
+    assert_eq!(client.fetch(hasty).unwrap_err().to_string(), "the request took longer than 0.1 s");
+    let unknown = client.get("https://other.test/").unwrap_err();
+    assert_eq!(unknown.to_string(), "cannot resolve host 'other.test': nobody knows it");
+    assert!(!unknown.is_timeout());
+    client.run().unwrap();
+    let error = ended.try_recv().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "cannot resolve host 'slow.test': no answer within 2 s");
+    assert!(error.is_timeout());
+    drop(release);
+}
+
+#[test]
 fn requests_that_a_leaving_server_does_not_take_go_elsewhere() {
     // The first server goes away with the first request still running; the second takes over its port.
     let mut first = Server::start(&[]);
@@ -407,10 +447,15 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
 #[test]
 fn a_server_that_does_not_wait_longer_says_so() {
     let mut server = Server::start(&["--drain-timeout", "0.3", "--admin", "127.0.0.1:0"]);
-    let url = server.url("/slow?delay=60000");
-    // One with a body, which is not sent again.
-    let request = ClientRequest::get(&url).unwrap().body("x");
-    let waiting = std::thread::spawn(move || insecure().fetch(request).unwrap_err());
+    // A method that is not sent again, as the server may have begun; its body never ends.
+    let request = ClientRequest::new(Method::POST, &server.url("/upload")).unwrap().streamed_body(None);
+    let (done, ended) = mpsc::channel();
+    let waiting = std::thread::spawn(move || {
+        let mut client = insecure();
+        client.start(request, Download { digest: Some(sha256()), bytes: 0, once: Some(|| ()), done });
+        client.run().unwrap();
+        ended.try_recv().unwrap().unwrap_err()
+    });
     wait_for("the request", DEADLINE, || {
         crate::admin::get(&server, "/metrics").1.contains("mio_quiche_requests_total 1\n").then_some(())
     });

@@ -1,12 +1,13 @@
 //! Why a client did not get what it asked for.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
 use crate::error::{Error, ErrorCode, StreamError};
 
 /// Why a request, or a session, failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The URL is none that a client can use.
@@ -17,13 +18,13 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The host's name has no address.
+    /// The host's name has no address, or was not [looked up](crate::ClientConfig::resolver) in time.
     #[error("cannot resolve host '{host}': {source}")]
     Resolve {
         /// The host.
         host: String,
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// Nobody answered at any of the host's addresses in time.
     #[error("cannot connect to {host}: no answer within {seconds} s")]
@@ -88,6 +89,15 @@ impl ClientError {
         }
     }
 
+    /// Whether a time was up: of the request, of connecting or of looking the host up.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => true,
+            ClientError::Resolve { source, .. } => source.kind() == io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
     /// Whether nobody takes connections there: the host says so, or the server.
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -113,6 +123,13 @@ const REFUSED: u64 = 0x2;
 /// The end of an attempt at an address where nobody is.
 pub(super) fn unreachable() -> CloseCause {
     CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(REFUSED), reason: "unreachable".to_owned() }
+}
+
+/// The end of an attempt for which quiche takes none of the addresses.
+pub(super) fn unusable(refusal: Option<quiche::Error>) -> CloseCause {
+    const INTERNAL_ERROR: u64 = 0x1;
+    let reason = refusal.map_or_else(|| "no usable address".to_owned(), |e| e.to_string());
+    CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(INTERNAL_ERROR), reason }
 }
 
 /// The TLS alert in a QUIC error code (RFC 9001 section 4.8).

@@ -19,7 +19,7 @@ use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
 use crate::error::{ErrorCode, Result};
 use crate::h3::ResponseHead;
-use crate::net::{self, EventLoop, UdpSocket, Waker};
+use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
 use crate::quic::table::{ConnId, StreamId};
 use crate::stats::Stats;
 pub use error::ClientError;
@@ -89,6 +89,15 @@ struct Running {
     responded: bool,
 }
 
+impl Running {
+    /// Whether it can be sent again; counts how often.
+    fn may_restart(&mut self) -> bool {
+        let may = self.retries < MAX_RETRIES && (!self.request.has_body || self.handler.restart());
+        self.retries += u8::from(may);
+        may
+    }
+}
+
 struct AskedSession {
     request: ClientRequest,
     handler: Box<dyn SessionHandler>,
@@ -107,11 +116,12 @@ impl Client {
     pub fn new(config: ClientConfig) -> Result<Self> {
         let endpoint = Endpoint::client(&config, net::now())?;
         let event_loop = EventLoop::new(any_socket(config.socket_buffer)?, config.handle_signals)?;
+        let lookups = Lookups::new(config.resolver.clone(), event_loop.waker());
         Ok(Client {
+            pool: Pool::new(lookups, config.connect_timeout),
             event_loop,
             endpoint,
             config,
-            pool: Pool::default(),
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             sessions: Sessions::default(),
@@ -135,9 +145,9 @@ impl Client {
     /// Whatever kept the response from coming. An error status is a response.
     pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<Fetched, ClientError> {
         let (done, result) = mpsc::channel();
-        let body = request.body.clone();
+        let (body, unsent) = (request.body.clone(), request.body.clone());
         let (received, trailers) = (BytesMut::new(), HeaderMap::new());
-        let collect = request::Collect { body, max: MAX_FETCH, head: None, received, trailers, done };
+        let collect = request::Collect { body, unsent, max: MAX_FETCH, head: None, received, trailers, done };
         let id = self.start(request, collect);
         loop {
             match result.try_recv() {
@@ -342,7 +352,9 @@ impl Client {
             self.event_loop.transmit(&mut self.endpoint)?;
         }
         self.dispatch_all(now);
-        self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint);
+        for (origin, error) in self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint) {
+            self.fail_waiting(&origin, &error);
+        }
         self.expire(now);
         Ok(())
     }
@@ -390,7 +402,7 @@ impl Client {
             }
             Event::GoingAway(id) => {
                 if let Some(origin) = self.pool.on_leaving(id, endpoint) {
-                    self.fail_waiting(&origin, || RequestError::GoingAway.into());
+                    self.fail_waiting(&origin, &RequestError::GoingAway.into());
                 }
             }
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
@@ -417,20 +429,10 @@ impl Client {
                 continue;
             }
             let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
-            let picked = match free {
-                Some(id) => Ok(Some(id)),
-                None => self.pool.pick(now, &origin, for_session, local, &mut self.endpoint),
-            };
-            let conn = match picked {
-                Ok(Some(conn)) => conn,
-                Ok(None) => {
-                    self.waiting.push_back(waiting);
-                    continue;
-                }
-                Err(error) => {
-                    fail(waiting, error);
-                    continue;
-                }
+            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, local, &mut self.endpoint));
+            let Some(conn) = picked else {
+                self.waiting.push_back(waiting);
+                continue;
             };
             // What may be replayed must be safe (RFC 8470).
             let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
@@ -523,9 +525,7 @@ impl Client {
         self.endpoint.release(now, id);
         self.pool.ended(now, id.conn, &mut self.endpoint);
         let again = matches!(&result, Err(error) if error.is_unprocessed());
-        // A body may be half gone.
-        if again && running.retries < MAX_RETRIES && !running.request.has_body {
-            running.retries += 1;
+        if again && running.may_restart() {
             log::debug!("{id:?}: not processed, sent again");
             if let Some(pooled) = self.pool.conns.get_mut(&id.conn) {
                 pooled.closed_to_new = true;
@@ -579,7 +579,7 @@ impl Client {
         self.sessions.on_connection_closed(now, id, cause);
         let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
         if let Some(origin) = self.pool.on_leaving(id, &mut self.endpoint) {
-            self.fail_waiting(&origin, || ClientError::Closed(cause.clone()));
+            self.fail_waiting(&origin, &ClientError::Closed(cause.clone()));
         }
         let failed = self.pool.on_closed(now, id, cause);
         let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
@@ -588,10 +588,8 @@ impl Client {
             let Some(mut running) = self.running.remove(&stream) else { continue };
             // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
             let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
-            let request = &running.request;
-            let again = polite && request.head.method.is_idempotent() && !request.has_body && !running.responded;
-            if again && running.retries < MAX_RETRIES {
-                running.retries += 1;
+            let again = polite && running.request.head.method.is_idempotent() && !running.responded;
+            if again && running.may_restart() {
                 self.waiting.push_back(Waiting::Request(running));
             } else {
                 running.handler.finished(Err(ClientError::Closed(cause.clone())));
@@ -607,21 +605,22 @@ impl Client {
         let host = origin.to_string();
         let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
         let seconds = self.config.connect_timeout.as_secs_f64();
-        self.fail_waiting(&origin, || match is_timeout {
-            true => ClientError::ConnectTimeout { host: host.clone(), seconds },
-            false => ClientError::Handshake { host: host.clone(), cause: cause.clone() },
-        });
+        let error = match is_timeout {
+            true => ClientError::ConnectTimeout { host, seconds },
+            false => ClientError::Handshake { host, cause },
+        };
+        self.fail_waiting(&origin, &error);
     }
 
     /// Whoever waits for a connection to this origin gets none.
-    fn fail_waiting(&mut self, origin: &Origin, error: impl Fn() -> ClientError) {
+    fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
         for waiting in std::mem::take(&mut self.waiting) {
             let theirs = match &waiting {
                 Waiting::Request(running) => &running.request.origin,
                 Waiting::Session(asked) => &asked.request.origin,
             };
             match theirs == origin {
-                true => fail(waiting, error()),
+                true => fail(waiting, error.clone()),
                 false => self.waiting.push_back(waiting),
             }
         }

@@ -1,13 +1,15 @@
 //! Connections of a client: resolving, racing addresses, keeping some.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::error::ClientError;
+use super::error::{ClientError, unusable};
 use super::request::Origin;
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::ErrorCode;
+use crate::net::{LookupId, Lookups, reachable};
 use crate::quic::table::ConnId;
 
 /// After this time without an answer the next address is tried beside the first (RFC 8305 section 5).
@@ -42,14 +44,26 @@ pub(super) struct Pooled {
 struct Attempt {
     origin: Origin,
     for_session: bool,
+    /// Until the addresses are known.
+    lookup: Option<LookupId>,
     addresses: VecDeque<SocketAddr>,
     tried: Vec<ConnId>,
     next_at: Instant,
-    last: Option<CloseCause>,
+    deadline: Instant,
+    /// Why no address could be tried.
+    refusal: Option<quiche::Error>,
 }
 
-#[derive(Debug, Default)]
+impl Attempt {
+    fn is_hopeless(&self) -> bool {
+        self.lookup.is_none() && self.addresses.is_empty() && self.tried.is_empty()
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Pool {
+    lookups: Lookups,
+    connect_timeout: Duration,
     pub(super) conns: HashMap<ConnId, Pooled>,
     attempts: Vec<Attempt>,
     /// Sessions to be resumed, by origin.
@@ -59,6 +73,17 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    pub(super) fn new(lookups: Lookups, connect_timeout: Duration) -> Self {
+        Pool {
+            lookups,
+            connect_timeout,
+            conns: HashMap::new(),
+            attempts: Vec::new(),
+            tickets: HashMap::new(),
+            useless: HashMap::new(),
+        }
+    }
+
     /// A connection that may take a request; opens one if there is none and there may be one more.
     pub(super) fn pick(
         &mut self,
@@ -67,19 +92,19 @@ impl Pool {
         for_session: bool,
         local: SocketAddr,
         endpoint: &mut Endpoint,
-    ) -> Result<Option<ConnId>, ClientError> {
+    ) -> Option<ConnId> {
         let usable = |c: &Pooled| c.origin == *origin && c.ready && !c.closed_to_new && !c.for_session;
         if !for_session {
             let best = self.conns.iter().filter(|(_, c)| usable(c)).min_by_key(|(_, c)| (c.blocked, c.active));
             if let Some((id, _)) = best {
-                return Ok(Some(*id));
+                return Some(*id);
             }
         }
         let pending = self.attempts.iter().any(|a| a.origin == *origin && a.for_session == for_session);
         if !pending {
-            self.begin(now, origin, for_session, local, endpoint)?;
+            self.begin(now, origin, for_session, local, endpoint);
         }
-        Ok(None)
+        None
     }
 
     /// A free connection that was opened for a session.
@@ -105,23 +130,30 @@ impl Pool {
         if pending || mine >= MAX_PER_ORIGIN || self.conns.len() >= MAX_IN_ALL {
             return pending;
         }
-        self.begin(now, origin, false, local, endpoint).is_ok()
+        self.begin(now, origin, false, local, endpoint);
+        true
     }
 
-    fn begin(
-        &mut self,
-        now: Instant,
-        origin: &Origin,
-        for_session: bool,
-        local: SocketAddr,
-        endpoint: &mut Endpoint,
-    ) -> Result<(), ClientError> {
-        let addresses = resolve(origin, local)?;
-        let (origin, tried) = (origin.clone(), Vec::new());
-        let mut attempt = Attempt { origin, for_session, addresses, tried, next_at: now, last: None };
-        self.try_next(now, &mut attempt, local, endpoint);
+    fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, local: SocketAddr, endpoint: &mut Endpoint) {
+        let mut attempt = Attempt {
+            origin: origin.clone(),
+            for_session,
+            lookup: None,
+            addresses: VecDeque::new(),
+            tried: Vec::new(),
+            next_at: now,
+            deadline: now + self.connect_timeout,
+            refusal: None,
+        };
+        match origin.host.parse::<IpAddr>() {
+            Ok(ip) => {
+                // None for an IPv6 address in a system without IPv6.
+                attempt.addresses = reachable(vec![SocketAddr::new(ip, origin.port)], local).unwrap_or_default();
+                self.try_next(now, &mut attempt, local, endpoint);
+            }
+            Err(_) => attempt.lookup = Some(self.lookups.start(&origin.host, origin.port)),
+        }
         self.attempts.push(attempt);
-        Ok(())
     }
 
     fn try_next(&mut self, now: Instant, attempt: &mut Attempt, local: SocketAddr, endpoint: &mut Endpoint) {
@@ -146,17 +178,49 @@ impl Pool {
                 };
                 self.conns.insert(id, pooled);
             }
-            Err(e) => log::debug!("cannot connect to {remote}: {e}"),
+            Err(e) => {
+                log::debug!("cannot connect to {remote}: {e}");
+                attempt.refusal = Some(e);
+            }
         }
     }
 
-    /// Tries further addresses where the first ones do not answer.
-    pub(super) fn advance(&mut self, now: Instant, local: SocketAddr, endpoint: &mut Endpoint) {
+    /// Tries the addresses that became known, and further ones where the first do not answer. Gives the origins that no
+    /// connection can be made to.
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        endpoint: &mut Endpoint,
+    ) -> Vec<(Origin, ClientError)> {
+        let mut failed = Vec::new();
+        while let Some((id, answer)) = self.lookups.next_answer() {
+            // None when its time was up.
+            let Some(position) = self.attempts.iter().position(|a| a.lookup == Some(id)) else { continue };
+            match answer.and_then(|all| reachable(all, local)) {
+                Ok(addresses) => {
+                    let attempt = &mut self.attempts[position];
+                    (attempt.lookup, attempt.addresses) = (None, addresses);
+                }
+                Err(source) => {
+                    let origin = self.attempts.swap_remove(position).origin;
+                    let host = origin.host.clone();
+                    failed.push((origin, ClientError::Resolve { host, source: source.into() }));
+                }
+            }
+        }
         for mut attempt in std::mem::take(&mut self.attempts) {
             if attempt.next_at <= now || attempt.tried.is_empty() {
                 self.try_next(now, &mut attempt, local, endpoint);
             }
-            self.attempts.push(attempt);
+            if attempt.deadline <= now {
+                failed.push(self.give_up(attempt, endpoint));
+            } else if attempt.is_hopeless() {
+                let host = attempt.origin.to_string();
+                failed.push((attempt.origin, ClientError::Handshake { host, cause: unusable(attempt.refusal) }));
+            } else {
+                self.attempts.push(attempt);
+            }
         }
         let idle = |c: &Pooled| c.active == 0 && c.ready && now >= c.idle_since + MAX_IDLE;
         for (id, pooled) in &mut self.conns {
@@ -165,11 +229,33 @@ impl Pool {
                 endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
             }
         }
+        failed
+    }
+
+    /// The time of an attempt is up.
+    fn give_up(&mut self, attempt: Attempt, endpoint: &mut Endpoint) -> (Origin, ClientError) {
+        for id in attempt.tried {
+            // What was sent early on it ends with its handshake.
+            if self.conns.get(&id).is_some_and(|c| !c.ready) {
+                endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
+                self.conns.remove(&id);
+            }
+        }
+        let (origin, seconds) = (attempt.origin, self.connect_timeout.as_secs_f64());
+        let error = match attempt.lookup {
+            Some(_) => {
+                let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {seconds} s"));
+                ClientError::Resolve { host: origin.host.clone(), source: source.into() }
+            }
+            None => ClientError::ConnectTimeout { host: origin.to_string(), seconds },
+        };
+        (origin, error)
     }
 
     /// When [`advance`](Pool::advance) has something to do.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.attempts.iter().filter(|a| !a.addresses.is_empty()).map(|a| a.next_at).min()
+        let next = |a: &Attempt| if a.addresses.is_empty() { a.deadline } else { a.deadline.min(a.next_at) };
+        self.attempts.iter().map(next).min()
     }
 
     /// Requests can be sent, maybe before the handshake is complete.
@@ -200,7 +286,6 @@ impl Pool {
         let position = self.attempts.iter().position(|a| a.tried.contains(&id))?;
         let attempt = &mut self.attempts[position];
         attempt.tried.retain(|tried| *tried != id);
-        attempt.last = Some(cause.clone());
         attempt.next_at = now;
         if !attempt.tried.is_empty() || !attempt.addresses.is_empty() {
             return None;
@@ -252,30 +337,5 @@ impl Pool {
         if pooled.active == 0 && pooled.closed_to_new {
             endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
         }
-    }
-}
-
-/// A host's addresses, IPv6 and IPv4 in turn (RFC 8305 section 4), as our socket can reach them.
-fn resolve(origin: &Origin, local: SocketAddr) -> Result<VecDeque<SocketAddr>, ClientError> {
-    let failed = |source| ClientError::Resolve { host: origin.host.clone(), source };
-    let all: Vec<SocketAddr> = (origin.host.as_str(), origin.port).to_socket_addrs().map_err(failed)?.collect();
-    let (v6, v4): (Vec<_>, Vec<_>) = all.into_iter().partition(SocketAddr::is_ipv6);
-    let mut addresses = VecDeque::new();
-    for n in 0..v6.len().max(v4.len()) {
-        // Without IPv6 in the system there is no way to those.
-        addresses.extend(v6.get(n).filter(|_| local.is_ipv6()));
-        addresses.extend(v4.get(n).map(|addr| map(*addr, local)));
-    }
-    match addresses.is_empty() {
-        true => Err(failed(std::io::Error::new(std::io::ErrorKind::NotFound, "no usable address"))),
-        false => Ok(addresses),
-    }
-}
-
-/// An IPv4 address as an IPv6 socket takes it (RFC 4291 section 2.5.5.2).
-fn map(addr: SocketAddr, local: SocketAddr) -> SocketAddr {
-    match addr.ip() {
-        IpAddr::V4(ip) if local.is_ipv6() => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
-        _ => addr,
     }
 }

@@ -238,6 +238,12 @@ pub trait ResponseHandler {
         Ok(())
     }
 
+    /// The server did not process the request, which can be sent again on another connection: true if its body can be
+    /// written anew from the start. Asked only of requests that have one; by default it cannot, and the request fails.
+    fn restart(&mut self) -> bool {
+        false
+    }
+
     /// The request is over. Called once, whatever became of it.
     fn finished(&mut self, result: std::result::Result<(), ClientError>);
 }
@@ -258,6 +264,8 @@ pub struct Fetched {
 /// Collects a response.
 pub(super) struct Collect {
     pub(super) body: Bytes,
+    /// What is still to be sent of it.
+    pub(super) unsent: Bytes,
     pub(super) max: u64,
     pub(super) head: Option<ResponseHead>,
     pub(super) received: BytesMut,
@@ -273,7 +281,7 @@ impl ResponseHandler for Collect {
 
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if s.is_sending() {
-            s.finish_with(&mut self.body)?;
+            s.finish_with(&mut self.unsent)?;
         }
         loop {
             match s.read_chunk(64 * 1024)? {
@@ -288,6 +296,11 @@ impl ResponseHandler for Collect {
                 return Err(crate::error::Error::handler(format!("the response is larger than {} bytes", self.max)));
             }
         }
+    }
+
+    fn restart(&mut self) -> bool {
+        self.unsent = self.body.clone();
+        true
     }
 
     fn finished(&mut self, result: std::result::Result<(), ClientError>) {

@@ -1,6 +1,5 @@
 //! The connections that are kept open, and their sessions.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Instant;
 
 use mio_quiche::endpoint::{CloseCause, ClosedBy};
@@ -150,21 +149,5 @@ impl Engine {
             true => ClientError::ConnectTimeout { host, seconds: self.connect_timeout.as_secs_f64() },
             false => ClientError::Handshake { host, cause: cause.clone() },
         }
-    }
-}
-
-/// The host's addresses as our socket can reach them.
-pub(super) fn resolve(host: &str, port: u16, local: SocketAddr) -> Result<Vec<SocketAddr>, ClientError> {
-    let failed = |source| ClientError::Resolve { host: host.to_owned(), source };
-    let all = (host, port).to_socket_addrs().map_err(failed)?.filter_map(|addr| match addr.ip() {
-        IpAddr::V6(_) if local.is_ipv4() => None,
-        // RFC 4291 section 2.5.5.2: as an IPv6 socket takes it.
-        IpAddr::V4(ip) if local.is_ipv6() => Some(SocketAddr::new(ip.to_ipv6_mapped().into(), port)),
-        _ => Some(addr),
-    });
-    let all: Vec<_> = all.collect();
-    match all.is_empty() {
-        true => Err(failed(std::io::Error::new(std::io::ErrorKind::NotFound, "no usable address"))),
-        false => Ok(all),
     }
 }

@@ -12,7 +12,7 @@ use mio_quiche::{
     RequestHead, SessionError, Stream, StreamError, StreamId,
 };
 
-use super::conns::{MAX_FAILURES, Slot, resolve};
+use super::conns::{MAX_FAILURES, Slot};
 use super::tally::Tally;
 use crate::cli::Failure;
 
@@ -114,10 +114,12 @@ impl Engine {
         let buffer = config.socket_buffer;
         let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
         let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
-        let event_loop = EventLoop::new(socket, true)?;
         let (host, port) = plan.request.host();
         let host = host.to_owned();
-        let addresses = resolve(&host, port, event_loop.local_addr())?;
+        // Before signals are caught, as it may take long.
+        let addresses = net::resolve(config.resolver.as_ref(), &host, port, socket.local_addr())
+            .map_err(|source| ClientError::Resolve { host: host.clone(), source: source.into() })?;
+        let event_loop = EventLoop::new(socket, true)?;
         let tally = Tally::new().map_err(|e| Failure::Runtime(e.to_string()))?;
         Ok(Engine {
             head: plan.request.head().clone(),
@@ -128,7 +130,7 @@ impl Engine {
             event_loop,
             endpoint,
             connect_timeout: config.connect_timeout,
-            addresses,
+            addresses: addresses.into(),
             racing: HashMap::new(),
             by_conn: HashMap::new(),
             requests: HashMap::new(),
@@ -291,7 +293,7 @@ impl Engine {
             }
         };
         let wakeup = self.event_loop.wait(now, deadline).map_err(mio_quiche::Error::from)?;
-        self.interrupted |= wakeup.signals > 0;
+        self.interrupted |= wakeup.signals > 0 || wakeup.hangup;
         let now = net::now();
         self.event_loop.receive_at_local(now, &mut self.endpoint);
         self.endpoint.handle_timeouts(now);

@@ -13,6 +13,7 @@ use mio_quiche::{ClientConfig, ClientRequest};
 use super::body::{Body, Part};
 use super::failure::{CA_FILE, Problem, READ, URL, USAGE, WRITE};
 use super::rate::parse_rate;
+use crate::cli::remote::KnownHosts;
 
 /// Named as in curl, and with curl's meaning, where curl has them.
 #[derive(Debug, ClapArgs)]
@@ -107,6 +108,8 @@ pub(super) struct ConnectionArgs {
     /// Trust exactly the certificate with this SHA-256, in hex or base64; repeatable
     #[arg(long, value_name = "HASH")]
     cert_hash: Vec<String>,
+    #[command(flatten)]
+    known: KnownHosts,
     /// Seconds that each transfer may take
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     pub(super) max_time: Option<Duration>,
@@ -307,6 +310,7 @@ impl Args {
                 format!("cannot use the CA directory '{}': {e} (--capath)", dir.display()),
             ));
         }
+        config.resolver = connection.known.resolver();
         (config.ca_file, config.ca_dir) = (connection.cacert.clone(), connection.capath.clone());
         config.cert_hashes = connection.cert_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
         if connection.insecure {

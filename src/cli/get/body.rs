@@ -98,8 +98,9 @@ impl Body {
     }
 
     pub(super) fn open(&self, waker: &Waker) -> Source {
-        let (parts, waker) = (self.parts.iter().cloned().collect(), waker.clone());
-        Source { parts, open: None, waker, strip: false, name: String::new(), left: None }
+        let (all, waker) = (self.parts.clone(), waker.clone());
+        let parts = all.iter().cloned().collect();
+        Source { all, parts, open: None, drained: false, waker, strip: false, name: String::new(), left: None }
     }
 }
 
@@ -121,8 +122,12 @@ enum Open {
 /// A body that is read piece by piece.
 #[derive(Debug)]
 pub(super) struct Source {
+    all: Vec<Part>,
+    /// Those that come next.
     parts: VecDeque<Part>,
     open: Option<Open>,
+    /// Something was opened that can be read only once.
+    drained: bool,
     waker: Waker,
     strip: bool,
     name: String,
@@ -131,6 +136,15 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// Begins anew; false if it cannot.
+    pub(super) fn restart(&mut self) -> bool {
+        if self.drained {
+            return false;
+        }
+        (self.parts, self.open) = (self.all.iter().cloned().collect(), None);
+        true
+    }
+
     /// The next bytes.
     ///
     /// # Errors
@@ -156,6 +170,7 @@ impl Source {
                 }
                 continue;
             };
+            self.drained |= matches!(open, Open::Pipe(_));
             let got = match open {
                 Open::File(file) => read_chunk(file),
                 Open::Pipe(chunks) => match chunks.try_recv() {

@@ -86,8 +86,8 @@ fn code(error: &ClientError) -> u8 {
             Ok(url) if url.scheme() != "https" => SCHEME,
             _ => URL,
         },
+        _ if error.is_timeout() => TIMEOUT,
         ClientError::Resolve { .. } => RESOLVE,
-        ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => TIMEOUT,
         ClientError::Handshake { .. } if error.is_refusal() => CONNECT,
         ClientError::Handshake { .. } if error.is_certificate() => CERTIFICATE,
         ClientError::Handshake { .. } => HANDSHAKE,
@@ -110,6 +110,7 @@ fn code(error: &ClientError) -> u8 {
 /// The way out, where there is one.
 fn hint(error: &ClientError) -> &'static str {
     match error {
+        ClientError::Resolve { .. } if error.is_timeout() => " (--connect-timeout gives more time)",
         ClientError::Resolve { .. } => " (is the name right?)",
         ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
         ClientError::Handshake { .. } if error.is_refusal() => " (is it an HTTP/3 server, on UDP, and the port right?)",

@@ -69,8 +69,9 @@ pub(super) struct Transfer {
     pub(super) options: Options,
     pub(super) state: Rc<RefCell<State>>,
     pub(super) output: Rc<RefCell<Output>>,
-    /// `None` when all is sent, or nothing more wanted.
     source: Option<Source>,
+    /// Not all of the source is sent, and more is wanted.
+    sending: bool,
     unsent: Bytes,
     up: Option<Limiter>,
     down: Option<Limiter>,
@@ -84,13 +85,14 @@ impl Transfer {
         source: Option<Source>,
     ) -> Self {
         let (up, down) = (options.limit_rate.map(Limiter::new), options.limit_rate.map(Limiter::new));
-        Transfer { options, state, output, source, unsent: Bytes::new(), up, down }
+        let sending = source.is_some();
+        Transfer { options, state, output, source, sending, unsent: Bytes::new(), up, down }
     }
 
     /// Sends what there is of the body; gives when to go on, where that is a matter of time.
     fn send(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<Option<Instant>> {
         loop {
-            let Some(source) = &mut self.source else { return Ok(None) };
+            let Some(source) = self.source.as_mut().filter(|_| self.sending) else { return Ok(None) };
             if self.unsent.is_empty() {
                 match source.next().map_err(|message| state.failed(Problem::new(READ, message)))? {
                     Next::Chunk(chunk) => self.unsent = chunk,
@@ -99,7 +101,7 @@ impl Transfer {
                         return Ok(None);
                     }
                     Next::End => {
-                        self.source = None;
+                        self.sending = false;
                         return match s.finish() {
                             Ok(()) | Err(StreamError::Stopped(_)) => Ok(None),
                             Err(e) => Err(e.into()),
@@ -117,7 +119,7 @@ impl Transfer {
                 Ok(taken) => taken,
                 // The server has seen enough: its answer is on the way, or a reset.
                 Err(StreamError::Stopped(_)) => {
-                    self.source = None;
+                    self.sending = false;
                     return Ok(None);
                 }
                 Err(e) => return Err(e.into()),
@@ -231,7 +233,7 @@ impl ResponseHandler for Transfer {
         state.waits = false;
         let send_at = self.send(state, s)?;
         let (progress, receive_at) = self.receive(state, s)?;
-        if progress == Progress::Done && self.source.is_some() {
+        if progress == Progress::Done && self.sending {
             // The answer does not depend on the rest of the body.
             s.reset(ErrorCode::H3_NO_ERROR);
         }
@@ -239,6 +241,16 @@ impl ResponseHandler for Transfer {
             s.wake_at(at);
         }
         Ok(progress)
+    }
+
+    fn restart(&mut self) -> bool {
+        let Some(source) = self.source.as_mut() else { return true };
+        let again = source.restart();
+        if again {
+            (self.sending, self.unsent) = (true, Bytes::new());
+            self.state.borrow_mut().sent = 0;
+        }
+        again
     }
 
     fn finished(&mut self, result: std::result::Result<(), ClientError>) {

@@ -4,9 +4,12 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use http::Method;
+use mio_quiche::{Client, ClientConfig, ClientRequest};
+
 use super::servers::aioquic;
-use super::{Get, LONG, get};
-use crate::support::DEADLINE;
+use super::{Get, LONG, get, get_input};
+use crate::support::{DEADLINE, payload, sha256};
 
 #[test]
 fn malformed_responses() {
@@ -61,6 +64,23 @@ fn servers_that_go_away() {
         let server = aioquic(&[]);
         assert_eq!(server.get(&[], path).text(), "connection 2\n", "{path}");
     }
+    // With its body, if that can be read again.
+    let (server, dir) = (aioquic(&[]), tempfile::tempdir().unwrap());
+    let body = payload(3_000_000);
+    let file = dir.path().join("body");
+    std::fs::write(&file, &body).unwrap();
+    let sent = server.get(&["-T", file.to_str().unwrap()], "/busy");
+    assert_eq!(sent.text(), format!("PUT {} {}\n", body.len(), sha256(&body)));
+    let server = aioquic(&[]);
+    let message = format!("{}: the peer reset the stream with H3_REQUEST_REJECTED", server.url("/busy"));
+    get_input(&["-k", "-T", "-", &server.url("/busy")], &body).assert_failed(92, &message);
+    // The library's, too.
+    let server = aioquic(&[]);
+    let mut config = ClientConfig::default();
+    config.dangerous().accept_any_certificate();
+    let request = ClientRequest::new(Method::POST, &server.url("/busy")).unwrap().body(body.clone());
+    let answer = Client::new(config).unwrap().fetch(request).unwrap();
+    assert_eq!(answer.body, format!("POST {} {}\n", body.len(), sha256(&body)));
     // Not for ever.
     let server = aioquic(&[]);
     let message = format!("{}: the peer reset the stream with H3_REQUEST_REJECTED", server.url("/goaways"));

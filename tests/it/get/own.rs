@@ -75,8 +75,19 @@ fn nobody_there() {
     let ended = get(&["https://no-such-host.invalid/"]);
     assert_eq!(ended.code, 6);
     assert!(ended.err.starts_with("mio-quiche: cannot resolve host 'no-such-host.invalid': "), "{}", ended.err);
-    // The others are tried all the same, and the last failure tells.
+    // A host that need not be looked up.
     let server = Server::start(&[]);
+    let (url, port) = (format!("https://a.invalid:{}/", server.port()), server.port());
+    for known in [format!("A.invalid:{port}:127.0.0.1"), format!("*:{port}:[::1],127.0.0.1")] {
+        assert_eq!(
+            get(&["-k", "--resolve", "a.invalid:1:[::1]", "--resolve", &known, &url]).text(),
+            "Hello, HTTP/3!\n"
+        );
+    }
+    let wrong = get(&["--resolve", "a.invalid:443", &url]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.err.contains("'a.invalid:443'") && wrong.err.contains("not HOST:PORT:ADDR"), "{}", wrong.err);
+    // The others are tried all the same, and the last failure tells.
     let ended = get(&["-k", "https://no-such-host.invalid/", &server.url("/")]);
     assert_eq!((ended.code, &ended.out[..]), (6, &b"Hello, HTTP/3!\n"[..]));
 }

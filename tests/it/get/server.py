@@ -97,6 +97,13 @@ class Server(QuicConnectionProtocol):
                 self.answer(stream, 413, b"too large\n")
                 self._quic.stop_stream(stream, 0x100)
             return
+        if path == "busy" and self.number == 1:
+            # Rejected in the middle of the body.
+            if received[0] > CHUNK // 2 and not hasattr(self, "rejected"):
+                self.rejected = True
+                self._quic.reset_stream(stream, H3_REQUEST_REJECTED)
+                self._quic.stop_stream(stream, H3_REQUEST_REJECTED)
+            return
         if not ended:
             return
         method = headers[b":method"]
@@ -107,7 +114,7 @@ class Server(QuicConnectionProtocol):
             self.answer(stream, 200, b"", (b"content-length", b"15"))
         elif path == "":
             self.answer(stream, 200, b"Hello, aioquic!\n", (b"x-alive", b"yes"))
-        elif path == "upload":
+        elif path in ("upload", "busy"):
             self.answer(stream, 200, f"{method.decode()} {received[0]} {digest.hexdigest()}\n".encode())
         else:
             self.answer(stream, 404, b"nothing here\n")
