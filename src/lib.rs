@@ -26,8 +26,9 @@ mod wire;
 mod wt;
 
 pub use app::{
-    Client, ClientError, ClientRequest, Echo, Exchange, Fetched, Progress, Response, ResponseHandler, Router, Server,
-    ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest, SessionResponse, StaticFiles,
+    Client, ClientError, ClientRequest, DatagramHandler, Echo, Exchange, Fetched, Progress, Response, ResponseHandler,
+    Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest, SessionResponse,
+    StaticFiles,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,

@@ -13,7 +13,7 @@ use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::session::{Session, SessionHandler, SessionRequest};
-use crate::endpoint::Stream;
+use crate::endpoint::{Datagrams, Stream};
 use crate::error::{DatagramError, Error, ErrorCode, Result, SessionError};
 use crate::h3::{Recv, Request};
 use crate::quic::table::StreamId;
@@ -44,7 +44,7 @@ pub(super) fn add_routes(router: Router) -> Router {
     router
         .get("/h3dgram/echo", |_req, res| res.stream(DatagramEcho::default()))
         .post("/h3dgram/echo", |_req, res| res.stream(DatagramEcho::default()))
-        .quic_datagrams(|datagrams, payload| {
+        .quic_datagrams(|datagrams: &mut Datagrams<'_>, payload: Bytes| {
             if let Err(error) = datagrams.send(&payload) {
                 log::debug!("{:?}: {error}", datagrams.id());
             }

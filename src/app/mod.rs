@@ -3,6 +3,7 @@
 mod admin;
 pub mod cert;
 mod client;
+mod datagrams;
 pub mod demo;
 mod demo_sessions;
 mod exchange;
@@ -22,6 +23,7 @@ mod sim_tests;
 
 pub use admin::admin_origins;
 pub use client::{Client, ClientError, ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
+pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
 pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;

@@ -3,18 +3,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 
+use super::datagrams::DatagramHandler;
 use super::response::Response;
 use super::session::{SessionRequest, SessionResponse};
-use crate::endpoint::Datagrams;
 use crate::error::RouteError;
 use crate::h3::{Request, is_known_method};
 
 type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
 type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
-type DatagramHandler = Box<dyn FnMut(&mut Datagrams<'_>, Bytes)>;
 
 /// What answers a request of a route.
 enum Handler {
@@ -55,7 +53,7 @@ pub struct Router {
     paths: matchit::Router<usize>,
     /// The routes of each path shape.
     routes: Vec<Vec<Route>>,
-    datagrams: Option<DatagramHandler>,
+    pub(super) datagrams: Option<Box<dyn DatagramHandler>>,
     error: Option<RouteError>,
 }
 
@@ -137,7 +135,7 @@ impl Router {
     /// A handler for QUIC datagrams (RFC 9221) that are not HTTP's: on connections with another application protocol
     /// than `h3`, and on those whose client did not ask for HTTP datagrams.
     #[must_use]
-    pub fn quic_datagrams(mut self, handler: impl FnMut(&mut Datagrams<'_>, Bytes) + 'static) -> Self {
+    pub fn quic_datagrams(mut self, handler: impl DatagramHandler + 'static) -> Self {
         self.datagrams = Some(Box::new(handler));
         self
     }
@@ -145,12 +143,6 @@ impl Router {
     /// Whether a route asks for WebTransport sessions.
     pub(super) fn has_sessions(&self) -> bool {
         self.routes.iter().flatten().any(|route| matches!(route.handler, Handler::Session(_)))
-    }
-
-    /// Hands a QUIC datagram to its handler; false without one.
-    pub(super) fn on_datagram(&mut self, datagrams: &mut Datagrams<'_>, payload: Bytes) -> bool {
-        let handler = self.datagrams.as_mut().map(|handler| handler(datagrams, payload));
-        handler.is_some()
     }
 
     /// Whether all routes could be registered.

@@ -1,6 +1,6 @@
 //! The server: the event loop's turns, and events turned into handler calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -227,6 +227,8 @@ pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
     sessions: Sessions,
+    /// Connections whose QUIC datagrams have come.
+    datagram_conns: HashSet<ConnId>,
     allow_origins: Vec<String>,
     responses: ResponseCounts,
     /// The `date` field of the second that the first half names.
@@ -271,7 +273,8 @@ impl App {
     pub(super) fn new(router: Router, allow_origins: Vec<String>) -> Self {
         let date = (0, HeaderValue::from_static(""));
         let (sessions, responses) = (Sessions::default(), ResponseCounts::default());
-        App { router, running: BTreeMap::new(), sessions, allow_origins, responses, date }
+        let datagram_conns = HashSet::new();
+        App { router, running: BTreeMap::new(), sessions, datagram_conns, allow_origins, responses, date }
     }
 
     /// Exchanges that are not through.
@@ -295,15 +298,19 @@ impl App {
                 self.sessions.on_datagram(now, id, payload, endpoint);
             }
             Event::Datagram(id, payload) => self.on_datagram(now, id, payload, endpoint),
-            Event::QuicDatagram(id, payload) => {
-                if let Some(mut datagrams) = endpoint.datagrams(id) {
-                    self.router.on_datagram(&mut datagrams, payload);
-                }
-            }
+            Event::QuicDatagram(id, payload) => self.on_quic_datagram(id, payload, endpoint),
             Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
             Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
             Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
         }
+    }
+
+    fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
+        let (Some(handler), Some(mut datagrams)) = (&mut self.router.datagrams, endpoint.datagrams(id)) else { return };
+        if self.datagram_conns.insert(id) {
+            handler.opened(&mut datagrams);
+        }
+        handler.datagram(&mut datagrams, payload);
     }
 
     fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
@@ -414,6 +421,11 @@ impl App {
 
     fn on_closed(&mut self, now: Instant, conn: ConnId, cause: &crate::endpoint::CloseCause) {
         self.sessions.on_connection_closed(now, conn, cause);
+        if self.datagram_conns.remove(&conn)
+            && let Some(handler) = &mut self.router.datagrams
+        {
+            handler.closed(conn, cause);
+        }
         let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for id in cut {

@@ -50,6 +50,9 @@ pub enum RequestError {
     /// No room for now: [`Event::RequestsPossible`] tells when there is.
     #[error("no request can be sent on this connection now")]
     Blocked,
+    /// The handshake chose another protocol than HTTP/3.
+    #[error("the connection does not speak HTTP/3")]
+    NoHttp3,
     /// The server goes away (RFC 9114 section 5.2): a new connection is needed.
     #[error("the server takes no more requests on this connection")]
     GoingAway,
@@ -205,6 +208,9 @@ impl Conn {
             return Err(RequestError::HasSessions);
         }
         let Some(h3) = &mut self.h3 else {
+            if self.has_begun() {
+                return Err(RequestError::NoHttp3);
+            }
             self.asked.wants_requests = true;
             return Err(RequestError::Blocked);
         };

@@ -339,6 +339,10 @@ impl Conn {
             || self.wt.as_ref().is_some_and(|wt| wt.streams.values().any(|state| state.wants_write));
     }
 
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// A client's first flight has left, and more may go with it (0-RTT).
     pub(super) fn may_begin_early(&self) -> bool {
         self.role == Role::Client && !self.begun && self.quic.is_in_early_data()

@@ -100,6 +100,12 @@ impl Datagrams<'_> {
         self.conn.quic.dgram_send_queue_len()
     }
 
+    /// Closes the connection with an application error code (RFC 9000 section 10.2). Datagrams that wait are lost.
+    pub fn close(&mut self, code: u64, reason: &[u8]) {
+        // Fails when it is closed already.
+        let _ = self.conn.quic.close(true, code, reason);
+    }
+
     /// Drops the waiting datagrams of which `predicate` is true, and says how many.
     pub fn purge(&mut self, predicate: impl Fn(&[u8]) -> bool) -> usize {
         let before = self.queued();
@@ -125,6 +131,15 @@ impl Endpoint {
         let conn = self.table.get_mut(id).filter(|conn| !conn.has_http_datagrams())?;
         self.core.mark(conn, id);
         Some(Datagrams { id, conn, core: &mut self.core })
+    }
+
+    /// Whether a connection's datagrams are HTTP's, once that is known: with HTTP/3 the peer's SETTINGS tell.
+    pub fn has_http_datagrams(&self, id: ConnId) -> Option<bool> {
+        let conn = self.table.get(id).filter(|conn| conn.has_begun())?;
+        match &conn.h3 {
+            Some(h3) => h3.peer_settings_raw().map(|_| conn.has_http_datagrams()),
+            None => Some(false),
+        }
     }
 
     /// Sends an HTTP datagram for a request or a session.

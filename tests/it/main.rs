@@ -18,6 +18,7 @@ mod curl;
 mod get;
 mod gtls;
 mod layers;
+mod quic_datagrams;
 mod quiche_client;
 mod raw;
 mod shutdown;

@@ -54,6 +54,9 @@ pub enum ClientError {
     /// The stream failed.
     #[error(transparent)]
     Stream(#[from] StreamError),
+    /// QUIC datagrams were asked for, but those of the connection are HTTP's.
+    #[error("the datagrams of the connection are HTTP's")]
+    HttpDatagrams,
     /// A session was refused.
     #[error("the server refuses the session with status {0}")]
     Refused(http::StatusCode),

@@ -3,6 +3,7 @@
 mod error;
 mod pool;
 mod request;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,6 +13,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
+use super::datagrams::DatagramHandler;
 use super::exchange::Progress;
 use super::session::{Session, SessionHandler};
 use super::sessions::Sessions;
@@ -26,9 +28,8 @@ pub use error::ClientError;
 use pool::Pool;
 pub(crate) use request::Origin;
 pub use request::{ClientRequest, Fetched, ResponseHandler, SessionOptions};
+use waiting::{AskedSession, Running, Waiting};
 
-/// Times that a request is sent again which the server did not process.
-const MAX_RETRIES: u8 = 3;
 /// What [`Client::fetch`] takes at most, in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
 /// Rounds of engine and handlers in one turn before packets go out.
@@ -60,6 +61,9 @@ pub struct Client {
     sessions: Sessions,
     /// Sessions that are asked for.
     asked: BTreeMap<StreamId, AskedSession>,
+    waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
+    /// Connections for QUIC datagrams.
+    datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
     next_id: u64,
     signals: usize,
 }
@@ -79,35 +83,6 @@ impl std::fmt::Debug for Client {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
 
-struct Running {
-    id: RequestId,
-    request: ClientRequest,
-    handler: Box<dyn ResponseHandler>,
-    deadline: Option<Instant>,
-    retries: u8,
-    /// The head of the response came.
-    responded: bool,
-}
-
-impl Running {
-    /// Whether it can be sent again; counts how often.
-    fn may_restart(&mut self) -> bool {
-        let may = self.retries < MAX_RETRIES && (!self.request.has_body || self.handler.restart());
-        self.retries += u8::from(may);
-        may
-    }
-}
-
-struct AskedSession {
-    request: ClientRequest,
-    handler: Box<dyn SessionHandler>,
-}
-
-enum Waiting {
-    Request(Running),
-    Session(AskedSession),
-}
-
 impl Client {
     /// A client; binds a UDP socket, for IPv6 and IPv4 where the system has both.
     ///
@@ -126,6 +101,8 @@ impl Client {
             running: BTreeMap::new(),
             sessions: Sessions::default(),
             asked: BTreeMap::new(),
+            waiting_datagrams: Vec::new(),
+            datagrams: BTreeMap::new(),
             next_id: 0,
             signals: 0,
         })
@@ -189,6 +166,23 @@ impl Client {
         self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
     }
 
+    /// Opens a connection of its own for QUIC datagrams (RFC 9221) that are not HTTP's, with one of the
+    /// [application protocols](ClientConfig::alpn) of the settings: the handler is told whether it
+    /// [opened](DatagramHandler::opened) or [failed](DatagramHandler::failed), sends by the handle that it is lent, and
+    /// [closes](crate::Datagrams::close) the connection by it. Of the URL, host and port count. To send outside of the
+    /// handler's calls, there is [`Endpoint::datagrams`].
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    pub fn open_datagrams(
+        &mut self,
+        url: &str,
+        handler: impl DatagramHandler + 'static,
+    ) -> std::result::Result<(), ClientError> {
+        self.waiting_datagrams.push((ClientRequest::get(url)?.origin, Box::new(handler)));
+        Ok(())
+    }
+
     /// Runs a request's handler although nothing came for it, as when what it sends, or where it writes, is ready.
     pub fn wake(&mut self, id: RequestId) {
         if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
@@ -211,7 +205,7 @@ impl Client {
         self.give_up(id, ClientError::Cancelled);
     }
 
-    /// Runs until nothing is left to do: no request and no session.
+    /// Runs until nothing is left to do: no request, no session and no connection for datagrams.
     ///
     /// # Errors
     /// What the system reports about the socket.
@@ -222,9 +216,12 @@ impl Client {
         Ok(())
     }
 
-    /// Whether a request or a session is under way.
+    /// Whether a request, a session or a connection for datagrams is under way.
     pub fn is_busy(&self) -> bool {
-        !(self.waiting.is_empty() && self.running.is_empty() && self.asked.is_empty() && self.sessions.is_empty())
+        let requests = self.waiting.is_empty() && self.running.is_empty();
+        let sessions = self.asked.is_empty() && self.sessions.is_empty();
+        let datagrams = self.waiting_datagrams.is_empty() && self.datagrams.is_empty();
+        !(requests && sessions && datagrams)
     }
 
     /// Signals that came, when the settings say that they are handled.
@@ -314,10 +311,7 @@ impl Client {
         let deadline = match idle {
             true => {
                 let requests = self.running.values().filter_map(|running| running.deadline).min();
-                let waiting = self.waiting.iter().filter_map(|waiting| match waiting {
-                    Waiting::Request(running) => running.deadline,
-                    Waiting::Session(_) => None,
-                });
+                let waiting = self.waiting.iter().filter_map(Waiting::deadline);
                 let all = [self.endpoint.next_timeout(), self.pool.next_timeout(), requests, waiting.min(), until];
                 all.into_iter().flatten().min()
             }
@@ -406,72 +400,13 @@ impl Client {
                 }
             }
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
+            Event::QuicDatagram(id, payload) => {
+                if let (Some(handler), Some(mut datagrams)) = (self.datagrams.get_mut(&id), endpoint.datagrams(id)) {
+                    handler.datagram(&mut datagrams, payload);
+                }
+            }
             // Of servers only.
-            Event::Request(_) | Event::SessionRequest(_) | Event::QuicDatagram(..) => {}
-        }
-    }
-
-    /// Sends the requests that wait, where there is a connection with room.
-    fn send_waiting(&mut self, now: Instant) {
-        let local = self.event_loop.local_addr();
-        let mut blocked: Vec<Origin> = Vec::new();
-        let mut left = self.waiting.len();
-        while left > 0 {
-            left -= 1;
-            let Some(waiting) = self.waiting.pop_front() else { return };
-            let (request, for_session) = match &waiting {
-                Waiting::Request(running) => (&running.request, false),
-                Waiting::Session(asked) => (&asked.request, true),
-            };
-            let origin = request.origin.clone();
-            if !for_session && blocked.contains(&origin) {
-                self.waiting.push_back(waiting);
-                continue;
-            }
-            let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
-            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, local, &mut self.endpoint));
-            let Some(conn) = picked else {
-                self.waiting.push_back(waiting);
-                continue;
-            };
-            // What may be replayed must be safe (RFC 8470).
-            let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
-            let was_blocked = self.pool.is_blocked(conn);
-            let sent = match waits || was_blocked {
-                true => Err(RequestError::Blocked),
-                false => self.endpoint.request(conn, &request.head, !request.has_body),
-            };
-            match (sent, waiting) {
-                (Ok(id), Waiting::Request(running)) => {
-                    self.pool.began(conn);
-                    self.running.insert(id, running);
-                    self.poll(now, id, None);
-                }
-                (Ok(id), Waiting::Session(asked)) => {
-                    self.pool.began(conn);
-                    self.asked.insert(id, asked);
-                }
-                // Another connection may have room.
-                (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
-                    self.pool.block(conn);
-                    self.waiting.push_front(waiting);
-                    left += 1;
-                }
-                (Err(RequestError::Blocked), waiting) => {
-                    if !for_session && !waits {
-                        self.pool.grow(now, &origin, local, &mut self.endpoint);
-                        blocked.push(origin);
-                    }
-                    self.waiting.push_back(waiting);
-                }
-                (Err(RequestError::GoingAway | RequestError::Closed | RequestError::HasSessions), waiting) => {
-                    if let Some(pooled) = self.pool.conns.get_mut(&conn) {
-                        pooled.closed_to_new = true;
-                    }
-                    self.waiting.push_back(waiting);
-                }
-                (Err(error), waiting) => fail(waiting, error.into()),
-            }
+            Event::Request(_) | Event::SessionRequest(_) => {}
         }
     }
 
@@ -545,7 +480,7 @@ impl Client {
         if let Some(position) = self.waiting.iter().position(mine)
             && let Some(waiting) = self.waiting.remove(position)
         {
-            fail(waiting, error);
+            waiting.fail(error);
         }
     }
 
@@ -577,6 +512,9 @@ impl Client {
             self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
         }
         self.sessions.on_connection_closed(now, id, cause);
+        if let Some(mut handler) = self.datagrams.remove(&id) {
+            handler.closed(id, cause);
+        }
         let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
         if let Some(origin) = self.pool.on_leaving(id, &mut self.endpoint) {
             self.fail_waiting(&origin, &ClientError::Closed(cause.clone()));
@@ -610,27 +548,6 @@ impl Client {
             false => ClientError::Handshake { host, cause },
         };
         self.fail_waiting(&origin, &error);
-    }
-
-    /// Whoever waits for a connection to this origin gets none.
-    fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
-        for waiting in std::mem::take(&mut self.waiting) {
-            let theirs = match &waiting {
-                Waiting::Request(running) => &running.request.origin,
-                Waiting::Session(asked) => &asked.request.origin,
-            };
-            match theirs == origin {
-                true => fail(waiting, error.clone()),
-                false => self.waiting.push_back(waiting),
-            }
-        }
-    }
-}
-
-fn fail(waiting: Waiting, error: ClientError) {
-    match waiting {
-        Waiting::Request(mut running) => running.handler.finished(Err(error)),
-        Waiting::Session(mut asked) => asked.handler.failed(&error),
     }
 }
 

@@ -113,6 +113,22 @@ impl Pool {
         self.conns.iter().find(|(_, c)| free(c)).map(|(id, _)| *id)
     }
 
+    /// A connection that was opened for a session, or the like, and has had none, with its handshake behind it; opens one
+    /// if there is none.
+    pub(super) fn pick_unused(
+        &mut self,
+        now: Instant,
+        origin: &Origin,
+        local: SocketAddr,
+        endpoint: &mut Endpoint,
+    ) -> Option<ConnId> {
+        let free = |id: ConnId, c: &Pooled| {
+            c.origin == *origin && c.ready && c.for_session && !c.used && !c.closed_to_new && !endpoint.is_early(id)
+        };
+        let found = self.conns.iter().find(|(id, c)| free(**id, c)).map(|(id, _)| *id);
+        found.or_else(|| self.pick(now, origin, true, local, endpoint))
+    }
+
     pub(super) fn is_blocked(&self, id: ConnId) -> bool {
         self.conns.get(&id).is_some_and(|c| c.blocked)
     }

@@ -1,0 +1,174 @@
+//! What waits for a connection, and is sent when there is one with room.
+
+use std::time::Instant;
+
+use super::error::ClientError;
+use super::request::{ClientRequest, Origin, ResponseHandler};
+use super::{Client, RequestId};
+use crate::app::session::SessionHandler;
+use crate::endpoint::RequestError;
+
+/// Times that a request is sent again which the server did not process.
+const MAX_RETRIES: u8 = 3;
+
+/// A request that waits or runs.
+pub(super) struct Running {
+    pub(super) id: RequestId,
+    pub(super) request: ClientRequest,
+    pub(super) handler: Box<dyn ResponseHandler>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) retries: u8,
+    /// The head of the response came.
+    pub(super) responded: bool,
+}
+
+impl Running {
+    /// Whether it can be sent again; counts how often.
+    pub(super) fn may_restart(&mut self) -> bool {
+        let may = self.retries < MAX_RETRIES && (!self.request.has_body || self.handler.restart());
+        self.retries += u8::from(may);
+        may
+    }
+}
+
+/// A session that is asked for.
+pub(super) struct AskedSession {
+    pub(super) request: ClientRequest,
+    pub(super) handler: Box<dyn SessionHandler>,
+}
+
+/// What waits for a connection.
+pub(super) enum Waiting {
+    Request(Running),
+    Session(AskedSession),
+}
+
+impl Waiting {
+    fn origin(&self) -> &Origin {
+        match self {
+            Waiting::Request(running) => &running.request.origin,
+            Waiting::Session(asked) => &asked.request.origin,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Waiting::Request(running) => running.deadline,
+            Waiting::Session(_) => None,
+        }
+    }
+
+    pub(super) fn fail(self, error: ClientError) {
+        match self {
+            Waiting::Request(mut running) => running.handler.finished(Err(error)),
+            Waiting::Session(mut asked) => asked.handler.failed(&error),
+        }
+    }
+}
+
+impl Client {
+    /// Sends the requests that wait, where there is a connection with room.
+    pub(super) fn send_waiting(&mut self, now: Instant) {
+        self.open_waiting_datagrams(now);
+        let local = self.event_loop.local_addr();
+        let mut blocked: Vec<Origin> = Vec::new();
+        let mut left = self.waiting.len();
+        while left > 0 {
+            left -= 1;
+            let Some(waiting) = self.waiting.pop_front() else { return };
+            let (request, for_session) = match &waiting {
+                Waiting::Request(running) => (&running.request, false),
+                Waiting::Session(asked) => (&asked.request, true),
+            };
+            let origin = request.origin.clone();
+            if !for_session && blocked.contains(&origin) {
+                self.waiting.push_back(waiting);
+                continue;
+            }
+            let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
+            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, local, &mut self.endpoint));
+            let Some(conn) = picked else {
+                self.waiting.push_back(waiting);
+                continue;
+            };
+            // What may be replayed must be safe (RFC 8470).
+            let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
+            let was_blocked = self.pool.is_blocked(conn);
+            let sent = match waits || was_blocked {
+                true => Err(RequestError::Blocked),
+                false => self.endpoint.request(conn, &request.head, !request.has_body),
+            };
+            match (sent, waiting) {
+                (Ok(id), Waiting::Request(running)) => {
+                    self.pool.began(conn);
+                    self.running.insert(id, running);
+                    self.poll(now, id, None);
+                }
+                (Ok(id), Waiting::Session(asked)) => {
+                    self.pool.began(conn);
+                    self.asked.insert(id, asked);
+                }
+                // Another connection may have room.
+                (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
+                    self.pool.block(conn);
+                    self.waiting.push_front(waiting);
+                    left += 1;
+                }
+                (Err(RequestError::Blocked), waiting) => {
+                    if !for_session && !waits {
+                        self.pool.grow(now, &origin, local, &mut self.endpoint);
+                        blocked.push(origin);
+                    }
+                    self.waiting.push_back(waiting);
+                }
+                (Err(RequestError::GoingAway | RequestError::Closed | RequestError::HasSessions), waiting) => {
+                    if let Some(pooled) = self.pool.conns.get_mut(&conn) {
+                        pooled.closed_to_new = true;
+                    }
+                    self.waiting.push_back(waiting);
+                }
+                (Err(error), waiting) => waiting.fail(error.into()),
+            }
+        }
+    }
+
+    /// Opens the datagrams whose connection stands. Each has one of its own.
+    fn open_waiting_datagrams(&mut self, now: Instant) {
+        let local = self.event_loop.local_addr();
+        for (origin, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
+            let picked = self.pool.pick_unused(now, &origin, local, &mut self.endpoint);
+            let known = picked.and_then(|conn| Some((conn, self.endpoint.has_http_datagrams(conn)?)));
+            let Some((conn, is_http)) = known else {
+                self.waiting_datagrams.push((origin, handler));
+                continue;
+            };
+            self.pool.began(conn);
+            match self.endpoint.datagrams(conn).filter(|_| !is_http) {
+                Some(mut datagrams) => {
+                    handler.opened(&mut datagrams);
+                    self.datagrams.insert(conn, handler);
+                }
+                None => {
+                    handler.failed(&ClientError::HttpDatagrams);
+                    self.pool.ended(now, conn, &mut self.endpoint);
+                }
+            }
+        }
+    }
+
+    /// Whoever waits for a connection to this origin gets none.
+    pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting.origin() == origin {
+                true => waiting.fail(error.clone()),
+                false => self.waiting.push_back(waiting),
+            }
+        }
+        for (theirs, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
+            match theirs == *origin {
+                true => handler.failed(error),
+                false => self.waiting_datagrams.push((theirs, handler)),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! QUIC datagrams between the library's client and server, under a protocol of their own.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+use mio_quiche::endpoint::CloseCause;
+use mio_quiche::{
+    Client, ClientConfig, ClientError, ConnId, DatagramHandler, Datagrams, Router, Server, ServerConfig, ServerHandle,
+};
+use tempfile::TempDir;
+
+use crate::support::server::make_cert;
+
+const PROTOCOL: &[u8] = b"dgram-test";
+
+/// Answers each datagram by how many came on its connection, and says what happened.
+struct Counter {
+    counts: BTreeMap<ConnId, u32>,
+    said: Sender<String>,
+}
+
+impl DatagramHandler for Counter {
+    fn opened(&mut self, datagrams: &mut Datagrams<'_>) {
+        self.counts.insert(datagrams.id(), 0);
+        self.said.send("opened".to_owned()).unwrap();
+    }
+
+    fn datagram(&mut self, datagrams: &mut Datagrams<'_>, payload: Bytes) {
+        let count = self.counts.get_mut(&datagrams.id()).expect("it was opened");
+        *count += 1;
+        let answer = [format!("{count} ").as_bytes(), &payload].concat();
+        datagrams.send(&answer).unwrap();
+    }
+
+    fn closed(&mut self, id: ConnId, cause: &CloseCause) {
+        let count = self.counts.remove(&id).expect("it was opened");
+        self.said.send(format!("closed after {count}: {} {}", cause.code.0, cause.reason)).unwrap();
+    }
+}
+
+/// Sends a few, and closes the connection when the last has come back.
+struct Asker {
+    name: &'static str,
+    got: Vec<String>,
+    said: Sender<String>,
+}
+
+impl DatagramHandler for Asker {
+    fn opened(&mut self, datagrams: &mut Datagrams<'_>) {
+        datagrams.send(self.name.as_bytes()).unwrap();
+    }
+
+    fn datagram(&mut self, datagrams: &mut Datagrams<'_>, payload: Bytes) {
+        self.got.push(String::from_utf8_lossy(&payload).into_owned());
+        match self.got.len() {
+            3 => datagrams.close(7, b"enough"),
+            _ => datagrams.send(self.name.as_bytes()).unwrap(),
+        }
+    }
+
+    fn closed(&mut self, _: ConnId, cause: &CloseCause) {
+        self.said.send(format!("{}; {cause}", self.got.join(", "))).unwrap();
+    }
+
+    fn failed(&mut self, error: &ClientError) {
+        self.said.send(format!("failed: {error}")).unwrap();
+    }
+}
+
+struct Running {
+    addr: SocketAddr,
+    handle: ServerHandle,
+    thread: JoinHandle<()>,
+    _dir: TempDir,
+}
+
+impl Running {
+    fn start(alpn: Vec<Vec<u8>>, said: Sender<String>) -> Self {
+        let dir = TempDir::new().unwrap();
+        make_cert(dir.path());
+        let (sender, started) = mpsc::channel();
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        let thread = thread::spawn(move || {
+            let mut config = ServerConfig::from_pem(cert, key).unwrap();
+            config.alpn = alpn;
+            let router = Router::new().quic_datagrams(Counter { counts: BTreeMap::new(), said });
+            let router = router.get("/", |_req, res| res.text("hello\n"));
+            let mut server = Server::bind("127.0.0.1:0", config, router).unwrap();
+            sender.send((server.local_addr(), server.handle())).unwrap();
+            server.run().unwrap();
+        });
+        let (addr, handle) = started.recv().unwrap();
+        Running { addr, handle, thread, _dir: dir }
+    }
+
+    fn url(&self) -> String {
+        format!("https://{}/", self.addr)
+    }
+
+    fn stop(self) {
+        self.handle.shutdown().unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+fn client(alpn: &[&[u8]]) -> Client {
+    let mut config = ClientConfig::default();
+    config.dangerous().accept_any_certificate();
+    config.alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Client::new(config).unwrap()
+}
+
+#[test]
+fn each_on_a_connection_of_its_own() {
+    let (said, server_says) = mpsc::channel();
+    let server = Running::start(vec![b"h3".to_vec(), PROTOCOL.to_vec()], said);
+    let mut client = client(&[PROTOCOL]);
+    let (said, client_says) = mpsc::channel();
+    for name in ["one", "two"] {
+        client.open_datagrams(&server.url(), Asker { name, got: Vec::new(), said: said.clone() }).unwrap();
+    }
+    client.run().unwrap();
+    let mut ends: Vec<String> = client_says.try_iter().collect();
+    ends.sort();
+    let end = |name| format!("1 {name}, 2 {name}, 3 {name}; closed by us with 0x7 (enough)");
+    assert_eq!(ends, [end("one"), end("two")]);
+    let mut seen: Vec<String> = (0..4).map(|_| server_says.recv().unwrap()).collect();
+    seen.sort();
+    assert_eq!(seen, ["closed after 3: 7 enough", "closed after 3: 7 enough", "opened", "opened"]);
+    // HTTP/3 is not spoken there.
+    let error = client.get(&server.url()).unwrap_err();
+    assert_eq!(error.to_string(), "the connection does not speak HTTP/3");
+    server.stop();
+}
+
+#[test]
+fn not_beside_those_of_http_and_not_without_a_server() {
+    let (said, _server_says) = mpsc::channel();
+    let server = Running::start(vec![b"h3".to_vec()], said);
+    let (said, client_says) = mpsc::channel();
+    let asker = || Asker { name: "x", got: Vec::new(), said: said.clone() };
+    let mut stranger = client(&[PROTOCOL]);
+    stranger.open_datagrams(&server.url(), asker()).unwrap();
+    stranger.run().unwrap();
+    let what = "the server says: no common application protocol (ALPN)";
+    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {}: {what}", server.addr));
+    let mut ordinary = client(&[b"h3"]);
+    ordinary.open_datagrams(&server.url(), asker()).unwrap();
+    ordinary.run().unwrap();
+    assert_eq!(client_says.recv().unwrap(), "failed: the datagrams of the connection are HTTP's");
+    assert_eq!(ordinary.get(&server.url()).unwrap().body, "hello\n");
+    assert!(stranger.open_datagrams("http://localhost/", asker()).is_err());
+    let (url, addr) = (server.url(), server.addr);
+    server.stop();
+    stranger.open_datagrams(&url, asker()).unwrap();
+    stranger.run().unwrap();
+    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {addr}: nobody listens there"));
+}
