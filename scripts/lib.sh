@@ -252,6 +252,20 @@ build_quiche_examples() (
 )
 
 # A Python with aioquic, as tests/it/aioquic/requirements.txt has it.
+# A load generator on quinn and h3, for comparison. Only scripts/bench knows it.
+OHA_VERSION=1.16.0
+need_oha() {
+    local log=$TOOLS/oha.log
+    [ ! -x "$TOOLS/oha/bin/oha" ] || return 0
+    need_rust
+    need_build_tools
+    say "building oha, which takes some minutes"
+    mkdir -p "$TOOLS"
+    CARGO_TARGET_DIR=$TOOLS/oha/target cargo install --locked --version "$OHA_VERSION" --features http3 \
+        --root "$TOOLS/oha" oha >"$log" 2>&1 </dev/null || { tail -n 5 "$log" >&2; die "cannot build oha; see $log"; }
+    rm -rf "$TOOLS/oha/target"
+}
+
 need_aioquic() {
     if [ -z "${MIO_QUICHE_PYTHON-}" ]; then
         install_aioquic
