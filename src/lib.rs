@@ -26,9 +26,9 @@ mod wire;
 mod wt;
 
 pub use app::{
-    Client, ClientError, ClientRequest, DatagramHandler, Echo, Exchange, Fetched, Progress, Response, ResponseHandler,
-    Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest, SessionResponse,
-    StaticFiles,
+    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, Exchange, Fetched, Progress, Response,
+    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest,
+    SessionResponse, StaticFiles,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,

@@ -22,7 +22,7 @@ mod router_tests;
 mod sim_tests;
 
 pub use admin::admin_origins;
-pub use client::{Client, ClientError, ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
+pub use client::{AltService, Client, ClientError, ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
 pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
 pub use exchange::{Echo, Exchange, Progress};

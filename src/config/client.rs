@@ -45,6 +45,9 @@ pub struct ClientConfig {
     pub datagram_queue: Option<usize>,
     /// Application protocols. Exactly `h3`.
     pub alpn: Vec<Vec<u8>>,
+    /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), as far as they are reached by
+    /// HTTP/3; the certificate must be for the origin all the same. Off.
+    pub alt_svc: bool,
     /// Send requests of safe methods in the first flight (0-RTT) when a session is resumed. Off: they can be replayed.
     pub early_data: bool,
     /// WebTransport sessions; `enabled` is on.
@@ -114,6 +117,7 @@ impl Default for ClientConfig {
             congestion_control: CongestionControl::default(),
             datagram_queue: Some(1024),
             alpn: vec![b"h3".to_vec()],
+            alt_svc: false,
             early_data: false,
             webtransport,
             qlog_dir: None,

@@ -1,18 +1,13 @@
 //! QUIC datagrams between the library's client and server, under a protocol of their own.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use mio_quiche::endpoint::CloseCause;
-use mio_quiche::{
-    Client, ClientConfig, ClientError, ConnId, DatagramHandler, Datagrams, Router, Server, ServerConfig, ServerHandle,
-};
-use tempfile::TempDir;
+use mio_quiche::{Client, ClientConfig, ClientError, ConnId, DatagramHandler, Datagrams, Router};
 
-use crate::support::server::make_cert;
+use crate::support::local::Local;
 
 const PROTOCOL: &[u8] = b"dgram-test";
 
@@ -70,40 +65,12 @@ impl DatagramHandler for Asker {
     }
 }
 
-struct Running {
-    addr: SocketAddr,
-    handle: ServerHandle,
-    thread: JoinHandle<()>,
-    _dir: TempDir,
-}
-
-impl Running {
-    fn start(alpn: Vec<Vec<u8>>, said: Sender<String>) -> Self {
-        let dir = TempDir::new().unwrap();
-        make_cert(dir.path());
-        let (sender, started) = mpsc::channel();
-        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        let thread = thread::spawn(move || {
-            let mut config = ServerConfig::from_pem(cert, key).unwrap();
-            config.alpn = alpn;
-            let router = Router::new().quic_datagrams(Counter { counts: BTreeMap::new(), said });
-            let router = router.get("/", |_req, res| res.text("hello\n"));
-            let mut server = Server::bind("127.0.0.1:0", config, router).unwrap();
-            sender.send((server.local_addr(), server.handle())).unwrap();
-            server.run().unwrap();
-        });
-        let (addr, handle) = started.recv().unwrap();
-        Running { addr, handle, thread, _dir: dir }
-    }
-
-    fn url(&self) -> String {
-        format!("https://{}/", self.addr)
-    }
-
-    fn stop(self) {
-        self.handle.shutdown().unwrap();
-        self.thread.join().unwrap();
-    }
+fn server(alpn: Vec<Vec<u8>>, said: Sender<String>) -> Local {
+    let counter = Counter { counts: BTreeMap::new(), said };
+    Local::start(
+        move |config| config.alpn = alpn,
+        || Router::new().quic_datagrams(counter).get("/", |_req, res| res.text("hello\n")),
+    )
 }
 
 fn client(alpn: &[&[u8]]) -> Client {
@@ -116,11 +83,11 @@ fn client(alpn: &[&[u8]]) -> Client {
 #[test]
 fn each_on_a_connection_of_its_own() {
     let (said, server_says) = mpsc::channel();
-    let server = Running::start(vec![b"h3".to_vec(), PROTOCOL.to_vec()], said);
+    let server = self::server(vec![b"h3".to_vec(), PROTOCOL.to_vec()], said);
     let mut client = client(&[PROTOCOL]);
     let (said, client_says) = mpsc::channel();
     for name in ["one", "two"] {
-        client.open_datagrams(&server.url(), Asker { name, got: Vec::new(), said: said.clone() }).unwrap();
+        client.open_datagrams(&server.url("/"), Asker { name, got: Vec::new(), said: said.clone() }).unwrap();
     }
     client.run().unwrap();
     let mut ends: Vec<String> = client_says.try_iter().collect();
@@ -131,7 +98,7 @@ fn each_on_a_connection_of_its_own() {
     seen.sort();
     assert_eq!(seen, ["closed after 3: 7 enough", "closed after 3: 7 enough", "opened", "opened"]);
     // HTTP/3 is not spoken there.
-    let error = client.get(&server.url()).unwrap_err();
+    let error = client.get(&server.url("/")).unwrap_err();
     assert_eq!(error.to_string(), "the connection does not speak HTTP/3");
     server.stop();
 }
@@ -139,21 +106,21 @@ fn each_on_a_connection_of_its_own() {
 #[test]
 fn not_beside_those_of_http_and_not_without_a_server() {
     let (said, _server_says) = mpsc::channel();
-    let server = Running::start(vec![b"h3".to_vec()], said);
+    let server = self::server(vec![b"h3".to_vec()], said);
     let (said, client_says) = mpsc::channel();
     let asker = || Asker { name: "x", got: Vec::new(), said: said.clone() };
     let mut stranger = client(&[PROTOCOL]);
-    stranger.open_datagrams(&server.url(), asker()).unwrap();
+    stranger.open_datagrams(&server.url("/"), asker()).unwrap();
     stranger.run().unwrap();
     let what = "the server says: no common application protocol (ALPN)";
-    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {}: {what}", server.addr));
+    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {}: {what}", server.addr()));
     let mut ordinary = client(&[b"h3"]);
-    ordinary.open_datagrams(&server.url(), asker()).unwrap();
+    ordinary.open_datagrams(&server.url("/"), asker()).unwrap();
     ordinary.run().unwrap();
     assert_eq!(client_says.recv().unwrap(), "failed: the datagrams of the connection are HTTP's");
-    assert_eq!(ordinary.get(&server.url()).unwrap().body, "hello\n");
+    assert_eq!(ordinary.get(&server.url("/")).unwrap().body, "hello\n");
     assert!(stranger.open_datagrams("http://localhost/", asker()).is_err());
-    let (url, addr) = (server.url(), server.addr);
+    let (url, addr) = (server.url("/"), server.addr());
     server.stop();
     stranger.open_datagrams(&url, asker()).unwrap();
     stranger.run().unwrap();

@@ -1,5 +1,6 @@
 //! The client: requests and sessions on the same engine and the same loop as the server.
 
+mod alt_svc;
 mod error;
 mod pool;
 mod request;
@@ -19,11 +20,12 @@ use super::session::{Session, SessionHandler};
 use super::sessions::Sessions;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
-use crate::error::{ErrorCode, Result};
+use crate::error::{ErrorCode, Result, StreamError};
 use crate::h3::ResponseHead;
 use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
 use crate::quic::table::{ConnId, StreamId};
 use crate::stats::Stats;
+pub use alt_svc::AltService;
 pub use error::ClientError;
 use pool::Pool;
 pub(crate) use request::Origin;
@@ -274,6 +276,18 @@ impl Client {
         Ok(())
     }
 
+    /// The alternative services that are known, to be given to a later client: those that servers named, where the
+    /// [settings](ClientConfig::alt_svc) let them, and those that were added.
+    pub fn alternatives(&self) -> Vec<AltService> {
+        self.pool.alternatives.list(net::wall_clock())
+    }
+
+    /// Adds an alternative service, behind those that are known for its origin. New connections are made to the first one
+    /// that can be reached, and to the origin if there is none.
+    pub fn add_alternative(&mut self, service: AltService) {
+        self.pool.alternatives.add(service);
+    }
+
     /// Moves every connection to a new socket with another port (RFC 9000 section 9).
     ///
     /// # Errors
@@ -370,17 +384,7 @@ impl Client {
                     running.handler.informational(&head);
                 }
             }
-            Event::Response(id, head) if self.asked.contains_key(&id) => self.on_session_response(now, id, &head),
-            Event::Response(id, head) => {
-                let result = self.running.get_mut(&id).map(|running| {
-                    running.responded = true;
-                    running.handler.response(&head)
-                });
-                match result {
-                    Some(Err(error)) => self.end(now, id, Err(error.into())),
-                    _ => self.poll(now, id, None),
-                }
-            }
+            Event::Response(id, head) => self.on_response(now, id, &head),
             Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
             Event::Ready(id) => self.poll(now, id, None),
             Event::Datagram(id, payload) if self.sessions.has(id) => {
@@ -407,6 +411,23 @@ impl Client {
             }
             // Of servers only.
             Event::Request(_) | Event::SessionRequest(_) => {}
+        }
+    }
+
+    fn on_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead) {
+        let misdirected = !self.pool.on_response(id.conn, head, self.config.alt_svc);
+        if self.asked.contains_key(&id) {
+            return self.on_session_response(now, id, head);
+        }
+        let Some(running) = self.running.get_mut(&id) else { return };
+        if misdirected && !running.request.has_body {
+            // To be sent again, to the origin.
+            return self.end(now, id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()));
+        }
+        running.responded = true;
+        match running.handler.response(head) {
+            Err(error) => self.end(now, id, Err(error.into())),
+            Ok(()) => self.poll(now, id, None),
         }
     }
 
@@ -500,7 +521,7 @@ impl Client {
     /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
     /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
     fn on_unreachable(&mut self, now: Instant, ip: IpAddr) {
-        for id in self.pool.attempts_at(ip, &self.endpoint) {
+        for id in self.pool.unreachable(now, ip, &self.endpoint) {
             log::debug!("{id:?}: {ip} cannot be reached");
             self.endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
             self.on_closed(now, id, &error::unreachable());

@@ -5,15 +5,23 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+
+use super::alt_svc::AltServices;
 use super::error::{ClientError, unusable};
 use super::request::Origin;
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::ErrorCode;
-use crate::net::{LookupId, Lookups, reachable};
+use crate::h3::ResponseHead;
+use crate::net::{self, LookupId, Lookups, reachable};
 use crate::quic::table::ConnId;
 
 /// After this time without an answer the next address is tried beside the first (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How long connecting to an alternative may take, as there is the origin, too.
+const ALTERNATIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long further reports of an unreachable port come in, one for each packet that was sent there.
+const ECHO: Duration = Duration::from_secs(1);
 /// Connections per origin.
 const MAX_PER_ORIGIN: usize = 6;
 /// Connections in all.
@@ -26,6 +34,8 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Pooled {
     pub(super) origin: Origin,
+    /// The alternative service that it is to.
+    pub(super) alternative: Option<Origin>,
     pub(super) ready: bool,
     /// Takes no further requests.
     pub(super) closed_to_new: bool,
@@ -43,6 +53,7 @@ pub(super) struct Pooled {
 #[derive(Debug)]
 struct Attempt {
     origin: Origin,
+    alternative: Option<Origin>,
     for_session: bool,
     /// Until the addresses are known.
     lookup: Option<LookupId>,
@@ -64,10 +75,13 @@ impl Attempt {
 pub(super) struct Pool {
     lookups: Lookups,
     connect_timeout: Duration,
+    pub(super) alternatives: AltServices,
     pub(super) conns: HashMap<ConnId, Pooled>,
     attempts: Vec<Attempt>,
     /// Sessions to be resumed, by origin.
     pub(super) tickets: HashMap<Origin, Vec<u8>>,
+    /// Where nobody was, and since when that is known.
+    given_up: Vec<(SocketAddr, Instant)>,
     /// Connections in a row that went away before there was a request on them.
     useless: HashMap<Origin, u8>,
 }
@@ -77,9 +91,11 @@ impl Pool {
         Pool {
             lookups,
             connect_timeout,
+            alternatives: AltServices::default(),
             conns: HashMap::new(),
             attempts: Vec::new(),
             tickets: HashMap::new(),
+            given_up: Vec::new(),
             useless: HashMap::new(),
         }
     }
@@ -151,23 +167,27 @@ impl Pool {
     }
 
     fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, local: SocketAddr, endpoint: &mut Endpoint) {
+        let patience = self.connect_timeout;
+        let alternative = self.alternatives.choose(origin, now, net::wall_clock()).cloned();
         let mut attempt = Attempt {
             origin: origin.clone(),
+            alternative: alternative.clone(),
             for_session,
             lookup: None,
             addresses: VecDeque::new(),
             tried: Vec::new(),
             next_at: now,
-            deadline: now + self.connect_timeout,
+            deadline: now + if alternative.is_some() { patience.min(ALTERNATIVE_TIMEOUT) } else { patience },
             refusal: None,
         };
-        match origin.host.parse::<IpAddr>() {
+        let target = alternative.as_ref().unwrap_or(origin);
+        match target.host.parse::<IpAddr>() {
             Ok(ip) => {
                 // None for an IPv6 address in a system without IPv6.
-                attempt.addresses = reachable(vec![SocketAddr::new(ip, origin.port)], local).unwrap_or_default();
+                attempt.addresses = reachable(vec![SocketAddr::new(ip, target.port)], local).unwrap_or_default();
                 self.try_next(now, &mut attempt, local, endpoint);
             }
-            Err(_) => attempt.lookup = Some(self.lookups.start(&origin.host, origin.port)),
+            Err(_) => attempt.lookup = Some(self.lookups.start(&target.host, target.port)),
         }
         self.attempts.push(attempt);
     }
@@ -181,12 +201,12 @@ impl Pool {
         match made.or_else(|_| endpoint.connect(now, &attempt.origin.host, local, remote, None)) {
             Ok(id) => {
                 attempt.tried.push(id);
-                let (origin, for_session) = (attempt.origin.clone(), attempt.for_session);
                 let pooled = Pooled {
-                    origin,
+                    origin: attempt.origin.clone(),
+                    alternative: attempt.alternative.clone(),
                     ready: false,
                     closed_to_new: false,
-                    for_session,
+                    for_session: attempt.for_session,
                     active: 0,
                     blocked: false,
                     used: false,
@@ -219,9 +239,10 @@ impl Pool {
                     (attempt.lookup, attempt.addresses) = (None, addresses);
                 }
                 Err(source) => {
-                    let origin = self.attempts.swap_remove(position).origin;
-                    let host = origin.host.clone();
-                    failed.push((origin, ClientError::Resolve { host, source: source.into() }));
+                    let attempt = self.attempts.swap_remove(position);
+                    let host = attempt.origin.host.clone();
+                    let error = ClientError::Resolve { host, source: source.into() };
+                    failed.extend(self.failed(now, attempt, error));
                 }
             }
         }
@@ -230,10 +251,11 @@ impl Pool {
                 self.try_next(now, &mut attempt, local, endpoint);
             }
             if attempt.deadline <= now {
-                failed.push(self.give_up(attempt, endpoint));
+                let error = self.give_up(&attempt, endpoint);
+                failed.extend(self.failed(now, attempt, error));
             } else if attempt.is_hopeless() {
-                let host = attempt.origin.to_string();
-                failed.push((attempt.origin, ClientError::Handshake { host, cause: unusable(attempt.refusal) }));
+                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal));
+                failed.extend(self.failed(now, attempt, ClientError::Handshake { host, cause }));
             } else {
                 self.attempts.push(attempt);
             }
@@ -249,23 +271,33 @@ impl Pool {
     }
 
     /// The time of an attempt is up.
-    fn give_up(&mut self, attempt: Attempt, endpoint: &mut Endpoint) -> (Origin, ClientError) {
-        for id in attempt.tried {
+    fn give_up(&mut self, attempt: &Attempt, endpoint: &mut Endpoint) -> ClientError {
+        for id in &attempt.tried {
             // What was sent early on it ends with its handshake.
-            if self.conns.get(&id).is_some_and(|c| !c.ready) {
-                endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
-                self.conns.remove(&id);
+            if self.conns.get(id).is_some_and(|c| !c.ready) {
+                endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
+                self.conns.remove(id);
             }
         }
-        let (origin, seconds) = (attempt.origin, self.connect_timeout.as_secs_f64());
-        let error = match attempt.lookup {
+        let seconds = self.connect_timeout.as_secs_f64();
+        match attempt.lookup {
             Some(_) => {
                 let source = io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {seconds} s"));
-                ClientError::Resolve { host: origin.host.clone(), source: source.into() }
+                ClientError::Resolve { host: attempt.origin.host.clone(), source: source.into() }
             }
-            None => ClientError::ConnectTimeout { host: origin.to_string(), seconds },
-        };
-        (origin, error)
+            None => ClientError::ConnectTimeout { host: attempt.origin.to_string(), seconds },
+        }
+    }
+
+    /// Nobody can be connected to. After an alternative comes the origin itself: whoever waits goes on waiting.
+    fn failed<E>(&mut self, now: Instant, attempt: Attempt, error: E) -> Option<(Origin, E)> {
+        match attempt.alternative {
+            Some(alternative) => {
+                self.alternatives.rest(&attempt.origin, &alternative, now);
+                None
+            }
+            None => Some((attempt.origin, error)),
+        }
     }
 
     /// When [`advance`](Pool::advance) has something to do.
@@ -307,16 +339,24 @@ impl Pool {
             return None;
         }
         let attempt = self.attempts.swap_remove(position);
-        Some((attempt.origin, cause.clone()))
+        self.failed(now, attempt, cause.clone())
     }
 
-    /// Attempts at an address. None if they are at several ports, as then it is not known which one is meant.
-    pub(super) fn attempts_at(&self, ip: IpAddr, endpoint: &Endpoint) -> Vec<ConnId> {
+    /// Attempts at an address that is said to be unreachable. None if there are, or just were, some at several ports, as
+    /// then it is not known which one is meant.
+    pub(super) fn unreachable(&mut self, now: Instant, ip: IpAddr, endpoint: &Endpoint) -> Vec<ConnId> {
         let tried = self.attempts.iter().flat_map(|attempt| &attempt.tried);
         let peers = tried.filter_map(|id| Some((*id, endpoint.peer_addr(*id)?)));
         let there: Vec<_> = peers.filter(|(_, peer)| peer.ip().to_canonical() == ip).collect();
-        let is_one = there.iter().all(|(_, peer)| peer.port() == there[0].1.port());
-        there.into_iter().filter(|_| is_one).map(|(id, _)| id).collect()
+        self.given_up.retain(|(_, at)| now < *at + ECHO);
+        let earlier = self.given_up.iter().map(|(peer, _)| peer).filter(|peer| peer.ip().to_canonical() == ip);
+        let mut ports = there.iter().map(|(_, peer)| peer).chain(earlier).map(SocketAddr::port);
+        let first = ports.next();
+        if !ports.all(|port| Some(port) == first) {
+            return Vec::new();
+        }
+        self.given_up.extend(there.iter().take(1).map(|(_, peer)| (*peer, now)));
+        there.into_iter().map(|(id, _)| id).collect()
     }
 
     pub(super) fn began(&mut self, id: ConnId) {
@@ -343,6 +383,22 @@ impl Pool {
         }
         *count = 0;
         Some(pooled.origin.clone())
+    }
+
+    /// A response came on a connection: what it says of alternatives, where they are wanted. False if it says that the
+    /// connection's is none (RFC 7838 section 6), which takes no further requests then.
+    pub(super) fn on_response(&mut self, id: ConnId, head: &ResponseHead, learns: bool) -> bool {
+        let Some(pooled) = self.conns.get_mut(&id) else { return true };
+        match &pooled.alternative {
+            Some(alternative) if head.status == StatusCode::MISDIRECTED_REQUEST => {
+                self.alternatives.forget(&pooled.origin, alternative);
+                pooled.closed_to_new = true;
+                return false;
+            }
+            _ if learns => self.alternatives.learn(&pooled.origin, &head.headers, net::wall_clock()),
+            _ => {}
+        }
+        true
     }
 
     /// A request is over, or a session. A connection that takes no more is closed with its last one.

@@ -119,6 +119,10 @@ pub(super) struct ConnectionArgs {
     /// Bytes per second at most, in each direction; k, M and G are powers of 1024
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(super) limit_rate: Option<u64>,
+    /// Connect to the alternative services that servers name (RFC 7838), and keep them in this file, which curl reads, too;
+    /// '' keeps them while it runs
+    #[arg(long, value_name = "FILE", value_parser = |text: &str| Ok::<_, String>(PathBuf::from(text)))]
+    pub(super) alt_svc: Option<PathBuf>,
     /// Resume the TLS sessions in this file, and keep the new ones there
     #[arg(long, value_name = "FILE")]
     pub(super) resume_session: Option<PathBuf>,
@@ -311,6 +315,7 @@ impl Args {
             ));
         }
         config.resolver = connection.known.resolver();
+        config.alt_svc = connection.alt_svc.is_some();
         (config.ca_file, config.ca_dir) = (connection.cacert.clone(), connection.capath.clone());
         config.cert_hashes = connection.cert_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
         if connection.insecure {

@@ -1,5 +1,6 @@
 //! `mio-quiche get`.
 
+mod alt_svc;
 mod args;
 mod body;
 mod failure;
@@ -21,6 +22,7 @@ use mio_quiche::{Client, ConnId, net};
 use url::Url;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use alt_svc::AltServiceFile;
 pub(super) use args::Args;
 use args::{Job, Target, Template};
 pub(super) use failure::EXIT_CODES;
@@ -60,6 +62,7 @@ struct Run {
     queue: VecDeque<Job>,
     active: Vec<Active>,
     sessions: Option<Sessions>,
+    alternatives: Option<AltServiceFile>,
     /// Servers that were asked.
     origins: Vec<String>,
     shown: HashSet<ConnId>,
@@ -90,6 +93,10 @@ impl Run {
         if let Some(sessions) = &sessions {
             sessions.give_to(&mut client);
         }
+        let mut alternatives = args.connection.alt_svc.as_deref().map(AltServiceFile::read).transpose()?;
+        if let Some(alternatives) = &mut alternatives {
+            alternatives.give_to(&mut client);
+        }
         let (request, output) = (&args.request, &args.output);
         let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
@@ -109,6 +116,7 @@ impl Run {
             queue,
             active: Vec::new(),
             sessions,
+            alternatives,
             origins: Vec::new(),
             shown: HashSet::new(),
             done: 0,
@@ -136,6 +144,11 @@ impl Run {
         }
         if let Some(mut sessions) = self.sessions.take()
             && let Err(problem) = sessions.save(&mut self.client, &self.origins)
+        {
+            self.failed(&problem);
+        }
+        if let Some(alternatives) = &self.alternatives
+            && let Err(problem) = alternatives.save(&self.client)
         {
             self.failed(&problem);
         }

@@ -1,5 +1,6 @@
 //! `mio-quiche get` against our own server, three foreign ones, and servers that misbehave.
 
+mod alternatives;
 mod certificates;
 mod foreign;
 mod hostile;
