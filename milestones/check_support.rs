@@ -184,6 +184,18 @@ impl Example {
     }
 }
 
+/// The project's own command.
+pub(crate) fn mio_quiche() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mio-quiche"))
+}
+
+/// What `mio-quiche get` printed, which must succeed.
+pub(crate) fn get(addr: SocketAddr, path: &str, args: &[&str]) -> String {
+    let output = run(mio_quiche().args(["get", "-k"]).args(args).arg(format!("https://{addr}{path}")), b"");
+    assert!(output.status.success(), "get {args:?} {path}: {}: {}", output.status, output.stderr);
+    output.text().to_owned() + &output.stderr
+}
+
 /// A client's program, which the scripts install and name in the environment.
 pub(crate) fn client(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
@@ -199,6 +211,12 @@ pub(crate) fn chapter_code(milestone: &str, language: &str) -> String {
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let block = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```\n"));
     block.unwrap_or_else(|| panic!("no {language} in {}", path.display())).0.to_owned()
+}
+
+/// Whether a program has what a chapter shows of it, which may have fewer imports.
+pub(crate) fn is_from(shown: &str, program: &str) -> bool {
+    let body = shown.find("\n/// ").map_or(shown, |at| &shown[at..]);
+    program.contains(body)
 }
 
 /// A Python program, which may use aioquic, and `client.py` of the tests in `tests/it/aioquic`.

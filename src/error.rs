@@ -262,7 +262,8 @@ pub enum StreamError {
     /// The message breaks HTTP/3's rules; the stream was reset with the violation's code.
     #[error("malformed message: {0}")]
     Malformed(Violation),
-    /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body).
+    /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body), or what is read is
+    /// longer than the reader wants.
     #[error("the body is longer than {limit} bytes")]
     BodyTooLarge {
         /// The limit that was passed.

@@ -1,4 +1,4 @@
-//! The check of milestone 3: three clients of different make get the same fifteen bytes.
+//! The check of milestone 3: clients of different make get the same fifteen bytes.
 
 use std::fs;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, client, fetch, http3_client, run};
+use check_support::{Example, client, fetch, get, http3_client, run};
 
 const HELLO: &str = "Hello, HTTP/3!\n";
 
@@ -35,6 +35,19 @@ fn curl_client() {
     assert_eq!(reply.header("content-length"), Some("15"));
     let (rest, _) = example.stop();
     assert_eq!(rest, ["total: 3 requests"]);
+}
+
+#[test]
+fn own_client() {
+    let example = Example::start("m03_http3", &[]);
+    let head = "HTTP/3 200 \r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 15\r\n\r\n";
+    assert_eq!(get(example.addr, "/", &["-i"]), format!("{head}{HELLO}"));
+    let shown = get(example.addr, "/", &["-v"]);
+    for part in ["> GET / HTTP/3\n", "* certificate: CN=mio-quiche development certificate;", "< HTTP/3 200\n", HELLO] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    let (rest, _) = example.stop();
+    assert_eq!(rest, ["total: 2 requests"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, Reply, fetch};
+use check_support::{Example, Reply, fetch, get};
 
 /// Status, media type and body, after a look at the length.
 fn whole(reply: &Reply) -> (u16, Option<&str>, &str) {
@@ -70,5 +70,7 @@ fn a_handler_keeps_its_state() {
         let reply = fetch(example.addr, "/api/visits", &["--request", "POST"]);
         assert_eq!(whole(&reply), (201, JSON, format!("{{\"visits\":{visits}}}\n").as_str()));
     }
+    let visits = get(example.addr, "/api/visits", &["-X", "POST", "--repeat", "3"]);
+    assert_eq!(visits, "{\"visits\":4}\n{\"visits\":5}\n{\"visits\":6}\n");
     example.stop();
 }

@@ -1,15 +1,18 @@
-//! The check of milestone 5: 64 MiB down and up, whole, in little memory, and past a reader that stops.
+//! The check of milestone 5: 64 MiB down and up, whole, in little memory, and past readers that are slow or stop.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, Process, curl, fetch, run, wait_for};
+use check_support::{
+    Example, Process, chapter_code, curl, example_path, fetch, get, is_from, mio_quiche, run, wait_for,
+};
 use data_encoding::HEXLOWER;
 use mio_quiche::net::now;
 use ring::digest::{Context, SHA256};
@@ -83,6 +86,46 @@ fn echo() {
     let output = run(&mut command, &data);
     assert!(output.status.success(), "{}: {}", output.status, output.stderr);
     assert!(output.stdout == data, "8 MiB come back as they were, not {} others", output.stdout.len());
+    example.stop();
+}
+
+#[test]
+fn a_slow_reader() {
+    let example = Example::start("m05_streaming", &[]);
+    let idle = example.peak_memory();
+    let file = example.dir.path().join("slow");
+    // Its progress bar wants a terminal, which `script` has.
+    let mut reader = Command::new("script");
+    let command = mio_quiche().get_program().to_string_lossy().into_owned();
+    let url = format!("https://{}/download/{SIZE}", example.addr);
+    let line = format!("'{command}' get -k --limit-rate 32M -o '{}' {url}", file.display());
+    reader.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    let reader = thread::spawn(move || run(&mut reader, b""));
+    wait_for("the first MiB", || fs::metadata(&file).ok().filter(|f| f.len() >= 1 << 20));
+    let reports = get(example.addr, "/download/16", &["--json", "--repeat", "2"]);
+    for report in reports.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")) {
+        assert_eq!((&report["status"], &report["bytes"]), (&200.into(), &16.into()));
+    }
+    assert!(!reader.is_finished(), "the others had their answers meanwhile");
+    let output = reader.join().expect("it does not panic");
+    assert!(output.status.success(), "{}: {}", output.status, output.text());
+    for part in ["% [", "] 64.00 MiB of 64.00 MiB, "] {
+        assert!(output.text().contains(part), "no {part:?} in {:?}", output.text());
+    }
+    assert_eq!(sha256_of_file(&file), sha256_of_payload());
+    assert_frugal(&example, idle, "a slow reader");
+    example.stop();
+}
+
+#[test]
+fn the_chapters_client() {
+    let shown = chapter_code("m05_streaming", "rust,no_run");
+    assert!(is_from(&shown, include_str!("client.rs")), "the chapter shows another client:\n{shown}");
+    let example = Example::start("m05_streaming", &[]);
+    let urls = [10_000_000, 1000].map(|bytes| format!("https://{}/download/{bytes}", example.addr));
+    let output = run(Command::new(example_path("m05_client")).args(urls), b"");
+    assert!(output.status.success(), "{}: {}", output.status, output.stderr);
+    assert_eq!(output.text(), "1000 bytes, to the end\n10000000 bytes, to the end\n");
     example.stop();
 }
 

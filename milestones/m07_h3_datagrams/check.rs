@@ -1,9 +1,11 @@
 //! The check of milestone 7: two flows on one connection, exact to the number, and datagrams that belong to nothing.
 
+use std::process::Command;
+
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, chapter_code, fetch, run_python};
+use check_support::{Example, chapter_code, example_path, fetch, is_from, run, run_python};
 
 /// The lines of a case for `client.py`, whose connection is `client`.
 fn case(example: &Example, body: &str) -> Vec<String> {
@@ -13,22 +15,57 @@ fn case(example: &Example, body: &str) -> Vec<String> {
 
 #[test]
 fn the_chapters_client() {
+    let shown = chapter_code("m07_h3_datagrams", "rust,no_run");
+    assert!(is_from(&shown, include_str!("client.rs")), "the chapter shows another client:\n{shown}");
     let mut example = Example::start("m07_h3_datagrams", &[]);
-    let code = chapter_code("m07_h3_datagrams", "python");
-    let mut lines = run_python(&code, &[&example.addr.port().to_string()]);
-    lines.sort();
+    let url = format!("https://{}/probe/10", example.addr);
+    let output = run(Command::new(example_path("m07_client")).args([&url, "0,1,2,4,5,6,8,9", "9,0,5"]), b"");
+    assert!(output.status.success(), "{}: {}", output.status, output.stderr);
+    let mut lines: Vec<_> = output.text().lines().collect();
+    lines.sort_unstable();
     assert_eq!(
         lines,
         [
-            r#"stream 0: [0, 1, 2, 4, 5, 6, 8, 9] came back; {"came":8,"missing":[3,7]}"#,
-            r#"stream 4: [0, 5, 9] came back; {"came":3,"missing":[1,2,3,4,6,7,8]}"#,
+            r#"0,1,2,4,5,6,8,9 came back; {"came":8,"missing":[3,7]}"#,
+            r#"9,0,5 came back; {"came":3,"missing":[1,2,3,4,6,7,8]}"#,
         ]
     );
     let mut said = [example.line(), example.line()];
     said.sort();
     assert_eq!(said, ["conn 0.0 stream 0: 8 of 10 came", "conn 0.0 stream 4: 3 of 10 came"]);
+
+    // A datagram that does not come back ends the wait, and not the measurement.
+    let output = run(Command::new(example_path("m07_client")).args([&url, "1,10"]), b"");
+    assert_eq!(output.text(), "1 came back; {\"came\":1,\"missing\":[0,2,3,4,5,6,7,8,9]}\n");
+    assert_eq!(example.line(), "conn 0.1 stream 0: 1 of 10 came");
     let (rest, _) = example.stop();
-    assert_eq!(rest, ["total: 11 datagrams came, 0 were dropped"]);
+    assert_eq!(rest, ["total: 13 datagrams came, 0 were dropped"]);
+}
+
+#[test]
+fn two_flows_of_a_foreign_client() {
+    let example = Example::start("m07_h3_datagrams", &[]);
+    let lines = case(
+        &example,
+        "
+flows = {}
+for numbers in ('01245689', '905'):
+    flow = client.request('/probe/10', method='POST', fin=False)
+    client.status(flow)
+    flows[flow] = numbers
+for flow, numbers in flows.items():
+    for number in numbers:
+        client.send_datagram(flow, number.encode())
+for flow, numbers in flows.items():
+    print(''.join(client.datagrams_of(flow, len(numbers))))
+    client.send(flow, fin=True)
+    print(client.finished(flow).strip())
+",
+    );
+    let first = ["01245689", r#"{"came":8,"missing":[3,7]}"#];
+    assert_eq!(lines, [first, ["905", r#"{"came":3,"missing":[1,2,3,4,6,7,8]}"#]].concat());
+    let (rest, _) = example.stop();
+    assert_eq!(rest.last().map(String::as_str), Some("total: 11 datagrams came, 0 were dropped"));
 }
 
 #[test]

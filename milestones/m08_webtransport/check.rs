@@ -1,4 +1,4 @@
-//! The check of milestone 8: a whole visit with aioquic, who is let in, and the chapter's lines in two browsers.
+//! The check of milestone 8: visits with `wt` and aioquic, who is let in, and the chapter's lines in two browsers.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{ChildStdin, Command, Stdio};
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, Lines, Process, chapter_code, client, run_python};
+use check_support::{Example, Lines, Process, chapter_code, client, mio_quiche, run, run_python};
 use serde_json::{Value, json};
 
 /// The lines of a case for `client.py`, whose connection is `client`. Its sessions are of the server's own origin.
@@ -84,6 +84,51 @@ print(hex(client.reset_code(open_stream)), client.get('/'))
     assert_eq!(example.line(), "\"Ada\" left: closed by us with code 2 (goodbye, Ada)");
     let (rest, _) = example.stop();
     assert_eq!(rest, [""; 0]);
+}
+
+#[test]
+fn a_visit_that_is_typed() {
+    let mut example = start(&[]);
+    let url = format!("https://{}/visit", example.addr);
+    let mut command = mio_quiche();
+    command.args(["wt", "-k", "--interactive", &url]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut visitor = Process::start(&mut command);
+    let lines = Lines::of(visitor.child.stdout.take().expect("a pipe"));
+    let mut stdin = visitor.child.stdin.take().expect("a pipe");
+    assert_eq!(lines.next(), "server's uni stream: welcome, please sign the guest book");
+    let said = [
+        ("hello", "< hello"),
+        ("/dgram ping", "datagram: ping"),
+        ("/uni a note", "server's uni stream: note 1 has 6 bytes"),
+    ];
+    for (line, answer) in said {
+        writeln!(stdin, "{line}").expect("it reads");
+        assert_eq!(lines.next(), answer);
+    }
+    writeln!(stdin, "/close 7 that is all").expect("it reads");
+    assert!(lines.next().starts_with("session    opened after "));
+    assert_eq!(
+        lines.rest(),
+        ["server's   1 streams with 0 bytes", "session    closed by us with code 7 (that is all)"]
+    );
+    assert_eq!(visitor.wait().code(), Some(0));
+    assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from https://{}", example.addr));
+    assert_eq!(example.line(), "\"\" left: closed by the peer with code 7 (that is all)");
+    example.stop();
+}
+
+#[test]
+fn a_certificate_by_its_hash() {
+    let mut example = Example::start("m08_webtransport", &[]);
+    let url = format!("https://{}/visit", example.addr);
+    let told = example.line();
+    let hash = told.split('"').nth(1).expect("the hash");
+    let other = format!("{}=", "A".repeat(43));
+    for (hash, code) in [(hash, 0), (&other, 60)] {
+        let output = run(mio_quiche().args(["wt", "--cert-hash", hash, "--bidi", "1", &url]), b"");
+        assert_eq!(output.status.code(), Some(code), "{hash}: {}", output.stderr);
+    }
+    example.stop();
 }
 
 #[test]

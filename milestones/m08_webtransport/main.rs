@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Parser;
 use mio_quiche::app::cert::CertInfo;
-use mio_quiche::{Echo, Error, Exchange, Recv, Result, Router, Server};
-use mio_quiche::{Session, SessionEnd, SessionHandler, StreamId};
+use mio_quiche::{Echo, Error, Exchange, Result, Router, Server, Session, SessionEnd, SessionHandler, StreamId};
 
 #[path = "../exit.rs"]
 mod exit;
@@ -43,25 +42,10 @@ struct Visit {
 
 impl Visit {
     fn say(&mut self, s: &mut Session<'_>, line: &str) -> Result<()> {
+        let Some(mut news) = self.news.and_then(|id| s.stream(id)) else { return Ok(()) };
         self.unsent.extend_from_slice(line.as_bytes());
-        if let Some(mut stream) = self.news.and_then(|news| s.stream(news)) {
-            self.unsent.drain(..stream.write(&self.unsent)?);
-        }
+        self.unsent.drain(..news.write(&self.unsent)?);
         if self.unsent.len() <= MAX { Ok(()) } else { Err(Error::handler("the visitor does not read the news")) }
-    }
-
-    /// Reads what has come, and gives the text once it has ended.
-    fn read(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<String>> {
-        let text = self.texts.entry(id).or_default();
-        let Some(mut stream) = s.stream(id) else { return Ok(None) };
-        loop {
-            match stream.read_chunk(MAX)? {
-                Recv::Data(bytes) if text.len() + bytes.len() <= MAX => text.extend_from_slice(&bytes),
-                Recv::Data(_) => return Err(Error::handler("the text is too long")),
-                Recv::Blocked => return Ok(None),
-                Recv::Finished => return Ok(Some(String::from_utf8_lossy(text).into_owned())),
-            }
-        }
     }
 }
 
@@ -75,8 +59,7 @@ impl SessionHandler for Visit {
 
     fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
         // One that cannot be sent back now is lost, as it might have been on the way.
-        let _ = s.send_datagram(&payload);
-        Ok(())
+        s.send_datagram(&payload).or(Ok(()))
     }
 
     /// A stream of the visitor's: a bidirectional one is echoed, a unidirectional one is a note, for `ready` to read.
@@ -88,12 +71,17 @@ impl SessionHandler for Visit {
         if self.news == Some(id) {
             return self.say(s, "");
         }
-        let Some(text) = self.read(s, id)? else { return Ok(()) };
+        let text = self.texts.entry(id).or_default();
+        let Some(mut stream) = s.stream(id) else { return Ok(()) };
+        if !stream.read_to_end(text, MAX)? {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(text).trim_end().to_owned();
         self.texts.remove(&id);
         if id.is_bidi() {
-            self.name = text;
             // The end of our half tells that the name was read.
-            s.stream(id).map_or(Ok(()), |mut book| book.finish())?;
+            stream.finish()?;
+            self.name = text;
         } else if text == "bye" {
             s.close(self.notes, &format!("goodbye, {}", self.name));
         } else {

@@ -116,6 +116,25 @@ impl Stream<'_> {
         either!(self, stream => stream.read_chunk(max))
     }
 
+    /// Reads what has come to the end of `into`, for what is small enough to be wanted whole. True once the stream has
+    /// ended; otherwise to be called again when it is ready.
+    ///
+    /// # Errors
+    /// As [`read`](Stream::read), and [`StreamError::BodyTooLarge`] when there are more than `max` bytes.
+    pub fn read_to_end(&mut self, into: &mut Vec<u8>, max: usize) -> StreamResult<bool> {
+        loop {
+            // With one more than there may be, so that the end is seen, too.
+            match self.read_chunk(max.saturating_sub(into.len()).saturating_add(1))? {
+                Recv::Data(bytes) => into.extend_from_slice(&bytes),
+                Recv::Blocked => return Ok(false),
+                Recv::Finished => return Ok(true),
+            }
+            if into.len() > max {
+                return Err(StreamError::BodyTooLarge { limit: max as u64 });
+            }
+        }
+    }
+
     /// The request's trailer fields (RFC 9110 section 6.5), known when reading gave [`Recv::Finished`].
     pub fn trailers(&self) -> Option<&HeaderMap> {
         match &self.0 {

@@ -1,6 +1,7 @@
 //! Limits, malformed requests, Retry, timeouts, shutdown.
 
 use super::*;
+use crate::app::exchange::Progress;
 use crate::config::RetryPolicy;
 
 #[test]
@@ -64,6 +65,25 @@ fn bodies_over_the_limit_get_413_and_the_connection_lives() {
     sim.finish_all();
     assert_eq!(sim.answers[&over].status(), "413");
     assert_eq!(sim.answers[&under].body, b"{\"bytes\":1000}\n");
+}
+
+#[test]
+fn what_is_read_whole_has_a_bound() {
+    let router = Router::new().post("/whole", |_req, res| {
+        let mut body = Vec::new();
+        res.stream(move |s: &mut crate::endpoint::Stream<'_>| {
+            if !s.read_to_end(&mut body, 20_000)? {
+                return Ok(Progress::Pending);
+            }
+            s.finish_with(&mut format!("{}", body == payload(20_000)).into())?;
+            Ok(Progress::Done)
+        })
+    });
+    let mut sim = Sim::connected(Options { router, ..Options::default() });
+    let (at, over) = (sim.post("/whole", &payload(20_000)), sim.post("/whole", &payload(20_001)));
+    sim.finish_all();
+    assert_eq!((sim.answers[&at].status(), &*sim.answers[&at].body), ("200", b"true".as_slice()));
+    assert_eq!(sim.answers[&over].status(), "413");
 }
 
 #[test]
