@@ -4,6 +4,7 @@ pub(crate) mod aioquic;
 pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod frames;
+pub(crate) mod pty;
 pub(crate) mod relay;
 pub(crate) mod server;
 
