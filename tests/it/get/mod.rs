@@ -7,6 +7,7 @@ mod hostile;
 mod options;
 mod own;
 mod servers;
+mod terminal;
 
 use std::fs;
 use std::io::Write;
