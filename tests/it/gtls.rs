@@ -156,13 +156,12 @@ struct Early {
     body: String,
 }
 
-#[test]
-fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
+fn early_requests(retry: &str) {
     let prepare = |dir: &Path| {
         fs::write(dir.join("ticket.key"), [7; 48]).unwrap();
         fs::write(dir.join("body"), "changes something").unwrap();
     };
-    let args = ["--early-data", "--ticket-key", "ticket.key", "--admin", "127.0.0.1:0"];
+    let args = ["--early-data", "--ticket-key", "ticket.key", "--admin", "127.0.0.1:0", "--retry", retry];
     let mut server = Server::prepared("127.0.0.1:0", prepare, &args);
     let file = |name: &str| server.dir().join(name).display().to_string();
     let resume = [format!("--session-file={}", file("session")), format!("--tp-file={}", file("parameters"))];
@@ -209,6 +208,18 @@ fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
     assert_eq!(counts(), [Some(6), Some(3)]);
     let stats = server.stop();
     assert_eq!((stats.get("connections"), stats.get("resumed_handshakes")), (6, 4));
+    assert_eq!(stats.get("retries") >= 6, retry == "on", "{stats:?}");
+}
+
+#[test]
+fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
+    early_requests("off");
+}
+
+/// What came early comes again with the token, and is early then.
+#[test]
+fn early_requests_come_again_after_a_retry() {
+    early_requests("on");
 }
 
 #[test]
