@@ -149,7 +149,7 @@ impl Endpoint {
 
     /// Whether requests that are sent now go in the first flight (0-RTT), where they can be replayed.
     pub fn is_early(&self, id: ConnId) -> bool {
-        self.table.get(id).is_some_and(|conn| conn.quic.is_in_early_data() && !conn.quic.is_established())
+        self.table.get(id).is_some_and(|conn| conn.is_early())
     }
 
     /// Whether a handshake resumed a session.

@@ -348,6 +348,12 @@ impl Conn {
         self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
     }
 
+    /// What is sent now may go under the keys of 0-RTT. quiche denies that between a Retry and the first flight's second
+    /// try, though what is written in the meantime goes with it.
+    pub(super) fn is_early(&self) -> bool {
+        self.begun && !self.quic.is_established()
+    }
+
     pub(crate) fn stream<'a>(&'a mut self, now: Instant, id: StreamId, core: &'a mut Core) -> Option<Stream<'a>> {
         if self.session_of(id.id).is_some() {
             let WtConn { streams, sessions, stops_left, .. } = self.wt.as_deref_mut()?;

@@ -73,7 +73,8 @@ impl Stream<'_> {
     /// Whether what a client writes now goes in the first flight (0-RTT), where it can be replayed.
     pub fn is_early(&self) -> bool {
         match &self.0 {
-            Kind::Http(stream) => stream.quic.is_in_early_data() && !stream.quic.is_established(),
+            // There is no request before the handshake is complete, but an early one.
+            Kind::Http(stream) => !stream.quic.is_established(),
             Kind::Session { .. } => false,
         }
     }

@@ -1,10 +1,12 @@
 //! ngtcp2's client on GnuTLS: another QUIC, another HTTP/3, another TLS.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::admin::metric;
 use crate::support::curl::{assert_payload, download};
 use crate::support::relay::Relay;
 use crate::support::server::{Guard, Server};
@@ -39,7 +41,7 @@ fn content(n: usize) -> Vec<u8> {
 }
 
 fn hundred_files(server_args: &[&str], client_args: &[&str]) -> Server {
-    let fill = |root: &std::path::Path| {
+    let fill = |root: &Path| {
         (0..FILES).for_each(|n| fs::write(root.join(format!("file{n}.bin")), content(n)).unwrap());
     };
     let server = Server::with_files(fill, server_args);
@@ -144,6 +146,82 @@ fn a_nat_rebinds_in_a_download() {
     assert_eq!(server.stop().get("migrations"), 3);
 }
 
+/// What a run with 0-RTT came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Early {
+    /// The request went out under the keys of 0-RTT.
+    sent: bool,
+    rejected: bool,
+    status: &'static str,
+    body: String,
+}
+
+fn early_requests(retry: &str) {
+    let prepare = |dir: &Path| {
+        fs::write(dir.join("ticket.key"), [7; 48]).unwrap();
+        fs::write(dir.join("body"), "changes something").unwrap();
+    };
+    let args = ["--early-data", "--ticket-key", "ticket.key", "--admin", "127.0.0.1:0", "--retry", retry];
+    let mut server = Server::prepared("127.0.0.1:0", prepare, &args);
+    let file = |name: &str| server.dir().join(name).display().to_string();
+    let resume = [format!("--session-file={}", file("session")), format!("--tp-file={}", file("parameters"))];
+    // The ticket is waited for: the next run needs it.
+    let resume = [&resume[0], &resume[1], "--wait-for-ticket"];
+    let data = format!("--data={}", file("body"));
+    let run = |method: &str, path: &str, args: &[&str]| {
+        let (dir, output) = fetch(&server, &[&resume[..], &["-m", method], args].concat(), &[path.to_owned()]);
+        let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("index.html");
+        let log = String::from_utf8_lossy(&output.stdout).into_owned();
+        let statuses: Vec<_> =
+            ["200", "425"].into_iter().filter(|s| log.contains(&format!("[:status: {s}]"))).collect();
+        assert_eq!(statuses.len(), 1, "{log}");
+        Early {
+            sent: log
+                .lines()
+                .any(|line| line.contains(" frm tx ") && line.contains(" 0RTT STREAM") && line.contains(" id=0x0 ")),
+            rejected: log.contains("Early data was rejected by server"),
+            status: statuses[0],
+            body: fs::read_to_string(dir.path().join(name)).unwrap(),
+        }
+    };
+    let get = |args: &[&str]| run("GET", "/", args);
+    let post = |args: &[&str]| run("POST", "/api/echo", &[&[data.as_str()], args].concat());
+    let ended = |sent, rejected, status, body: &str| Early { sent, rejected, status, body: body.to_owned() };
+    // Requests so far, and those of them that came early.
+    let counts = || ["requests", "early_requests"].map(|name| metric(&server, &format!("mio_quiche_{name}_total")));
+
+    assert_eq!(get(&[]), ended(false, false, "200", "Hello, HTTP/3!\n"));
+    assert_eq!(counts(), [Some(1), Some(0)]);
+    assert_eq!(get(&[]), ended(true, false, "200", "Hello, HTTP/3!\n"));
+    assert_eq!(counts(), [Some(2), Some(1)]);
+    assert_eq!(post(&[]), ended(true, false, "425", "425 Too Early\n"));
+    assert_eq!(counts(), [Some(3), Some(2)]);
+    assert_eq!(post(&["--disable-early-data"]), ended(false, false, "200", "changes something"));
+    assert_eq!(counts(), [Some(4), Some(2)]);
+    // The server no longer has the key of that ticket: what came early is void, and is sent again.
+    fs::write(file("ticket.key"), [8; 48]).unwrap();
+    server.signal("HUP");
+    wait_for("the new key", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    assert_eq!(post(&[]), ended(true, true, "200", "changes something"));
+    assert_eq!(counts(), [Some(5), Some(2)]);
+    assert_eq!(get(&[]), ended(true, false, "200", "Hello, HTTP/3!\n"));
+    assert_eq!(counts(), [Some(6), Some(3)]);
+    let stats = server.stop();
+    assert_eq!((stats.get("connections"), stats.get("resumed_handshakes")), (6, 4));
+    assert_eq!(stats.get("retries") >= 6, retry == "on", "{stats:?}");
+}
+
+#[test]
+fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
+    early_requests("off");
+}
+
+/// What came early comes again with the token, and is early then.
+#[test]
+fn early_requests_come_again_after_a_retry() {
+    early_requests("on");
+}
+
 #[test]
 fn a_session_is_resumed() {
     let size = 100_000;
@@ -151,7 +229,8 @@ fn a_session_is_resumed() {
     let files = TempDir::new().unwrap();
     let option = |name: &str| format!("--{name}={}", files.path().join(name).display());
     let options = [option("session-file"), option("tp-file")];
-    let options: Vec<&str> = ["-q"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let options: Vec<&str> =
+        ["-q", "--wait-for-ticket"].into_iter().chain(options.iter().map(String::as_str)).collect();
     for _ in 0..3 {
         let (dir, _) = fetch(&server, &options, &[format!("/stream/{size}")]);
         let got = fs::read(dir.path().join(size.to_string())).unwrap();
@@ -159,4 +238,5 @@ fn a_session_is_resumed() {
     }
     let stats = server.stop();
     assert_eq!((stats.get("connections"), stats.get("resumed_handshakes")), (3, 2));
+    assert_eq!((stats.get("requests"), stats.get("early_requests")), (3, 2));
 }

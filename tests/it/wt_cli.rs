@@ -12,6 +12,7 @@ use wtransport::{Endpoint, Identity, ServerConfig, VarInt};
 
 use crate::support::aioquic::Aioquic;
 use crate::support::curl::curl;
+use crate::support::pty::{CTRL_C, CTRL_D, Terminal};
 use crate::support::server::{Server, make_cert, mio_quiche};
 use crate::support::{DEADLINE, payload};
 
@@ -195,6 +196,57 @@ fn lines_typed() {
     assert_eq!(code, 0);
     assert!(out.contains("< {\"bytes\":5,\"sha256\":\""), "{out}");
     assert_eq!(closes(&server), json!([{ "path": "/wt/hash", "by": "peer", "code": 6, "reason": "eof" }]));
+    server.stop();
+}
+
+#[test]
+fn lines_typed_on_a_terminal() {
+    let mut server = Server::start(&[]);
+    let dir = TempDir::new().unwrap();
+    let url = server.url("/wt/echo");
+    let begin = || {
+        let terminal = Terminal::run(dir.path(), &["wt", "-k", &url]);
+        terminal.wait_for("The session is open. Each line is sent on a stream; /help lists commands.\r\n");
+        terminal
+    };
+    let mut terminal = begin();
+    for (typed, answer) in [
+        ("first\n", "first\r\n< first\r\n"),
+        // The terminal has edited the line.
+        ("sex\x7fcond\n", "< second\r\n"),
+        ("/dgram third\n", "datagram: third\r\n"),
+        ("/uni fourth\n", "server's uni stream: fourth\r\n"),
+        ("/bogus\n", "mio-quiche: no such command; /help lists them\r\n"),
+        ("/help\n", "closes the session; end of input (Ctrl-D) closes it too\r\n"),
+    ] {
+        terminal.press(typed);
+        terminal.wait_for(answer);
+    }
+    terminal.press(CTRL_D);
+    let (code, shown) = terminal.finish();
+    assert_eq!((code, shown.lines().last()), (0, Some("session    closed by us with code 0")), "{shown}");
+    let closed =
+        |code: u32, reason: &str| json!([{ "path": "/wt/echo", "by": "peer", "code": code, "reason": reason }]);
+    assert_eq!(closes(&server), closed(0, ""));
+
+    // A command that closes.
+    let mut terminal = begin();
+    terminal.press("/close 5 so long\n");
+    let (code, shown) = terminal.finish();
+    assert_eq!((code, shown.lines().last()), (0, Some("session    closed by us with code 5 (so long)")), "{shown}");
+    assert_eq!(closes(&server), closed(5, "so long"));
+
+    // Ctrl-C in the middle of a line, which is not sent. The server is told nonetheless.
+    let mut terminal = begin();
+    terminal.press("never\n");
+    terminal.wait_for("< never\r\n");
+    terminal.press("sent");
+    terminal.wait_for("sent");
+    terminal.press(CTRL_C);
+    let (code, shown) = terminal.finish();
+    assert_eq!(code, 130, "{shown}");
+    assert!(!shown.contains("< sent"), "{shown}");
+    assert_eq!(closes(&server), closed(0, ""));
     server.stop();
 }
 

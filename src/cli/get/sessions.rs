@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::failure::{Problem, READ, WRITE};
 
-/// How long a ticket that has not come is waited for.
+/// How long new tickets that have not come are waited for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -46,13 +46,18 @@ impl Sessions {
     /// Keeps the sessions with these servers.
     pub(super) fn save(&mut self, client: &mut Client, origins: &[String]) -> Result<(), Problem> {
         let until = net::now() + PATIENCE;
-        let known = |client: &Client, origin: &String| client.ticket(origin).ok().flatten();
-        while origins.iter().any(|origin| known(client, origin).is_none()) && net::now() < until {
+        // A ticket is good for one connection (RFC 8446 appendix C.4), and some servers take it no second time. An early
+        // answer is here before the next ticket.
+        let fresh = |client: &Client, before: &BTreeMap<String, String>, origin: &String| {
+            let ticket = client.ticket(origin).ok().flatten().map(|ticket| BASE64.encode(&ticket));
+            ticket.filter(|ticket| before.get(origin) != Some(ticket))
+        };
+        while origins.iter().any(|origin| fresh(client, &self.tickets, origin).is_none()) && net::now() < until {
             client.turn(Some(until))?;
         }
         for origin in origins {
-            if let Some(ticket) = known(client, origin) {
-                self.tickets.insert(origin.clone(), BASE64.encode(&ticket));
+            if let Some(ticket) = fresh(client, &self.tickets, origin) {
+                self.tickets.insert(origin.clone(), ticket);
             }
         }
         let failed = |e: std::io::Error| {

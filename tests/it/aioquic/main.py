@@ -1,9 +1,10 @@
-"""main.py CASE URL: runs one case against the server at URL (its origin) and prints what happened as a line of JSON."""
+"""main.py CASE URL [ARGUMENT...]: runs one case against the server at URL (its origin) and prints a line of JSON."""
 
 import json
 import sys
 
 import datagrams
+import early
 import hostile
 import limits
 import losses
@@ -11,9 +12,9 @@ import sessions
 
 
 def main():
-    name, url = sys.argv[1:]
-    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES
-    print(json.dumps(cases[name](url)))
+    name, url, *arguments = sys.argv[1:]
+    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES | early.CASES
+    print(json.dumps(cases[name](url, *arguments)))
 
 
 main()

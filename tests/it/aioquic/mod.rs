@@ -2,6 +2,7 @@
 //! Each case prints what happened; what should have happened is said here.
 
 mod datagrams;
+mod early;
 mod hostile;
 mod limits;
 mod losses;
@@ -41,6 +42,10 @@ struct Case {
 
 impl Case {
     fn start(server: &Server, name: &str) -> Self {
+        Self::start_with(server, name, &[])
+    }
+
+    fn start_with(server: &Server, name: &str, args: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let file = |name: &str| File::create(dir.path().join(name)).unwrap();
         let child = Command::new(tool("MIO_QUICHE_PYTHON"))
@@ -48,6 +53,7 @@ impl Case {
             .arg("-B")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aioquic/main.py"))
             .args([name, &server.url("")])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("errors"))

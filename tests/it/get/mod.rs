@@ -2,11 +2,13 @@
 
 mod alternatives;
 mod certificates;
+mod early;
 mod foreign;
 mod hostile;
 mod options;
 mod own;
 mod servers;
+mod terminal;
 
 use std::fs;
 use std::io::Write;

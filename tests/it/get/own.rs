@@ -5,6 +5,8 @@ use std::io::{BufReader, Read};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{Get, LONG, get, get_with, sha256};
 use crate::support::relay::{Relay, seed};
 use crate::support::server::{Guard, Server, mio_quiche, signal};
@@ -137,6 +139,28 @@ fn resumption() {
     let broken = get_with(&["--resume-session", "broken", &url], |dir| fs::write(dir.join("broken"), "no").unwrap());
     assert_eq!(broken.code, 26);
     assert!(broken.err.starts_with("mio-quiche: cannot read the sessions in 'broken': "), "{}", broken.err);
+}
+
+/// The first flight comes twice, and the second one has room for more than was sent with the first.
+#[test]
+fn an_unsafe_request_waits_for_the_handshake_after_a_retry_too() {
+    let mut server = Server::start(&["--early-data", "--retry", "on"]);
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("sessions");
+    let resume = ["-k", "--resume-session", file.to_str().unwrap()];
+    let hello = get(&[&resume[..], &[&server.url("/")]].concat());
+    assert_eq!(hello.text(), "Hello, HTTP/3!\n");
+    for _ in 0..3 {
+        let args = ["--0rtt", "--json", "-o", "file", "-d", "x", &server.url("/api/echo")];
+        let posted = get(&[&resume[..], &args].concat());
+        assert_eq!((posted.code, posted.err.as_str()), (0, ""));
+        let report = posted.json().remove(0);
+        assert_eq!((&report["status"], posted.file("file")), (&json!(200), b"x".to_vec()));
+        assert_eq!((&report["resumed"], &report["early"]), (&json!(true), &json!(false)));
+    }
+    let stats = server.stop();
+    assert!(stats.get("retries") >= 4, "{stats:?}");
+    assert_eq!((stats.get("resumed_handshakes"), stats.get("requests"), stats.get("early_requests")), (3, 4, 0));
 }
 
 #[test]

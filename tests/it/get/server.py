@@ -3,6 +3,7 @@
 MODE is an application protocol to speak instead of h3, or:
 goaway: every connection begins with GOAWAY
 close: every connection is closed at once
+tickets: sessions can be resumed, with early data
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import FrameType, H3Connection, encode_frame
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ProtocolNegotiated
+from aioquic.quic.events import HandshakeCompleted, ProtocolNegotiated
 
 PIECE = bytes(n % 251 for n in range(251 * 4096))
 CHUNK = len(PIECE)
@@ -30,12 +31,14 @@ class Server(QuicConnectionProtocol):
     """One connection."""
 
     connections = 0
+    tickets = {}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         Server.connections += 1
         self.number = Server.connections
         self.http = None
+        self.is_complete = False
         self.requests = {}
         self.bodies = []
 
@@ -46,6 +49,8 @@ class Server(QuicConnectionProtocol):
                 self.raw(self.http._local_control_stream_id, (FrameType.GOAWAY, encode_uint_var(0)))
             elif MODE == "close":
                 self._quic.close(error_code=H3_NO_ERROR, reason_phrase="go away")
+        if isinstance(event, HandshakeCompleted):
+            self.is_complete = True
         if self.http is None:
             return
         for event in self.http.handle_event(event):
@@ -130,6 +135,18 @@ class Server(QuicConnectionProtocol):
     def do_connection(self, stream, _):
         self.answer(stream, 200, f"connection {self.number}\n".encode())
 
+    def do_flight(self, stream, _):
+        """Whether the request came before the handshake was complete, and what handshake it was."""
+        method = self.requests[stream][0][b":method"].decode()
+        when = "late" if self.is_complete else "early"
+        handshake = "resumed" if self._quic.tls.session_resumed else "full"
+        self.answer(stream, 200, b"" if method == "HEAD" else f"{method} {when} {handshake}\n".encode())
+
+    def do_forget(self, stream, _):
+        """Nothing of before can be resumed."""
+        Server.tickets.clear()
+        self.answer(stream, 200, b"forgotten\n")
+
     def do_fields(self, stream, _):
         """All fields of the request."""
         lines = [name + b": " + value + b"\n" for name, value in self.requests[stream][0].items()]
@@ -203,10 +220,15 @@ class Server(QuicConnectionProtocol):
 
 
 async def main():
-    alpn = ["h3"] if MODE in ("h3", "goaway", "close") else [MODE]
+    alpn = ["h3"] if MODE in ("h3", "goaway", "close", "tickets") else [MODE]
     configuration = QuicConfiguration(is_client=False, alpn_protocols=alpn, max_data=1 << 24, max_stream_data=1 << 23)
     configuration.load_cert_chain(sys.argv[1], sys.argv[2])
-    server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Server)
+    store = {
+        "session_ticket_fetcher": lambda label: Server.tickets.pop(label, None),
+        "session_ticket_handler": lambda ticket: Server.tickets.update({ticket.ticket: ticket}),
+    }
+    store = store if MODE == "tickets" else {}
+    server = await serve("127.0.0.1", 0, configuration=configuration, create_protocol=Server, **store)
     print(server._transport.get_extra_info("sockname")[1], flush=True)
     await asyncio.Future()
 

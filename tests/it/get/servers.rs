@@ -84,10 +84,12 @@ pub(super) fn nginx(files: &[(&str, usize)]) -> Foreign {
     let config = format!(
         "daemon off;\nmaster_process off;\npid pid;\nerror_log stderr;\nevents {{ }}\n\
          http {{\naccess_log off;\n{}\
-         server {{\nlisten {addr} quic;\nssl_certificate cert.pem;\nssl_certificate_key key.pem;\nroot root;\n\
+         server {{\nlisten {addr} quic;\nssl_certificate cert.pem;\nssl_certificate_key key.pem;\n\
+         ssl_early_data on;\nroot root;\n\
          client_max_body_size 200m;\n\
          location /put/ {{ dav_methods PUT; create_full_put_path on; }}\n\
-         location = /moved {{ return 302 /small; }}\n}}\n}}\n",
+         location = /moved {{ return 302 /small; }}\n\
+         location = /flight {{ return 200 \"reused: $ssl_session_reused early: $ssl_early_data\\n\"; }}\n}}\n}}\n",
         temp.concat()
     );
     fs::write(dir.path().join("nginx.conf"), config).unwrap();

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod curl;
 pub(crate) mod frames;
 pub(crate) mod local;
+pub(crate) mod pty;
 pub(crate) mod relay;
 pub(crate) mod server;
 
