@@ -32,7 +32,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for url in std::env::args().skip(1) {
         client.start(ClientRequest::get(&url)?, Count(0));
     }
-    client.run()?;
-    client.close();
-    Ok(())
+    Ok(client.run()?)
 }

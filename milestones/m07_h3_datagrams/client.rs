@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Method;
 use mio_quiche::{Client, ClientConfig, ClientError, ClientRequest};
 use mio_quiche::{Progress, ResponseHandler, ResponseHead, Result, Stream};
 
@@ -12,22 +11,17 @@ use mio_quiche::{Progress, ResponseHandler, ResponseHead, Result, Stream};
 struct Probe {
     numbers: Vec<String>,
     back: Vec<String>,
-    ready: bool,
     until: Option<Instant>,
     answer: Vec<u8>,
 }
 
 impl ResponseHandler for Probe {
-    fn response(&mut self, _head: &ResponseHead) -> Result<()> {
-        self.ready = true;
-        Ok(())
+    fn response(&mut self, s: &mut Stream<'_>, _head: &ResponseHead) -> Result<()> {
+        s.wake_at(*self.until.insert(s.now() + Duration::from_secs(1)));
+        Ok(self.numbers.iter().try_for_each(|number| s.send_datagram(number.as_bytes()))?)
     }
 
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
-        if std::mem::take(&mut self.ready) {
-            self.numbers.iter().try_for_each(|number| s.send_datagram(number.as_bytes()))?;
-            s.wake_at(*self.until.insert(s.now() + Duration::from_secs(1)));
-        }
         if self.until.take_if(|at| *at <= s.now() || self.back.len() == self.numbers.len()).is_some() {
             s.finish()?;
         }
@@ -55,10 +49,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut client = Client::new(config)?;
     for numbers in args {
         let numbers = numbers.split(',').map(str::to_owned).collect();
-        let request = ClientRequest::new(Method::POST, &url)?.streamed_body(None);
+        let request = ClientRequest::post(&url)?.streamed_body(None);
         client.start(request, Probe { numbers, ..Probe::default() });
     }
-    client.run()?;
-    client.close();
-    Ok(())
+    Ok(client.run()?)
 }

@@ -109,7 +109,7 @@ fn a_visit_that_is_typed() {
     assert!(lines.next().starts_with("session    opened after "));
     assert_eq!(
         lines.rest(),
-        ["server's   1 streams with 0 bytes", "session    closed by us with code 7 (that is all)"]
+        ["server's   2 streams with 55 bytes, 1 not ended", "session    closed by us with code 7 (that is all)"]
     );
     assert_eq!(visitor.wait().code(), Some(0));
     assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from https://{}", example.addr));

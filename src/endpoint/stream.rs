@@ -302,7 +302,8 @@ impl Stream<'_> {
         }
     }
 
-    pub(crate) fn is_sending(&self) -> bool {
+    /// Whether what is sent has not ended: neither finished nor given up by either side.
+    pub fn is_sending(&self) -> bool {
         match &self.0 {
             Kind::Http(stream) => stream.is_sending(),
             Kind::Session { stream, .. } => stream.state.is_sending(),

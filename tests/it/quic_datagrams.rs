@@ -97,6 +97,15 @@ fn each_on_a_connection_of_its_own() {
     let mut seen: Vec<String> = (0..4).map(|_| server_says.recv().unwrap()).collect();
     seen.sort();
     assert_eq!(seen, ["closed after 3: 7 enough", "closed after 3: 7 enough", "opened", "opened"]);
+    // A client that is dropped says so.
+    let mut left = self::client(&[PROTOCOL]);
+    left.open_datagrams(&server.url("/"), Asker { name: "three", got: Vec::new(), said: said.clone() }).unwrap();
+    while server_says.try_recv().is_err() {
+        left.turn(None).unwrap();
+    }
+    drop(left);
+    let said_goodbye = server_says.recv().unwrap();
+    assert!(said_goodbye.ends_with(": 256 "), "H3_NO_ERROR: {said_goodbye}");
     // HTTP/3 is not spoken there.
     let error = client.get(&server.url("/")).unwrap_err();
     assert_eq!(error.to_string(), "the connection does not speak HTTP/3");

@@ -185,7 +185,7 @@ fn lines_typed() {
         "< /second",
         "< first",
         "datagram: fourth",
-        "server's   1 streams with 6 bytes",
+        "server's   1 stream with 6 bytes",
         "server's uni stream: third",
         "session    closed by us with code 5 (so long)",
     ];

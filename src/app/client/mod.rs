@@ -81,6 +81,13 @@ impl std::fmt::Debug for Client {
     }
 }
 
+impl Drop for Client {
+    /// Servers are told, so that they need not wait for their idle timeout.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Names a request of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
@@ -303,7 +310,7 @@ impl Client {
         Ok(())
     }
 
-    /// Closes every connection and sends what says so.
+    /// Closes every connection and sends what says so, as dropping the client does.
     pub fn close(&mut self) {
         for id in self.pool.conns.keys() {
             self.endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
@@ -425,7 +432,8 @@ impl Client {
             return self.end(now, id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()));
         }
         running.responded = true;
-        match running.handler.response(head) {
+        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
+        match running.handler.response(&mut stream, head) {
             Err(error) => self.end(now, id, Err(error.into())),
             Ok(()) => self.poll(now, id, None),
         }

@@ -86,6 +86,14 @@ impl ClientRequest {
         Self::new(Method::GET, url)
     }
 
+    /// POST. The [body](ClientRequest::body) is empty unless there is one.
+    ///
+    /// # Errors
+    /// As [`new`](ClientRequest::new).
+    pub fn post(url: &str) -> std::result::Result<Self, ClientError> {
+        Self::new(Method::POST, url)
+    }
+
     /// What is sent in front of the body.
     pub fn head(&self) -> &RequestHead {
         &self.head
@@ -212,12 +220,12 @@ pub trait ResponseHandler {
         let _ = head;
     }
 
-    /// The head of the response came.
+    /// The head of the response came; [`poll`](ResponseHandler::poll) follows.
     ///
     /// # Errors
     /// Any error gives the request up.
-    fn response(&mut self, head: &ResponseHead) -> Result<()> {
-        let _ = head;
+    fn response(&mut self, s: &mut Stream<'_>, head: &ResponseHead) -> Result<()> {
+        let _ = (s, head);
         Ok(())
     }
 
@@ -274,7 +282,7 @@ pub(super) struct Collect {
 }
 
 impl ResponseHandler for Collect {
-    fn response(&mut self, head: &ResponseHead) -> Result<()> {
+    fn response(&mut self, _: &mut Stream<'_>, head: &ResponseHead) -> Result<()> {
         self.head = Some(head.clone());
         Ok(())
     }

@@ -200,7 +200,7 @@ impl ResponseHandler for Transfer {
         let _ = self.show(&mut state.borrow_mut(), head);
     }
 
-    fn response(&mut self, head: &ResponseHead) -> Result<()> {
+    fn response(&mut self, _: &mut Stream<'_>, head: &ResponseHead) -> Result<()> {
         let state = Rc::clone(&self.state);
         let state = &mut *state.borrow_mut();
         state.first_byte_at = Some(net::now());

@@ -112,9 +112,12 @@ pub(super) fn text(state: &State) -> String {
             "uni        {opened} streams of {size} bytes sent, {equal} answered with the same, {speed:.1} MB/s each way"
         );
     }
-    if !state.peer.is_empty() {
-        let bytes: u64 = state.peer.iter().map(|s| s.bytes).sum();
-        let _ = writeln!(out, "server's   {} streams with {bytes} bytes", state.peer.len());
+    let (ended, open) = (state.peer.len(), state.peer_open);
+    if ended + open > 0 {
+        let bytes = state.peer.iter().map(|s| s.bytes).sum::<u64>() + state.peer_open_bytes;
+        let streams = if ended + open == 1 { "stream" } else { "streams" };
+        let _ = write!(out, "server's   {} {streams} with {bytes} bytes", ended + open);
+        let _ = if open > 0 { writeln!(out, ", {open} not ended") } else { writeln!(out) };
     }
     if let Some(end) = &state.end {
         let _ = writeln!(out, "session    {end}");

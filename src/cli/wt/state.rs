@@ -125,6 +125,8 @@ pub(super) struct State {
     answered: HashMap<u64, u64>,
     pub(super) peer: Vec<PeerStream>,
     pub(super) peer_open: usize,
+    /// What came on those that are open.
+    pub(super) peer_open_bytes: u64,
     pub(super) problems: Vec<String>,
     pub(super) last: Instant,
     /// The peer allows no more streams for now.
@@ -175,6 +177,7 @@ impl State {
             answered: HashMap::new(),
             peer: Vec::new(),
             peer_open: 0,
+            peer_open_bytes: 0,
             problems: Vec::new(),
             last: now,
             blocked: false,

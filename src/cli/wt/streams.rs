@@ -148,6 +148,7 @@ impl FromPeer {
         let mut state = self.shared.borrow_mut();
         let at = self.record.bytes;
         self.record.bytes += data.len() as u64;
+        state.peer_open_bytes += data.len() as u64;
         let before = self.record.text.len();
         self.record.text.extend_from_slice(&data[..data.len().min(KEPT - before)]);
         state.last = mio_quiche::net::now();
@@ -194,6 +195,7 @@ impl Exchange for FromPeer {
         }
         let mut state = self.shared.borrow_mut();
         state.peer_open -= 1;
+        state.peer_open_bytes -= self.record.bytes;
         state.last = s.now();
         if let Err(error) = &result {
             state.problem(format!("a stream of the server's: {error}"));
