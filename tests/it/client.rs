@@ -13,6 +13,7 @@ use mio_quiche::{
 };
 use ring::digest;
 
+use crate::support::aioquic::Aioquic;
 use crate::support::server::{Server, make_cert};
 use crate::support::{DEADLINE, wait_for};
 
@@ -323,6 +324,30 @@ fn requests_that_a_leaving_server_does_not_take_go_elsewhere() {
     assert_eq!(client.get(&second.url("/")).unwrap().status, 200);
     client.close();
     second.stop();
+}
+
+/// Says why a session did not open.
+struct Unopened(mpsc::Sender<String>);
+
+impl SessionHandler for Unopened {
+    fn failed(&mut self, error: &ClientError) {
+        self.0.send(error.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn sessions_that_are_not_answered_time_out() {
+    let (server, silent) = (Aioquic::start(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (said, failures) = mpsc::channel();
+    let nobody = format!("https://{}/", silent.local_addr().unwrap());
+    for (url, millis) in [(server.url("/silence"), 300), (nobody, 200)] {
+        let options = SessionOptions::new(&url).unwrap().timeout(Duration::from_millis(millis));
+        let mut client = insecure();
+        client.open_session(options, Unopened(said.clone()));
+        client.run().unwrap();
+        let seconds = millis as f64 / 1e3;
+        assert_eq!(failures.recv().unwrap(), format!("the request took longer than {seconds} s"), "{url}");
+    }
 }
 
 /// What came back on our stream, what the server said on its own, the subprotocol, and how the session ended.

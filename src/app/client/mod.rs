@@ -172,7 +172,8 @@ impl Client {
     /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
         let request = request.into_request();
-        self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler) }));
+        let deadline = request.timeout.map(|timeout| net::now() + timeout);
+        self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler), deadline }));
     }
 
     /// Opens a connection of its own for QUIC datagrams (RFC 9221) that are not HTTP's, with one of the
@@ -331,9 +332,11 @@ impl Client {
         let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
         let deadline = match idle {
             true => {
-                let requests = self.running.values().filter_map(|running| running.deadline).min();
+                let running = self.running.values().filter_map(|running| running.deadline);
+                let asked = self.asked.values().filter_map(|asked| asked.deadline);
                 let waiting = self.waiting.iter().filter_map(Waiting::deadline);
-                let all = [self.endpoint.next_timeout(), self.pool.next_timeout(), requests, waiting.min(), until];
+                let deadlines = running.chain(asked).chain(waiting).min();
+                let all = [self.endpoint.next_timeout(), self.pool.next_timeout(), deadlines, until];
                 all.into_iter().flatten().min()
             }
             false => Some(now),
@@ -440,15 +443,14 @@ impl Client {
     }
 
     fn on_session_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead) {
-        let Some(AskedSession { request, mut handler }) = self.asked.remove(&id) else { return };
+        let Some(AskedSession { request, mut handler, .. }) = self.asked.remove(&id) else { return };
         handler.response(head);
         if head.status.is_success() {
             self.sessions.begin(now, id, request.head.path.clone(), handler, &mut self.endpoint);
             return;
         }
         handler.failed(&ClientError::Refused(head.status));
-        self.endpoint.release(now, id);
-        self.pool.ended(now, id.conn, &mut self.endpoint);
+        self.leave_asked(now, id);
     }
 
     fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>) {
@@ -473,9 +475,14 @@ impl Client {
             if let Some(mut asked) = self.asked.remove(&id) {
                 asked.handler.failed(&error.into());
             }
-            self.endpoint.release(now, id);
-            self.pool.ended(now, id.conn, &mut self.endpoint);
+            self.leave_asked(now, id);
         }
+    }
+
+    /// A session that was asked for does not come.
+    fn leave_asked(&mut self, now: Instant, id: StreamId) {
+        self.endpoint.release(now, id);
+        self.pool.ended(now, id.conn, &mut self.endpoint);
     }
 
     /// A request is over.
@@ -510,19 +517,6 @@ impl Client {
             && let Some(waiting) = self.waiting.remove(position)
         {
             waiting.fail(error);
-        }
-    }
-
-    /// Gives up the requests whose time is up.
-    fn expire(&mut self, now: Instant) {
-        let waiting = self.waiting.iter().filter_map(|waiting| match waiting {
-            Waiting::Request(running) => Some(running),
-            Waiting::Session(_) => None,
-        });
-        let late = waiting.chain(self.running.values()).filter(|running| running.deadline.is_some_and(|at| at <= now));
-        let late: Vec<_> = late.map(|running| (running.id, running.request.timeout.unwrap_or_default())).collect();
-        for (id, timeout) in late {
-            self.give_up(id, ClientError::Timeout(timeout.as_secs_f64()));
         }
     }
 

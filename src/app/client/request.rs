@@ -200,6 +200,13 @@ impl SessionOptions {
         self
     }
 
+    /// How long it may take until the server has accepted the session.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.request.timeout = Some(timeout);
+        self
+    }
+
     /// The request that asks for the session: for a loop of one's own around an [`Endpoint`](crate::Endpoint).
     pub fn into_request(self) -> ClientRequest {
         self.request.session(&self.subprotocols, self.origin.as_deref())

@@ -1,4 +1,4 @@
-//! What waits for a connection, and is sent when there is one with room.
+//! What waits for a connection, and is sent when there is one with room; and whose time is up.
 
 use std::time::Instant;
 
@@ -37,6 +37,7 @@ impl Running {
 pub(super) struct AskedSession {
     pub(super) request: ClientRequest,
     pub(super) handler: Box<dyn SessionHandler>,
+    pub(super) deadline: Option<Instant>,
 }
 
 /// What waits for a connection.
@@ -46,17 +47,17 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
-    fn origin(&self) -> &Origin {
+    pub(super) fn request(&self) -> &ClientRequest {
         match self {
-            Waiting::Request(running) => &running.request.origin,
-            Waiting::Session(asked) => &asked.request.origin,
+            Waiting::Request(running) => &running.request,
+            Waiting::Session(asked) => &asked.request,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Waiting::Request(running) => running.deadline,
-            Waiting::Session(_) => None,
+            Waiting::Session(asked) => asked.deadline,
         }
     }
 
@@ -78,10 +79,7 @@ impl Client {
         while left > 0 {
             left -= 1;
             let Some(waiting) = self.waiting.pop_front() else { return };
-            let (request, for_session) = match &waiting {
-                Waiting::Request(running) => (&running.request, false),
-                Waiting::Session(asked) => (&asked.request, true),
-            };
+            let (request, for_session) = (waiting.request(), matches!(waiting, Waiting::Session(_)));
             let origin = request.origin.clone();
             if !for_session && blocked.contains(&origin) {
                 self.waiting.push_back(waiting);
@@ -171,7 +169,7 @@ impl Client {
     /// Whoever waits for a connection to this origin gets none.
     pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
         for waiting in std::mem::take(&mut self.waiting) {
-            match waiting.origin() == origin {
+            match waiting.request().origin == *origin {
                 true => waiting.fail(error.clone()),
                 false => self.waiting.push_back(waiting),
             }
@@ -181,6 +179,34 @@ impl Client {
                 true => handler.failed(error),
                 false => self.waiting_datagrams.push((theirs, handler)),
             }
+        }
+    }
+
+    /// Gives up the requests whose time is up.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let is_late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let error = |request: &ClientRequest| ClientError::Timeout(request.timeout.unwrap_or_default().as_secs_f64());
+        for _ in 0..self.waiting.len() {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            match is_late(waiting.deadline()) {
+                true => {
+                    let error = error(waiting.request());
+                    waiting.fail(error);
+                }
+                false => self.waiting.push_back(waiting),
+            }
+        }
+        let late: Vec<_> = self.running.iter().filter(|(_, running)| is_late(running.deadline)).collect();
+        let late: Vec<_> = late.into_iter().map(|(id, running)| (*id, error(&running.request))).collect();
+        for (id, error) in late {
+            self.end(now, id, Err(error));
+        }
+        let late: Vec<_> = self.asked.iter().filter(|(_, asked)| is_late(asked.deadline)).map(|(id, _)| *id).collect();
+        for id in late {
+            if let Some(mut asked) = self.asked.remove(&id) {
+                asked.handler.failed(&error(&asked.request));
+            }
+            self.leave_asked(now, id);
         }
     }
 }

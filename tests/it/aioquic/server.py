@@ -57,6 +57,8 @@ class Session(QuicConnectionProtocol):
             self.http.send_headers(stream, [(b":status", b"200")])
             self.http.send_data(stream, b"Hello from aioquic\n", end_stream=True)
             return
+        if path == b"/silence":
+            return
         if headers.get(b":protocol") != b"webtransport" or path not in (b"/echo", b"/open", b"/close"):
             self.http.send_headers(stream, [(b":status", b"403")], end_stream=True)
             return

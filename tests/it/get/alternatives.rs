@@ -1,6 +1,7 @@
 //! Alternative services (RFC 7838), in the library and with `get --alt-svc`.
 
 use std::fs;
+use std::process::Command;
 
 use http::{HeaderName, HeaderValue};
 use mio_quiche::{Client, ClientConfig, ClientRequest, Router};
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 
 use super::get;
 use crate::support::local::Local;
+use crate::support::tool;
 
 /// A server that says its name and what it was used as, and names an alternative where a request asks it to.
 fn server(name: &'static str) -> Local {
@@ -46,6 +48,11 @@ fn kept_in_a_file() {
     assert!(line.lines().any(|line| line.starts_with(&start) && line.ends_with("\" 0 0")), "{line}");
     let by_two = format!("two as {}\n", two.addr());
     assert_eq!(ask(&[]), by_two);
+    // curl reads the file, too. (With --http3-only it takes no alternative.)
+    let output =
+        Command::new(tool("MIO_QUICHE_CURL")).args(["-ks", "--http3", "--alt-svc", file, &one.url("/")]).output();
+    let output = output.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), by_two, "{}", String::from_utf8_lossy(&output.stderr));
     // Without the option it is ignored.
     assert_eq!(get(&["-k", &one.url("/")]).text(), "one as itself\n");
     assert_eq!(get(&["-k", "--alt-svc", "", &one.url("/")]).text(), "one as itself\n");
