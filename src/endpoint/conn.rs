@@ -518,7 +518,11 @@ impl Conn {
 
     /// After everything was sent: sets the timer. True when the connection is over and can be dropped.
     pub(crate) fn settle(&mut self, now: Instant, id: ConnId, core: &mut Core) -> bool {
-        if self.quic.is_closed() {
+        let is_gone = self.quic.is_closed();
+        // What has come can be read while the connection drains (RFC 9000 section 10.2); without streams there is nothing
+        // to wait for.
+        let is_idle = self.streams.is_empty() && self.wt.as_ref().is_none_or(|wt| wt.is_idle());
+        if is_gone || self.quic.is_draining() && is_idle {
             self.end_handshake(core);
             self.forget_sessions(core);
             if !std::mem::replace(&mut self.closed, true) {
@@ -526,6 +530,8 @@ impl Conn {
                 log::debug!("{id:?}: {cause}");
                 core.events.push_back(Event::Closed(id, cause));
             }
+        }
+        if is_gone {
             return true;
         }
         let held = self.held.as_ref().map(|held| held.due());

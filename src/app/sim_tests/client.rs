@@ -53,6 +53,7 @@ struct Net {
     streams: BTreeMap<StreamId, Exchanged>,
     connected: Vec<ConnId>,
     going: Vec<ConnId>,
+    gone: Vec<ConnId>,
     datagrams: Vec<Bytes>,
     ended: Option<SessionEnd>,
     /// Reads what comes.
@@ -97,6 +98,7 @@ impl Net {
             streams: BTreeMap::new(),
             connected: Vec::new(),
             going: Vec::new(),
+            gone: Vec::new(),
             datagrams: Vec::new(),
             ended: None,
             reading: true,
@@ -206,7 +208,10 @@ impl Net {
             }
             Event::GoingAway(id) => self.going.push(id),
             Event::SessionClosed(_, end) => self.ended = Some(end),
-            Event::Closed(id, cause) => assert!(self.going.contains(&id), "{id:?}: {cause}"),
+            Event::Closed(id, cause) => {
+                assert!(self.going.contains(&id), "{id:?}: {cause}");
+                self.gone.push(id);
+            }
             _ => {}
         }
     }
@@ -307,6 +312,19 @@ fn assert_answer(net: &Net, id: StreamId, status: u16, body: &[u8]) {
     let state = &net.streams[&id];
     assert_eq!((state.status, &state.error), (status, &None), "{:?}: {id:?}", net.network);
     assert!(state.body == body, "{:?}: {id:?}: {} bytes", net.network, state.body.len());
+}
+
+#[test]
+fn an_idle_connection_is_over_before_it_is_forgotten() {
+    let mut net = Net::demo(Network::default());
+    let conn = net.connect(SERVER);
+    net.going.push(conn);
+    net.servers[0].endpoint.close_all(ErrorCode::H3_NO_ERROR, b"");
+    net.run_until("the end", |net| !net.gone.is_empty());
+    // It goes on draining (RFC 9000 section 10.2), and is told of once.
+    assert_eq!((net.client.connection_count(), net.client.handshake_count()), (1, 0));
+    net.run_until("the last of it", |net| net.client.connection_count() == 0);
+    assert_eq!(net.gone, [conn]);
 }
 
 #[test]
