@@ -33,6 +33,7 @@ class Session(QuicConnectionProtocol):
         self.http = None
         self.capsules = bytearray()
         self.answers = {}
+        self.refused = set()
 
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated):
@@ -61,6 +62,7 @@ class Session(QuicConnectionProtocol):
             return
         if headers.get(b":protocol") != b"webtransport" or path not in (b"/echo", b"/open", b"/close"):
             self.http.send_headers(stream, [(b":status", b"403")], end_stream=True)
+            self.refused.add(stream)
             return
         answer = [(b":status", b"200"), (b"sec-webtransport-http3-draft", b"draft02")]
         if offered := headers.get(b"wt-available-protocols"):
@@ -94,7 +96,8 @@ class Session(QuicConnectionProtocol):
                     say({"code": int.from_bytes(value[:4], "big"), "reason": value[4:].decode()})
         except BufferReadError:
             say({"error": "a truncated capsule"})
-        self.http.send_data(event.stream_id, b"", end_stream=True)
+        if event.stream_id not in self.refused:
+            self.http.send_data(event.stream_id, b"", end_stream=True)
 
 
 async def main(cert, key):
