@@ -33,7 +33,7 @@ class Session(QuicConnectionProtocol):
         self.http = None
         self.capsules = bytearray()
         self.answers = {}
-        self.refused = set()
+        self.ended = set()
 
     def quic_event_received(self, event):
         if isinstance(event, ProtocolNegotiated):
@@ -62,7 +62,7 @@ class Session(QuicConnectionProtocol):
             return
         if headers.get(b":protocol") != b"webtransport" or path not in (b"/echo", b"/open", b"/close"):
             self.http.send_headers(stream, [(b":status", b"403")], end_stream=True)
-            self.refused.add(stream)
+            self.ended.add(stream)
             return
         answer = [(b":status", b"200"), (b"sec-webtransport-http3-draft", b"draft02")]
         if offered := headers.get(b"wt-available-protocols"):
@@ -75,6 +75,7 @@ class Session(QuicConnectionProtocol):
         if path == b"/close":
             code = (40).to_bytes(4, "big")
             self.http.send_data(stream, capsule(CLOSE_CAPSULE, code + b"aioquic says bye"), end_stream=True)
+            self.ended.add(stream)
 
     def on_stream(self, event):
         stream = event.stream_id
@@ -96,7 +97,7 @@ class Session(QuicConnectionProtocol):
                     say({"code": int.from_bytes(value[:4], "big"), "reason": value[4:].decode()})
         except BufferReadError:
             say({"error": "a truncated capsule"})
-        if event.stream_id not in self.refused:
+        if event.stream_id not in self.ended:
             self.http.send_data(event.stream_id, b"", end_stream=True)
 
 
