@@ -2,8 +2,8 @@
 //! the engine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +30,9 @@ pub(super) struct Admin {
     // In this order: who still waits for an answer learns that there will be none, then the port's thread ends.
     asks: Receiver<Ask>,
     port: AdminPort,
+    demos: Sender<Bytes>,
+    server: SocketAddr,
+    cert: PathBuf,
 }
 
 impl Admin {
@@ -37,15 +40,26 @@ impl Admin {
     ///
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(addr: SocketAddr, server: SocketAddr, cert: &Path, waker: Waker) -> Result<Self> {
-        let cert = CertInfo::read(cert).map_err(Error::handler)?;
-        let (ask, asks) = sync_channel(1);
-        let pages = Pages { ask, waker, policy: policy(), demo: demo(server, &cert).into() };
+    pub(super) fn open(addr: SocketAddr, server: SocketAddr, cert: PathBuf, waker: Waker) -> Result<Self> {
+        let demo = demo(server, &CertInfo::read(&cert).map_err(Error::handler)?);
+        let ((ask, asks), (demos, new_demos)) = (sync_channel(1), channel());
+        let mut pages = Pages { ask, waker, policy: policy(), demo, new_demos };
         let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
         if !port.local_addr().ip().is_loopback() {
             log::warn!("the admin port asks for no password, and is not bound to a loopback address");
         }
-        Ok(Admin { asks, port })
+        Ok(Admin { asks, port, demos, server, cert })
+    }
+
+    /// Tells the page of the certificate that there is now.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read.
+    pub(super) fn reload(&self) -> Result<()> {
+        let cert = CertInfo::read(&self.cert).map_err(Error::handler)?;
+        // Fails when the port's thread has ended.
+        let _ = self.demos.send(demo(self.server, &cert));
+        Ok(())
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -95,7 +109,7 @@ fn host(ip: IpAddr) -> String {
 }
 
 /// What the page wants to know. Where the server listens on every address, the page may put its own host into the URL.
-fn demo(server: SocketAddr, cert: &CertInfo) -> String {
+fn demo(server: SocketAddr, cert: &CertInfo) -> Bytes {
     let any = server.ip().is_unspecified();
     let host = match server.ip() {
         // A name, which may lead to ::1, would miss a server on IPv4 alone.
@@ -111,7 +125,7 @@ fn demo(server: SocketAddr, cert: &CertInfo) -> String {
         "version": env!("CARGO_PKG_VERSION"),
         "quiche_version": env!("MIO_QUICHE_QUICHE_VERSION"),
     });
-    format!("{value}\n")
+    format!("{value}\n").into()
 }
 
 /// The page's Content-Security-Policy: its own script and style by their hashes, connections out, and nothing else.
@@ -135,10 +149,12 @@ struct Pages {
     waker: Waker,
     policy: String,
     demo: Bytes,
+    /// What takes its place.
+    new_demos: Receiver<Bytes>,
 }
 
 impl Pages {
-    fn answer(&self, method: &str, path: &str) -> AdminAnswer {
+    fn answer(&mut self, method: &str, path: &str) -> AdminAnswer {
         if !["/", "/metrics", "/healthz", "/demo.json"].contains(&path) {
             return AdminAnswer::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
         }
@@ -158,7 +174,12 @@ impl Pages {
                 page.fields.push(("referrer-policy", "no-referrer".to_owned()));
                 page
             }
-            "/demo.json" => ok("application/json", self.demo.clone()),
+            "/demo.json" => {
+                if let Some(demo) = self.new_demos.try_iter().last() {
+                    self.demo = demo;
+                }
+                ok("application/json", self.demo.clone())
+            }
             _ => match self.snapshot() {
                 None => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
                 Some(snapshot) if path == "/metrics" => {
@@ -207,7 +228,7 @@ mod tests {
         crate::app::cert::DevCert::generate(&[]).unwrap().write(dir.path()).unwrap();
         let cert = CertInfo::read(&dir.path().join("cert.pem")).unwrap();
         let told =
-            |addr: &str| -> serde_json::Value { serde_json::from_str(&demo(addr.parse().unwrap(), &cert)).unwrap() };
+            |addr: &str| -> serde_json::Value { serde_json::from_slice(&demo(addr.parse().unwrap(), &cert)).unwrap() };
         let url = |addr: &str| told(addr)["url"].as_str().unwrap().to_owned();
         assert_eq!(url("127.0.0.1:4433"), "https://127.0.0.1:4433");
         assert_eq!(url("[::1]:4433"), "https://[::1]:4433");
@@ -236,8 +257,10 @@ mod tests {
         let (ask, asks) = sync_channel(1);
         let socket = crate::net::UdpSocket::bind(([127, 0, 0, 1], 0).into(), 65536).unwrap();
         let event_loop = crate::net::EventLoop::new(socket, false).unwrap();
-        let pages = Pages { ask, waker: event_loop.waker(), policy: String::new(), demo: Bytes::new() };
-        let health = || {
+        let (_, new_demos) = channel();
+        let (waker, policy, demo) = (event_loop.waker(), String::new(), Bytes::new());
+        let mut pages = Pages { ask, waker, policy, demo, new_demos };
+        let mut health = || {
             let answer = pages.answer("GET", "/healthz");
             (answer.status.as_u16(), answer.body)
         };

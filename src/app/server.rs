@@ -102,7 +102,7 @@ impl Server {
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        let open = |addr| Admin::open(addr, event_loop.local_addr(), &cert, event_loop.waker());
+        let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
         let app = App::new(router, allow_origins);
@@ -161,7 +161,9 @@ impl Server {
             let now = net::now();
             signals += wakeup.signals;
             if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
-                match self.endpoint.reload() {
+                let admin = self.admin.as_ref();
+                let read = self.endpoint.reload().map_err(Error::from);
+                match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
                     Ok(()) => log::info!("certificate and keys were read anew"),
                     Err(e) => log::error!("certificate and keys stay as they were: {e}"),
                 }

@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::Method;
 use mio_quiche::app::cert::CertInfo;
 use mio_quiche::{
@@ -119,8 +120,10 @@ fn certificates_are_checked() {
 
 #[test]
 fn a_new_certificate_is_taken_without_a_restart() {
-    let mut server = Server::start(&[]);
+    let mut server = Server::start(&["--admin", "127.0.0.1:0"]);
+    let shown = |server: &Server| crate::admin::get(server, "/demo.json").1;
     let (url, old) = (server.url("/"), hash_of(&server));
+    assert!(shown(&server).contains(&BASE64.encode(&old)), "{}", shown(&server));
     let mut before = client(|config| config.cert_hashes = vec![old]);
     assert_eq!(before.get(&url).unwrap().status, 200);
     fs::write(server.dir().join("key.pem"), "nonsense").unwrap();
@@ -136,6 +139,7 @@ fn a_new_certificate_is_taken_without_a_restart() {
     server.signal("HUP");
     wait_for("the new certificate", DEADLINE, || server.log().contains("were read anew").then_some(()));
     assert_eq!(client(|config| config.cert_hashes = vec![new]).get(&url).unwrap().status, 200);
+    assert!(shown(&server).contains(&BASE64.encode(&new)), "{}", shown(&server));
     assert_eq!(before.get(&url).unwrap().status, 200, "the connection that was there goes on");
     server.stop();
 }
