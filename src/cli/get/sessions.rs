@@ -52,7 +52,10 @@ impl Sessions {
             let ticket = client.ticket(origin).ok().flatten().map(|ticket| BASE64.encode(&ticket));
             ticket.filter(|ticket| before.get(origin) != Some(ticket))
         };
-        while origins.iter().any(|origin| fresh(client, &self.tickets, origin).is_none()) && net::now() < until {
+        while client.endpoint().connection_count() > 0
+            && origins.iter().any(|origin| fresh(client, &self.tickets, origin).is_none())
+            && net::now() < until
+        {
             client.turn(Some(until))?;
         }
         for origin in origins {
