@@ -39,6 +39,8 @@ pub struct Stats {
     pub handshakes: u64,
     /// Handshakes that resumed a session (RFC 8446 section 2.2).
     pub resumed_handshakes: u64,
+    /// Handshakes whose early data (0-RTT, RFC 9001 section 4.6) was accepted.
+    pub early_handshakes: u64,
     /// Requests that came in the first flight of a connection (0-RTT).
     pub early_requests: u64,
     /// Handshakes that did not complete in time.

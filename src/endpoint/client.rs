@@ -18,8 +18,6 @@ use crate::wt::{Flow, SessionState};
 
 /// RFC 8446 section 6: the alert for a certificate that does not do, as a QUIC error (RFC 9001 section 4.8).
 const BAD_CERTIFICATE: u64 = 0x100 + 42;
-/// `ssl_early_data_accepted` of BoringSSL.
-const EARLY_DATA_ACCEPTED: u32 = 2;
 /// Informational responses in front of a final one that are borne.
 const MAX_INFORMATIONAL: u8 = 32;
 
@@ -159,7 +157,7 @@ impl Endpoint {
 
     /// Whether the server took what was sent in the first flight (0-RTT).
     pub fn is_early_accepted(&self, id: ConnId) -> bool {
-        self.table.get(id).is_some_and(|conn| conn.quic.early_data_reason() == EARLY_DATA_ACCEPTED)
+        self.table.get(id).is_some_and(|conn| conn.is_early_accepted())
     }
 
     /// The server's address.

@@ -17,6 +17,9 @@ use crate::quic::timers::Armed;
 use crate::quic::{self, is_collected};
 use crate::wt::{WtConn, WtStream};
 
+/// `ssl_early_data_accepted` of BoringSSL.
+const EARLY_DATA_ACCEPTED: u32 = 2;
+
 /// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
 const MAX_EVENTS_PER_TURN: usize = 256;
 
@@ -172,6 +175,7 @@ impl Conn {
             self.end_handshake(core);
             core.stats.handshakes += 1;
             core.stats.resumed_handshakes += u64::from(self.quic.is_resumed());
+            core.stats.early_handshakes += u64::from(self.is_early_accepted());
             if self.role == Role::Client && !self.trusts_server(id, core) {
                 return;
             }
@@ -346,6 +350,10 @@ impl Conn {
     /// A client's first flight has left, and more may go with it (0-RTT).
     pub(super) fn may_begin_early(&self) -> bool {
         self.role == Role::Client && !self.begun && self.quic.is_in_early_data()
+    }
+
+    pub(super) fn is_early_accepted(&self) -> bool {
+        self.quic.early_data_reason() == EARLY_DATA_ACCEPTED
     }
 
     /// What is sent now may go under the keys of 0-RTT. quiche denies that between a Retry and the first flight's second

@@ -71,6 +71,7 @@ impl Collector for Snapshot {
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
         counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;
+        counter(e, "early_handshakes", "Handshakes whose early data (0-RTT) was accepted", s.early_handshakes)?;
         counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;

@@ -56,7 +56,8 @@ fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
     assert_eq!(run(&server, "twice", &["GET", "/"]), report(true, true, (200, HELLO), (200, HELLO)));
     assert_eq!(counts(&server), [Some(11), Some(4)]);
     let stats = server.stop();
-    assert_eq!((stats.get("connections"), stats.get("resumed_handshakes")), (6, 4));
+    let handshakes = ["handshakes", "resumed_handshakes", "early_handshakes"].map(|name| stats.get(name));
+    assert_eq!(handshakes, [6, 4, 4]);
 }
 
 #[test]
@@ -69,5 +70,6 @@ fn nothing_is_taken_early_unless_asked_for() {
     before.stop();
     assert_eq!(run(&server, "twice", &["POST", "/api/echo"]), report(true, false, ECHOED, ECHOED));
     assert_eq!(counts(&server), [Some(2), Some(0)]);
-    server.stop();
+    let stats = server.stop();
+    assert_eq!((stats.get("resumed_handshakes"), stats.get("early_handshakes")), (1, 0));
 }
