@@ -94,12 +94,12 @@ fn a_slow_reader() {
     let example = Example::start("m05_streaming", &[]);
     let idle = example.peak_memory();
     let file = example.dir.path().join("slow");
-    // Its progress bar wants a terminal, which `script` has.
+    // Its progress bar wants a terminal, which `script` has, of a kind that can move the cursor.
     let mut reader = Command::new("script");
     let command = mio_quiche().get_program().to_string_lossy().into_owned();
     let url = format!("https://{}/download/{SIZE}", example.addr);
     let line = format!("'{command}' get -k --limit-rate 32M -o '{}' {url}", file.display());
-    reader.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    reader.args(["-q", "-e", "-c", &line, "/dev/null"]).env("TERM", "xterm");
     let reader = thread::spawn(move || run(&mut reader, b""));
     wait_for("the first MiB", || fs::metadata(&file).ok().filter(|f| f.len() >= 1 << 20));
     let reports = get(example.addr, "/download/16", &["--json", "--repeat", "2"]);
