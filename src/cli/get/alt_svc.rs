@@ -1,15 +1,15 @@
 //! `--alt-svc`: alternative services in a file, as curl keeps them.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mio_quiche::{AltService, Client};
-use tempfile::NamedTempFile;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{PrimitiveDateTime, UtcDateTime};
 
 use super::failure::{Problem, READ, WRITE};
+use super::replace;
 
 const EXPIRES: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day] [hour]:[minute]:[second]");
 const HEADING: &str = "# Alternative services, as curl --alt-svc keeps them.\n";
@@ -63,11 +63,7 @@ impl AltServiceFile {
             let path = self.path.display();
             Problem::new(WRITE, format!("cannot keep alternative services in '{path}': {e} (--alt-svc)"))
         };
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.persist(&self.path).map_err(|e| failed(e.error))?;
-        Ok(())
+        replace(&self.path, &text).map_err(failed)
     }
 }
 

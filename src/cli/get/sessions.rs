@@ -1,14 +1,14 @@
 //! `--resume-session`: TLS sessions in a file, by server.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use mio_quiche::{Client, net};
-use tempfile::NamedTempFile;
 
 use super::failure::{Problem, READ, WRITE};
+use super::replace;
 
 /// How long new tickets that have not come are waited for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
@@ -66,12 +66,6 @@ impl Sessions {
         let failed = |e: std::io::Error| {
             Problem::new(WRITE, format!("cannot keep sessions in '{}': {e} (--resume-session)", self.path.display()))
         };
-        let dir = self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // Such a file is for the user alone, as its content is; and it is there as a whole or not at all.
-        let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
-        let text = serde_json::to_string(&self.tickets).unwrap_or_default();
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.persist(&self.path).map_err(|e| failed(e.error))?;
-        Ok(())
+        replace(&self.path, &serde_json::to_string(&self.tickets).unwrap_or_default()).map_err(failed)
     }
 }
