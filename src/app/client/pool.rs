@@ -1,16 +1,17 @@
 //! Connections of a client: resolving, racing addresses, keeping some.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::alt_svc::AltServices;
 use super::error::{ClientError, unusable};
 use super::request::Origin;
-use crate::endpoint::{CloseCause, Endpoint};
+use crate::endpoint::{CloseCause, Endpoint, RequestHead};
 use crate::error::ErrorCode;
 use crate::h3::ResponseHead;
 use crate::net::{self, LookupId, Lookups, reachable};
@@ -145,6 +146,19 @@ impl Pool {
         found.or_else(|| self.pick(now, origin, true, local, endpoint))
     }
 
+    /// The head of a request as it is sent on a connection: an alternative is told that it is one (RFC 7838 section 5).
+    pub(super) fn head_for<'a>(&self, id: ConnId, head: &'a RequestHead) -> Cow<'a, RequestHead> {
+        let alternative = self.conns.get(&id).and_then(|pooled| pooled.alternative.as_ref());
+        match alternative.map(|target| HeaderValue::try_from(target.to_string())) {
+            Some(Ok(value)) => {
+                let mut head = head.clone();
+                head.headers.insert("alt-used", value);
+                Cow::Owned(head)
+            }
+            _ => Cow::Borrowed(head),
+        }
+    }
+
     pub(super) fn is_blocked(&self, id: ConnId) -> bool {
         self.conns.get(&id).is_some_and(|c| c.blocked)
     }
@@ -155,15 +169,13 @@ impl Pool {
         }
     }
 
-    /// Opens a further connection beside those that are full. False if there may be no more.
-    pub(super) fn grow(&mut self, now: Instant, origin: &Origin, local: SocketAddr, endpoint: &mut Endpoint) -> bool {
+    /// Opens a further connection beside those that are full, if there may be one more.
+    pub(super) fn grow(&mut self, now: Instant, origin: &Origin, local: SocketAddr, endpoint: &mut Endpoint) {
         let mine = self.conns.values().filter(|c| c.origin == *origin).count();
         let pending = self.attempts.iter().any(|a| a.origin == *origin);
-        if pending || mine >= MAX_PER_ORIGIN || self.conns.len() >= MAX_IN_ALL {
-            return pending;
+        if !pending && mine < MAX_PER_ORIGIN && self.conns.len() < MAX_IN_ALL {
+            self.begin(now, origin, false, local, endpoint);
         }
-        self.begin(now, origin, false, local, endpoint);
-        true
     }
 
     fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, local: SocketAddr, endpoint: &mut Endpoint) {

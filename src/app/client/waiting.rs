@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use http::HeaderValue;
-
 use super::error::ClientError;
 use super::request::{ClientRequest, Origin, ResponseHandler};
 use super::{Client, RequestId};
@@ -96,17 +94,10 @@ impl Client {
             let was_blocked = self.pool.is_blocked(conn);
             let sent = match waits || was_blocked {
                 true => Err(RequestError::Blocked),
-                false => match self.pool.conns.get(&conn).and_then(|pooled| pooled.alternative.as_ref()) {
-                    None => self.endpoint.request(conn, &request.head, !request.has_body),
-                    Some(alternative) => {
-                        let mut head = request.head.clone();
-                        if let Ok(value) = HeaderValue::try_from(alternative.to_string()) {
-                            // RFC 7838 section 5.
-                            head.headers.insert("alt-used", value);
-                        }
-                        self.endpoint.request(conn, &head, !request.has_body)
-                    }
-                },
+                false => {
+                    let head = self.pool.head_for(conn, &request.head);
+                    self.endpoint.request(conn, &head, !request.has_body)
+                }
             };
             match (sent, waiting) {
                 (Ok(id), Waiting::Request(running)) => {
