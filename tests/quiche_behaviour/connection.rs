@@ -1,0 +1,139 @@
+//! A connection's beginning and end.
+
+use std::time::Duration;
+
+use quiche::{Config, ConnectionId, Error, Header, RecvInfo, Type};
+
+use crate::pair::{
+    Packet, Pair, accept, client_addr, config, connect, flight, read, server_addr, time_out, time_out_times,
+};
+
+fn bytes(packets: &[Packet]) -> usize {
+    packets.iter().map(|packet| packet.bytes.len()).sum()
+}
+
+#[test]
+fn a_server_sends_a_silent_client_more_than_three_times_what_came_as_the_padding_of_initials_is_not_counted() {
+    // transport/amplification.rs
+    let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
+    let first = flight(&mut pair.client);
+    let came = bytes(&first);
+    pair.to_server(first);
+    let mut sent = bytes(&flight(&mut pair.server));
+    assert!(sent <= 3 * came);
+    time_out_times(&mut pair.server, 4, |_, packets| sent += bytes(&packets));
+    assert!(sent > 3 * came, "{sent} of {came}");
+}
+
+#[test]
+fn between_a_retry_and_the_next_flight_is_in_early_data_is_false_though_data_goes_out_in_0_rtt() {
+    // transport/early.rs
+    let (mut client_config, mut server_config) = (config(), config());
+    client_config.enable_early_data();
+    server_config.enable_early_data();
+    let (client, server) = (connect(&mut client_config, &[1; 16]), accept(&mut server_config));
+    let mut first = Pair { client, server, seen_as: client_addr() };
+    first.pass();
+    let ticket = first.client.session().unwrap().to_vec();
+
+    let mut client = connect(&mut client_config, &[1; 16]);
+    client.set_session(&ticket).unwrap();
+    let mut initial = flight(&mut client).remove(0);
+    assert!(client.is_in_early_data());
+    let header = Header::from_slice(&mut initial.bytes, 16).unwrap();
+    let (new_scid, mut retry) = (ConnectionId::from_ref(&[3; 16]), vec![0; 1500]);
+    let len = quiche::retry(&header.scid, &header.dcid, &new_scid, b"token", header.version, &mut retry).unwrap();
+    client.recv(&mut retry[..len], RecvInfo { from: server_addr(), to: client_addr() }).unwrap();
+
+    assert!(!client.is_in_early_data());
+    assert_eq!(client.stream_send(0, b"early", true), Ok(5));
+    let second = flight(&mut client);
+    assert!(client.is_in_early_data());
+    let odcid = Some(&header.dcid);
+    let mut server = quiche::accept(&new_scid, odcid, server_addr(), client_addr(), &mut server_config).unwrap();
+    for mut packet in second {
+        server.recv(&mut packet.bytes, RecvInfo { from: client_addr(), to: server_addr() }).unwrap();
+    }
+    assert!(server.is_in_early_data());
+    assert_eq!(read(&mut server, 0), (b"early".to_vec(), true));
+}
+
+#[test]
+fn a_close_that_is_the_first_packet_from_a_server_makes_the_client_drain_three_first_timeouts_long() {
+    // transport/closing.rs
+    let first_rtt = |config: &mut Config| config.set_initial_rtt(Duration::from_millis(333));
+    let no_common_curve = |config: &mut Config| config.set_curves_list("P-256").unwrap();
+    let mut pair = Pair::unconnected(first_rtt, no_common_curve, &[1; 16]);
+    receive_invalid(&mut pair, Error::TlsFail);
+    pair.pass_to_client();
+    assert!(pair.client.is_draining());
+    assert_eq!(pair.client.path_stats().next().unwrap().min_rtt, None, "the packet acknowledges nothing");
+    let left = pair.client.timeout().unwrap();
+    assert!((Duration::from_millis(2800)..=Duration::from_millis(2997)).contains(&left), "{left:?}");
+}
+
+/// The client's first flight, which the server cannot take.
+fn receive_invalid(pair: &mut Pair, error: Error) {
+    for mut packet in flight(&mut pair.client) {
+        let info = RecvInfo { from: client_addr(), to: server_addr() };
+        assert_eq!(pair.server.recv(&mut packet.bytes, info), Err(error));
+    }
+}
+
+#[test]
+fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
+    // transport/closing.rs: K9.
+    let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
+    pair.pass_to_server();
+    pair.server.close(false, 2, b"refused").unwrap();
+    let mut buf = [0; 1500];
+    assert_eq!(pair.server.send(&mut buf).map(drop), Err(Error::CryptoFail));
+    assert_eq!(pair.server.send(&mut buf).map(drop), Err(Error::Done), "and that was the only try");
+    assert!(pair.server.is_draining());
+}
+
+#[test]
+fn a_server_that_closes_after_its_first_flight_sends_the_close() {
+    // transport/closing.rs: K9.
+    let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
+    pair.pass_to_server();
+    pair.pass_to_client();
+    pair.server.close(false, 2, b"refused").unwrap();
+    pair.pass_to_client();
+    assert_eq!(pair.client.peer_error().map(|error| error.error_code), Some(2));
+}
+
+#[test]
+fn a_connection_with_an_open_request_is_not_kept_alive() {
+    // transport/keep_alive.rs
+    let idle = |config: &mut Config| config.set_max_idle_timeout(200);
+    let mut pair = Pair::with(idle, idle);
+    pair.client_sends(0, b"request", true);
+    assert!(pair.client.timeout().unwrap() > Duration::from_millis(100), "no other timer is armed");
+    time_out(&mut pair.client);
+    assert!(pair.client.is_closed() && pair.client.is_timed_out());
+}
+
+#[test]
+fn a_client_with_transport_parameters_that_are_invalid_is_told_nothing() {
+    // transport/handshake.rs: K5.
+    let invalid = |config: &mut Config| config.set_max_recv_udp_payload_size(1000);
+    let mut pair = Pair::unconnected(invalid, |_| {}, &[1; 16]);
+    receive_invalid(&mut pair, Error::InvalidTransportParam);
+    const TRANSPORT_PARAMETER_ERROR: u64 = 8;
+    assert_eq!(pair.server.local_error().map(|error| error.error_code), Some(TRANSPORT_PARAMETER_ERROR));
+    // No packet was taken before this one, so `close` ends the connection without a word. A TLS alert is sent, see above,
+    // as it is noted before `close` is called.
+    assert!(pair.server.is_closed());
+    assert!(flight(&mut pair.server).is_empty());
+}
+
+#[test]
+fn an_initial_flight_is_padded() {
+    // transport/amplification.rs: what other tests here rely on.
+    let mut client = connect(&mut config(), &[1; 16]);
+    let mut packets = flight(&mut client);
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].bytes.len(), 1200);
+    assert_eq!(Header::from_slice(&mut packets[0].bytes, 16).unwrap().ty, Type::Initial);
+}

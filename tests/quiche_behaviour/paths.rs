@@ -1,0 +1,210 @@
+//! Paths, their ids, and data in flight on those that were left.
+
+use std::net::SocketAddr;
+
+use quiche::{Config, ConnectionId, Error, PathEvent, RecvInfo};
+
+use crate::pair::{Pair, addr, client_addr, flight, read, server_addr, time_out};
+
+const LIMIT: u64 = 3;
+
+fn limited(config: &mut Config) {
+    config.set_active_connection_id_limit(LIMIT);
+}
+
+/// Each side may have three paths. The client has given `ids` connection ids beside its first.
+fn pair(ids: u8) -> Pair {
+    let mut pair = Pair::with(limited, limited);
+    for n in 0..ids {
+        pair.client.new_scid(&ConnectionId::from_ref(&[10 + n; 16]), n.into(), false).unwrap();
+    }
+    pair.pass();
+    assert_eq!(events(&mut pair), []);
+    pair
+}
+
+fn events(pair: &mut Pair) -> Vec<PathEvent> {
+    std::iter::from_fn(|| pair.server.path_event_next()).collect()
+}
+
+/// The client's address changes on the way, and something comes from the new one.
+fn rebind(pair: &mut Pair, port: u16) {
+    pair.seen_as = addr(port);
+    pair.client.send_ack_eliciting().unwrap();
+    pair.pass();
+}
+
+/// The sequence number of the id of the client's that the server uses on a path.
+fn id_of(pair: &mut Pair, peer: SocketAddr) -> quiche::Result<u64> {
+    pair.server.probe_path(server_addr(), peer)
+}
+
+fn paths(pair: &Pair) -> Vec<u16> {
+    let mut ports: Vec<u16> = pair.server.path_stats().map(|path| path.peer_addr.port()).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn probe_path_of_a_known_path_returns_the_number_of_its_id() {
+    // transport/paths.rs
+    let mut pair = pair(2);
+    rebind(&mut pair, 1001);
+    assert_eq!(id_of(&mut pair, client_addr()), Ok(0));
+    assert_eq!(id_of(&mut pair, addr(1001)), Ok(1));
+    assert_eq!(
+        id_of(&mut pair, addr(1002)),
+        Err(Error::InvalidState),
+        "a server cannot probe a path that is not known"
+    );
+}
+
+#[test]
+fn there_are_active_connection_id_limit_paths_and_packets_from_the_next_address_are_ignored() {
+    // transport/paths.rs: K1.
+    for ids in [0, 2] {
+        let mut pair = pair(ids);
+        rebind(&mut pair, 1001);
+        rebind(&mut pair, 1002);
+        assert_eq!(paths(&pair), [1000, 1001, 1002]);
+        events(&mut pair);
+        let received = pair.server.stats().recv;
+        pair.seen_as = addr(1003);
+        pair.client.stream_send(0, b"abc", true).unwrap();
+        pair.pass();
+        assert_eq!(paths(&pair), [1000, 1001, 1002]);
+        assert_eq!(events(&mut pair), []);
+        assert_eq!(pair.server.stats().recv, received);
+        assert!(!pair.server.stream_readable(0));
+    }
+}
+
+#[test]
+fn a_path_gives_way_to_a_new_one_only_when_it_has_no_id() {
+    // transport/paths.rs: K1.
+    let mut pair = pair(2);
+    rebind(&mut pair, 1001);
+    rebind(&mut pair, 1002);
+    events(&mut pair);
+    pair.server.retire_dcid(0).unwrap();
+    assert_eq!(id_of(&mut pair, client_addr()), Err(Error::InvalidState));
+    rebind(&mut pair, 1003);
+    assert_eq!(events(&mut pair)[0], PathEvent::Closed(server_addr(), client_addr()));
+    assert_eq!(paths(&pair), [1001, 1002, 1003]);
+}
+
+#[test]
+fn a_path_whose_id_is_retired_has_the_next_spare_id_at_once() {
+    // transport/paths.rs: K1.
+    let mut pair = pair(2);
+    rebind(&mut pair, 1001);
+    assert_eq!(pair.server.available_dcids(), 1);
+    pair.server.retire_dcid(0).unwrap();
+    assert_eq!(id_of(&mut pair, client_addr()), Ok(2), "the spare one");
+    assert_eq!(pair.server.available_dcids(), 0);
+}
+
+#[test]
+fn no_path_ever_gives_way_if_the_peers_ids_are_empty() {
+    // transport/paths.rs: K1, Chrome's case.
+    let mut pair = Pair::unconnected(limited, limited, &[]);
+    pair.pass();
+    rebind(&mut pair, 1001);
+    rebind(&mut pair, 1002);
+    rebind(&mut pair, 1003);
+    assert_eq!(paths(&pair), [1000, 1001, 1002]);
+    assert_eq!(pair.server.retire_dcid(0), Err(Error::InvalidState));
+    assert_eq!(id_of(&mut pair, client_addr()), Ok(0));
+    assert_eq!(id_of(&mut pair, addr(1002)), Ok(0));
+}
+
+/// The server's view: the client has moved to port 1001, where nothing reaches it, until the path has failed.
+fn failed() -> Pair {
+    let mut pair = pair(2);
+    pair.seen_as = addr(1001);
+    // Enough for three probes within the limit of three times what came.
+    pair.client.stream_send(0, &[0; 1000], false).unwrap();
+    pair.pass_to_server();
+    let failed = PathEvent::FailedValidation(server_addr(), addr(1001));
+    for _ in 0..30 {
+        let packets = flight(&mut pair.server).into_iter().filter(|packet| packet.to == client_addr());
+        let packets = packets.collect();
+        pair.to_client(packets);
+        if events(&mut pair).contains(&failed) {
+            return pair;
+        }
+        time_out(&mut pair.server);
+    }
+    panic!("the path does not fail");
+}
+
+#[test]
+fn a_path_that_failed_is_validated_again_after_a_packet_from_its_address() {
+    // transport/paths.rs: K1.
+    let mut pair = failed();
+    let active = pair.server.path_stats().find(|path| path.active).unwrap();
+    assert_eq!(active.peer_addr, client_addr(), "back on the first path");
+    rebind(&mut pair, 1001);
+    let validated = PathEvent::Validated(server_addr(), addr(1001));
+    let migrated = PathEvent::PeerMigrated(server_addr(), addr(1001));
+    assert_eq!(events(&mut pair), [validated, migrated]);
+}
+
+#[test]
+fn two_packets_in_a_row_from_the_address_of_a_failed_path_close_the_connection() {
+    // transport/paths.rs: K1. Between the two, quiche has no path that it calls active.
+    let mut pair = failed();
+    let info = RecvInfo { from: addr(1001), to: server_addr() };
+    let mut packets = Vec::new();
+    for _ in 0..2 {
+        pair.client.send_ack_eliciting().unwrap();
+        packets.append(&mut flight(&mut pair.client));
+    }
+    assert_eq!(packets.len(), 2);
+    assert!(pair.server.recv(&mut packets[0].bytes, info).is_ok());
+    assert_eq!(pair.server.recv(&mut packets[1].bytes, info), Err(Error::InvalidState));
+    assert!(pair.server.local_error().is_some());
+}
+
+/// The server sends five packets, none of which arrives, and sees the client at a new address.
+fn left() -> Pair {
+    let mut pair = pair(2);
+    pair.client_sends(0, b"request", true);
+    read(&mut pair.server, 0);
+    pair.server.stream_send(0, &[1; 5000], true).unwrap();
+    assert_eq!(pair.lose_from_server(), 5);
+    rebind(&mut pair, 1001);
+    time_out_and_pass(&mut pair);
+    pair
+}
+
+/// Fires the server's timers some times.
+fn time_out_and_pass(pair: &mut Pair) {
+    for _ in 0..6 {
+        if pair.server.timeout().unwrap().as_secs() > 5 {
+            return;
+        }
+        time_out(&mut pair.server);
+        pair.pass();
+    }
+}
+
+#[test]
+fn of_the_packets_in_flight_on_a_path_that_was_left_only_the_two_oldest_are_sent_again() {
+    // transport/paths.rs
+    let mut pair = left();
+    let (bytes, fin) = read(&mut pair.client, 0);
+    assert!(!bytes.is_empty() && bytes.len() < 2500, "{}", bytes.len());
+    assert!(!fin);
+}
+
+#[test]
+fn an_acknowledged_probe_of_a_path_that_was_left_brings_out_what_was_in_flight_there() {
+    // transport/paths.rs
+    let mut pair = left();
+    pair.server.probe_path(server_addr(), client_addr()).unwrap();
+    pair.pass();
+    time_out_and_pass(&mut pair);
+    let (bytes, fin) = read(&mut pair.client, 0);
+    assert_eq!((bytes.len(), fin), (5000, true));
+}
