@@ -136,8 +136,8 @@ impl Pair {
             if out.is_empty() && back.is_empty() {
                 return;
             }
-            self.to_server(out);
-            self.to_client(back);
+            self.server_takes(out);
+            self.client_takes(back);
         }
     }
 
@@ -154,23 +154,23 @@ impl Pair {
     /// Passes what the client has to send now, and no answer.
     pub(crate) fn pass_to_server(&mut self) {
         let packets = flight(&mut self.client);
-        self.to_server(packets);
+        self.server_takes(packets);
     }
 
     /// Passes what the server has to send now, and no answer.
     pub(crate) fn pass_to_client(&mut self) {
         let packets = flight(&mut self.server);
-        self.to_client(packets);
+        self.client_takes(packets);
     }
 
-    pub(crate) fn to_server(&mut self, packets: Vec<Packet>) {
+    pub(crate) fn server_takes(&mut self, packets: Vec<Packet>) {
         for mut packet in packets {
             let info = RecvInfo { from: self.seen_as, to: packet.to };
             self.server.recv(&mut packet.bytes, info).unwrap();
         }
     }
 
-    pub(crate) fn to_client(&mut self, packets: Vec<Packet>) {
+    pub(crate) fn client_takes(&mut self, packets: Vec<Packet>) {
         for mut packet in packets {
             let info = RecvInfo { from: packet.from, to: client_addr() };
             self.client.recv(&mut packet.bytes, info).unwrap();

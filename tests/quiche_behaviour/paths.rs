@@ -129,7 +129,7 @@ fn failed() -> Pair {
     for _ in 0..30 {
         let packets = flight(&mut pair.server).into_iter().filter(|packet| packet.to == client_addr());
         let packets = packets.collect();
-        pair.to_client(packets);
+        pair.client_takes(packets);
         if events(&mut pair).contains(&failed) {
             return pair;
         }
@@ -180,7 +180,7 @@ fn left() -> Pair {
 
 /// Fires the server's timers some times.
 fn time_out_and_pass(pair: &mut Pair) {
-    for _ in 0..6 {
+    for _ in 0..5 {
         if pair.server.timeout().unwrap().as_secs() > 5 {
             return;
         }

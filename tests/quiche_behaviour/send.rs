@@ -25,7 +25,7 @@ fn a_packet_carries_any_number_of_datagrams_but_no_stream_frame_with_them() {
     let mut packets = flight(&mut pair.client);
     assert_eq!(packets.len(), 2);
     packets.truncate(1);
-    pair.to_server(packets);
+    pair.server_takes(packets);
     let datagrams = std::iter::from_fn(|| pair.server.dgram_recv(&mut [0; 10]).ok()).count();
     assert_eq!(datagrams, 5);
     assert_eq!(pair.server.readable().next(), None, "the stream's data is in the other packet");
@@ -44,8 +44,8 @@ fn stalled(incremental: bool) -> Pair {
     let mut bytes = [0; 1500];
     let (len, info) = pair.client.send(&mut bytes).unwrap();
     let datagram = crate::pair::Packet { bytes: bytes[..len].to_vec(), from: info.from, to: info.to };
-    pair.to_client(late);
-    pair.to_server(vec![datagram]);
+    pair.client_takes(late);
+    pair.server_takes(vec![datagram]);
     assert_eq!(pair.server.dgram_recv(&mut [0; 10]), Ok(3), "the packet carried the datagram");
     pair
 }
