@@ -169,9 +169,8 @@ fn left_after_cancelling(network: Network) -> usize {
 }
 
 #[test]
-#[ignore = "fault S10: not cured yet"]
 fn cancelled_requests_are_forgotten_by_the_client() {
-    // S10
+    // S10: without losses the server's reset comes before the acknowledgement of ours.
     let left = left_after_cancelling(Network::default());
     assert!(left < 100, "{left} of 1000 streams are left");
 }

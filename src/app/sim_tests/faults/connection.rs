@@ -2,32 +2,20 @@
 
 use super::*;
 
-/// A chain of so many certificates, of which only the first has a key.
-fn chain(config: &mut ServerConfig, len: usize) {
-    let dir = tempfile::tempdir().expect("a directory");
-    let certs: Vec<DevCert> = (0..len).map(|_| DevCert::generate(&[]).expect("a certificate")).collect();
-    let pem: String = certs.iter().map(DevCert::cert_pem).collect();
-    config.cert = dir.path().join("chain.pem");
-    config.key = dir.path().join("key.pem");
-    std::fs::write(&config.cert, pem).expect("a file");
-    std::fs::write(&config.key, certs[0].key_pem()).expect("a file");
-    // The files are read when the endpoint is built.
-    std::mem::forget(dir);
-}
-
-/// Bytes that the server sends to a client that says nothing after its first packet, and bytes of that.
-fn amplification(certificates: usize) -> (usize, usize) {
-    const HANDSHAKE: Duration = Duration::from_millis(3500);
-    let server = move |config: &mut ServerConfig| {
-        config.handshake_timeout = HANDSHAKE;
-        chain(config, certificates);
-    };
+/// Bytes that the server sends to a client that says nothing after its first flight, and bytes of that.
+fn amplification() -> (usize, usize) {
+    const HANDSHAKE: Duration = Duration::from_millis(7500);
+    let server = move |config: &mut ServerConfig| config.handshake_timeout = HANDSHAKE;
     let client = |config: &mut quiche::Config| config.set_max_send_udp_payload_size(1200);
     let mut sim = Sim::new(Options { server: Box::new(server), client: Box::new(client), ..Options::default() });
-    let mut packet = [0; 1500];
-    let (received, _) = sim.client.send(&mut packet).expect("a first packet");
-    assert_eq!(received, 1200);
-    sim.server.recv(net::now(), &mut packet[..received], addr(CLIENT), addr(SERVER));
+    // The client's hello needs two packets, because of its key share for X25519MLKEM768.
+    sim.client_turn();
+    let mut received = 0;
+    for mut packet in std::mem::take(&mut sim.to_server) {
+        assert_eq!(packet.len(), 1200);
+        received += packet.len();
+        sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
     let began = net::now();
     let mut sent = 0;
     while elapsed(began) < HANDSHAKE + SOON && sim.server.connection_count() > 0 {
@@ -42,14 +30,6 @@ fn amplification(certificates: usize) -> (usize, usize) {
 #[ignore = "fault K2: not cured yet"]
 fn an_unproven_address_is_sent_at_most_three_times_what_came() {
     // K2
-    let (sent, received) = amplification(1);
-    assert!(sent > 0 && sent <= 3 * received, "{sent} bytes for {received}");
-}
-
-#[test]
-#[ignore = "fault K2: not cured yet"]
-fn a_long_chain_of_certificates_does_not_raise_what_an_unproven_address_is_sent() {
-    // K2
-    let (sent, received) = amplification(9);
+    let (sent, received) = amplification();
     assert!(sent > 0 && sent <= 3 * received, "{sent} bytes for {received}");
 }
