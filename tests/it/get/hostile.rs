@@ -98,6 +98,28 @@ fn servers_that_go_away() {
     other.get(&[], "/").assert_failed(35, &format!("cannot connect to {}: {reason}", other.addr));
 }
 
+/// What comes on another connection is not put behind what came on the first.
+#[test]
+#[ignore = "fault S17: not cured yet"]
+fn an_answer_that_was_cut_off_is_not_joined_with_another() {
+    // S17
+    let path = "/half-rejected";
+    let server = aioquic(&[]);
+    let mut config = ClientConfig::default();
+    config.dangerous().accept_any_certificate();
+    let request = ClientRequest::new(Method::GET, &server.url(path)).unwrap();
+    match Client::new(config).unwrap().fetch(request) {
+        Ok(answer) => assert_eq!(answer.body, "connection 2\n"),
+        Err(error) => assert_eq!(error.to_string(), "the peer reset the stream with H3_REQUEST_REJECTED"),
+    }
+    let server = aioquic(&[]);
+    let ended = server.get(&[], path);
+    match ended.code {
+        0 => assert_eq!(ended.text(), "connection 2\n"),
+        code => assert_eq!((code, &ended.out[..]), (92, &b"abc"[..]), "{}", ended.err),
+    }
+}
+
 #[test]
 fn redirects() {
     let server = aioquic(&[]);
