@@ -9,6 +9,7 @@ use mio_quiche::{Client, ClientConfig, ClientRequest};
 
 use super::servers::aioquic;
 use super::{Get, LONG, get, get_input};
+use crate::support::server::Server;
 use crate::support::{DEADLINE, payload, sha256};
 
 #[test]
@@ -160,4 +161,23 @@ fn an_answer_before_the_end_of_the_body() {
     let pipe = get.child().stdin.take();
     assert_eq!(get.finish(DEADLINE).text(), "too large\n");
     drop(pipe);
+}
+
+/// More than the congestion window, and more than the server takes.
+#[test]
+#[ignore = "fault S18: not cured yet"]
+fn a_head_that_is_too_large_to_be_sent_ends_in_time() {
+    // S18
+    let server = Server::start(&[]);
+    let field = format!("x: {}", "y".repeat(40_000));
+    let args = ["-k", "-m", "2", "-H", &field, "-w", "%{http_code}", "-o", "/dev/null", &server.url("/")];
+    let ended = Get::start(&args, Stdio::null(), |_| {}).finish(DEADLINE / 4);
+    if ended.code == 0 {
+        // Sent in pieces.
+        assert_eq!(ended.text(), "431");
+    } else {
+        let sizes: Vec<usize> = ended.err.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+        assert!(sizes.iter().any(|n| (40_000..50_000).contains(n)), "{} names no size", ended.err);
+        assert_ne!(ended.code, 28, "a time limit: {}", ended.err);
+    }
 }
