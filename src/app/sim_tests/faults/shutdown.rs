@@ -31,7 +31,7 @@ impl Goodbye {
     }
 
     /// Reads until the server closes the connection.
-    fn to_the_end(&mut self) {
+    fn read_to_the_close(&mut self) {
         let deadline = net::now() + SOON;
         loop {
             while let Ok((id, event)) = self.h3.poll(&mut self.sim.client) {
@@ -61,7 +61,7 @@ fn an_idle_connection_gets_goaway_before_it_is_closed() {
     // S6
     let mut goodbye = Goodbye::new();
     goodbye.sim.server.shutdown();
-    goodbye.to_the_end();
+    goodbye.read_to_the_close();
     assert_eq!(goodbye.goaway, Some(4), "the id in GOAWAY");
 }
 
@@ -72,7 +72,7 @@ fn a_request_that_is_on_its_way_at_a_shutdown_gets_a_verdict() {
     let mut goodbye = Goodbye::new();
     goodbye.sim.server.shutdown();
     let id = goodbye.post();
-    goodbye.to_the_end();
+    goodbye.read_to_the_close();
     let Goodbye { goaway, answered, rejected, .. } = goodbye;
     let verdict = (answered.contains(&id), rejected.contains(&id), goaway.is_some_and(|limit| limit <= id));
     assert_ne!(verdict, (false, false, false), "answered, rejected, not processed by GOAWAY {goaway:?}");
