@@ -131,6 +131,49 @@ fn a_client_moves_in_a_download() {
     assert_eq!(server.stop().get("migrations"), 3);
 }
 
+/// Many more ports than the paths that a connection has at a time.
+const PORTS: u64 = 20;
+
+#[test]
+#[ignore = "fault K1: not cured yet"]
+fn a_nat_rebinds_twenty_times_in_a_download() {
+    // K1
+    let size = 22_000_000;
+    let mut server = Server::start(&[]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let url = relay.url(&format!("/stream/{size}"));
+    let mut running = download(&url, &["--limit-rate", "10M", "--speed-limit", "1", "--speed-time", "5"]);
+    for port in 1..=PORTS {
+        let what = format!("a part of the download after {} of {PORTS} rebindings", port - 1);
+        wait_for(&what, DEADLINE / 4, || (running.len() > port * 1_000_000).then_some(()));
+        relay.rebind();
+    }
+    assert_payload(&running.finish(2 * DEADLINE), size);
+    drop(relay);
+    assert_eq!(server.stop().get("migrations"), PORTS);
+}
+
+#[test]
+#[ignore = "fault K1: not cured yet"]
+fn a_nat_rebinds_twenty_times_in_an_upload() {
+    // K1
+    let size = 22_000_000;
+    let server = Server::start(&[]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let file = server.dir().join("data");
+    fs::write(&file, payload(size)).unwrap();
+    let data = format!("@{}", file.display());
+    let mut running = download(&relay.url("/upload"), &["--limit-rate", "10M", "--data-binary", &data]);
+    for port in 1..=PORTS {
+        let passed = || relay.counts().1 > port * 800;
+        let what = format!("a part of the upload after {} of {PORTS} rebindings", port - 1);
+        wait_for(&what, DEADLINE / 4, || passed().then_some(()));
+        relay.rebind();
+    }
+    let reply = running.finish(2 * DEADLINE);
+    assert_eq!(reply.text(), format!("{{\"bytes\":{size},\"sha256\":\"{}\"}}\n", sha256(&payload(size))));
+}
+
 #[test]
 fn a_nat_rebinds_in_a_download() {
     let size = 10_000_000;

@@ -13,56 +13,57 @@ use crate::quic::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
 const OTHER_SERVER: &str = "192.0.2.3:4433";
-const BAD: Network = Network { seed: 0, loss: 5, duplicate: 5, reorder: 10 };
+pub(super) const BAD: Network = Network { seed: 0, loss: 5, duplicate: 5, reorder: 10 };
 /// More than fits into one flight.
 const LARGE: usize = 150_000;
 
 /// A server, and the packets under way between it and the client.
-struct Side {
-    addr: SocketAddr,
-    endpoint: Endpoint,
-    app: App,
-    to_server: VecDeque<Vec<u8>>,
-    to_client: VecDeque<Vec<u8>>,
+pub(super) struct Side {
+    pub(super) addr: SocketAddr,
+    pub(super) endpoint: Endpoint,
+    pub(super) app: App,
+    pub(super) to_server: VecDeque<Vec<u8>>,
+    pub(super) to_client: VecDeque<Vec<u8>>,
 }
 
 /// What is sent on a stream and what came.
 #[derive(Default)]
-struct Exchanged {
-    out: Bytes,
-    trailers_out: Option<HeaderMap>,
-    sent: bool,
-    status: u16,
-    body: Vec<u8>,
-    trailers: HeaderMap,
-    finished: bool,
-    error: Option<StreamError>,
+pub(super) struct Exchanged {
+    pub(super) out: Bytes,
+    pub(super) trailers_out: Option<HeaderMap>,
+    pub(super) sent: bool,
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+    pub(super) trailers: HeaderMap,
+    pub(super) finished: bool,
+    pub(super) error: Option<StreamError>,
 }
 
 impl Exchanged {
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.finished && self.sent || self.error.is_some()
     }
 }
 
-struct Net {
-    client: Endpoint,
-    servers: Vec<Side>,
-    network: Network,
-    rng: Rng,
-    streams: BTreeMap<StreamId, Exchanged>,
-    connected: Vec<ConnId>,
-    going: Vec<ConnId>,
-    gone: Vec<ConnId>,
-    datagrams: Vec<Bytes>,
-    ended: Option<SessionEnd>,
+pub(super) struct Net {
+    pub(super) client: Endpoint,
+    pub(super) servers: Vec<Side>,
+    pub(super) network: Network,
+    pub(super) rng: Rng,
+    pub(super) streams: BTreeMap<StreamId, Exchanged>,
+    pub(super) connected: Vec<ConnId>,
+    pub(super) going: Vec<ConnId>,
+    pub(super) gone: Vec<ConnId>,
+    pub(super) datagrams: Vec<Bytes>,
+    pub(super) ended: Option<SessionEnd>,
     /// Reads what comes.
-    reading: bool,
+    pub(super) reading: bool,
 }
 
-fn side(addr: &str, router: Router) -> Side {
+fn side(addr: &str, router: Router, set: impl FnOnce(&mut ServerConfig)) -> Side {
     let mut config = server_config();
     config.webtransport.enabled = true;
+    set(&mut config);
     let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
     let app = App::new(router, vec!["*".to_owned()]);
     Side {
@@ -74,7 +75,7 @@ fn side(addr: &str, router: Router) -> Side {
     }
 }
 
-fn head(method: Method, path: &str) -> RequestHead {
+pub(super) fn head(method: Method, path: &str) -> RequestHead {
     RequestHead {
         method,
         scheme: "https".to_owned(),
@@ -86,13 +87,24 @@ fn head(method: Method, path: &str) -> RequestHead {
 }
 
 impl Net {
-    fn new(network: Network, router: Router) -> Self {
+    pub(super) fn new(network: Network, router: Router) -> Self {
+        Self::with(network, router, |_| {}, |_| {})
+    }
+
+    /// With settings of the server's and of the client's.
+    pub(super) fn with(
+        network: Network,
+        router: Router,
+        server: impl FnOnce(&mut ServerConfig),
+        client: impl FnOnce(&mut ClientConfig),
+    ) -> Self {
         eprintln!("{network:?}");
         let mut config = ClientConfig::default();
         config.dangerous().accept_any_certificate();
+        client(&mut config);
         Net {
             client: Endpoint::client(&config, net::now()).expect("a client"),
-            servers: vec![side(SERVER, router)],
+            servers: vec![side(SERVER, router, server)],
             rng: Rng::new(network.seed),
             network,
             streams: BTreeMap::new(),
@@ -105,18 +117,24 @@ impl Net {
         }
     }
 
-    fn demo(network: Network) -> Self {
+    pub(super) fn demo(network: Network) -> Self {
         Self::new(network, demo::router(None).expect("routes"))
     }
 
-    fn connect(&mut self, to: &str) -> ConnId {
+    pub(super) fn connect(&mut self, to: &str) -> ConnId {
         let made = self.client.connect(net::now(), "localhost", addr(CLIENT), addr(to), None);
         let id = made.expect("a connection");
         self.run_until("the handshake", |net| net.connected.contains(&id));
         id
     }
 
-    fn request(&mut self, conn: ConnId, head: &RequestHead, body: &[u8], trailers: Option<HeaderMap>) -> StreamId {
+    pub(super) fn request(
+        &mut self,
+        conn: ConnId,
+        head: &RequestHead,
+        body: &[u8],
+        trailers: Option<HeaderMap>,
+    ) -> StreamId {
         let end = body.is_empty() && trailers.is_none();
         let mut sent = Err(RequestError::Blocked);
         self.run_until("room for a request", |net| {
@@ -130,11 +148,11 @@ impl Net {
         id
     }
 
-    fn get(&mut self, conn: ConnId, path: &str) -> StreamId {
+    pub(super) fn get(&mut self, conn: ConnId, path: &str) -> StreamId {
         self.request(conn, &head(Method::GET, path), b"", None)
     }
 
-    fn session(&mut self, conn: ConnId, path: &str) -> StreamId {
+    pub(super) fn session(&mut self, conn: ConnId, path: &str) -> StreamId {
         let mut head = head(Method::CONNECT, path);
         head.protocol = Some("webtransport".to_owned());
         let id = self.request(conn, &head, b"", None);
@@ -143,7 +161,7 @@ impl Net {
         id
     }
 
-    fn open(&mut self, session: StreamId, bidi: bool, data: &[u8]) -> StreamId {
+    pub(super) fn open(&mut self, session: StreamId, bidi: bool, data: &[u8]) -> StreamId {
         let mut session = self.client.session(net::now(), session).expect("a session");
         let opened = if bidi { session.open_bidi() } else { session.open_uni() };
         let id = opened.expect("credit for a stream");
@@ -154,7 +172,7 @@ impl Net {
     }
 
     /// Reads and writes what a stream has and takes.
-    fn advance(&mut self, id: StreamId) {
+    pub(super) fn advance(&mut self, id: StreamId) {
         let Some(state) = self.streams.get_mut(&id).filter(|state| !state.is_over()) else { return };
         let Some(mut stream) = self.client.stream(net::now(), id) else {
             state.error = Some(StreamError::Closed);
@@ -191,7 +209,7 @@ impl Net {
         }
     }
 
-    fn on_event(&mut self, event: Event) {
+    pub(super) fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected(id) => self.connected.push(id),
             Event::Response(id, head) => {
@@ -216,7 +234,7 @@ impl Net {
         }
     }
 
-    fn client_turn(&mut self) {
+    pub(super) fn client_turn(&mut self) {
         let now = net::now();
         self.client.handle_timeouts(now);
         loop {
@@ -240,7 +258,7 @@ impl Net {
         }
     }
 
-    fn server_turn(&mut self) {
+    pub(super) fn server_turn(&mut self) {
         let now = net::now();
         let mut buf = vec![0; 65_507];
         for side in &mut self.servers {
@@ -267,7 +285,7 @@ impl Net {
     }
 
     /// One turn of all sides. False if nothing moved.
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         self.client_turn();
         self.server_turn();
         let mut moved = false;
@@ -284,7 +302,7 @@ impl Net {
         moved
     }
 
-    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
+    pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
         let deadline = net::now() + PATIENCE;
         while !done(self) {
             let open: Vec<_> = self.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
@@ -299,11 +317,11 @@ impl Net {
         }
     }
 
-    fn finish_all(&mut self) {
+    pub(super) fn finish_all(&mut self) {
         self.run_until("all streams", |net| net.streams.values().all(Exchanged::is_over));
     }
 
-    fn server(&self) -> &Endpoint {
+    pub(super) fn server(&self) -> &Endpoint {
         &self.servers[0].endpoint
     }
 }
@@ -447,7 +465,7 @@ fn a_session_that_the_server_closes() {
 fn goaway_and_a_second_server() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
-        net.servers.push(side(OTHER_SERVER, demo::router(None).expect("routes")));
+        net.servers.push(side(OTHER_SERVER, demo::router(None).expect("routes"), |_| {}));
         let conn = net.connect(SERVER);
         let first: Vec<_> = (0..10).map(|_| net.get(conn, "/slow?delay=30")).collect();
         net.run_until("requests that run", |net| net.servers[0].endpoint.stats().requests >= 5);

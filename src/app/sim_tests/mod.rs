@@ -6,6 +6,8 @@
     expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
 )]
 mod client;
+#[cfg(feature = "webtransport")]
+mod faults;
 mod limits;
 mod requests;
 #[cfg(feature = "webtransport")]

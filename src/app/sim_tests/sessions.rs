@@ -9,20 +9,20 @@ use crate::wire::capsule::{self, Capsule, Decoder};
 use crate::wire::{datagram, varint};
 
 /// What a client that does WebTransport says in SETTINGS.
-const DRAFT02: (u64, u64) = (0x2b60_3742, 1);
+pub(super) const DRAFT02: (u64, u64) = (0x2b60_3742, 1);
 
 /// A client with a session on stream 0.
-struct Client {
-    sim: Sim,
-    next_bidi: u64,
-    next_uni: u64,
+pub(super) struct Client {
+    pub(super) sim: Sim,
+    pub(super) next_bidi: u64,
+    pub(super) next_uni: u64,
     /// What came on each stream of the session, and whether that was all.
-    got: BTreeMap<u64, (Vec<u8>, bool)>,
-    resets: BTreeMap<u64, u64>,
-    datagrams: BTreeSet<Vec<u8>>,
+    pub(super) got: BTreeMap<u64, (Vec<u8>, bool)>,
+    pub(super) resets: BTreeMap<u64, u64>,
+    pub(super) datagrams: BTreeSet<Vec<u8>>,
 }
 
-fn options(network: Network) -> Options {
+pub(super) fn options(network: Network) -> Options {
     Options {
         network,
         server: Box::new(|config| {
@@ -38,21 +38,8 @@ fn options(network: Network) -> Options {
 }
 
 impl Client {
-    fn open(options: Options, path: &str, settings: &[(u64, u64)]) -> Self {
-        let mut sim = Sim::new(options);
-        sim.run_until("the handshake", |sim| sim.client.is_established());
-        let mut config = h3::Config::new().expect("a configuration");
-        config.set_additional_settings(settings.to_vec()).expect("settings");
-        let before = sim.client.peer_streams_left_uni();
-        let mut h3 = h3::Connection::with_transport(&mut sim.client, &config).expect("HTTP/3");
-        let opened = before - sim.client.peer_streams_left_uni();
-        let head = [(":method", "CONNECT"), (":protocol", "webtransport"), (":scheme", "https")];
-        let list = [&head[..], &[(":authority", "localhost"), (":path", path)]].concat();
-        let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
-        assert_eq!(h3.send_request(&mut sim.client, &list, false), Ok(0));
-        // quiche::h3 would read the session's streams, so it is asked for nothing more.
-        let (got, resets, datagrams) = Default::default();
-        let mut client = Client { sim, next_bidi: 4, next_uni: 2 + 4 * opened, got, resets, datagrams };
+    pub(super) fn open(options: Options, path: &str, settings: &[(u64, u64)]) -> Self {
+        let mut client = Self::ask(options, path, settings, &[]);
         // A field section of one static entry: `:status: 200`, behind frames of GREASE.
         const STATUS_200: u8 = 0xc0 | 25;
         client.run_until("the answer", |c| {
@@ -61,8 +48,26 @@ impl Client {
         client
     }
 
+    /// Asks for a session, with further fields.
+    pub(super) fn ask(options: Options, path: &str, settings: &[(u64, u64)], fields: &[(&str, &str)]) -> Self {
+        let mut sim = Sim::new(options);
+        sim.run_until("the handshake", |sim| sim.client.is_established());
+        let mut config = h3::Config::new().expect("a configuration");
+        config.set_additional_settings(settings.to_vec()).expect("settings");
+        let before = sim.client.peer_streams_left_uni();
+        let mut h3 = h3::Connection::with_transport(&mut sim.client, &config).expect("HTTP/3");
+        let opened = before - sim.client.peer_streams_left_uni();
+        let head = [(":method", "CONNECT"), (":protocol", "webtransport"), (":scheme", "https")];
+        let list = [&head[..], &[(":authority", "localhost"), (":path", path)], fields].concat();
+        let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
+        assert_eq!(h3.send_request(&mut sim.client, &list, false), Ok(0));
+        // quiche::h3 would read the session's streams, so it is asked for nothing more.
+        let (got, resets, datagrams) = Default::default();
+        Client { sim, next_bidi: 4, next_uni: 2 + 4 * opened, got, resets, datagrams }
+    }
+
     /// The frames that came on the CONNECT stream.
-    fn frames(&self) -> Vec<(u64, &[u8])> {
+    pub(super) fn frames(&self) -> Vec<(u64, &[u8])> {
         let mut bytes = self.got.get(&0).map_or(&[][..], |(bytes, _)| bytes);
         let mut frames = Vec::new();
         while let Some((kind, n)) = varint::read(bytes) {
@@ -75,7 +80,7 @@ impl Client {
     }
 
     /// Opens a stream of the session, once there is credit for it, and sends its first bytes.
-    fn stream(&mut self, bidi: bool, data: &[u8], fin: bool) -> u64 {
+    pub(super) fn stream(&mut self, bidi: bool, data: &[u8], fin: bool) -> u64 {
         self.run_until("stream credit", |c| match bidi {
             true => c.sim.client.peer_streams_left_bidi() > 0,
             false => c.sim.client.peer_streams_left_uni() > 0,
@@ -90,7 +95,7 @@ impl Client {
         id
     }
 
-    fn write(&mut self, id: u64, mut data: &[u8], fin: bool) {
+    pub(super) fn write(&mut self, id: u64, mut data: &[u8], fin: bool) {
         loop {
             match self.sim.client.stream_send(id, data, fin) {
                 Ok(n) if n == data.len() => return,
@@ -104,7 +109,7 @@ impl Client {
     }
 
     /// Sends a capsule in a DATA frame on the CONNECT stream.
-    fn capsule(&mut self, capsule: &[u8], fin: bool) {
+    pub(super) fn capsule(&mut self, capsule: &[u8], fin: bool) {
         let mut frame = vec![0];
         varint::put(&mut frame, capsule.len() as u64);
         frame.extend_from_slice(capsule);
@@ -112,7 +117,7 @@ impl Client {
     }
 
     /// The capsules that came on the CONNECT stream.
-    fn capsules(&self) -> Vec<Capsule> {
+    pub(super) fn capsules(&self) -> Vec<Capsule> {
         let (mut decoder, mut found) = (Decoder::default(), Vec::new());
         for (_, mut payload) in self.frames().into_iter().filter(|(kind, _)| *kind == 0) {
             while let Some(capsule) = decoder.next(&mut payload).expect("a capsule") {
@@ -122,7 +127,7 @@ impl Client {
         found
     }
 
-    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Client) -> bool) {
+    pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Client) -> bool) {
         let deadline = net::now() + PATIENCE;
         loop {
             self.take_in();
@@ -142,7 +147,7 @@ impl Client {
         }
     }
 
-    fn take_in(&mut self) {
+    pub(super) fn take_in(&mut self) {
         let mut buf = [0; 4096];
         for id in self.sim.client.readable() {
             // Control and QPACK streams of the server.
@@ -171,16 +176,16 @@ impl Client {
         }
     }
 
-    fn is_whole(&self, id: u64) -> bool {
+    pub(super) fn is_whole(&self, id: u64) -> bool {
         self.got.get(&id).is_some_and(|(_, all)| *all)
     }
 
-    fn bytes(&self, id: u64) -> &[u8] {
+    pub(super) fn bytes(&self, id: u64) -> &[u8] {
         &self.got[&id].0
     }
 
     /// What the server sent on unidirectional streams of the session, sorted.
-    fn answers(&self) -> Vec<Vec<u8>> {
+    pub(super) fn answers(&self) -> Vec<Vec<u8>> {
         let uni = self.got.iter().filter(|(id, _)| **id & 3 == 3);
         let mut answers: Vec<_> =
             uni.map(|(_, (bytes, _))| bytes.strip_prefix(b"\x40\x54\0").expect("header").to_vec()).collect();
@@ -188,7 +193,7 @@ impl Client {
         answers
     }
 
-    fn server_streams(&self) -> usize {
+    pub(super) fn server_streams(&self) -> usize {
         self.sim.server.stream_count()
     }
 }

@@ -1,5 +1,7 @@
 """What no decent client sends."""
 
+import time
+
 from aioquic.buffer import encode_uint_var
 from aioquic.h3.connection import FrameType, encode_frame
 from client import BIDI_SIGNAL, CLOSE_CAPSULE, UNI_TYPE, Client, capsule, close_capsule, data_frame
@@ -145,7 +147,23 @@ def settings_in_a_session(url):
     return client.closed_with()
 
 
+def first_packet(url, seconds):
+    """Nothing but the first packet: bytes that it has, and bytes that come for it in so many seconds."""
+    client = Client(url, ready=False)
+    packet, _ = client.quic.datagrams_to_send(now=time.monotonic())[0]
+    client.socket.send(packet)
+    came, until = 0, time.monotonic() + float(seconds)
+    while (patience := until - time.monotonic()) > 0:
+        client.socket.settimeout(patience)
+        try:
+            came += len(client.socket.recv(65536))
+        except TimeoutError:
+            pass
+    return {"sent": len(packet), "came": came}
+
+
 CASES = {
+    "first-packet": first_packet,
     "malformed-datagrams": malformed_datagrams,
     "bad-session-ids": bad_session_ids,
     "bad-closes": bad_closes,

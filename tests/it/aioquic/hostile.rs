@@ -1,8 +1,12 @@
 //! What no decent client sends.
 
-use serde_json::json;
+use std::fs;
 
-use super::{H3_DATAGRAM_ERROR, H3_FRAME_ERROR, H3_FRAME_UNEXPECTED, H3_ID_ERROR, H3_MESSAGE_ERROR, HELLO, run};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{Case, H3_DATAGRAM_ERROR, H3_FRAME_ERROR, H3_FRAME_UNEXPECTED, H3_ID_ERROR, H3_MESSAGE_ERROR, HELLO, run};
+use crate::support::server::{Server, make_cert};
 
 #[test]
 fn malformed_datagrams() {
@@ -50,4 +54,28 @@ fn streams_that_end_within_their_header() {
 #[test]
 fn settings_on_a_session_stream() {
     assert_eq!(run("settings-in-a-session"), json!(H3_FRAME_UNEXPECTED));
+}
+
+/// Makes the server's chain so long; nobody looks whether the certificates belong together.
+fn lengthen_chain(dir: &std::path::Path, certificates: usize) {
+    let mut chain = fs::read_to_string(dir.join("cert.pem")).unwrap();
+    for _ in 1..certificates {
+        let other = TempDir::new().unwrap();
+        make_cert(other.path());
+        chain += &fs::read_to_string(other.path().join("cert.pem")).unwrap();
+    }
+    fs::write(dir.join("cert.pem"), chain).unwrap();
+}
+
+#[test]
+#[ignore = "fault K2: not cured yet"]
+fn at_most_three_times_a_first_packet_comes_back() {
+    // K2: until the handshake times out.
+    let servers = [1, 9].map(|length| Server::prepared("127.0.0.1:0", |dir| lengthen_chain(dir, length), &[]));
+    let cases = servers.each_ref().map(|server| Case::start_with(server, "first-packet", &["10.5"]));
+    let found = cases.map(|case| case.finish());
+    for (found, length) in found.iter().zip([1, 9]) {
+        let [sent, came] = ["sent", "came"].map(|name| found[name].as_u64().unwrap());
+        assert!(sent >= 1200 && came > 0 && came <= 3 * sent, "{length} certificates: {came} bytes for {sent}");
+    }
 }

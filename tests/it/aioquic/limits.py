@@ -1,7 +1,9 @@
 """What the server keeps, refuses and ends."""
 
+import time
+
 from aioquic.h3.connection import Setting
-from client import WEBTRANSPORT, Client
+from client import WEBTRANSPORT, Client, wire_code
 
 
 def early_streams(url):
@@ -164,6 +166,53 @@ def requirements(url):
     return found
 
 
+def ended_and_stopped(url, count):
+    """Streams whose header, bytes, FIN and STOP_SENDING come in one flight."""
+    client = Client(url)
+    session = client.session("/wt/echo")
+    streams = []
+    for n in range(int(count)):
+        streams.append(client.bidi(session, b"12345", fin=True))
+        client.quic.stop_stream(streams[-1], wire_code(7))
+        if n % 20 == 19:
+            client.settle()
+    client.settle()
+    refused = [stream for stream in streams if client.stream(stream).reset == 0x107]
+    last = client.bidi(session, b"last", fin=True)
+    client.until("an end", lambda: client.stream(last).fin or client.stream(last).reset is not None)
+    found = {"refused": len(refused), "last": client.stream(last).text, "reset": client.stream(last).reset}
+    client.close()
+    return found
+
+
+def reset_behind_header(url, count):
+    """Streams that are reset in the packet behind the one with their header."""
+    client = Client(url)
+    session = client.session("/wt/echo")
+    codes = {}
+    for n in range(int(count)):
+        for uni in (False, True):
+            stream = client.uni(session) if uni else client.bidi(session)
+            packets = client.quic.datagrams_to_send(now=time.monotonic())
+            client.quic.reset_stream(stream, wire_code(n))
+            packets += client.quic.datagrams_to_send(now=time.monotonic())
+            for packet, _ in packets:
+                client.socket.send(packet)
+            if not uni:
+                codes[stream] = wire_code(n)
+        if n % 10 == 9:
+            client.settle()
+
+    def answered():
+        return sum(client.stream(stream).reset == code for stream, code in codes.items())
+
+    patience = time.monotonic() + 2
+    client.until("the resets", lambda: answered() == len(codes) or time.monotonic() > patience)
+    found = {"packets": len(packets), "answered": answered()}
+    client.close()
+    return found
+
+
 CASES = {
     "early-streams": early_streams,
     "early-bidi": early_bidi,
@@ -174,4 +223,6 @@ CASES = {
     "session-limit": session_limit,
     "session-limit-with-flow-control": session_limit_with_flow_control,
     "requirements": requirements,
+    "ended-and-stopped": ended_and_stopped,
+    "reset-behind-header": reset_behind_header,
 }

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::{
-    H3_REQUEST_REJECTED, HELLO, WT_BUFFERED_STREAM_REJECTED, WT_REQUIREMENTS_NOT_MET, WT_SESSION_GONE, run, run_with,
+    Case, H3_REQUEST_REJECTED, HELLO, WT_BUFFERED_STREAM_REJECTED, WT_REQUIREMENTS_NOT_MET, WT_SESSION_GONE, run,
+    run_with,
 };
+use crate::support::server::Server;
 
 /// A bidirectional stream that is both reset and stopped.
 const REJECTED: [u64; 2] = [WT_BUFFERED_STREAM_REJECTED; 2];
@@ -76,4 +78,26 @@ fn clients_that_lack_something() {
         "both off": refused,
     });
     assert_eq!(run("requirements"), expected);
+}
+
+/// More than a session may have at a time: each gives its place back.
+#[test]
+#[ignore = "fault S2: not cured yet"]
+fn streams_that_are_ended_and_stopped_at_once_are_never_refused() {
+    // S2
+    let mut server = Server::start(&[]);
+    let found = Case::start_with(&server, "ended-and-stopped", &["1500"]).finish();
+    assert_eq!(found, json!({ "refused": 0, "last": "last", "reset": null }));
+    let stats = server.stop();
+    assert_eq!((stats.get("session_streams_in"), stats.get("session_streams_rejected")), (1501, 0));
+}
+
+#[test]
+#[ignore = "fault S3: not cured yet"]
+fn streams_that_are_reset_right_behind_their_header_are_seen() {
+    // S3
+    let mut server = Server::start(&[]);
+    let found = Case::start_with(&server, "reset-behind-header", &["100"]).finish();
+    assert_eq!(found, json!({ "packets": 2, "answered": 100 }));
+    assert_eq!(server.stop().get("session_streams_in"), 200);
 }

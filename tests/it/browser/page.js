@@ -247,6 +247,22 @@
             });
         },
 
+        /** Streams that are aborted as soon as they are open; then whether the session is as ever. */
+        async abortAtOnce({ count, bidi, ...args }) {
+            const transport = await open(args);
+            for (const n of numbers(count)) {
+                const writable = bidi
+                    ? (await at('a bidirectional stream', transport.createBidirectionalStream())).writable
+                    : await at('a unidirectional stream', transport.createUnidirectionalStream());
+                // Fails when the server was quicker.
+                writable.abort(streamError(n)).catch(() => {});
+            }
+            const works = await echoes(transport, 'after them');
+            await sleep(300);
+            transport.close();
+            return works;
+        },
+
         /** With `datagram`, on a datagram of the page's, while so many `streams` of each kind are open. */
         async closesOfServer({ urls, datagram, streams = 0, ...args }) {
             return each(urls, 5, async url => {

@@ -200,6 +200,21 @@ class Server(QuicConnectionProtocol):
         else:
             self.do_connection(stream, "")
 
+    def do_half_rejected(self, stream, _):
+        """On the first connection rejected behind the head and the first bytes of an answer."""
+        if self.number > 1:
+            self.do_connection(stream, "")
+            return
+        self.answer(stream, 200, b"abc", end=False)
+        self.transmit()
+
+        def reject():
+            self._quic.reset_stream(stream, H3_REQUEST_REJECTED)
+            self.transmit()
+
+        # The client has the bytes by then.
+        self._loop.call_later(0.1, reject)
+
     def do_goaway(self, stream, _):
         """GOAWAY on the first connection, with a request under way that is not processed."""
         if self.number == 1:

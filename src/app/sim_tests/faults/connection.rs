@@ -1,0 +1,35 @@
+//! A connection's first bytes: what is sent to an address before it is proven.
+
+use super::*;
+
+/// Bytes that the server sends to a client that says nothing after its first flight, and bytes of that.
+fn amplification() -> (usize, usize) {
+    const HANDSHAKE: Duration = Duration::from_millis(7500);
+    let server = move |config: &mut ServerConfig| config.handshake_timeout = HANDSHAKE;
+    let client = |config: &mut quiche::Config| config.set_max_send_udp_payload_size(1200);
+    let mut sim = Sim::new(Options { server: Box::new(server), client: Box::new(client), ..Options::default() });
+    // The client's hello needs two packets, because of its key share for X25519MLKEM768.
+    sim.client_turn();
+    let mut received = 0;
+    for mut packet in std::mem::take(&mut sim.to_server) {
+        assert_eq!(packet.len(), 1200);
+        received += packet.len();
+        sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
+    let began = net::now();
+    let mut sent = 0;
+    while elapsed(began) < HANDSHAKE + SOON && sim.server.connection_count() > 0 {
+        sim.server_turn();
+        sent += std::mem::take(&mut sim.to_client).iter().map(Vec::len).sum::<usize>();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (sent, received)
+}
+
+#[test]
+#[ignore = "fault K2: not cured yet"]
+fn an_unproven_address_is_sent_at_most_three_times_what_came() {
+    // K2
+    let (sent, received) = amplification();
+    assert!(sent > 0 && sent <= 3 * received, "{sent} bytes for {received}");
+}

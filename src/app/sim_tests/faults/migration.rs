@@ -1,0 +1,102 @@
+//! A client whose address changes again and again (RFC 9000 section 9), as behind a NAT.
+
+use super::*;
+
+const CHANGES: usize = 20;
+const BYTES_PER_CHANGE: usize = 150_000;
+
+/// A download by quiche's client behind a NAT that gives it another port again and again. What goes to a port that it
+/// no longer has is lost.
+fn download_behind_a_nat(cid_len: usize) {
+    let mut server = Endpoint::server(server_config(), net::now()).expect("an endpoint");
+    let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
+    let scid = quiche::ConnectionId::from_vec(vec![5; cid_len]);
+    let mut config = client_config();
+    let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut config);
+    let mut client = client.expect("a client");
+    let mut http: Option<h3::Connection> = None;
+    let size = CHANGES * BYTES_PER_CHANGE + 500_000;
+    let (mut body, mut finished, mut changes) = (Vec::new(), false, 0);
+    let mut outside = addr(CLIENT);
+    let began = net::now();
+    let mut buf = vec![0; 65_507];
+    while !finished {
+        let state = (changes, body.len(), server.connection_count());
+        assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}");
+        assert!(!client.is_closed(), "closed by {:?}; changes, bytes, connections: {state:?}", client.peer_error());
+        if client.timeout() == Some(Duration::ZERO) {
+            client.on_timeout();
+        }
+        if http.is_none() && client.is_established() {
+            let config = h3::Config::new().expect("a configuration");
+            let h3 = http.insert(h3::Connection::with_transport(&mut client, &config).expect("HTTP/3"));
+            let path = format!("/stream/{size}?checksum=off");
+            let head =
+                [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path.as_str())];
+            let list: Vec<_> = head.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
+            h3.send_request(&mut client, &list, true).expect("a request");
+            // Spare ids, as every client gives that has ids.
+            for n in 0..if cid_len > 0 { client.scids_left() } else { 0 } {
+                let id = quiche::ConnectionId::from_vec(vec![100 + n as u8; cid_len]);
+                client.new_scid(&id, n as u128, false).expect("a spare id");
+            }
+        }
+        if let Some(h3) = &mut http {
+            while let Ok((id, event)) = h3.poll(&mut client) {
+                finished |= event == h3::Event::Finished;
+                while let Ok(n) = h3.recv_body(&mut client, id, &mut buf) {
+                    body.extend_from_slice(&buf[..n]);
+                }
+            }
+        }
+        if changes < CHANGES && body.len() >= (changes + 1) * BYTES_PER_CHANGE {
+            changes += 1;
+            outside.set_port(10_000 + changes as u16);
+            // The server learns the port from the next packet.
+            client.send_ack_eliciting().expect("a PING");
+        }
+        let mut moved = false;
+        while let Ok((n, _)) = client.send(&mut buf) {
+            moved = true;
+            server.recv(net::now(), &mut buf[..n], outside, addr(SERVER));
+        }
+        let now = net::now();
+        server.handle_timeouts(now);
+        loop {
+            server.drive(now);
+            while let Some(event) = server.poll_event() {
+                app.dispatch(now, event, &mut server);
+            }
+            if !server.needs_drive() {
+                break;
+            }
+        }
+        while let Some(transmit) = server.poll_transmit(net::now(), &mut buf, 16) {
+            moved = true;
+            for packet in buf[..transmit.len].chunks_mut(transmit.segment).filter(|_| transmit.to == outside) {
+                // What it refuses shows in what it answers.
+                let _ = client.recv(packet, quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) });
+            }
+        }
+        if !moved {
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    }
+    assert_eq!((changes, body.len()), (CHANGES, size));
+    assert!(body == payload(size), "the bytes are others");
+    assert_eq!(server.stats().migrations, CHANGES as u64);
+}
+
+#[test]
+#[ignore = "fault K1: not cured yet"]
+fn a_download_goes_on_through_twenty_changes_of_the_clients_port() {
+    // K1
+    download_behind_a_nat(8);
+}
+
+#[test]
+#[ignore = "fault K1: not cured yet"]
+fn a_download_goes_on_through_twenty_changes_of_the_port_of_a_client_with_an_empty_id() {
+    // K1
+    download_behind_a_nat(0);
+}

@@ -1,0 +1,91 @@
+//! One test for each known fault, which says what is right. Those that fail today are ignored until the cure comes; a
+//! test without that mark holds fast what works, or what quiche does and the engine has to live with.
+
+mod client;
+mod connection;
+mod flow;
+mod migration;
+mod raw;
+mod sessions;
+mod shutdown;
+
+use super::sessions::{Client, DRAFT02, options};
+use super::*;
+use crate::error::ErrorCode;
+
+/// How long something may take that is a matter of milliseconds.
+const SOON: Duration = Duration::from_secs(3);
+
+impl Client {
+    /// Lets time and packets pass until `done`; false if that takes longer than `limit`, or the connection ends.
+    fn within(&mut self, limit: Duration, mut done: impl FnMut(&mut Client) -> bool) -> bool {
+        let deadline = net::now() + limit;
+        loop {
+            self.take_in();
+            if done(self) {
+                return true;
+            }
+            if net::now() >= deadline || self.sim.client.is_closed() {
+                return false;
+            }
+            self.pass_time();
+        }
+    }
+
+    /// One step, without reading what came.
+    fn pass_time(&mut self) {
+        if !self.sim.step() {
+            self.sim.sleep();
+        }
+    }
+
+    /// Lets time and packets pass for so long.
+    fn go_on(&mut self, time: Duration) {
+        self.within(time, |_| false);
+    }
+
+    /// Waits for a reset of the CONNECT stream, and gives its code.
+    fn connect_reset(&mut self) -> Option<u64> {
+        self.within(SOON, |c| c.resets.contains_key(&0));
+        self.resets.get(&0).copied()
+    }
+}
+
+impl Sim {
+    /// As [`Client::within`].
+    fn within(&mut self, limit: Duration, mut done: impl FnMut(&mut Sim) -> bool) -> bool {
+        let deadline = net::now() + limit;
+        while !done(self) {
+            if net::now() >= deadline || self.client.is_closed() {
+                return false;
+            }
+            if !self.step() {
+                self.sleep();
+            }
+        }
+        true
+    }
+}
+
+/// Settings of the server besides those that sessions need.
+fn with_server(set: impl Fn(&mut ServerConfig) + 'static) -> Options {
+    let options = options(Network::default());
+    let sessions = options.server;
+    let server = move |config: &mut ServerConfig| {
+        sessions(config);
+        set(config);
+    };
+    Options { server: Box::new(server), ..options }
+}
+
+/// A request's head in a HEADERS frame: `GET https://a/`, of entries of QPACK's static table.
+fn get_frame() -> Vec<u8> {
+    headers_frame(b"\xd1\xd7\x50\x01a\xc1")
+}
+
+/// A HEADERS frame with a field section that needs no dynamic table.
+fn headers_frame(fields: &[u8]) -> Vec<u8> {
+    let mut frame = vec![1, 2 + fields.len() as u8, 0, 0];
+    frame.extend_from_slice(fields);
+    frame
+}
