@@ -32,10 +32,13 @@ pub use app::{
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,
-    WebTransportConfig,
+    TransportConfig, WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
-pub use error::{ConfigError, DatagramError, Error, ErrorCode, Result, SessionError, StreamError, Violation};
+pub use error::{
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, Result, SessionError, StreamError,
+    Violation,
+};
 pub use h3::{Priority, Recv, Request, ResponseHead};
 pub use quic::table::{ConnId, StreamId};
 pub use wt::{EndedBy, SessionEnd};

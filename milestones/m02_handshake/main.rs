@@ -36,9 +36,9 @@ fn main() -> ExitCode {
 
 fn serve(args: Args) -> mio_quiche::Result<()> {
     let (mut endpoint, buffer) = settings::with_certificate(|mut config| {
-        config.qlog_dir = args.qlog_dir;
+        config.transport.qlog_dir = args.qlog_dir;
         config.retry = if args.retry { RetryPolicy::On } else { RetryPolicy::Off };
-        let buffer = config.socket_buffer;
+        let buffer = config.transport.socket_buffer;
         Ok((Endpoint::server(config, net::now())?, buffer))
     })?;
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;

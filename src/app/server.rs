@@ -97,7 +97,7 @@ impl Server {
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
         let drain_timeout = config.drain_timeout;
-        let (signals, buffer) = (config.handle_signals, config.socket_buffer);
+        let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now())?;

@@ -166,7 +166,7 @@ impl Endpoint {
         core.observe(&mut quic, cid, "server");
         core.stats.connections += 1;
         core.handshakes += 1;
-        let deadline = now + core.settings.handshake_timeout;
+        let deadline = now + core.settings.transport.handshake_timeout;
         let id = self.table.insert(cid, Box::new(Conn::new(quic, Role::Server, from, deadline)));
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
@@ -194,7 +194,7 @@ impl Core {
             quic.set_keylog(Box::new(keylog));
         }
         #[cfg(feature = "qlog")]
-        if let Some(dir) = &self.settings.qlog_dir {
+        if let Some(dir) = &self.settings.transport.qlog_dir {
             let hex: String = cid.0.iter().map(|b| format!("{b:02x}")).collect();
             let path = dir.join(format!("{hex}.sqlog"));
             match std::fs::File::create(&path) {

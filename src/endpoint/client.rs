@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use super::conn::{Conn, Role, push_ready};
 use super::{Core, Endpoint, Event, qlog};
 use crate::config::ClientConfig;
-use crate::error::{ErrorCode, StreamError, Violation};
+use crate::error::{ConnectError, ErrorCode, MigrateError, StreamError, Violation};
 use crate::h3::{Priority, StreamState, validate_response};
 use crate::quic::table::{ConnId, StreamId};
 use crate::wt::{Flow, SessionState};
@@ -95,7 +95,7 @@ impl Endpoint {
     /// an address. `ticket` resumes an [earlier session](Endpoint::ticket).
     ///
     /// # Errors
-    /// What quiche says, as for a ticket that is none.
+    /// [`ConnectError::Ticket`] for a ticket that cannot be read, and what else quiche refuses.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -103,21 +103,22 @@ impl Endpoint {
         local: SocketAddr,
         remote: SocketAddr,
         ticket: Option<&[u8]>,
-    ) -> Result<ConnId, quiche::Error> {
+    ) -> Result<ConnId, ConnectError> {
         let core = &mut self.core;
         let (cid, _) = core.cids.next();
         let ip: Option<IpAddr> = host.parse().ok();
         // quiche asks certificates for names only.
         let name = if ip.is_some() { None } else { Some(host) };
         let scid = cid.to_quiche();
-        let mut quic = quiche::connect_with_buffer_factory(name, &scid, local, remote, &mut core.quic)?;
+        let quic = quiche::connect_with_buffer_factory(name, &scid, local, remote, &mut core.quic);
+        let mut quic = quic.map_err(ConnectError::refused)?;
         core.observe(&mut quic, cid, "client");
         if let Some(ticket) = ticket {
-            quic.set_session(ticket)?;
+            quic.set_session(ticket).map_err(ConnectError::ticket)?;
         }
         core.stats.connections += 1;
         core.handshakes += 1;
-        let deadline = now + core.settings.handshake_timeout;
+        let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Box::new(Conn::new(quic, Role::Client, remote, deadline));
         conn.asked.ip = ip;
         let id = self.table.insert(cid, conn);
@@ -173,11 +174,12 @@ impl Endpoint {
     /// Moves a connection to another address of ours (RFC 9000 section 9). Packets that come to the old one are lost.
     ///
     /// # Errors
-    /// What quiche says: before the handshake is complete, or without a spare connection id of the server's.
-    pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), quiche::Error> {
-        let conn = self.table.get_mut(id).ok_or(quiche::Error::InvalidState)?;
+    /// [`MigrateError::NoConnectionId`] without a spare connection id of the server's, and what else quiche refuses, as
+    /// before the handshake is complete.
+    pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), MigrateError> {
+        let conn = self.table.get_mut(id).ok_or(MigrateError::Closed)?;
         let old = conn.quic.path_stats().find(|path| path.active).map(|path| path.local_addr);
-        conn.quic.migrate_source(local)?;
+        conn.quic.migrate_source(local).map_err(MigrateError::refused)?;
         if let Some(old) = old.filter(|old| *old != local) {
             let peer = conn.peer();
             conn.leave_path(old, peer);

@@ -72,7 +72,7 @@ impl Datagrams<'_> {
 
     /// The largest payload in bytes at the moment; `None` when datagrams are off on one of the sides.
     pub fn max_len(&self) -> Option<usize> {
-        self.core.settings.datagram_queue?;
+        self.core.settings.transport.datagram_queue?;
         max_len(&self.conn.quic, 0)
     }
 
@@ -87,7 +87,7 @@ impl Datagrams<'_> {
     }
 
     fn try_send(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
-        if self.core.settings.datagram_queue.is_none() {
+        if self.core.settings.transport.datagram_queue.is_none() {
             return Err(DatagramError::DisabledHere);
         }
         let quic = &mut self.conn.quic;
@@ -161,7 +161,7 @@ impl Conn {
         core: &mut Core,
     ) -> Result<(), DatagramError> {
         let sent = match &self.h3 {
-            _ if core.settings.datagram_queue.is_none() => Err(DatagramError::DisabledHere),
+            _ if core.settings.transport.datagram_queue.is_none() => Err(DatagramError::DisabledHere),
             Some(h3) if self.streams.contains_key(&stream) => send_http(&mut self.quic, h3, stream, payload),
             _ => Err(DatagramError::Closed),
         };

@@ -23,7 +23,7 @@ use std::time::Instant;
 use quiche::RecvInfo;
 use ring::rand::SystemRandom;
 
-use crate::config::{ClientConfig, ServerConfig};
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
 use crate::quic::cid::{Cid, CidGenerator};
 use crate::quic::table::{ConnId, StreamId, Table};
@@ -55,7 +55,7 @@ pub struct Endpoint {
 /// What all connections share.
 pub(crate) struct Core {
     role: Role,
-    pub(crate) settings: ServerConfig,
+    pub(crate) settings: EndpointConfig,
     /// What a client asks of a server's certificate.
     trust: Trust,
     pub(crate) quic: quiche::Config,
@@ -101,8 +101,7 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is wrong or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
-        let quic = settings.to_quiche()?;
-        Self::new(Role::Server, settings, quic, Trust::default(), now)
+        Self::new(Role::Server, settings.into_endpoint()?, Trust::default(), now)
     }
 
     /// An endpoint that makes connections, by [`connect`](Endpoint::connect).
@@ -110,20 +109,14 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is wrong or whose file cannot be used.
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Client, config.shared(), config.to_quiche()?, Trust::of(config), now)
+        Self::new(Role::Client, config.to_endpoint()?, Trust::of(config), now)
     }
 
-    fn new(
-        role: Role,
-        settings: ServerConfig,
-        quic: quiche::Config,
-        trust: Trust,
-        now: Instant,
-    ) -> Result<Self, ConfigError> {
+    fn new(role: Role, settings: EndpointConfig, trust: Trust, now: Instant) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
-        let no_random =
-            || ConfigError::Quiche { setting: "the system's random numbers", source: quiche::Error::CryptoFail };
-        settings.prepare_qlog_dir()?;
+        let no_random = || ConfigError::NoRandom;
+        let quic = settings.to_quiche()?;
+        settings.transport.prepare_qlog_dir()?;
         Ok(Endpoint {
             table: Table::new(),
             core: Core {
@@ -131,7 +124,7 @@ impl Endpoint {
                 trust,
                 quic,
                 h3: settings.to_h3()?,
-                keylog: settings.open_keylog()?,
+                keylog: settings.transport.open_keylog()?,
                 cids: CidGenerator::new(&random).ok_or_else(no_random)?,
                 tokens: TokenKey::new(&random, now, settings.retry_token_lifetime).ok_or_else(no_random)?,
                 settings,

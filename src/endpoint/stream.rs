@@ -255,7 +255,7 @@ impl Stream<'_> {
     /// Asks the peer to stop sending on a stream of a session (RFC 9000 section 19.5) and goes on writing.
     ///
     /// quiche never gives back the credit of a stream that was stopped, so on a connection half of the
-    /// [streams](crate::ServerConfig::max_streams_uni) can be; what comes on others is thrown away instead.
+    /// [streams](crate::TransportConfig::max_streams_uni) can be; what comes on others is thrown away instead.
     ///
     /// # Errors
     /// [`StreamError::Misuse`] on a request's stream, whose body is simply left unread.

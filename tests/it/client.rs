@@ -151,7 +151,7 @@ fn sessions_are_resumed_and_safe_requests_go_early() {
     let early = |ticket: Option<Vec<u8>>| {
         let mut client = client(|config| {
             config.dangerous().accept_any_certificate();
-            config.early_data = true;
+            config.transport.early_data = true;
         });
         if let Some(ticket) = ticket {
             client.set_ticket(&url, ticket).unwrap();

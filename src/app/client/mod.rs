@@ -99,7 +99,7 @@ impl Client {
     /// A wrong setting, or what the system says of the socket.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let endpoint = Endpoint::client(&config, net::now())?;
-        let event_loop = EventLoop::new(any_socket(config.socket_buffer)?, config.handle_signals)?;
+        let event_loop = EventLoop::new(any_socket(config.transport.socket_buffer)?, config.handle_signals)?;
         let lookups = Lookups::new(config.resolver.clone(), event_loop.waker());
         Ok(Client {
             pool: Pool::new(lookups, config.connect_timeout),
@@ -177,7 +177,7 @@ impl Client {
     }
 
     /// Opens a connection of its own for QUIC datagrams (RFC 9221) that are not HTTP's, with one of the
-    /// [application protocols](ClientConfig::alpn) of the settings: the handler is told whether it
+    /// [application protocols](crate::TransportConfig::alpn) of the settings: the handler is told whether it
     /// [opened](DatagramHandler::opened) or [failed](DatagramHandler::failed), sends by the handle that it is lent, and
     /// [closes](crate::Datagrams::close) the connection by it. Of the URL, host and port count. To send outside of the
     /// handler's calls, there is [`Endpoint::datagrams`].
@@ -301,7 +301,7 @@ impl Client {
     /// # Errors
     /// What the system says of the socket.
     pub fn migrate(&mut self) -> Result<()> {
-        self.event_loop.replace_socket(any_socket(self.config.socket_buffer)?)?;
+        self.event_loop.replace_socket(any_socket(self.config.transport.socket_buffer)?)?;
         let local = self.event_loop.local_addr();
         for id in self.pool.conns.keys() {
             if let Err(e) = self.endpoint.migrate(*id, local) {

@@ -12,7 +12,7 @@ use super::alt_svc::AltServices;
 use super::error::{ClientError, unusable};
 use super::request::Origin;
 use crate::endpoint::{CloseCause, Endpoint, RequestHead};
-use crate::error::ErrorCode;
+use crate::error::{ConnectError, ErrorCode};
 use crate::h3::ResponseHead;
 use crate::net::{self, LookupId, Lookups, reachable};
 use crate::quic::table::ConnId;
@@ -63,7 +63,7 @@ struct Attempt {
     next_at: Instant,
     deadline: Instant,
     /// Why no address could be tried.
-    refusal: Option<quiche::Error>,
+    refusal: Option<ConnectError>,
 }
 
 impl Attempt {
@@ -266,7 +266,7 @@ impl Pool {
                 let error = self.give_up(&attempt, endpoint);
                 failed.extend(self.failed(now, attempt, error));
             } else if attempt.is_hopeless() {
-                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal));
+                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal.as_ref()));
                 failed.extend(self.failed(now, attempt, ClientError::Handshake { host, cause }));
             } else {
                 self.attempts.push(attempt);

@@ -122,7 +122,7 @@ fn retry_proves_the_address_over_a_bad_network() {
 
 #[test]
 fn a_handshake_that_stops_is_dropped_in_time() {
-    let server = |config: &mut ServerConfig| config.handshake_timeout = Duration::from_millis(30);
+    let server = |config: &mut ServerConfig| config.transport.handshake_timeout = Duration::from_millis(30);
     let mut sim = Sim::new(Options { server: Box::new(server), ..Options::default() });
     sim.client_turn();
     let began = net::now();

@@ -111,7 +111,7 @@ impl Engine {
         let mut config = config.clone();
         config.webtransport.enabled = !matches!(plan.mode, Mode::Http { .. });
         let endpoint = Endpoint::client(&config, now).map_err(mio_quiche::Error::from)?;
-        let buffer = config.socket_buffer;
+        let buffer = config.transport.socket_buffer;
         let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
         let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
         let (host, port) = plan.request.host();

@@ -169,10 +169,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     config.handle_signals = true;
     let timeout = args.timeout.or((!typed && !args.stdin).then_some(TIMEOUT + args.wait));
     config.connect_timeout = config.connect_timeout.min(timeout.unwrap_or(config.connect_timeout));
-    config.keylog = args.keylog.clone();
+    config.transport.keylog = args.keylog.clone();
     #[cfg(feature = "qlog")]
     {
-        config.qlog_dir = args.qlog_dir.clone();
+        config.transport.qlog_dir = args.qlog_dir.clone();
     }
     let mut options = SessionOptions::new(&args.url)?;
     for name in &args.subprotocol {
