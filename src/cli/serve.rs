@@ -67,6 +67,9 @@ struct Transport {
     /// Stream flow control window at the start, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_stream_data: u64,
+    /// Send no reserved settings, frames and streams (GREASE), which keep clients tolerant of what they do not know
+    #[arg(long)]
+    no_grease: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -186,6 +189,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.idle_timeout = transport.idle_timeout;
     config.transport.initial_max_data = transport.max_data;
     config.transport.initial_max_stream_data = transport.max_stream_data;
+    config.transport.grease = !transport.no_grease;
     let off = webtransport.no_webtransport || std::env::var_os("H3_WEBTRANSPORT").is_some_and(|value| value == "0");
     config.webtransport.allowed = !off;
     config.webtransport.drafts = match webtransport.wt_drafts {
