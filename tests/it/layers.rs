@@ -1,5 +1,5 @@
-//! The rules of ARCHITECTURE.md that the compiler does not know: modules use only what lies below them, and the clock
-//! is read in `net/` only.
+//! The rules of ARCHITECTURE.md that the compiler does not know: modules use only what lies below them, the clock is read
+//! in `net/` only, and quiche's types are not part of the interface.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -140,4 +140,84 @@ fn unsafe_code_is_in_the_peek_only() {
     for (path, text) in sources().iter().filter(|(path, _)| !path.ends_with("wt/peek.rs")) {
         assert!(!code(text).contains("unsafe "), "src/{}", path.display());
     }
+}
+
+/// The names that a file imports from quiche, `quiche` itself included.
+fn quiche_names(code: &str) -> Vec<String> {
+    let mut names = vec!["quiche".to_owned()];
+    for import in code.split(';').filter_map(|part| part.trim_start().strip_prefix("use quiche::")) {
+        let words: Vec<&str> = import.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        names.extend(words.into_iter().filter(|word| !word.is_empty() && *word != "self").map(str::to_owned));
+    }
+    names
+}
+
+/// The public parts of a file's items: signatures of functions, fields of structs, variants of enums, targets of types.
+fn public_parts(code: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for (at, _) in code.match_indices("pub ") {
+        let rest = &code[at..];
+        let words = ["fn ", "const fn ", "const ", "static ", "type ", "use ", "trait ", "enum ", "struct "];
+        let kind = words.iter().find(|word| rest["pub ".len()..].starts_with(**word));
+        let end = match kind {
+            // The whole body is public.
+            Some(&("enum " | "trait ")) => rest.find("\n}"),
+            Some(&("type " | "use ")) => rest.find(';'),
+            Some(&("const " | "static ")) => rest.find('='),
+            Some(_) => rest.find(['{', ';']),
+            // A field.
+            None => rest.find([',', '\n', ';']),
+        };
+        parts.push(&rest[..end.unwrap_or(rest.len())]);
+    }
+    parts
+}
+
+/// What is public in a file and names quiche.
+fn names_quiche(text: &str) -> Vec<String> {
+    let code = code(text);
+    let names = quiche_names(&code);
+    let named = |part: &&str| {
+        // Every other piece is the text of a string, as in `#[error("...")]`.
+        let mut words =
+            part.split('"').step_by(2).flat_map(|code| code.split(|c: char| !c.is_alphanumeric() && c != '_'));
+        words.any(|word| names.iter().any(|name| name == word))
+    };
+    public_parts(&code)
+        .into_iter()
+        .filter(named)
+        .map(|part| part.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[test]
+fn public_parts_are_understood() {
+    let text = "use quiche::{Header, h3};\n\
+                pub struct A<'a> {\n    quic: &'a quiche::Connection,\n    pub(crate) b: quiche::Error,\n    pub c: u8,\n}\n\
+                pub(crate) fn d() -> quiche::Error {}\nfn e() -> quiche::Error {}\n\
+                pub fn f(n: u8) -> u8 { quiche::f() }\npub const VERSION: u8 = quiche::VERSION;\n\
+                impl X {\n    pub fn g(\n        &self,\n        h: h3::Error,\n    ) -> u8 {}\n}\n\
+                pub struct I {\n    pub j: Header,\n}\npub enum K {\n    /// quiche\n    L { source: quiche::Error },\n}\n\
+                pub enum O {\n    #[error(\"quiche: {0}\")]\n    L(u8),\n}\n\
+                pub struct M(pub quiche::Error);\npub use quiche::Shutdown;\npub type N = h3::Event;\n";
+    let expected = [
+        "pub fn g( &self, h: h3::Error, ) -> u8",
+        "pub j: Header",
+        "pub enum K { L { source: quiche::Error },",
+        "pub struct M(pub quiche::Error)",
+        "pub quiche::Error)",
+        "pub use quiche::Shutdown",
+        "pub type N = h3::Event",
+    ];
+    assert_eq!(names_quiche(text), expected);
+}
+
+#[test]
+fn quiche_is_not_in_the_interface() {
+    // The rooms below `endpoint` too: what is `pub` there is exported, as rustc's `unreachable_pub` says.
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
+        wrong.extend(names_quiche(text).into_iter().map(|part| format!("src/{}: {part}", path.display())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
