@@ -22,6 +22,7 @@ pub mod net;
 pub mod observe;
 mod quic;
 pub mod stats;
+pub mod turn;
 mod wire;
 mod wt;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each layer and what it may use besides itself. `net` lies on `endpoint`, `app` on `net`.
-const MAY_USE: [(&str, &[&str]); 13] = [
+/// Each layer and what it may use besides itself. `turn` lies on `endpoint`, `net` on `turn`, `app` on `net`.
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("error", &[]),
     ("config", &["error"]),
     ("stats", &["error", "config"]),
@@ -15,11 +15,12 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("h3", &["error", "config", "stats", "quic"]),
     ("wt", &["error", "config", "wire", "quic", "h3"]),
     ("endpoint", &["error", "config", "stats", "wire", "quic", "h3", "wt"]),
-    ("net", &["error", "config", "stats", "quic", "h3", "endpoint"]),
-    ("app", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "net", "observe"]),
+    ("turn", &["endpoint"]),
+    ("net", &["error", "config", "stats", "quic", "h3", "endpoint", "turn"]),
+    ("app", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "turn", "net", "observe"]),
     ("observe", &["error", "config", "stats"]),
-    ("cli", &["error", "config", "stats", "quic", "h3", "endpoint", "net", "app", "observe", "cli"]),
-    ("lib", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "net", "app", "observe"]),
+    ("cli", &["error", "config", "stats", "quic", "h3", "endpoint", "turn", "net", "app", "observe", "cli"]),
+    ("lib", &["error", "config", "stats", "quic", "h3", "wt", "endpoint", "turn", "net", "app", "observe"]),
 ];
 
 /// Every source file by its path below src/.

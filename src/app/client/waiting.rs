@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
+use super::RequestId;
+use super::core::ClientCore;
 use super::error::ClientError;
 use super::request::{ClientRequest, Origin, ResponseHandler};
-use super::{Client, RequestId};
 use crate::app::session::SessionHandler;
-use crate::endpoint::RequestError;
+use crate::endpoint::{Endpoint, RequestError};
 
 /// Times that a request is sent again which the server did not process.
 const MAX_RETRIES: u8 = 3;
@@ -67,11 +68,10 @@ impl Waiting {
     }
 }
 
-impl Client {
+impl ClientCore {
     /// Sends the requests that wait, where there is a connection with room.
-    pub(super) fn send_waiting(&mut self, now: Instant) {
-        self.open_waiting_datagrams(now);
-        let local = self.event_loop.local_addr();
+    pub(super) fn send_waiting(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.open_waiting_datagrams(now, endpoint);
         let mut blocked: Vec<Origin> = Vec::new();
         let mut left = self.waiting.len();
         while left > 0 {
@@ -84,26 +84,26 @@ impl Client {
                 continue;
             }
             let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
-            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, local, &mut self.endpoint));
+            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, endpoint));
             let Some(conn) = picked else {
                 self.waiting.push_back(waiting);
                 continue;
             };
             // What may be replayed must be safe (RFC 8470).
-            let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
+            let waits = endpoint.is_early(conn) && !request.head.method.is_safe();
             let was_blocked = self.pool.is_blocked(conn);
             let sent = match waits || was_blocked {
                 true => Err(RequestError::Blocked),
                 false => {
                     let head = self.pool.head_for(conn, &request.head);
-                    self.endpoint.request(conn, &head, !request.has_body)
+                    endpoint.request(conn, &head, !request.has_body)
                 }
             };
             match (sent, waiting) {
                 (Ok(id), Waiting::Request(running)) => {
                     self.pool.began(conn);
                     self.running.insert(id, running);
-                    self.poll(now, id, None);
+                    self.poll(now, id, None, endpoint);
                 }
                 (Ok(id), Waiting::Session(asked)) => {
                     self.pool.began(conn);
@@ -117,7 +117,7 @@ impl Client {
                 }
                 (Err(RequestError::Blocked), waiting) => {
                     if !for_session && !waits {
-                        self.pool.grow(now, &origin, local, &mut self.endpoint);
+                        self.pool.grow(now, &origin, endpoint);
                         blocked.push(origin);
                     }
                     self.waiting.push_back(waiting);
@@ -134,24 +134,23 @@ impl Client {
     }
 
     /// Opens the datagrams whose connection stands. Each has one of its own.
-    fn open_waiting_datagrams(&mut self, now: Instant) {
-        let local = self.event_loop.local_addr();
+    fn open_waiting_datagrams(&mut self, now: Instant, endpoint: &mut Endpoint) {
         for (origin, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
-            let picked = self.pool.pick_unused(now, &origin, local, &mut self.endpoint);
-            let known = picked.and_then(|conn| Some((conn, self.endpoint.has_http_datagrams(conn)?)));
+            let picked = self.pool.pick_unused(now, &origin, endpoint);
+            let known = picked.and_then(|conn| Some((conn, endpoint.has_http_datagrams(conn)?)));
             let Some((conn, is_http)) = known else {
                 self.waiting_datagrams.push((origin, handler));
                 continue;
             };
             self.pool.began(conn);
-            match self.endpoint.datagrams(conn).filter(|_| !is_http) {
+            match endpoint.datagrams(conn).filter(|_| !is_http) {
                 Some(mut datagrams) => {
                     handler.opened(&mut datagrams);
                     self.datagrams.insert(conn, handler);
                 }
                 None => {
                     handler.failed(&ClientError::HttpDatagrams);
-                    self.pool.ended(now, conn, &mut self.endpoint);
+                    self.pool.ended(now, conn, endpoint);
                 }
             }
         }
@@ -174,7 +173,7 @@ impl Client {
     }
 
     /// Gives up the requests whose time is up.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let is_late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let error = |request: &ClientRequest| ClientError::Timeout(request.timeout.unwrap_or_default().as_secs_f64());
         for _ in 0..self.waiting.len() {
@@ -190,14 +189,14 @@ impl Client {
         let late: Vec<_> = self.running.iter().filter(|(_, running)| is_late(running.deadline)).collect();
         let late: Vec<_> = late.into_iter().map(|(id, running)| (*id, error(&running.request))).collect();
         for (id, error) in late {
-            self.end(now, id, Err(error));
+            self.end(now, id, Err(error), endpoint);
         }
         let late: Vec<_> = self.asked.iter().filter(|(_, asked)| is_late(asked.deadline)).map(|(id, _)| *id).collect();
         for id in late {
             if let Some(mut asked) = self.asked.remove(&id) {
                 asked.handler.failed(&error(&asked.request));
             }
-            self.leave_asked(now, id);
+            self.leave_asked(now, id, endpoint);
         }
     }
 }

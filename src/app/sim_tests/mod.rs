@@ -12,6 +12,7 @@ mod requests;
 mod sessions;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use super::{Router, demo};
 use crate::config::ServerConfig;
 use crate::endpoint::Endpoint;
 use crate::net;
+use crate::turn::{DatagramIo, turn};
 
 const CLIENT: &str = "192.0.2.1:5000";
 const SERVER: &str = "192.0.2.2:4433";
@@ -228,7 +230,7 @@ impl Sim {
     fn step(&mut self) -> bool {
         self.client_turn();
         self.server_turn();
-        let moved = !(self.to_server.is_empty() && self.to_client.is_empty());
+        let moved = !(self.to_server.is_empty() && self.to_client.is_empty()) || self.server.has_work();
         for mut packet in std::mem::take(&mut self.to_server) {
             self.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
         }
@@ -251,30 +253,13 @@ impl Sim {
     }
 
     fn server_turn(&mut self) {
-        let now = net::now();
-        self.server.handle_timeouts(now);
-        loop {
-            self.server.drive(now);
-            while let Some(event) = self.server.poll_event() {
-                self.app.dispatch(now, event, &mut self.server);
+        let Sim { server, app, rng, network, to_client, cut, .. } = self;
+        let mut io = Wire::new(addr(SERVER), |to, packet| {
+            if to == addr(CLIENT) && !*cut {
+                pass(network, rng, to_client, packet);
             }
-            if !self.server.needs_drive() {
-                break;
-            }
-        }
-        let mut buf = vec![0; 65_507];
-        while let Some(transmit) = self.server.poll_transmit(net::now(), &mut buf, 64) {
-            assert_eq!(transmit.from, addr(SERVER));
-            if transmit.to != addr(CLIENT) {
-                continue;
-            }
-            for packet in buf[..transmit.len].chunks(transmit.segment).filter(|_| !self.cut) {
-                pass(&self.network, &mut self.rng, &mut self.to_client, packet);
-            }
-        }
-        while let Some(event) = self.server.poll_event() {
-            self.app.dispatch(now, event, &mut self.server);
-        }
+        });
+        turn(net::now(), &mut io, server, app).expect("no socket that fails");
     }
 
     fn client_turn(&mut self) {
@@ -322,6 +307,33 @@ impl Sim {
                 answer.body.extend_from_slice(&buf[..n]);
             }
         }
+    }
+}
+
+/// What an endpoint sends, packet by packet. What it receives is handed to it elsewhere.
+struct Wire<F> {
+    from: SocketAddr,
+    send: F,
+}
+
+impl<F: FnMut(SocketAddr, &[u8])> Wire<F> {
+    fn new(from: SocketAddr, send: F) -> Self {
+        Wire { from, send }
+    }
+}
+
+impl<F: FnMut(SocketAddr, &[u8])> DatagramIo for Wire<F> {
+    fn receive(&mut self, _: Instant, _: &mut Endpoint) {}
+
+    fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+        let mut buf = vec![0; 65_507];
+        while let Some(transmit) = endpoint.poll_transmit(net::now(), &mut buf, 64) {
+            assert_eq!(transmit.from, self.from);
+            for packet in buf[..transmit.len].chunks(transmit.segment) {
+                (self.send)(transmit.to, packet);
+            }
+        }
+        Ok(true)
     }
 }
 
