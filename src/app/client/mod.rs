@@ -14,7 +14,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 use http::HeaderMap;
 
-use self::core::ClientCore;
+pub(super) use self::core::ClientCore;
 use super::datagrams::DatagramHandler;
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;

@@ -10,6 +10,7 @@ mod limits;
 mod requests;
 #[cfg(feature = "webtransport")]
 mod sessions;
+mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -263,49 +264,56 @@ impl Sim {
     }
 
     fn client_turn(&mut self) {
-        self.poll_answers();
-        self.send_bodies();
+        if let Some(h3) = &mut self.h3 {
+            poll_answers(&mut self.client, h3, &mut self.answers, self.reading);
+            send_bodies(&mut self.client, h3, &mut self.bodies);
+        }
         let mut buf = [0; 1500];
         while let Ok((n, _)) = self.client.send(&mut buf) {
             pass(&self.network, &mut self.rng, &mut self.to_server, &buf[..n]);
         }
     }
+}
 
-    fn send_bodies(&mut self) {
-        let Some(h3) = &mut self.h3 else { return };
-        self.bodies.retain(|&id, rest| {
-            match h3.send_body(&mut self.client, id, rest, true) {
-                Ok(n) => drop(rest.drain(..n)),
-                Err(h3::Error::Done) => {}
-                // The server does not want it.
-                Err(_) => rest.clear(),
+/// Sends bodies as far as there is room.
+fn send_bodies(quic: &mut quiche::Connection, h3: &mut h3::Connection, bodies: &mut BTreeMap<u64, Vec<u8>>) {
+    bodies.retain(|&id, rest| {
+        match h3.send_body(quic, id, rest, true) {
+            Ok(n) => drop(rest.drain(..n)),
+            Err(h3::Error::Done) => {}
+            // The server does not want it.
+            Err(_) => rest.clear(),
+        }
+        !rest.is_empty()
+    });
+}
+
+/// Takes in what came of answers, and their bodies if `reading`.
+fn poll_answers(
+    quic: &mut quiche::Connection,
+    h3: &mut h3::Connection,
+    answers: &mut BTreeMap<u64, Answer>,
+    reading: bool,
+) {
+    while let Ok((id, event)) = h3.poll(quic) {
+        let Some(answer) = answers.get_mut(&id) else { continue };
+        match event {
+            h3::Event::Headers { list, .. } => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                answer.heads.push(list.iter().map(|f| (text(f.name()), text(f.value()))).collect());
             }
-            !rest.is_empty()
-        });
+            h3::Event::Finished => answer.finished = true,
+            h3::Event::Reset(code) => answer.reset = Some(code),
+            _ => {}
+        }
     }
-
-    fn poll_answers(&mut self) {
-        let Some(h3) = &mut self.h3 else { return };
-        while let Ok((id, event)) = h3.poll(&mut self.client) {
-            let Some(answer) = self.answers.get_mut(&id) else { continue };
-            match event {
-                h3::Event::Headers { list, .. } => {
-                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    answer.heads.push(list.iter().map(|f| (text(f.name()), text(f.value()))).collect());
-                }
-                h3::Event::Finished => answer.finished = true,
-                h3::Event::Reset(code) => answer.reset = Some(code),
-                _ => {}
-            }
-        }
-        if !self.reading {
-            return;
-        }
-        let mut buf = [0; 16_384];
-        for (&id, answer) in self.answers.iter_mut().filter(|(_, answer)| !answer.is_over()) {
-            while let Ok(n) = h3.recv_body(&mut self.client, id, &mut buf) {
-                answer.body.extend_from_slice(&buf[..n]);
-            }
+    if !reading {
+        return;
+    }
+    let mut buf = [0; 16_384];
+    for (&id, answer) in answers.iter_mut().filter(|(_, answer)| !answer.is_over()) {
+        while let Ok(n) = h3.recv_body(quic, id, &mut buf) {
+            answer.body.extend_from_slice(&buf[..n]);
         }
     }
 }
