@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ring::digest;
 use serde::Serialize;
 
-use super::demo::{hex, sha256};
+use super::checksum::{hex, sha256};
 use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;

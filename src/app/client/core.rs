@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
+use super::alt_svc::AltService;
 use super::error::{self, ClientError};
 use super::pool::{Pool, Question};
-use super::request::{ClientRequest, Origin, ResponseHandler};
+use super::request::{ClientRequest, Origin, RequestId, ResponseHandler};
 use super::waiting::{AskedSession, Running, Waiting};
-use super::{AltService, RequestId};
 use crate::app::datagrams::DatagramHandler;
 use crate::app::exchange::Progress;
 use crate::app::session::{Session, SessionHandler};

@@ -5,6 +5,7 @@ mod core;
 mod error;
 mod pool;
 mod request;
+mod sending;
 mod waiting;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +27,7 @@ use crate::stats::Stats;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
 pub use error::ClientError;
-pub use request::{ClientRequest, Fetched, ResponseHandler, SessionOptions};
+pub use request::{ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
 
 /// What [`Client::fetch`] takes at most, in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
@@ -69,10 +70,6 @@ impl Drop for Client {
         self.close();
     }
 }
-
-/// Names a request of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(u64);
 
 impl Client {
     /// A client; binds a UDP socket, for IPv6 and IPv4 where the system has both.

@@ -6,28 +6,13 @@ use mio_quiche::endpoint::{CloseCause, ClosedBy};
 use mio_quiche::{ClientError, ConnId, Endpoint, ErrorCode, RequestError, StreamId};
 
 use super::engine::{Engine, Mode};
+use super::slot::Slot;
 use crate::cli::Failure;
 
 /// Handshakes at a time, few enough not to overflow the server's receive buffer.
 const MAX_OPENING: usize = 32;
 /// Times that a connection is tried again before it is given up.
 pub(super) const MAX_FAILURES: u32 = 3;
-
-/// One of the connections that are kept.
-#[derive(Default)]
-pub(super) struct Slot {
-    pub(super) conn: Option<ConnId>,
-    /// Requests can be sent, or the session is open.
-    pub(super) ready: bool,
-    pub(super) session: Option<StreamId>,
-    pub(super) active: usize,
-    /// No room for a further request now.
-    pub(super) blocked: bool,
-    /// The server takes no more requests on the connection.
-    pub(super) going: bool,
-    pub(super) failures: u32,
-    pub(super) listed: bool,
-}
 
 impl Engine {
     /// Tries all addresses, if there are several.

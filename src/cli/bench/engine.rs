@@ -13,7 +13,7 @@ use mio_quiche::{
     SessionError, Stream, StreamError, StreamId,
 };
 
-use super::conns::Slot;
+use super::slot::Slot;
 use super::tally::Tally;
 use crate::cli::Failure;
 

@@ -3,6 +3,7 @@
 mod conns;
 mod engine;
 mod runner;
+mod slot;
 mod tally;
 
 use std::time::Duration;

@@ -126,7 +126,7 @@ impl Network {
     pub(crate) fn send(&mut self, now: Instant, host: SocketAddr, to: SocketAddr, data: Vec<u8>) {
         let Some(port) = self.ports.get_mut(&host) else { return };
         port.sent += 1;
-        if port.link.rebind_every.is_some_and(|every| port.sent % every == 0) {
+        if port.link.rebind_every.is_some_and(|every| port.sent.is_multiple_of(every)) {
             self.rebind(host);
         }
         let from = self.ports[&host].outer;

@@ -71,7 +71,7 @@ impl Socket {
             self.outbox.push((transmit.to, packet.to_vec()));
             self.sent += 1;
         }
-        if let Some(full) = self.full.filter(|full| self.runs % full.every == 0) {
+        if let Some(full) = self.full.filter(|full| self.runs.is_multiple_of(full.every)) {
             self.full_until = Some(net::now() + full.lasts);
         }
         true
