@@ -9,10 +9,11 @@ use mio_quiche::endpoint::Event;
 use mio_quiche::net;
 use mio_quiche::turn::Application;
 use mio_quiche::{
-    ClientError, ClientRequest, ConnId, DatagramError, Endpoint, ErrorCode, Recv, RequestError, RequestHead,
-    SessionError, Stream, StreamError, StreamId,
+    ClientError, ClientRequest, ConnId, DatagramError, Endpoint, ErrorCode, RequestError, RequestHead, SessionError,
+    StreamError, StreamId,
 };
 
+use super::request::{Request, kind};
 use super::slot::Slot;
 use super::tally::Tally;
 use crate::cli::Failure;
@@ -47,21 +48,6 @@ pub(super) struct Plan {
     pub(super) rate: Option<f64>,
     pub(super) size: usize,
     pub(super) timeout: Duration,
-}
-
-/// A request, or what stands for one.
-pub(super) struct Request {
-    pub(super) slot: usize,
-    /// When it was due.
-    pub(super) since: Instant,
-    pub(super) begun: Instant,
-    /// Not of the warm-up.
-    pub(super) counts: bool,
-    pub(super) status: u16,
-    pub(super) received: u64,
-    /// Bytes that are still to be sent.
-    pub(super) left: u64,
-    pub(super) ended: bool,
 }
 
 pub(super) struct Engine {
@@ -427,41 +413,5 @@ impl Application for Engine {
 
     fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.start(now, endpoint);
-    }
-}
-
-impl Request {
-    /// True when all is sent and read.
-    fn advance(&mut self, stream: &mut Stream<'_>, block: &Bytes, scratch: &mut [u8]) -> Result<bool, StreamError> {
-        while !self.ended {
-            let len = self.left.min(block.len() as u64) as usize;
-            let mut piece = block.slice(..len);
-            let last = len as u64 == self.left;
-            self.ended = match last {
-                true => stream.finish_with(&mut piece)?,
-                false => stream.write_bytes(&mut piece).map(|_| false)?,
-            };
-            self.left -= (len - piece.len()) as u64;
-            if last || !piece.is_empty() {
-                break;
-            }
-        }
-        loop {
-            match stream.read(scratch)? {
-                Recv::Data(n) => self.received += n as u64,
-                Recv::Blocked => return Ok(false),
-                Recv::Finished => return Ok(true),
-            }
-        }
-    }
-}
-
-fn kind(error: &StreamError) -> &'static str {
-    match error {
-        StreamError::Reset(code) if *code == ErrorCode::H3_REQUEST_REJECTED => "rejected",
-        StreamError::Reset(_) => "reset",
-        StreamError::Stopped(_) => "stopped",
-        StreamError::Malformed(_) => "malformed",
-        _ => "connection",
     }
 }

@@ -2,6 +2,7 @@
 
 mod conns;
 mod engine;
+mod request;
 mod runner;
 mod slot;
 mod tally;

@@ -1,7 +1,7 @@
 //! A network in memory: each host is on a link of its own, which delays, limits, loses, doubles, reorders and corrupts.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::app::sim_tests::Rng;
@@ -115,10 +115,11 @@ impl Network {
         self.ports.remove(&host);
     }
 
-    /// The NAT in front of a host takes another port for it.
+    /// The NAT in front of a host takes another port for it, and the first time another address.
     pub(crate) fn rebind(&mut self, host: SocketAddr) {
         let port = self.ports.get_mut(&host).expect("a host");
-        port.outer.set_port(port.outer.port() + 1);
+        let IpAddr::V4(ip) = host.ip() else { panic!("hosts have IPv4 addresses") };
+        port.outer = SocketAddr::from(([198, 51, 100, ip.octets()[3]], port.outer.port() + 1));
         self.counts.rebound += 1;
     }
 
