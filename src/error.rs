@@ -125,6 +125,12 @@ pub enum Error {
     /// A setting is wrong or a file that it names cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A connection cannot be begun.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A connection cannot be moved to another address.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// A stream cannot be read or written any more.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -238,12 +244,88 @@ pub enum ConfigError {
     },
     /// quiche refused a setting that passed our checks.
     #[error("quiche refused {setting}: {source}")]
-    Quiche {
+    Refused {
         /// The setting's name.
         setting: &'static str,
-        /// quiche's error.
-        source: quiche::Error,
+        /// The text of quiche's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The system has no random numbers for keys.
+    #[error("the system gives no random numbers")]
+    NoRandom,
+}
+
+impl ConfigError {
+    /// Makes errors of those with which quiche refuses a setting.
+    pub(crate) fn refused<E: fmt::Display>(setting: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| ConfigError::Refused { setting, source: QuicheError::boxed(error) }
+    }
+}
+
+/// The text of one of quiche's errors, whose types are not part of this crate's interface.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct QuicheError(String);
+
+impl QuicheError {
+    fn boxed(error: impl fmt::Display) -> Box<dyn std::error::Error + Send + Sync> {
+        Box::new(QuicheError(error.to_string()))
+    }
+}
+
+/// Why a connection was not begun.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The session ticket cannot be read.
+    #[error("the session ticket cannot be read: {source}")]
+    Ticket {
+        /// The text of quiche's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// quiche refused the connection, as for a host that cannot be a server's name in TLS.
+    #[error("quiche refused the connection: {source}")]
+    Refused {
+        /// The text of quiche's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl ConnectError {
+    pub(crate) fn ticket(error: quiche::Error) -> Self {
+        ConnectError::Ticket { source: QuicheError::boxed(error) }
+    }
+
+    pub(crate) fn refused(error: quiche::Error) -> Self {
+        ConnectError::Refused { source: QuicheError::boxed(error) }
+    }
+}
+
+/// Why a connection was not moved to another address (RFC 9000 section 9).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// The connection is closed.
+    #[error("the connection is closed")]
+    Closed,
+    /// The peer has not given a connection id for another path (RFC 9000 section 5.1.1).
+    #[error("the peer has given no connection id for another path")]
+    NoConnectionId,
+    /// quiche refused the move, as on a server or before the handshake is complete.
+    #[error("quiche refused to move the connection: {source}")]
+    Refused {
+        /// The text of quiche's error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl MigrateError {
+    pub(crate) fn refused(error: quiche::Error) -> Self {
+        match error {
+            quiche::Error::OutOfIdentifiers => MigrateError::NoConnectionId,
+            error => MigrateError::Refused { source: QuicheError::boxed(error) },
+        }
+    }
 }
 
 /// Why a stream cannot be read or written any more.
@@ -289,7 +371,7 @@ pub enum DatagramError {
     /// The connection, stream or session is gone.
     #[error("there is nobody left to send a datagram to")]
     Closed,
-    /// Datagrams are off here: see [`datagram_queue`](crate::ServerConfig::datagram_queue).
+    /// Datagrams are off here: see [`datagram_queue`](crate::TransportConfig::datagram_queue).
     #[error("datagrams are turned off on this side (datagram_queue)")]
     DisabledHere,
     /// The peer takes no datagrams: it sent no `max_datagram_frame_size` (RFC 9221 section 3), or for HTTP datagrams
@@ -304,7 +386,7 @@ pub enum DatagramError {
         /// The largest payload at the moment.
         max: usize,
     },
-    /// As many as [`datagram_queue`](crate::ServerConfig::datagram_queue) says wait already.
+    /// As many as [`datagram_queue`](crate::TransportConfig::datagram_queue) says wait already.
     #[error("too many datagrams wait to be sent")]
     QueueFull,
 }
@@ -443,7 +525,22 @@ pub enum RouteError {
 
 #[cfg(test)]
 mod tests {
-    use super::ErrorCode;
+    use std::error::Error;
+
+    use super::{ConfigError, ConnectError, ErrorCode, MigrateError};
+
+    #[test]
+    fn errors_of_quiche_are_told_as_text() {
+        let error = ConfigError::refused("alpn")(quiche::Error::TlsFail);
+        assert_eq!(error.to_string(), "quiche refused alpn: TlsFail");
+        assert_eq!(error.source().unwrap().to_string(), "TlsFail");
+        let error = ConnectError::ticket(quiche::Error::CryptoFail);
+        assert_eq!(error.to_string(), "the session ticket cannot be read: CryptoFail");
+        assert_eq!(error.source().unwrap().to_string(), "CryptoFail");
+        assert!(matches!(MigrateError::refused(quiche::Error::OutOfIdentifiers), MigrateError::NoConnectionId));
+        let error = MigrateError::refused(quiche::Error::InvalidState);
+        assert_eq!(error.to_string(), "quiche refused to move the connection: InvalidState");
+    }
 
     #[test]
     fn application_codes_map_to_unreserved_http_codes_and_back() {

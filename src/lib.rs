@@ -20,8 +20,9 @@ pub mod error;
 mod h3;
 pub mod net;
 pub mod observe;
-mod quic;
 pub mod stats;
+mod transport;
+pub mod turn;
 mod wire;
 mod wt;
 
@@ -32,12 +33,15 @@ pub use app::{
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,
-    WebTransportConfig,
+    TransportConfig, WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
-pub use error::{ConfigError, DatagramError, Error, ErrorCode, Result, SessionError, StreamError, Violation};
+pub use error::{
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, Result, SessionError, StreamError,
+    Violation,
+};
 pub use h3::{Priority, Recv, Request, ResponseHead};
-pub use quic::table::{ConnId, StreamId};
+pub use transport::table::{ConnId, StreamId};
 pub use wt::{EndedBy, SessionEnd};
 
 /// This crate's version.

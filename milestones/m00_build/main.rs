@@ -32,11 +32,11 @@ fn check_build() -> mio_quiche::Result<()> {
     println!("settings: valid");
 
     // The same check, when something is wrong.
-    config.max_udp_payload = 100;
+    config.transport.max_udp_payload = 100;
     if let Err(e) = config.validate() {
         println!("settings with a mistake: {e}");
     }
-    config.max_udp_payload = 1350;
+    config.transport.max_udp_payload = 1350;
 
     // An endpoint is the whole engine: it hands certificate and key to the TLS library, which must find that they
     // belong together. It needs no socket.

@@ -36,61 +36,40 @@ fn main() -> ExitCode {
 
 fn serve(args: Args) -> mio_quiche::Result<()> {
     let (mut endpoint, buffer) = settings::with_certificate(|mut config| {
-        config.qlog_dir = args.qlog_dir;
+        config.transport.qlog_dir = args.qlog_dir;
         config.retry = if args.retry { RetryPolicy::On } else { RetryPolicy::Off };
-        let buffer = config.socket_buffer;
+        let buffer = config.transport.socket_buffer;
         Ok((Endpoint::server(config, net::now())?, buffer))
     })?;
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
     println!("listening on {}", event_loop.local_addr());
     let mut signals = 0;
     while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
-        turn(&mut event_loop, &mut endpoint, &mut signals)?;
+        let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
+        if wakeup.signals > 0 {
+            signals += wakeup.signals;
+            endpoint.shutdown();
+        }
+        event_loop.turn(net::now(), &mut endpoint, &mut on_event)?;
     }
     let stats = endpoint.stats();
     println!("total: {} handshakes, {} Retry packets", stats.handshakes, stats.retries);
     Ok(())
 }
 
-/// One turn: sleep, take in, run timers, run the engine, send.
-fn turn(event_loop: &mut EventLoop, endpoint: &mut Endpoint, signals: &mut usize) -> mio_quiche::Result<()> {
-    let now = net::now();
-    let deadline = match endpoint.has_work() && !event_loop.is_blocked() {
-        true => Some(now),
-        false => endpoint.next_timeout(),
-    };
-    let wakeup = event_loop.wait(now, deadline)?;
-    if wakeup.signals > 0 {
-        *signals += wakeup.signals;
-        endpoint.shutdown();
-    }
-
-    let now = net::now();
-    event_loop.receive(now, endpoint);
-    endpoint.handle_timeouts(now);
-    endpoint.drive(now);
-    take_events(now, endpoint);
-    event_loop.transmit(endpoint)?;
-    // Sending may tell that a connection is over.
-    take_events(now, endpoint);
-    Ok(())
-}
-
-fn take_events(now: Instant, endpoint: &mut Endpoint) {
-    while let Some(event) = endpoint.poll_event() {
-        match event {
-            Event::Connected(conn) => println!("connected: {conn:?}"),
-            Event::Closed(conn, cause) => println!("closed: {conn:?}, {cause}"),
-            // No request is served yet. This code says so, and that the client may try again elsewhere.
-            Event::Request(request) => {
-                let id = request.stream_id();
-                println!("rejected: {id:?}, {} {}", request.method(), request.path());
-                if let Some(mut stream) = endpoint.stream(now, id) {
-                    stream.reset(ErrorCode::H3_REQUEST_REJECTED);
-                }
-                endpoint.release(now, id);
+fn on_event(now: Instant, event: Event, endpoint: &mut Endpoint) {
+    match event {
+        Event::Connected(conn) => println!("connected: {conn:?}"),
+        Event::Closed(conn, cause) => println!("closed: {conn:?}, {cause}"),
+        // No request is served yet. This code says so, and that the client may try again elsewhere.
+        Event::Request(request) => {
+            let id = request.stream_id();
+            println!("rejected: {id:?}, {} {}", request.method(), request.path());
+            if let Some(mut stream) = endpoint.stream(now, id) {
+                stream.reset(ErrorCode::H3_REQUEST_REJECTED);
             }
-            _ => {}
+            endpoint.release(now, id);
         }
+        _ => {}
     }
 }

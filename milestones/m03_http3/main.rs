@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use mio_quiche::endpoint::Event;
 use mio_quiche::net::{self, EventLoop, UdpSocket};
+use mio_quiche::turn::Application;
 use mio_quiche::{Endpoint, Request, ResponseHead, StreamId};
 
 #[path = "../exit.rs"]
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 
 fn serve(args: &Args) -> mio_quiche::Result<()> {
     let (mut endpoint, buffer) = settings::with_certificate(|config| {
-        let buffer = config.socket_buffer;
+        let buffer = config.transport.socket_buffer;
         Ok((Endpoint::server(config, net::now())?, buffer))
     })?;
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
@@ -43,23 +44,12 @@ fn serve(args: &Args) -> mio_quiche::Result<()> {
     let mut hello = Hello::default();
     let mut signals = 0;
     while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
-        let now = net::now();
-        let deadline = match endpoint.has_work() && !event_loop.is_blocked() {
-            true => Some(now),
-            false => endpoint.next_timeout(),
-        };
-        let wakeup = event_loop.wait(now, deadline)?;
+        let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
         if wakeup.signals > 0 {
             signals += wakeup.signals;
             endpoint.shutdown();
         }
-        let now = net::now();
-        event_loop.receive(now, &mut endpoint);
-        endpoint.handle_timeouts(now);
-        endpoint.drive(now);
-        hello.take_events(now, &mut endpoint);
-        event_loop.transmit(&mut endpoint)?;
-        hello.take_events(now, &mut endpoint);
+        event_loop.turn(net::now(), &mut endpoint, &mut hello)?;
     }
     println!("total: {} requests", endpoint.stats().requests);
     Ok(())
@@ -71,22 +61,22 @@ struct Hello {
     unsent: HashMap<StreamId, Bytes>,
 }
 
-impl Hello {
-    fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Some(event) = endpoint.poll_event() {
-            match event {
-                Event::Request(request) => self.answer(now, &request, endpoint),
-                Event::Ready(id) => {
-                    if let Some(body) = self.unsent.remove(&id) {
-                        self.send(now, id, body, endpoint);
-                    }
+impl Application for Hello {
+    fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Request(request) => self.answer(now, &request, endpoint),
+            Event::Ready(id) => {
+                if let Some(body) = self.unsent.remove(&id) {
+                    self.send(now, id, body, endpoint);
                 }
-                Event::Closed(conn, _) => self.unsent.retain(|id, _| id.conn != conn),
-                _ => {}
             }
+            Event::Closed(conn, _) => self.unsent.retain(|id, _| id.conn != conn),
+            _ => {}
         }
     }
+}
 
+impl Hello {
     fn answer(&mut self, now: Instant, request: &Request, endpoint: &mut Endpoint) {
         let id = request.stream_id();
         let Some(mut stream) = endpoint.stream(now, id) else { return };

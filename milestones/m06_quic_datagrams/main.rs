@@ -83,8 +83,8 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> Result<()> {
     let router = Router::new().get("/", |_req, res| res.text("Hello, HTTP/3!\n")).quic_datagrams(on_datagram);
     let mut server = settings::with_certificate(|mut config| {
-        config.alpn.push(PROTOCOL.to_vec());
-        config.datagram_queue = Some(args.queue);
+        config.transport.alpn.push(PROTOCOL.to_vec());
+        config.transport.datagram_queue = Some(args.queue);
         Server::bind(&args.listen, config, router)
     })?;
     println!("listening on {}", server.local_addr());

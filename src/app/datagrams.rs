@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::client::ClientError;
 use crate::endpoint::{CloseCause, Datagrams};
-use crate::quic::table::ConnId;
+use crate::transport::table::ConnId;
 
 /// Handles the QUIC datagrams (RFC 9221) of connections, on a server or a client. Functions and closures that take
 /// `(&mut Datagrams<'_>, Bytes)` are handlers.

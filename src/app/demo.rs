@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use ring::digest;
 use serde::Serialize;
 
+use super::checksum::{hex, sha256};
 use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
@@ -96,14 +96,6 @@ fn user(req: &Request, res: Response) -> Response {
 
 fn wants_checksum(req: &Request) -> bool {
     req.query_param("checksum").as_deref() != Some("off")
-}
-
-pub(super) fn hex(context: digest::Context) -> String {
-    HEXLOWER.encode(context.finish().as_ref())
-}
-
-pub(super) fn sha256() -> digest::Context {
-    digest::Context::new(&digest::SHA256)
 }
 
 fn stream(req: &Request, res: Response) -> Response {

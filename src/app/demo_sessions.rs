@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ring::digest;
 use serde::Serialize;
 
-use super::demo::{hex, sha256};
+use super::checksum::{hex, sha256};
 use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
@@ -16,7 +16,7 @@ use super::session::{Session, SessionHandler, SessionRequest};
 use crate::endpoint::{Datagrams, Stream};
 use crate::error::{DatagramError, Error, ErrorCode, Result, SessionError};
 use crate::h3::{Recv, Request};
-use crate::quic::table::StreamId;
+use crate::transport::table::StreamId;
 use crate::wt::{EndedBy, SessionEnd};
 
 /// Streams that `?open=N` grants.

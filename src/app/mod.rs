@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod cert;
+mod checksum;
 mod client;
 mod datagrams;
 pub mod demo;

@@ -121,11 +121,6 @@ impl Response {
         self.body = Body::Exchange(Box::new(exchange));
         self
     }
-
-    pub(super) fn status_code(&self) -> StatusCode {
-        self.head.status
-    }
-
     /// The plain answer for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_answer(status);

@@ -190,10 +190,7 @@ impl Router {
     pub(super) fn open_session(&mut self, request: &mut Request) -> SessionResponse {
         match self.find(request) {
             Ok(Handler::Session(open)) => open(SessionRequest::new(request)),
-            Ok(Handler::Http(_)) => SessionResponse::reject(Response::plain(StatusCode::NOT_FOUND)),
-            Err(response) if response.status_code() == StatusCode::METHOD_NOT_ALLOWED => {
-                SessionResponse::reject(Response::plain(StatusCode::NOT_FOUND))
-            }
+            Ok(Handler::Http(_)) => SessionResponse::reject(Response::plain(StatusCode::METHOD_NOT_ALLOWED)),
             Err(response) => SessionResponse::reject(*response),
         }
     }

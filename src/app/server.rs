@@ -23,11 +23,9 @@ use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::Request;
 use crate::net::{self, EventLoop, UdpSocket, Waker};
 use crate::observe::prometheus::Snapshot;
-use crate::quic::table::{ConnId, StreamId};
 use crate::stats::{ResponseCounts, Stats};
-
-/// Rounds of engine and handlers in one turn before packets go out.
-const MAX_ROUNDS_PER_TURN: usize = 4;
+use crate::transport::table::{ConnId, StreamId};
+use crate::turn::Application;
 
 /// How long sessions have to end by themselves when the server shuts down, unless half of the
 /// [drain timeout](ServerConfig::drain_timeout) is shorter.
@@ -97,7 +95,7 @@ impl Server {
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
         let drain_timeout = config.drain_timeout;
-        let (signals, buffer) = (config.handle_signals, config.socket_buffer);
+        let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now())?;
@@ -152,12 +150,8 @@ impl Server {
         let mut session_deadline: Option<Instant> = None;
         loop {
             let now = net::now();
-            let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
-            let deadline = match idle {
-                true => [self.endpoint.next_timeout(), drain_deadline, session_deadline].into_iter().flatten().min(),
-                false => Some(now),
-            };
-            let wakeup = self.event_loop.wait(now, deadline)?;
+            let until = [drain_deadline, session_deadline].into_iter().flatten().min();
+            let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
             let now = net::now();
             signals += wakeup.signals;
             if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
@@ -203,24 +197,7 @@ impl Server {
     }
 
     fn turn(&mut self, now: Instant) -> Result<()> {
-        self.event_loop.receive(now, &mut self.endpoint);
-        self.endpoint.handle_timeouts(now);
-        for _ in 0..MAX_ROUNDS_PER_TURN {
-            self.endpoint.drive(now);
-            self.dispatch_all(now);
-            if !self.endpoint.needs_drive() {
-                break;
-            }
-        }
-        self.event_loop.transmit(&mut self.endpoint)?;
-        self.dispatch_all(now);
-        Ok(())
-    }
-
-    fn dispatch_all(&mut self, now: Instant) {
-        while let Some(event) = self.endpoint.poll_event() {
-            self.app.dispatch(now, event, &mut self.endpoint);
-        }
+        Ok(self.event_loop.turn(now, &mut self.endpoint, &mut self.app)?)
     }
 }
 
@@ -283,28 +260,6 @@ impl App {
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {
         self.running.len()
-    }
-
-    pub(super) fn dispatch(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
-        match event {
-            Event::Request(request) => self.on_request(now, request, endpoint),
-            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
-            Event::Ready(id) => self.on_ready(now, id, endpoint),
-            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
-            Event::Connected(_) => {}
-            // Of clients only.
-            Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
-            Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
-            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
-            Event::Datagram(id, payload) if self.sessions.has(id) => {
-                self.sessions.on_datagram(now, id, payload, endpoint);
-            }
-            Event::Datagram(id, payload) => self.on_datagram(now, id, payload, endpoint),
-            Event::QuicDatagram(id, payload) => self.on_quic_datagram(id, payload, endpoint),
-            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
-            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
-            Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
-        }
     }
 
     fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
@@ -436,6 +391,30 @@ impl App {
                 self.responses.count(running.request.pattern(), None);
                 running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
             }
+        }
+    }
+}
+
+impl Application for App {
+    fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Request(request) => self.on_request(now, request, endpoint),
+            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
+            Event::Ready(id) => self.on_ready(now, id, endpoint),
+            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
+            Event::Connected(_) => {}
+            // Of clients only.
+            Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
+            Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
+            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
+            Event::Datagram(id, payload) if self.sessions.has(id) => {
+                self.sessions.on_datagram(now, id, payload, endpoint);
+            }
+            Event::Datagram(id, payload) => self.on_datagram(now, id, payload, endpoint),
+            Event::QuicDatagram(id, payload) => self.on_quic_datagram(id, payload, endpoint),
+            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
+            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
+            Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
         }
     }
 }

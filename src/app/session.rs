@@ -12,7 +12,7 @@ use super::response::Response;
 use crate::endpoint;
 use crate::error::{ErrorCode, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
-use crate::quic::table::StreamId;
+use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
 
 const AVAILABLE_PROTOCOLS: HeaderName = HeaderName::from_static("wt-available-protocols");
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(ask().subprotocols(), ["echo-v1", "a \"b\""]);
         let chosen = |name: &str| match ask().accept_with(name, Nothing).0 {
             Answer::Accept(_, headers) => headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned()),
-            Answer::Reject(response) => Some(response.status_code().to_string()),
+            Answer::Reject(response) => Some(response.head.status.to_string()),
         };
         assert_eq!(chosen("echo-v1").as_deref(), Some("\"echo-v1\""));
         assert_eq!(chosen("a \"b\"").as_deref(), Some("\"a \\\"b\\\"\""));

@@ -1,6 +1,6 @@
 //! Events of sessions turned into calls of their handlers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::session::{Changes, Session, SessionHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
-use crate::quic::table::{ConnId, StreamId};
+use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
 /// The code that a session is closed with when its handler fails.
@@ -22,7 +22,7 @@ const HANDLER_FAILED: u32 = 1;
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
     /// Streams of sessions: what runs each, or nothing where the session's handler does.
-    streams: HashMap<StreamId, (StreamId, Option<Box<dyn Exchange>>)>,
+    streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn Exchange>>)>,
 }
 
 struct Running {
@@ -135,7 +135,11 @@ impl Sessions {
         let route = &running.route;
         let seconds = (now - running.began).as_secs_f64();
         log::info!("{id:?}: session {route} {end} after {seconds:.3} s");
-        self.streams.retain(|_, (session, _)| *session != id);
+        let (first, last) = (StreamId { id: 0, ..id }, StreamId { id: u64::MAX, ..id });
+        let mine = self.streams.range(first..=last).filter(|(_, (session, _))| *session == id);
+        for stream in mine.map(|(stream, _)| *stream).collect::<Vec<_>>() {
+            self.streams.remove(&stream);
+        }
         running.handler.closed(end);
     }
 

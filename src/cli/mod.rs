@@ -2,6 +2,7 @@
 
 mod bench;
 mod cert;
+mod failure;
 mod get;
 #[cfg(feature = "qlog")]
 mod qlog;
@@ -10,9 +11,9 @@ mod serve;
 mod wt;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+pub(crate) use failure::{Failure, print, seconds};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
 const EXIT_CODES: &str =
@@ -49,41 +50,6 @@ enum Command {
     Qlog(qlog::Args),
 }
 
-/// Why a command ends.
-#[derive(Debug)]
-enum Failure {
-    /// Wrong arguments or settings: exit code 2.
-    Usage(String),
-    /// Anything else: exit code 1.
-    Runtime(String),
-    /// A client's failures, by exit code.
-    Coded(u8, String),
-}
-
-impl Failure {
-    fn code(&self) -> u8 {
-        match self {
-            Failure::Runtime(_) => 1,
-            Failure::Usage(_) => 2,
-            Failure::Coded(code, _) => *code,
-        }
-    }
-
-    fn message(&self) -> &str {
-        let (Failure::Runtime(message) | Failure::Usage(message) | Failure::Coded(_, message)) = self;
-        message
-    }
-}
-
-impl From<mio_quiche::Error> for Failure {
-    fn from(error: mio_quiche::Error) -> Self {
-        match error {
-            mio_quiche::Error::Config(e) => Failure::Usage(e.to_string()),
-            e => Failure::Runtime(e.to_string()),
-        }
-    }
-}
-
 pub(crate) fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(*args),
@@ -97,20 +63,4 @@ pub(crate) fn run() -> ExitCode {
     let Err(failure) = result else { return ExitCode::SUCCESS };
     eprintln!("mio-quiche: {}", failure.message());
     ExitCode::from(failure.code())
-}
-
-/// A number of seconds on the command line.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
-}
-
-/// Prints to standard output; a reader that went away (`| head`) is no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    use std::io::{ErrorKind, Write};
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Runtime(format!("cannot write: {e}"))),
-        _ => Ok(()),
-    }
 }

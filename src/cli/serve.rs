@@ -67,6 +67,9 @@ struct Transport {
     /// Stream flow control window at the start, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_stream_data: u64,
+    /// Send no reserved settings, frames and streams (GREASE), which keep clients tolerant of what they do not know
+    #[arg(long)]
+    no_grease: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -175,17 +178,18 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
         Retry::On => RetryPolicy::On,
         Retry::Auto => RetryPolicy::Auto,
     };
-    config.congestion_control = match transport.cc {
+    config.transport.congestion_control = match transport.cc {
         Cc::Cubic => CongestionControl::Cubic,
         Cc::Reno => CongestionControl::Reno,
         Cc::Bbr2 => CongestionControl::Bbr2,
     };
-    config.early_data = transport.early_data;
+    config.transport.early_data = transport.early_data;
     config.ticket_key = transport.ticket_key;
-    config.max_udp_payload = transport.max_udp_payload;
-    config.idle_timeout = transport.idle_timeout;
-    config.initial_max_data = transport.max_data;
-    config.initial_max_stream_data = transport.max_stream_data;
+    config.transport.max_udp_payload = transport.max_udp_payload;
+    config.transport.idle_timeout = transport.idle_timeout;
+    config.transport.initial_max_data = transport.max_data;
+    config.transport.initial_max_stream_data = transport.max_stream_data;
+    config.transport.grease = !transport.no_grease;
     let off = webtransport.no_webtransport || std::env::var_os("H3_WEBTRANSPORT").is_some_and(|value| value == "0");
     config.webtransport.allowed = !off;
     config.webtransport.drafts = match webtransport.wt_drafts {
@@ -197,15 +201,15 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.webtransport.allow_origins = webtransport.allow_origin;
     config.max_connections = limits.max_connections;
     config.max_handshakes = limits.max_handshakes;
-    config.max_streams_bidi = limits.max_requests;
+    config.transport.max_streams_bidi = limits.max_requests;
     config.max_request_body = limits.max_body;
-    config.handshake_timeout = limits.handshake_timeout;
+    config.transport.handshake_timeout = limits.handshake_timeout;
     config.drain_timeout = limits.drain_timeout;
     config.admin = admin;
-    config.keylog = diagnostics.keylog;
+    config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]
     {
-        config.qlog_dir = diagnostics.qlog_dir.filter(|_| !diagnostics.no_qlog);
+        config.transport.qlog_dir = diagnostics.qlog_dir.filter(|_| !diagnostics.no_qlog);
     }
     Ok(config)
 }

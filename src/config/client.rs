@@ -6,59 +6,45 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CongestionControl, ServerConfig, WebTransportConfig, check_pem, path_str};
+use super::endpoint::NO_LIMIT;
+use super::tls::{ClientTls, Tls};
+use super::{EndpointConfig, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
-/// Settings of a client. Durations and sizes hold for each connection.
+/// The settings of a client. Every field is public, and [`ClientConfig::default`] gives the defaults.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let mut config = mio_quiche::ClientConfig::default();
+/// config.connect_timeout = Duration::from_secs(3);
+/// config.transport.idle_timeout = Duration::from_secs(60);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientConfig {
-    /// PEM file of certificate authorities to trust besides the system's. None.
+    /// QUIC, TLS and the socket, as servers have them. Default: [`TransportConfig::client`].
+    pub transport: TransportConfig,
+    /// PEM file of certificate authorities that are trusted besides the system's. Default: none.
     pub ca_file: Option<PathBuf>,
-    /// Directory of certificate authorities to trust besides the system's, by OpenSSL's hashed names. None.
+    /// Directory of certificate authorities that are trusted besides the system's, by OpenSSL's hashed names. Default:
+    /// none.
     pub ca_dir: Option<PathBuf>,
-    /// SHA-256 hashes of certificates (DER). When there is one, a server is trusted exactly if its certificate has one of
-    /// them, whatever authority and name it is for, as with a browser's `serverCertificateHashes`. None.
+    /// SHA-256 hashes of certificates (DER). If there are any, a server is trusted exactly if its certificate has one of
+    /// them, regardless of its authority and its name, as with a browser's `serverCertificateHashes`. Default: none.
     pub cert_hashes: Vec<[u8; 32]>,
     verify: bool,
-    /// How hosts are looked up. `None` asks the system.
+    /// Looks hosts up. Default: `None`, which asks the system.
     pub resolver: Option<Resolver>,
-    /// How long it may take to look a host up and to shake hands, with however many of its addresses. 10 s.
+    /// Time that looking a host up and the handshakes with its addresses may take together. Each handshake ends after
+    /// [`handshake_timeout`](TransportConfig::handshake_timeout) too, if that is shorter. Default: 10 s.
     pub connect_timeout: Duration,
-    /// Idle time after which a connection is dropped (RFC 9000 section 10.1). 30 s.
-    pub idle_timeout: Duration,
-    /// Stream flow control window at the start, in bytes. 1 MiB.
-    pub initial_max_stream_data: u64,
-    /// Connection flow control window at the start, in bytes. 10 MiB.
-    pub initial_max_data: u64,
-    /// The most that a connection's window grows to, in bytes. 24 MiB.
-    pub max_connection_window: u64,
-    /// The most that a stream's window grows to, in bytes. 16 MiB.
-    pub max_stream_window: u64,
-    /// Streams of each kind that a server may have open in sessions. 1000.
-    pub max_streams: u64,
-    /// The largest UDP payload that is sent, in bytes, 1200 to 65527. 1350.
-    pub max_udp_payload: usize,
-    /// The congestion controller.
-    pub congestion_control: CongestionControl,
-    /// QUIC datagrams (RFC 9221) that wait in each direction; `None` turns them off. 1024.
-    pub datagram_queue: Option<usize>,
-    /// Application protocols. Exactly `h3`.
-    pub alpn: Vec<Vec<u8>>,
-    /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), as far as they are reached by
-    /// HTTP/3; the certificate must be for the origin all the same. Off.
+    /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), if they offer HTTP/3; their
+    /// certificate must be for the origin. Default: off.
     pub alt_svc: bool,
-    /// Send requests of safe methods in the first flight (0-RTT) when a session is resumed. Off: they can be replayed.
-    pub early_data: bool,
-    /// WebTransport sessions; `enabled` is on.
+    /// WebTransport sessions. Default: [`enabled`](WebTransportConfig::enabled), otherwise as for a server.
     pub webtransport: WebTransportConfig,
-    /// Where a qlog file per connection is written. None.
-    pub qlog_dir: Option<PathBuf>,
-    /// File that TLS secrets are appended to in the NSS key log format. None.
-    pub keylog: Option<PathBuf>,
-    /// Kernel buffers asked for on the UDP socket, in bytes. 4 MiB.
-    pub socket_buffer: usize,
-    /// SIGINT and SIGTERM end waiting, instead of ending the process. Off.
+    /// SIGINT and SIGTERM end waiting, instead of ending the process. Default: off.
     pub handle_signals: bool,
 }
 
@@ -99,30 +85,16 @@ impl Dangerous<'_> {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        let webtransport = WebTransportConfig { enabled: true, ..WebTransportConfig::default() };
         ClientConfig {
+            transport: TransportConfig::client(),
             ca_file: None,
             ca_dir: None,
             cert_hashes: Vec::new(),
             verify: true,
             resolver: None,
             connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(30),
-            initial_max_stream_data: 1024 * 1024,
-            initial_max_data: 10 * 1024 * 1024,
-            max_connection_window: 24 * 1024 * 1024,
-            max_stream_window: 16 * 1024 * 1024,
-            max_streams: 1000,
-            max_udp_payload: 1350,
-            congestion_control: CongestionControl::default(),
-            datagram_queue: Some(1024),
-            alpn: vec![b"h3".to_vec()],
             alt_svc: false,
-            early_data: false,
-            webtransport,
-            qlog_dir: None,
-            keylog: None,
-            socket_buffer: 4 * 1024 * 1024,
+            webtransport: WebTransportConfig { enabled: true, ..WebTransportConfig::default() },
             handle_signals: false,
         }
     }
@@ -134,53 +106,77 @@ impl ClientConfig {
         Dangerous(self)
     }
 
+    /// Checks every setting. [`Client::new`](crate::Client::new) does so too.
+    ///
+    /// # Errors
+    /// The first setting that is wrong, with its value and its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.transport.check()?;
+        self.webtransport.check()?;
+        check::positive("connect_timeout", self.connect_timeout)
+    }
+
     /// Whether the server's certificate is held against authorities and name.
     pub(crate) fn checks_authority(&self) -> bool {
         self.verify && self.cert_hashes.is_empty()
     }
 
-    /// The settings that a client's engine shares with a server's.
-    pub(crate) fn shared(&self) -> ServerConfig {
-        ServerConfig {
-            idle_timeout: self.idle_timeout,
-            handshake_timeout: self.connect_timeout,
-            initial_max_data: self.initial_max_data,
-            initial_max_stream_data: self.initial_max_stream_data,
-            max_connection_window: self.max_connection_window,
-            max_stream_window: self.max_stream_window,
-            // Only sessions have streams that the server opens.
-            max_streams_bidi: 1,
-            max_streams_uni: self.max_streams,
-            max_udp_payload: self.max_udp_payload,
-            congestion_control: self.congestion_control,
-            datagram_queue: self.datagram_queue,
-            alpn: self.alpn.clone(),
-            webtransport: WebTransportConfig { max_streams: self.max_streams, ..self.webtransport.clone() },
-            qlog_dir: self.qlog_dir.clone(),
-            keylog: self.keylog.clone(),
-            socket_buffer: self.socket_buffer,
-            handle_signals: self.handle_signals,
-            early_data: self.early_data,
-            ..ServerConfig::new(PathBuf::new(), PathBuf::new())
-        }
+    /// The settings that the engine runs on, checked.
+    pub(crate) fn to_endpoint(&self) -> Result<EndpointConfig, ConfigError> {
+        self.validate()?;
+        let mut transport = self.transport.clone();
+        transport.handshake_timeout = transport.handshake_timeout.min(self.connect_timeout).min(NO_LIMIT);
+        let tls = ClientTls {
+            ca_file: self.ca_file.clone(),
+            ca_dir: self.ca_dir.clone(),
+            checks_authority: self.checks_authority(),
+        };
+        Ok(EndpointConfig {
+            transport,
+            webtransport: self.webtransport.clone(),
+            request_limits: RequestLimits::default(),
+            max_request_body: None,
+            retry: RetryPolicy::Off,
+            retry_threshold: 0,
+            retry_token_lifetime: Duration::ZERO,
+            max_connections: usize::MAX,
+            max_handshakes: usize::MAX,
+            tls: Tls::Client(tls),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connecting_in_time_includes_each_handshake() {
+        let mut config = ClientConfig::default();
+        let limit = |config: &ClientConfig| config.to_endpoint().unwrap().transport.handshake_timeout;
+        assert_eq!(limit(&config), Duration::from_secs(10));
+        config.connect_timeout = Duration::from_secs(30);
+        assert_eq!(limit(&config), Duration::from_secs(30));
+        config.transport.handshake_timeout = Duration::from_secs(1);
+        assert_eq!(limit(&config), Duration::from_secs(1));
     }
 
-    /// The checked settings in the form that quiche takes.
-    pub(crate) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
-        let shared = self.shared();
-        shared.validate()?;
-        let refused = |setting| move |source| ConfigError::Quiche { setting, source };
-        let mut c = quiche::Config::new(quiche::PROTOCOL_VERSION).map_err(refused("the TLS library"))?;
-        if let Some(file) = &self.ca_file {
-            check_pem("certificate", file, &["BEGIN CERTIFICATE"])?;
-            c.load_verify_locations_from_file(&path_str("certificate authority", file)?).map_err(refused("ca_file"))?;
-        }
-        if let Some(dir) = &self.ca_dir {
-            let dir = path_str("directory of authorities", dir)?;
-            c.load_verify_locations_from_directory(&dir).map_err(refused("ca_dir"))?;
-        }
-        c.verify_peer(self.checks_authority());
-        shared.transport_to_quiche(&mut c)?;
-        Ok(c)
+    #[test]
+    fn wrong_settings_are_named() {
+        let mut config = ClientConfig::default();
+        assert!(config.validate().is_ok());
+        config.connect_timeout = Duration::ZERO;
+        assert_eq!(config.validate().unwrap_err().to_string(), "connect_timeout is 0ns, but must be longer than 0");
+        config = ClientConfig::default();
+        config.transport.max_udp_payload = 100;
+        let error = config.to_endpoint().unwrap_err().to_string();
+        assert_eq!(error, "max_udp_payload is 100, but must be 1200 to 65527 bytes");
+    }
+
+    #[test]
+    fn a_file_that_is_not_pem_is_named() {
+        let config = ClientConfig { ca_file: Some(PathBuf::from("Cargo.toml")), ..ClientConfig::default() };
+        let error = config.to_endpoint().unwrap().to_quiche().err().expect("not PEM");
+        assert!(error.to_string().starts_with("'Cargo.toml' holds no certificate in PEM form"), "{error}");
     }
 }

@@ -2,42 +2,50 @@
 
 mod accept;
 mod client;
-mod conn;
+mod closing;
+mod connection;
+mod core;
 mod datagram;
+mod datagrams;
+mod drive;
 mod event;
-mod paths;
+mod handshake;
+mod keep_alive;
+mod outgoing;
 mod qlog;
 mod requests;
+mod responses;
 mod session;
 mod session_streams;
 mod sessions;
-mod stalls;
 mod stream;
+mod streams;
 mod transmit;
+mod verify;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use quiche::RecvInfo;
 use ring::rand::SystemRandom;
 
-use crate::config::{ClientConfig, ServerConfig};
+use self::core::{CidChange, Core, Cx, Role};
+use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
-use crate::quic::cid::{Cid, CidGenerator};
-use crate::quic::table::{ConnId, StreamId, Table};
-use crate::quic::timers::{TimerKey, Timers};
-use crate::quic::token::TokenKey;
 use crate::stats::Stats;
-use client::Trust;
+use crate::transport::cid::CidGenerator;
+use crate::transport::table::{ConnId, StreamId, Table};
+use crate::transport::timers::{TimerKey, Timers};
+use crate::transport::token::TokenKey;
+pub use crate::transport::{CloseCause, ClosedBy};
 pub use client::{RequestError, RequestHead};
-use conn::{Conn, Role};
-pub use datagram::Datagrams;
-pub use event::{CloseCause, ClosedBy, Event};
+use connection::Connection;
+pub use datagrams::Datagrams;
+pub use event::Event;
+pub use outgoing::Transmit;
 pub use session::Session;
 pub use stream::Stream;
-pub use transmit::Transmit;
+use verify::ServerVerifier;
 
 /// All connections of one UDP socket.
 ///
@@ -48,49 +56,19 @@ pub use transmit::Transmit;
 ///
 /// quiche reads the clock itself where it measures round trips, so `now` should be the real time.
 pub struct Endpoint {
-    table: Table<Box<Conn>>,
+    table: Table<Box<Connection>>,
     core: Core,
-}
-
-/// What all connections share.
-pub(crate) struct Core {
-    role: Role,
-    pub(crate) settings: ServerConfig,
-    /// What a client asks of a server's certificate.
-    trust: Trust,
-    pub(crate) quic: quiche::Config,
-    pub(crate) h3: quiche::h3::Config,
-    pub(crate) keylog: Option<File>,
-    pub(crate) cids: CidGenerator,
-    pub(crate) tokens: TokenKey,
-    pub(crate) timers: Timers<TimerKey>,
-    pub(crate) events: VecDeque<Event>,
-    pub(crate) stats: Stats,
-    /// Connections to look at in the next `drive`.
-    dirty: VecDeque<ConnId>,
-    /// Connections with something to send, maybe.
-    sending: VecDeque<ConnId>,
-    /// Retry and Version Negotiation packets.
-    stateless: VecDeque<(Vec<u8>, Transmit)>,
-    handshakes: usize,
-    /// Sessions that are open.
-    pub(crate) sessions: usize,
-    draining: bool,
-    /// Changes to the table that a connection asks for while it is borrowed from it.
-    cid_changes: Vec<(ConnId, CidChange)>,
-}
-
-#[derive(Debug)]
-pub(crate) enum CidChange {
-    Added(Cid),
-    Retired(Cid),
+    /// The time of the call that was given it last.
+    now: Instant,
 }
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Core { stats, handshakes, draining, .. } = &self.core;
+        let Core { stats, handshakes, shutting_down, .. } = &self.core;
         let mut out = f.debug_struct("Endpoint");
-        out.field("connections", &self.table.len()).field("handshakes", handshakes).field("draining", draining);
+        out.field("connections", &self.table.len())
+            .field("handshakes", handshakes)
+            .field("shutting_down", shutting_down);
         out.field("stats", stats).finish_non_exhaustive()
     }
 }
@@ -101,8 +79,7 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is wrong or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
-        let quic = settings.to_quiche()?;
-        Self::new(Role::Server, settings, quic, Trust::default(), now)
+        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now)
     }
 
     /// An endpoint that makes connections, by [`connect`](Endpoint::connect).
@@ -110,87 +87,88 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is wrong or whose file cannot be used.
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Client, config.shared(), config.to_quiche()?, Trust::of(config), now)
+        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now)
     }
 
-    fn new(
-        role: Role,
-        settings: ServerConfig,
-        quic: quiche::Config,
-        trust: Trust,
-        now: Instant,
-    ) -> Result<Self, ConfigError> {
+    fn new(role: Role, settings: EndpointConfig, verifier: ServerVerifier, now: Instant) -> Result<Self, ConfigError> {
         let random = SystemRandom::new();
-        let no_random =
-            || ConfigError::Quiche { setting: "the system's random numbers", source: quiche::Error::CryptoFail };
-        settings.prepare_qlog_dir()?;
-        Ok(Endpoint {
-            table: Table::new(),
-            core: Core {
-                role,
-                trust,
-                quic,
-                h3: settings.to_h3()?,
-                keylog: settings.open_keylog()?,
-                cids: CidGenerator::new(&random).ok_or_else(no_random)?,
-                tokens: TokenKey::new(&random, now, settings.retry_token_lifetime).ok_or_else(no_random)?,
-                settings,
-                timers: Timers::new(),
-                events: VecDeque::new(),
-                stats: Stats::default(),
-                dirty: VecDeque::new(),
-                sending: VecDeque::new(),
-                stateless: VecDeque::new(),
-                handshakes: 0,
-                sessions: 0,
-                draining: false,
-                cid_changes: Vec::new(),
-            },
-        })
+        let no_random = || ConfigError::NoRandom;
+        settings.transport.prepare_qlog_dir()?;
+        let core = Core {
+            role,
+            verifier,
+            quic: settings.to_quiche()?,
+            h3: settings.to_h3()?,
+            keylog: settings.transport.open_keylog()?,
+            cids: CidGenerator::new(&random).ok_or_else(no_random)?,
+            tokens: TokenKey::new(&random, now, settings.retry_token_lifetime).ok_or_else(no_random)?,
+            settings,
+            timers: Timers::new(),
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            dirty: VecDeque::new(),
+            sending: VecDeque::new(),
+            stateless: VecDeque::new(),
+            handshakes: 0,
+            sessions: 0,
+            shutting_down: false,
+            cid_changes: Vec::new(),
+        };
+        Ok(Endpoint { table: Table::new(), core, now })
     }
 
     /// Takes in one UDP datagram that came from `from` to our address `to`. Its bytes are decrypted in place.
     pub fn recv(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
+        self.now = now;
         self.core.stats.datagrams_in += 1;
         self.core.stats.bytes_in += datagram.len() as u64;
-        let Some(id) = self.route(now, datagram, from, to) else { return };
-        let Some(conn) = self.table.get_mut(id) else { return };
-        if let Err(e) = conn.quic.recv(datagram, RecvInfo { from, to })
-            && e != quiche::Error::Done
-        {
-            self.core.stats.refused_packets += 1;
-            log::debug!("{id:?}: a packet was refused: {e}");
+        let Some(route) = self.route(now, datagram, from, to) else { return };
+        let Some(conn) = self.table.get_mut(route.conn) else { return };
+        let mut cx = Cx { now, conn: route.conn, core: &mut self.core };
+        if !conn.transport.recv(datagram, from, to, route.to_our_id) {
+            cx.core.stats.refused_packets += 1;
         }
-        conn.flags.repoll = true;
-        conn.received = true;
-        self.core.mark(conn, id);
+        conn.on_received(&mut cx);
+        conn.mark(&mut cx);
     }
 
     /// Runs what is due. To be called every turn, whether or not datagrams came.
     pub fn handle_timeouts(&mut self, now: Instant) {
-        while let Some((at, key)) = self.core.timers.pop_due(now) {
+        self.now = now;
+        while let Some(key) = self.core.timers.pop_due(now) {
             let id = match key {
                 TimerKey::Conn(id) => id,
-                TimerKey::Stream(stream) => stream.conn,
+                TimerKey::Stream(stream) | TimerKey::Session(stream) => stream.conn,
             };
             let Some(conn) = self.table.get_mut(id) else { continue };
+            let mut cx = Cx { now, conn: id, core: &mut self.core };
             match key {
-                TimerKey::Conn(_) if conn.armed.fired(at) => conn.on_timeout(now, id, &mut self.core),
-                TimerKey::Conn(_) => continue,
-                TimerKey::Stream(stream) => conn.on_stream_timeout(now, at, stream, &mut self.core),
+                TimerKey::Conn(_) => {
+                    conn.turn.armed.fired();
+                    if !conn.on_timeout(&mut cx) {
+                        // The deadline had moved back.
+                        if conn.settle(&mut cx) {
+                            self.remove(id);
+                        }
+                        continue;
+                    }
+                }
+                TimerKey::Stream(stream) => conn.on_stream_timeout(&mut cx, stream.id),
+                TimerKey::Session(session) => conn.on_session_timeout(&mut cx, session.id),
             }
-            self.core.mark(conn, id);
+            conn.mark(&mut cx);
         }
     }
 
     /// Runs HTTP/3 on every connection that something happened to, and makes [events](Endpoint::poll_event) of it.
     pub fn drive(&mut self, now: Instant) {
+        self.now = now;
         for _ in 0..self.core.dirty.len() {
             let Some(id) = self.core.dirty.pop_front() else { break };
             let Some(conn) = self.table.get_mut(id) else { continue };
-            conn.dirty = false;
-            conn.drive(now, id, &mut self.core);
-            if !std::mem::replace(&mut conn.sending, true) {
+            conn.turn.dirty = false;
+            conn.drive(&mut Cx { now, conn: id, core: &mut self.core });
+            if !std::mem::replace(&mut conn.turn.sending, true) {
                 self.core.sending.push_back(id);
             }
         }
@@ -235,27 +213,19 @@ impl Endpoint {
 
     /// A stream to read and write, unless it or its connection is gone.
     pub fn stream(&mut self, now: Instant, id: StreamId) -> Option<Stream<'_>> {
-        let conn = self.table.get_mut(id.conn)?;
-        self.core.mark(conn, id.conn);
-        conn.stream(now, id, &mut self.core)
+        self.mark(id.conn);
+        self.table.get_mut(id.conn)?.stream(now, id, &mut self.core)
     }
 
-    /// Tells that the application is through with a stream. What it did not send is cut off, what it did not read is
-    /// thrown away.
+    /// The application is done with a stream: what it did not send is given up, what it did not read is discarded. The
+    /// stream of a session's request closes the session.
     pub fn release(&mut self, now: Instant, id: StreamId) {
-        if let Some(conn) = self.table.get_mut(id.conn) {
-            conn.release(now, id, &mut self.core);
-            self.core.mark(conn, id.conn);
-        }
+        self.with(now, id.conn, |conn, cx| conn.release(cx, id.id));
     }
 
     /// Closes a connection with an application error code (RFC 9000 section 10.2).
     pub fn close(&mut self, id: ConnId, code: ErrorCode, reason: &[u8]) {
-        if let Some(conn) = self.table.get_mut(id) {
-            // Fails when it is closed already.
-            let _ = conn.quic.close(true, code.0, reason);
-            self.core.mark(conn, id);
-        }
+        self.with(self.now, id, |conn, _| conn.transport.close(code, reason));
     }
 
     /// Closes every connection with an application error code.
@@ -265,8 +235,8 @@ impl Endpoint {
         }
     }
 
-    /// Reads certificate, keys and the settings of TLS anew, for the connections to come. When one of the files cannot be
-    /// used everything stays as it was.
+    /// Reloads certificate, keys and the settings of TLS, for the connections to come. When one of the files cannot be
+    /// used nothing changes.
     ///
     /// # Errors
     /// The file that cannot be used.
@@ -275,22 +245,19 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Stops taking connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it when its last response is
-    /// through.
+    /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it about a round trip later, or
+    /// after its last response.
     pub fn shutdown(&mut self) {
-        self.core.draining = true;
+        self.core.shutting_down = true;
         for id in self.table.ids().collect::<Vec<_>>() {
-            if let Some(conn) = self.table.get_mut(id) {
-                conn.go_away();
-                self.core.mark(conn, id);
-            }
+            self.with(self.now, id, |conn, cx| conn.go_away(cx));
         }
     }
 
     /// Whether every connection is closed, and the packet that says so is sent.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.is_over()))
+        !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.transport.is_over()))
     }
 
     /// Handshakes under way.
@@ -299,10 +266,10 @@ impl Endpoint {
         self.core.handshakes
     }
 
-    /// Whether a shutdown is under way.
+    /// Whether a graceful shutdown is under way.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.core.draining
+        self.core.shutting_down
     }
 
     /// Connections in the table.
@@ -317,31 +284,45 @@ impl Endpoint {
         self.core.stats
     }
 
+    /// Has a connection work, and be driven afterwards.
+    fn with<T>(&mut self, now: Instant, id: ConnId, call: impl FnOnce(&mut Connection, &mut Cx<'_>) -> T) -> Option<T> {
+        let conn = self.table.get_mut(id)?;
+        let mut cx = Cx { now, conn: id, core: &mut self.core };
+        conn.mark(&mut cx);
+        Some(call(conn, &mut cx))
+    }
+
+    /// Has a connection driven.
+    fn mark(&mut self, id: ConnId) {
+        self.with(self.now, id, |_, _| {});
+    }
+
+    fn remove(&mut self, id: ConnId) {
+        self.table.remove(id);
+    }
+
     /// Connection ids in the table, for tests of leaks.
     #[cfg(test)]
     pub(crate) fn cid_count(&self) -> usize {
         self.table.cid_count()
     }
 
+    /// Deadlines that are armed, for tests of leaks.
+    #[cfg(test)]
+    pub(crate) fn timer_count(&self) -> usize {
+        self.core.timers.len()
+    }
+
     /// Streams that peers reset and that they stopped.
     #[cfg(test)]
     pub(crate) fn given_up_by_peers(&self) -> (u64, u64) {
-        let stats = self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.quic.stats());
-        stats.fold((0, 0), |sum, s| (sum.0 + s.reset_stream_count_remote, sum.1 + s.stopped_stream_count_remote))
+        let counts = self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.transport.signal_counts());
+        counts.fold((0, 0), |sum, (resets, stops)| (sum.0 + resets, sum.1 + stops))
     }
 
     /// Streams of all connections that are not forgotten, for tests of leaks.
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()
-    }
-}
-
-impl Core {
-    /// Puts a connection on the list of those to drive.
-    fn mark(&mut self, conn: &mut Conn, id: ConnId) {
-        if !std::mem::replace(&mut conn.dirty, true) {
-            self.dirty.push_back(id);
-        }
     }
 }

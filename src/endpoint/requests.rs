@@ -1,139 +1,142 @@
 //! A server's side of requests: their heads, their ends, and the answers that the engine gives itself.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use http::StatusCode;
-use quiche::h3::{self, NameValue};
 
-use super::conn::{Conn, GoAway, Role, push_ready};
-use super::{Core, Event};
+use super::connection::Connection;
+use super::core::{Cx, Role};
+use super::event::Event;
+use super::streams::StreamState;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Priority, Request, ResponseHead, StreamState, plain_answer, validate_request, validate_trailers};
-use crate::quic::is_collected;
-use crate::quic::table::StreamId;
+use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_answer, validate_request, validate_trailers};
+use crate::transport::{Header, NameValue};
 
-impl Conn {
-    pub(super) fn on_request(&mut self, now: Instant, id: StreamId, list: &[h3::Header], more: bool, core: &mut Core) {
-        self.next_request = self.next_request.max(id.id + 4);
-        if matches!(self.goaway, GoAway::Sent { limit } if id.id >= limit) {
-            core.stats.rejected_requests += 1;
-            return self.cut_off(id.id, ErrorCode::H3_REQUEST_REJECTED);
+impl Connection {
+    /// A request stream was used.
+    pub(super) fn note_used(&mut self, stream: u64) {
+        self.requests.next = self.requests.next.max(stream + 4);
+    }
+
+    /// Enters a request.
+    pub(super) fn insert_request(&mut self, stream: u64, mut state: RequestState) {
+        if state.is_receiving() {
+            self.transport.watch_fin(stream);
+            state.is_signal_possible = self.sessions.is_some();
         }
-        let extended_connect = core.settings.webtransport.is_on();
-        let head = match validate_request(list, &core.settings.request_limits, extended_connect) {
+        self.streams.insert(stream, StreamState::Request(state));
+    }
+
+    pub(super) fn on_request(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], more: bool) {
+        self.note_used(stream);
+        if self.closing.rejects(stream) {
+            cx.core.stats.rejected_requests += 1;
+            return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
+        }
+        let settings = &cx.core.settings;
+        let head = match validate_request(list, &settings.request_limits, settings.webtransport.is_on()) {
             Ok(head) => head,
-            Err(violation) => return self.on_malformed(now, id, list, violation, core),
+            Err(violation) => return self.on_malformed(cx, stream, list, violation),
         };
-        let update = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
+        let update = self.transport.take_priority_update(stream);
         let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
         let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
-        let mut state = StreamState::new(&head, priority);
+        let mut state = RequestState::new(&head, priority);
         if !more && let Err(violation) = state.on_finished() {
-            return self.on_malformed(now, id, list, violation, core);
+            return self.on_malformed(cx, stream, list, violation);
         }
-        core.stats.requests += 1;
-        self.streams.insert(id.id, state);
-        let is_early = self.quic.is_in_early_data();
-        core.stats.early_requests += u64::from(is_early);
-        let request = Box::new(Request::new(head, id, self.peer, is_early));
+        cx.core.stats.requests += 1;
+        self.insert_request(stream, state);
+        let is_early = self.transport.is_in_early_data();
+        cx.core.stats.early_requests += u64::from(is_early);
+        let request = Box::new(Request::new(head, cx.id(stream), self.transport.peer_addr(), is_early));
         if is_early && !request.method().is_safe() {
             // RFC 8470 section 5.2: what can be replayed must not change anything.
-            self.answer(now, id, StatusCode::TOO_EARLY, core);
-            return self.release(now, id, core);
+            return self.respond_plainly(cx, stream, StatusCode::TOO_EARLY);
         }
         match request.protocol() {
-            Some("webtransport" | "webtransport-h3") => self.on_session_request(now, id, request, core),
+            Some("webtransport" | "webtransport-h3") => self.on_session_request(cx, request),
             // RFC 9220 section 3: a protocol that is not known.
-            Some(_) => {
-                self.answer(now, id, StatusCode::NOT_IMPLEMENTED, core);
-                self.release(now, id, core);
-            }
+            Some(_) => self.respond_plainly(cx, stream, StatusCode::NOT_IMPLEMENTED),
             None => {
-                self.had_request = true;
-                core.events.push_back(Event::Request(request));
-                self.deliver_early_datagrams(id, core);
+                self.requests.had_request = true;
+                cx.emit(Event::Request(request));
+                self.deliver_buffered_datagrams(cx, stream);
             }
         }
     }
 
-    pub(super) fn on_malformed(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        list: &[h3::Header],
-        violation: Violation,
-        core: &mut Core,
-    ) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
+    fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {
+        cx.core.stats.malformed_requests += 1;
+        log::debug!("{:?}: {violation}", cx.id(stream));
         let Some(status) = violation.status() else {
-            return self.cut_off(id.id, violation.code());
+            return self.abort_stream(cx, stream, violation.code());
         };
         let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
-        self.streams.insert(id.id, StreamState::unread(is_head));
-        self.answer(now, id, status, core);
-        self.release(now, id, core);
+        self.insert_request(stream, RequestState::unread(is_head));
+        self.respond_plainly(cx, stream, status);
     }
 
-    pub(super) fn answer(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
-        let Some(mut stream) = self.http_stream(now, id, core) else { return };
-        let (headers, body): (_, Bytes) = plain_answer(status);
-        stream.set_head(ResponseHead { status, headers });
-        // An answer of a few bytes that does not fit now is not worth a queue: the release cuts the stream off.
-        let _ = stream.finish_with(&mut { body });
+    /// Responds with a status and a line of text, and is done with the request.
+    pub(super) fn respond_plainly(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode) {
+        if let Some(mut handle) = self.http_stream(cx, stream) {
+            let (headers, body): (_, Bytes) = plain_answer(status);
+            handle.set_head(ResponseHead { status, headers });
+            // A response of a few bytes that does not fit now is not worth a queue: the release aborts the stream.
+            let _ = handle.finish_with(&mut { body });
+        }
+        self.release(cx, stream);
     }
 
-    pub(super) fn on_trailers(&mut self, id: StreamId, list: &[h3::Header], core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
+    pub(super) fn on_trailers(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header]) {
+        let Some(state) = self.streams.request_mut(stream) else { return };
+        if state.has_trailers() {
+            return self.close_for_trailers(cx, stream);
+        }
         match validate_trailers(list) {
             Ok(trailers) => state.on_trailers(trailers),
-            Err(violation) => self.fail(id, violation, core),
+            Err(violation) => self.fail(cx, stream, violation),
         }
     }
 
-    pub(super) fn on_finished(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(state) = self.streams.get_mut(&id.id) else {
-            // The head never came, unless we are through with the stream.
-            if self.role == Role::Server && !self.is_known(id.id) {
-                self.next_request = self.next_request.max(id.id + 4);
-                core.stats.malformed_requests += 1;
-                self.cut_off(id.id, Violation::Incomplete.code());
+    /// The peer's FIN was reached.
+    pub(super) fn on_finished(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        let Some(state) = self.streams.request_mut(stream) else {
+            // The head never came, unless this side is done with the stream.
+            let is_request = stream.is_multiple_of(4) && self.role == Role::Server;
+            if is_request && !self.transport.is_retired(stream) {
+                self.note_used(stream);
+                cx.core.stats.malformed_requests += 1;
+                self.abort_stream(cx, stream, Violation::Incomplete.code());
             }
             return;
         };
         match state.on_finished() {
             Ok(false) => {}
-            Ok(true) => self.announce(now, id, core),
-            Err(violation) => self.fail(id, violation, core),
+            Ok(true) => self.notify_ready(cx, stream),
+            Err(violation) => self.fail(cx, stream, violation),
         }
     }
 
-    /// Resets a stream whose message is malformed, and lets its handler know.
-    pub(super) fn fail(&mut self, id: StreamId, violation: Violation, core: &mut Core) {
-        core.stats.malformed_requests += 1;
-        log::debug!("{id:?}: {violation}");
-        self.cut_off(id.id, violation.code());
-        let Some(state) = self.streams.get_mut(&id.id) else { return };
+    /// Aborts a stream whose message is malformed, and lets its handler know.
+    pub(super) fn fail(&mut self, cx: &mut Cx<'_>, stream: u64, violation: Violation) {
+        cx.core.stats.malformed_requests += 1;
+        log::debug!("{:?}: {violation}", cx.id(stream));
+        self.transport.abort(stream, violation.code());
+        let Some(state) = self.streams.request_mut(stream) else { return };
         state.fail(StreamError::Malformed(violation));
-        push_ready(&mut state.announced, id, core);
+        cx.notify_ready(&mut state.ready_queued, stream);
     }
 
-    pub(super) fn on_priority_update(&mut self, now: Instant, id: StreamId, core: &mut Core) {
+    pub(super) fn on_priority_update(&mut self, cx: &mut Cx<'_>, stream: u64) {
         // One that comes before its request is taken with the request.
-        if !self.streams.contains_key(&id.id) {
+        if self.streams.request(stream).is_none() {
             return;
         }
-        let value = self.h3.as_mut().and_then(|h3| h3.take_last_priority_update(id.id).ok());
+        let value = self.transport.take_priority_update(stream);
         if let Some(priority) = value.and_then(|v| Priority::parse(&v))
-            && let Some(mut stream) = self.http_stream(now, id, core)
+            && let Some(mut handle) = self.http_stream(cx, stream)
         {
-            stream.set_priority(priority);
+            handle.set_priority(priority);
         }
-    }
-
-    /// Whether a stream without a state is one that we are through with.
-    pub(super) fn is_known(&mut self, stream: u64) -> bool {
-        self.cut.contains(&stream) || self.left.contains(&stream) || is_collected(&mut self.quic, stream)
     }
 }

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use http::HeaderMap;
 
-use super::conn::Conn;
-use super::{Core, Endpoint, Stream, datagram};
+use super::connection::Connection;
+use super::core::{Core, Cx};
+use super::stream::Stream;
+use super::{Endpoint, datagram};
 use crate::error::{DatagramError, SessionError};
-use crate::quic::table::StreamId;
+use crate::transport::table::StreamId;
 use crate::wire::capsule;
 use crate::wire::datagram::overhead;
 
@@ -16,7 +18,7 @@ use crate::wire::datagram::overhead;
 pub struct Session<'a> {
     pub(super) id: StreamId,
     pub(super) now: Instant,
-    pub(super) conn: &'a mut Conn,
+    pub(super) conn: &'a mut Connection,
     pub(super) core: &'a mut Core,
 }
 
@@ -27,6 +29,11 @@ impl std::fmt::Debug for Session<'_> {
 }
 
 impl Session<'_> {
+    fn with<T>(&mut self, call: impl FnOnce(&mut Connection, &mut Cx<'_>, u64) -> T) -> T {
+        let mut cx = Cx { now: self.now, conn: self.id.conn, core: self.core };
+        call(self.conn, &mut cx, self.id.id)
+    }
+
     /// The session's id.
     pub fn id(&self) -> StreamId {
         self.id
@@ -39,7 +46,7 @@ impl Session<'_> {
 
     /// The peer's address.
     pub fn peer_addr(&self) -> std::net::SocketAddr {
-        self.conn.peer()
+        self.conn.transport.peer_addr()
     }
 
     /// Whether the session can still be used; false once it was closed.
@@ -52,15 +59,14 @@ impl Session<'_> {
     /// # Errors
     /// When the session has ended, when the datagram is too large or when too many wait.
     pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
-        if !self.is_open() {
-            return Err(DatagramError::Closed);
-        }
+        let Some(state) = self.conn.session_mut(self.id.id) else { return Err(DatagramError::Closed) };
+        state.last_active = self.now;
         self.conn.send_http_datagram(self.id.id, payload, self.core)
     }
 
     /// The largest payload of a datagram in bytes at the moment.
     pub fn max_datagram_len(&self) -> Option<usize> {
-        datagram::max_len(&self.conn.quic, overhead(self.id.id))
+        datagram::max_len(&self.conn.transport, overhead(self.id.id))
     }
 
     /// Opens a bidirectional stream.
@@ -68,7 +74,7 @@ impl Session<'_> {
     /// # Errors
     /// [`SessionError::StreamLimit`] when the peer allows no more for now; the application is told when it does.
     pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
-        self.conn.open_stream(self.now, self.id, true, self.core)
+        self.with(|conn, cx, session| conn.open_stream(cx, session, true))
     }
 
     /// Opens a unidirectional stream.
@@ -76,7 +82,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`open_bidi`](Session::open_bidi).
     pub fn open_uni(&mut self) -> Result<StreamId, SessionError> {
-        self.conn.open_stream(self.now, self.id, false, self.core)
+        self.with(|conn, cx, session| conn.open_stream(cx, session, false))
     }
 
     /// A stream of this session to read and write, unless it is gone.
@@ -89,7 +95,7 @@ impl Session<'_> {
     /// not read is thrown away.
     pub fn release(&mut self, id: StreamId) {
         if id.conn == self.id.conn && self.conn.session_of(id.id) == Some(self.id.id) {
-            self.conn.release(self.now, id, self.core);
+            self.with(|conn, cx, _| conn.release(cx, id.id));
         }
     }
 
@@ -103,15 +109,15 @@ impl Session<'_> {
     /// Ends the session with a code and a reason, of which at most 1024 bytes are sent. Its streams are reset shortly
     /// after.
     pub fn close(&mut self, code: u32, reason: &str) {
-        self.conn.close_session(self.now, self.id, code, reason, self.core);
+        self.with(|conn, cx, session| conn.close_session(cx, session, code, reason));
     }
 }
 
 impl Endpoint {
     /// A session to use, unless it has ended.
     pub fn session(&mut self, now: Instant, id: StreamId) -> Option<Session<'_>> {
+        self.mark(id.conn);
         let conn = self.table.get_mut(id.conn).filter(|conn| conn.has_session(id.id))?;
-        self.core.mark(conn, id.conn);
         Some(Session { id, now, conn, core: &mut self.core })
     }
 
@@ -121,19 +127,18 @@ impl Endpoint {
     /// # Errors
     /// [`SessionError::Closed`] when the request is gone or was answered already.
     pub fn accept_session(&mut self, now: Instant, id: StreamId, headers: HeaderMap) -> Result<(), SessionError> {
-        let conn = self.table.get_mut(id.conn).ok_or(SessionError::Closed)?;
-        self.core.mark(conn, id.conn);
-        conn.accept_session(now, id, headers, &mut self.core)
+        let accepted = self.with(now, id.conn, |conn, cx| conn.accept_session(cx, id.id, headers));
+        accepted.unwrap_or(Err(SessionError::Closed))
     }
 
     /// Ends every session with a code and a reason, as the last step of a shutdown.
     pub fn close_sessions(&mut self, now: Instant, code: u32, reason: &str) {
         for id in self.table.ids().collect::<Vec<_>>() {
-            let Some(conn) = self.table.get_mut(id) else { continue };
-            for session in conn.open_sessions() {
-                conn.close_session(now, StreamId { conn: id, id: session }, code, reason, &mut self.core);
-            }
-            self.core.mark(conn, id);
+            self.with(now, id, |conn, cx| {
+                for session in conn.open_sessions() {
+                    conn.close_session(cx, session, code, reason);
+                }
+            });
         }
     }
 

@@ -1,240 +1,272 @@
-//! The streams of WebTransport sessions: theirs and ours, from their first bytes until nothing is left of them.
+//! The streams of WebTransport sessions, the peer's and ours, from their first bytes until nothing is left of them.
 
-use std::time::Instant;
-
-use quiche::Shutdown;
-
-use super::conn::{Conn, push_ready};
-use super::stream::Kind;
-use super::{Core, Event, Stream, qlog};
+use super::connection::Connection;
+use super::core::{Cx, Role};
+use super::event::Event;
+use super::qlog;
+use super::streams::StreamState;
 use crate::error::{ErrorCode, SessionError, StreamError};
-use crate::h3::{Half, abort};
-use crate::quic::table::{ConnId, StreamId};
-use crate::wt::{Arrival, Owner, WtState};
+use crate::h3::Half;
+use crate::transport::PeekFailed;
+use crate::transport::table::StreamId;
+use crate::wt::{
+    Classification, Named, PartialHeader, SessionStreamState, classify, has_signal_next, is_bidi, is_http_stream_type,
+};
 
-impl Conn {
-    /// Keeps streams of sessions from quiche::h3. To be called before it is polled.
-    pub(super) fn sort_streams(&mut self, now: Instant, conn: ConnId, core: &mut Core) {
-        self.learn_settings(now, core);
-        let Some(wt) = &mut self.wt else { return };
-        let sorted = wt.sort(&mut self.quic);
-        wt.sweep(&mut self.quic);
-        if sorted.broken {
-            log::error!("{conn:?}: quiche does not behave as expected: a peek consumed a stream");
-            // Fails when it is closed already.
-            let _ = self.quic.close(true, ErrorCode::H3_INTERNAL_ERROR.0, b"");
+/// Streams of sessions that are delivered in one drive.
+const ARRIVALS_PER_DRIVE: usize = 64;
+/// Bytes of a stream without an owner that are thrown away at once.
+const DISCARD_AT_ONCE: usize = 64 * 1024;
+
+impl Connection {
+    /// Keeps the streams of sessions from quiche::h3. To be called after each packet, and before HTTP/3 is polled.
+    pub(super) fn classify_streams(&mut self, cx: &mut Cx<'_>) {
+        self.learn_settings(cx);
+        if self.sessions.is_none() {
             return;
         }
-        for stream in sorted.dead {
-            abort(&mut self.quic, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
+        for stream in self.transport.readable() {
+            if self.classify_stream(cx, stream).is_err() {
+                log::error!("{:?}: quiche does not behave as expected: a peek consumed a stream", cx.conn);
+                return self.transport.close(ErrorCode::H3_INTERNAL_ERROR, b"");
+            }
         }
-        if sorted.misplaced_signal {
-            self.close_for_signal(conn);
-            return;
+    }
+
+    fn classify_stream(&mut self, cx: &mut Cx<'_>, stream: u64) -> Result<(), PeekFailed> {
+        match self.streams.get(stream) {
+            None if self.is_from_peer(stream) && !self.transport.is_known_retired(stream) => {
+                self.look_at(cx, stream, PartialHeader::default())
+            }
+            None | Some(StreamState::Http) => Ok(()),
+            Some(StreamState::Classifying(header)) => {
+                let header = *header;
+                self.look_at(cx, stream, header)
+            }
+            Some(StreamState::Request(state)) => {
+                if state.is_signal_possible {
+                    self.is_signal_misplaced(cx, stream);
+                }
+                Ok(())
+            }
+            Some(StreamState::Session(state)) => {
+                let priority = state.priority();
+                self.transport.defer(stream, priority)?;
+                self.notify_ready(cx, stream);
+                Ok(())
+            }
+            Some(StreamState::Buffered { .. }) => self.transport.defer(stream, None),
+            Some(StreamState::Discarding) => {
+                self.transport.defer(stream, None)?;
+                self.discard(cx, stream);
+                Ok(())
+            }
         }
-        for stream in sorted.readable {
-            self.announce_session_stream(now, StreamId { conn, id: stream }, core);
+    }
+
+    fn look_at(&mut self, cx: &mut Cx<'_>, stream: u64, header: PartialHeader) -> Result<(), PeekFailed> {
+        match classify(&mut self.transport, stream, header)? {
+            Classification::Http => {
+                self.streams.insert(stream, StreamState::Http);
+                if !header.is_empty() {
+                    self.transport.restore(stream);
+                }
+            }
+            Classification::Session { session, fin } => {
+                self.transport.defer(stream, None)?;
+                self.streams.insert(stream, StreamState::Buffered { session, fin });
+                self.turn.arrivals.push_back(stream);
+                self.turn.received = true;
+            }
+            Classification::Incomplete(header) => {
+                self.transport.defer(stream, None)?;
+                self.streams.insert(stream, StreamState::Classifying(header));
+            }
+            // A GREASE stream that came in pieces, for example, is read and forgotten like any unknown one.
+            Classification::Foreign(kind) if !is_bidi(stream) && !is_http_stream_type(kind) => {
+                self.transport.defer(stream, None)?;
+                self.streams.insert(stream, StreamState::Discarding);
+                self.discard(cx, stream);
+            }
+            Classification::Foreign(_) | Classification::Ended => {
+                self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
+            }
         }
-        for arrival in sorted.arrivals {
-            self.on_arrival(now, conn, arrival, core);
-        }
-        self.check_flow(now, conn, core);
+        Ok(())
+    }
+
+    fn is_from_peer(&self, stream: u64) -> bool {
+        const SERVER_INITIATED: u64 = 1;
+        (stream & SERVER_INITIATED != 0) == (self.role == Role::Client)
     }
 
     /// The head of a message was read: what stands behind it must not be the signal of a session's stream, which is
-    /// allowed in front of everything else only. (What stands behind further frames cannot be seen, and is passed over
-    /// by quiche::h3 like a frame of an unknown type.)
-    pub(super) fn has_misplaced_signal(&mut self, id: StreamId) -> bool {
-        let Some(wt) = &mut self.wt else { return false };
-        let found = wt.watch(&mut self.quic, id.id);
-        if found {
-            self.close_for_signal(id.conn);
+    /// allowed in front of everything else only. (What stands behind further frames cannot be seen, and is skipped by
+    /// quiche::h3 like a frame of an unknown type.) While nothing has come, it is looked at again.
+    pub(super) fn is_signal_misplaced(&mut self, cx: &mut Cx<'_>, stream: u64) -> bool {
+        if self.sessions.is_none() {
+            return false;
         }
-        found
+        // A peek that fails is found out for certain by the next stream that is classified.
+        let found = has_signal_next(&mut self.transport, stream).unwrap_or(Some(false));
+        if let Some(state) = self.streams.request_mut(stream) {
+            state.is_signal_possible = found.is_none();
+        }
+        if found == Some(true) {
+            log::debug!("{:?}: the signal of a session's stream within a request", cx.conn);
+            self.transport.close(ErrorCode::H3_FRAME_ERROR, b"misplaced WebTransport signal");
+        }
+        found == Some(true)
     }
 
-    pub(super) fn close_for_signal(&mut self, conn: ConnId) {
-        log::debug!("{conn:?}: the signal of a session's stream within a request");
-        // Fails when it is closed already.
-        let _ = self.quic.close(true, ErrorCode::H3_FRAME_ERROR.0, b"misplaced WebTransport signal");
+    /// Delivers streams whose header has come, a bounded number of them.
+    pub(super) fn deliver_arrivals(&mut self, cx: &mut Cx<'_>) {
+        for _ in 0..ARRIVALS_PER_DRIVE {
+            let Some(stream) = self.turn.arrivals.pop_front() else { return };
+            self.on_arrival(cx, stream);
+        }
+        if !self.turn.arrivals.is_empty() {
+            self.mark(cx);
+        }
     }
 
-    pub(super) fn on_arrival(&mut self, now: Instant, conn: ConnId, arrival: Arrival, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        let Arrival { stream, session, fin } = arrival;
-        let is_bidi = stream & 2 == 0;
-        match wt.owner(session) {
-            Owner::Invalid => {
-                log::debug!("{conn:?}: stream {stream} names {session} as its session");
-                // Fails when it is closed already.
-                let _ = self.quic.close(true, ErrorCode::H3_ID_ERROR.0, b"invalid session id");
-                return;
+    /// A stream of the peer's names a session.
+    pub(super) fn on_arrival(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        let Some(&StreamState::Buffered { session, fin }) = self.streams.get(stream) else { return };
+        let Some(sessions) = &mut self.sessions else { return };
+        match sessions.named(session) {
+            Named::Invalid => {
+                log::debug!("{:?}: stream {stream} names {session} as its session", cx.conn);
+                self.transport.close(ErrorCode::H3_ID_ERROR, b"invalid session id");
             }
-            Owner::Gone => return self.refuse_stream(stream, ErrorCode::WT_SESSION_GONE),
-            Owner::Unknown => {
-                if let Some(oldest) = wt.early.keep_stream(arrival) {
-                    core.stats.session_streams_rejected += 1;
-                    self.refuse_stream(oldest.stream, ErrorCode::WT_BUFFERED_STREAM_REJECTED);
+            Named::Closed => self.refuse_stream(cx, stream, ErrorCode::WT_SESSION_GONE),
+            Named::Unknown => {
+                if let Some(oldest) = sessions.buffered.keep_stream(stream, session) {
+                    cx.core.stats.session_streams_rejected += 1;
+                    self.refuse_stream(cx, oldest, ErrorCode::WT_BUFFERED_STREAM_REJECTED);
                 }
-                return;
             }
-            Owner::Open => {}
+            Named::Open => self.on_session_stream(cx, session, stream, fin),
         }
-        let Some(state) = wt.sessions.get_mut(&session) else { return };
-        let id = StreamId { conn, id: session };
-        state.last_active = now;
-        if let Some(flow) = &mut state.flow
-            && flow.on_stream(is_bidi).is_err()
-        {
-            return self.fail_session(now, id, ErrorCode::WT_FLOW_CONTROL_ERROR, "more streams than allowed", core);
-        }
-        if state.peer_streams >= core.settings.webtransport.max_session_streams {
-            core.stats.session_streams_rejected += 1;
-            state.last_cut = Some(now);
-            return self.refuse_stream(stream, ErrorCode::H3_EXCESSIVE_LOAD);
-        }
-        state.peer_streams += 1;
-        core.stats.session_streams_in += 1;
-        wt.streams.insert(stream, WtState::arrived(stream, session, fin));
-        qlog::session(&mut self.quic, "stream_arrived", session, Some(stream));
-        let stream = StreamId { conn, id: stream };
-        core.events.push_back(Event::SessionStream { session: id, stream });
     }
 
-    /// Cuts off a stream that no session has.
-    pub(super) fn refuse_stream(&mut self, stream: u64, code: ErrorCode) {
-        let Some(wt) = &mut self.wt else { return };
-        if stream & 2 == 0 {
-            return abort(&mut self.quic, stream, code);
+    fn on_session_stream(&mut self, cx: &mut Cx<'_>, session: u64, stream: u64, fin: bool) {
+        let bidi = is_bidi(stream);
+        let Some(state) = self.session_mut(session) else { return };
+        state.last_active = cx.now;
+        if state.flow.as_mut().is_some_and(|flow| flow.on_stream(bidi).is_err()) {
+            self.refuse_stream(cx, stream, ErrorCode::WT_SESSION_GONE);
+            return self.fail_session(cx, session, ErrorCode::WT_FLOW_CONTROL_ERROR, "more streams than allowed");
         }
-        // quiche never gives the credit of a unidirectional stream back that was stopped.
-        if wt.stops_left > 0 {
-            wt.stops_left -= 1;
-            // Fails only where it is over already.
-            let _ = self.quic.stream_shutdown(stream, Shutdown::Read, code.0);
+        if *state.peer_streams(bidi) >= cx.core.settings.webtransport.max_session_streams {
+            cx.core.stats.session_streams_rejected += 1;
+            state.last_abort = Some(cx.now);
+            state.on_stream_over(bidi);
+            return self.refuse_stream(cx, stream, ErrorCode::H3_EXCESSIVE_LOAD);
+        }
+        *state.peer_streams(bidi) += 1;
+        cx.core.stats.session_streams_in += 1;
+        self.streams.insert(stream, StreamState::Session(SessionStreamState::arrived(stream, session, fin)));
+        if !fin {
+            self.transport.watch_fin(stream);
+        }
+        qlog::session(&mut self.transport, "stream_arrived", session, Some(stream));
+        cx.emit(Event::SessionStream { session: cx.id(session), stream: cx.id(stream) });
+    }
+
+    /// Gives up a stream of the peer's that no session takes.
+    pub(super) fn refuse_stream(&mut self, cx: &mut Cx<'_>, stream: u64, code: ErrorCode) {
+        if is_bidi(stream) {
+            self.abort_stream(cx, stream, code);
+        } else if self.transport.stop_only(stream, code) {
+            self.remove_stream(cx, stream);
         } else {
-            wt.drain(stream);
+            self.streams.insert(stream, StreamState::Discarding);
+            self.discard(cx, stream);
+        }
+    }
+
+    /// Throws away what came on a stream, and forgets the stream at its end.
+    pub(super) fn discard(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        loop {
+            match self.transport.discard(stream, DISCARD_AT_ONCE) {
+                Ok((_, false)) => {}
+                Err(crate::transport::ReadError::Pending) => return,
+                Ok((_, true)) | Err(_) => {
+                    self.remove_stream(cx, stream);
+                    return;
+                }
+            }
         }
     }
 
     /// Opens a stream of ours.
-    pub(super) fn open_stream(
-        &mut self,
-        now: Instant,
-        session: StreamId,
-        bidi: bool,
-        core: &mut Core,
-    ) -> Result<StreamId, SessionError> {
-        let left = match bidi {
-            true => self.quic.peer_streams_left_bidi(),
-            false => self.quic.peer_streams_left_uni(),
-        };
-        let Some(wt) = &mut self.wt else { return Err(SessionError::Closed) };
-        let Some(state) = wt.sessions.get_mut(&session.id).filter(|s| s.end.is_none()) else {
-            return Err(SessionError::Closed);
-        };
-        let allowed = left > 0 && state.flow.as_mut().is_none_or(|flow| flow.open(bidi, &mut state.out));
-        if !allowed {
-            state.wants_streams = true;
+    pub(super) fn open_stream(&mut self, cx: &mut Cx<'_>, session: u64, bidi: bool) -> Result<StreamId, SessionError> {
+        let left = self.transport.streams_left(bidi);
+        let Some(state) = self.session_mut(session) else { return Err(SessionError::Closed) };
+        if left == 0 || !state.flow.as_mut().is_none_or(|flow| flow.open(bidi, &mut state.out)) {
+            *(if bidi { &mut state.wants_bidi } else { &mut state.wants_uni }) = true;
             return Err(SessionError::StreamLimit);
         }
-        state.last_active = now;
-        let stream = wt.next_stream(bidi);
-        wt.opened(bidi);
-        wt.streams.insert(stream, WtState::opened(stream, session.id));
-        core.stats.session_streams_out += 1;
-        qlog::session(&mut self.quic, "stream_opened", session.id, Some(stream));
-        let id = StreamId { conn: session.conn, id: stream };
-        if let Some(mut stream) = self.stream(now, id, core) {
+        state.last_active = cx.now;
+        let stream = self.transport.take_stream_id(bidi);
+        self.streams.insert(stream, StreamState::Session(SessionStreamState::opened(stream, session)));
+        cx.core.stats.session_streams_out += 1;
+        qlog::session(&mut self.transport, "stream_opened", session, Some(stream));
+        if let Some(mut handle) = self.session_stream(cx, stream) {
             // The header goes with the first bytes, or later when there is no room now.
-            let _ = stream.flush_queued();
+            let _ = handle.flush();
         }
-        Ok(id)
+        if bidi {
+            self.transport.watch_fin(stream);
+        }
+        Ok(cx.id(stream))
     }
 
-    /// An end that waited until all before it was acknowledged.
-    pub(super) fn continue_held(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(mut stream) = self.stream(now, id, core) else { return };
-        // When it fails the peer wants no more, and the stream is over.
-        let _ = stream.flush_queued();
-        let still_held = self.wt.as_ref().and_then(|wt| wt.streams.get(&id.id)).is_some_and(|s| s.fin_held);
-        match still_held {
-            true => self.flags.held.push(id.id),
-            false => self.settle_session_stream(now, id, core),
+    /// Sends ends that waited until everything before them was acknowledged.
+    pub(super) fn continue_fins(&mut self, cx: &mut Cx<'_>) {
+        for stream in std::mem::take(&mut self.followups.pending_fins) {
+            let Some(mut handle) = self.session_stream(cx, stream) else { continue };
+            // When it fails the peer wants no more, and the stream is over.
+            let _ = handle.flush();
+            match handle.state.fin_pending {
+                true => self.followups.pending_fins.push(stream),
+                false => self.settle_session_stream(cx, stream),
+            }
         }
     }
 
-    /// Looks for streams that the peer reset while they had something to read: quiche tells by a counter only.
-    pub(super) fn note_session_resets(&mut self, conn: ConnId, core: &mut Core) {
-        let resets = self.quic.stats().reset_stream_count_remote;
-        let Some(wt) = &mut self.wt else { return };
-        if std::mem::replace(&mut wt.resets_seen, resets) == resets {
+    pub(super) fn release_session_stream(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        if let Some(mut handle) = self.session_stream(cx, stream) {
+            handle.state.released = true;
+            if handle.state.is_sending() {
+                handle.reset_send(ErrorCode::webtransport(0));
+            }
+        }
+        self.settle_session_stream(cx, stream);
+    }
+
+    /// Discards the rest of a released stream, and removes it when both directions are over.
+    pub(super) fn settle_session_stream(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        let Some(mut handle) = self.session_stream(cx, stream) else { return };
+        if !handle.state.released {
             return;
         }
-        for (&stream, state) in wt.streams.iter_mut().filter(|(_, state)| state.recv == Half::Open) {
-            if self.quic.stream_readable(stream) && self.quic.stream_readable_len(stream, 1) == 0 {
-                push_ready(&mut state.announced, StreamId { conn, id: stream }, core);
-            }
-        }
-    }
-
-    /// As `note_stops`, for the streams of sessions.
-    pub(super) fn note_session_stops(&mut self, conn: ConnId, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        for (&stream, state) in wt.streams.iter_mut().filter(|(_, state)| state.is_sending() || state.fin_held) {
-            if let Err(quiche::Error::StreamStopped(code)) = self.quic.stream_capacity(stream) {
-                core.stats.cancelled_streams += 1;
-                state.on_stopped(code);
-                push_ready(&mut state.announced, StreamId { conn, id: stream }, core);
-            }
-        }
-    }
-
-    /// Tells the application that a stream of a session is ready, or deals with it when it is released.
-    pub(super) fn announce_session_stream(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(state) = self.wt.as_mut().and_then(|wt| wt.streams.get_mut(&id.id)) else { return };
-        match state.released {
-            true => self.settle_session_stream(now, id, core),
-            false => push_ready(&mut state.announced, id, core),
-        }
-    }
-
-    pub(super) fn release_session_stream(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        if let Some(Stream(Kind::Session { mut stream, .. })) = self.stream(now, id, core) {
-            stream.state.released = true;
-            if stream.state.is_sending() {
-                stream.reset_send(ErrorCode::webtransport(0));
-            }
-        }
-        self.settle_session_stream(now, id, core);
-    }
-
-    /// Reads the rest of a released stream, and forgets it when both directions are over.
-    pub(super) fn settle_session_stream(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(Stream(Kind::Session { mut stream, stops_left })) = self.stream(now, id, core) else { return };
-        if !stream.state.released {
+        handle.discard();
+        if !handle.state.is_complete() {
             return;
         }
-        stream.discard(stops_left);
-        if !stream.state.is_complete() {
-            return;
+        let Some(StreamState::Session(state)) = self.remove_stream(cx, stream) else { return };
+        if state.from_peer
+            && let Some(session) = self.sessions.as_mut().and_then(|s| s.map.get_mut(&state.session))
+        {
+            let bidi = is_bidi(stream);
+            *session.peer_streams(bidi) -= 1;
+            session.on_stream_over(bidi);
         }
-        let Some(wt) = &mut self.wt else { return };
-        let Some(state) = wt.streams.remove(&id.id) else { return };
-        let was_written = !matches!(state.send, Half::Failed(StreamError::Misuse(_)));
-        if let Some(session) = wt.sessions.get_mut(&state.session).filter(|_| state.from_peer) {
-            session.peer_streams -= 1;
-            if let Some(flow) = &mut session.flow {
-                flow.on_stream_over(id.id & 2 == 0, &mut session.out);
-            }
+        // A unidirectional stream of the peer's leaves nothing to be acknowledged.
+        if !matches!(state.send, Half::Failed(StreamError::Misuse(_))) {
+            self.transport.retire(stream);
         }
-        if was_written {
-            self.leave(id.id);
-        }
-    }
-
-    /// The session that a stream belongs to, if it is one of a session.
-    pub(super) fn session_of(&self, stream: u64) -> Option<u64> {
-        self.wt.as_ref()?.streams.get(&stream).map(|state| state.session)
     }
 }

@@ -1,445 +1,494 @@
-//! A connection's WebTransport sessions: requests for them, their capsules, their streams, and their end.
+//! A connection's WebTransport sessions: requests for them, their capsules, and their end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::conn::{Conn, push_ready};
-use super::stream::Kind;
-use super::{Core, Event, Stream, qlog};
-use crate::error::{ErrorCode, SessionError, StreamError};
-use crate::h3::{Recv, Request, ResponseHead, abort};
-use crate::quic::table::{ConnId, StreamId};
-use crate::quic::timers::TimerKey;
-use crate::wire::capsule::{self, Capsule};
-use crate::wt::{EndedBy, Flow, Owner, PeerSupport, SessionEnd, SessionState};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+
+use super::connection::Connection;
+use super::core::{Core, Cx, Role};
+use super::event::Event;
+use super::qlog;
+use crate::error::{ErrorCode, SessionError, StreamError};
+use crate::h3::{Recv, Request, ResponseHead};
+use crate::transport::timers::TimerKey;
+use crate::wire::capsule::{self, Capsule};
+use crate::wt::{EndedBy, Flow, PeerSupport, SessionEnd, SessionState};
 
 /// Chromium loses the code and reason of a close when resets or STOP_SENDING of the session's streams come in the same
 /// flight, in whichever order; and its page crashes when the end of the CONNECT stream does while a stream is in use.
 const RESET_DELAY: Duration = Duration::from_millis(20);
-/// Capsules that may wait for room on a CONNECT stream; a peer that reads none is cut off.
+/// How long a CLOSE capsule may wait for room before the CONNECT stream is reset instead.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of capsules that may wait for room on a CONNECT stream; a peer that reads none loses the session.
 const MAX_CAPSULES: usize = 16 * 1024;
+/// Capsules of one session that are processed in one drive.
+const CAPSULES_PER_DRIVE: usize = 128;
 
-impl Conn {
-    /// Looks at the peer's SETTINGS once they came. A peer that does no WebTransport is not looked at again.
-    pub(super) fn learn_settings(&mut self, now: Instant, core: &mut Core) {
-        let (Some(wt), Some(h3)) = (&mut self.wt, &self.h3) else { return };
-        if wt.peer.is_some() {
-            return;
-        }
-        let Some(settings) = h3.peer_settings_raw() else { return };
+impl Connection {
+    /// Looks at the peer's SETTINGS once they came. A peer without WebTransport is not looked at again.
+    pub(super) fn learn_settings(&mut self, cx: &mut Cx<'_>) {
+        let Some(sessions) = self.sessions.as_mut().filter(|sessions| sessions.peer.is_none()) else { return };
+        let Some(settings) = self.transport.peer_settings() else { return };
         let mut peer = PeerSupport::of(settings);
-        peer.offered &= h3.dgram_enabled_by_peer(&self.quic);
-        wt.peer = Some(peer);
-        let waiting = std::mem::take(&mut wt.waiting);
+        // Only draft-02 to draft-08 want a setting of clients; later ones make do with HTTP datagrams (draft-12 section 3.1).
+        peer.offered |= self.role == Role::Server;
+        peer.offered &= self.transport.has_http_datagrams();
+        sessions.peer = Some(peer);
+        if peer.offered && self.role == Role::Server {
+            self.transport.skip_grease_frames();
+        }
+        let pending = std::mem::take(&mut sessions.pending);
         if !peer.offered {
-            let unsorted: Vec<u64> = wt.unsorted().collect();
-            self.wt = None;
-            for stream in unsorted {
-                abort(&mut self.quic, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
+            self.sessions = None;
+            // They were begun to be read, so quiche::h3 can make nothing of them.
+            for stream in self.streams.classifying() {
+                self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
             }
         }
-        for request in waiting {
-            self.on_session_request(now, request.stream_id(), Box::new(request), core);
+        for request in pending {
+            self.on_session_request(cx, Box::new(request));
         }
     }
 
     /// An extended CONNECT for a session (RFC 9220).
-    pub(super) fn on_session_request(&mut self, now: Instant, id: StreamId, request: Box<Request>, core: &mut Core) {
-        let settings = &core.settings.webtransport;
+    pub(super) fn on_session_request(&mut self, cx: &mut Cx<'_>, request: Box<Request>) {
+        let stream = request.stream_id().id;
+        let settings = &cx.core.settings.webtransport;
         let limits = settings.limits();
-        let Some(wt) = &mut self.wt else {
-            return self.refuse_session(now, id, ErrorCode::WT_REQUIREMENTS_NOT_MET, core);
+        let Some(sessions) = &mut self.sessions else {
+            return self.refuse_session(cx, stream, ErrorCode::WT_REQUIREMENTS_NOT_MET);
         };
-        let Some(peer) = wt.peer else {
-            wt.waiting.push(*request);
+        let Some(peer) = sessions.peer else {
+            sessions.pending.push(*request);
             return;
         };
         let flow = limits.any() && peer.limits.any();
-        match wt.sessions.len() + wt.offered.len() >= settings.max_sessions {
+        match sessions.map.len() + sessions.offered.len() >= settings.max_sessions {
             // Without flow control the client cannot know better, and may ask again elsewhere.
-            true if !flow => self.refuse_session(now, id, ErrorCode::H3_REQUEST_REJECTED, core),
-            true => self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core),
-            false if core.sessions >= settings.max_sessions_total => {
-                self.answer_session(now, id, StatusCode::TOO_MANY_REQUESTS, core);
+            true if !flow => self.refuse_session(cx, stream, ErrorCode::H3_REQUEST_REJECTED),
+            true => self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS),
+            false if cx.core.sessions >= settings.max_sessions_total => {
+                self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS);
             }
             false => {
-                wt.offered.push(id.id);
-                core.events.push_back(Event::SessionRequest(request));
+                sessions.offered.push(stream);
+                cx.emit(Event::SessionRequest(request));
             }
         }
     }
 
-    fn refuse_session(&mut self, now: Instant, id: StreamId, code: ErrorCode, core: &mut Core) {
-        core.stats.sessions_rejected += 1;
-        log::debug!("{id:?}: a session is refused with {code}");
-        self.cut_off(id.id, code);
-        self.streams.remove(&id.id);
-        self.bury_session(now, id, core);
+    fn refuse_session(&mut self, cx: &mut Cx<'_>, stream: u64, code: ErrorCode) {
+        cx.core.stats.sessions_rejected += 1;
+        log::debug!("{:?}: a session is refused with {code}", cx.id(stream));
+        self.abort_stream(cx, stream, code);
+        self.retire_session(cx, stream);
     }
 
-    fn answer_session(&mut self, now: Instant, id: StreamId, status: StatusCode, core: &mut Core) {
-        self.answer(now, id, status, core);
-        self.release(now, id, core);
+    /// Enters a session: a request for one was accepted, by us or by the server.
+    pub(super) fn open_session(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        let ours = cx.core.settings.webtransport.limits();
+        let Some(sessions) = &mut self.sessions else { return };
+        let both = sessions.peer.filter(|peer| ours.any() && peer.limits.any());
+        let flow = both.map(|peer| Flow::new(ours, peer.limits));
+        sessions.offered.retain(|offered| *offered != stream);
+        sessions.map.insert(stream, SessionState::new(cx.now, flow));
+        sessions.had_session = true;
+        cx.core.stats.sessions_opened += 1;
+        cx.core.sessions += 1;
+        qlog::session(&mut self.transport, "session_opened", stream, None);
+        log::debug!("{:?}: session opened", cx.id(stream));
+        self.arm_idle_timer(cx, stream);
     }
 
     pub(super) fn accept_session(
         &mut self,
-        now: Instant,
-        id: StreamId,
+        cx: &mut Cx<'_>,
+        stream: u64,
         headers: HeaderMap,
-        core: &mut Core,
     ) -> Result<(), SessionError> {
-        let ours = core.settings.webtransport.limits();
-        let (Some(wt), Some(state)) = (&mut self.wt, self.streams.get_mut(&id.id)) else {
-            return Err(SessionError::Closed);
-        };
-        if !state.is_connect() || wt.sessions.contains_key(&id.id) {
+        let is_pending = self.streams.request(stream).is_some_and(|state| state.is_connect());
+        let Some(sessions) = &self.sessions else { return Err(SessionError::Closed) };
+        if !is_pending || sessions.map.contains_key(&stream) {
             return Err(SessionError::Closed);
         }
-        let flow = wt.peer.filter(|peer| ours.any() && peer.limits.any()).map(|peer| Flow::new(ours, peer.limits));
-        wt.offered.retain(|offered| *offered != id.id);
-        wt.sessions.insert(id.id, SessionState::new(now, flow));
-        wt.had_session = true;
-        core.stats.sessions_opened += 1;
-        core.sessions += 1;
-        qlog::session(&mut self.quic, "session_opened", id.id, None);
-        log::debug!("{id:?}: session opened");
-        let Some(mut stream) = self.http_stream(now, id, core) else { return Err(SessionError::Closed) };
-        stream.set_head(ResponseHead { status: StatusCode::OK, headers });
-        if stream.send_staged_head().is_err() {
-            self.end_session(now, id, SessionEnd { by: EndedBy::Connection, code: 0, reason: String::new() }, core);
+        self.open_session(cx, stream);
+        let Some(mut handle) = self.http_stream(cx, stream) else { return Err(SessionError::Closed) };
+        handle.set_head(ResponseHead { status: StatusCode::OK, headers });
+        if handle.send_staged_head().is_err() {
+            self.end_session(cx, stream, EndedBy::Connection, 0, "");
             return Err(SessionError::Closed);
         }
-        self.deliver_early(now, id, core);
-        self.arm_idle_timer(id, core);
-        // No capsule is processed before the answer, so there may be some by now.
-        self.read_capsules(now, id, core);
+        self.deliver_buffered(cx, stream);
+        // No capsule is processed before the response, so there may be some by now.
+        self.read_capsules(cx, stream);
         Ok(())
     }
 
-    /// Hands over what came before the session.
-    pub(super) fn deliver_early(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        let (streams, datagrams) = wt.early.take(id.id);
-        for arrival in streams {
-            self.on_arrival(now, id.conn, arrival, core);
+    /// Delivers what came before the session.
+    pub(super) fn deliver_buffered(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let Some(sessions) = &mut self.sessions else { return };
+        let (streams, datagrams) = sessions.buffered.take(session);
+        for stream in streams {
+            self.on_arrival(cx, stream);
         }
         for payload in datagrams {
-            self.deliver_datagram(now, id, payload, core);
+            self.deliver_datagram(cx, session, payload);
         }
     }
 
-    pub(super) fn deliver_datagram(&mut self, now: Instant, id: StreamId, payload: bytes::Bytes, core: &mut Core) {
-        if let Some(session) = self.session_mut(id.id) {
-            session.last_active = now;
-            core.events.push_back(Event::Datagram(id, payload));
+    pub(super) fn deliver_datagram(&mut self, cx: &mut Cx<'_>, session: u64, payload: Bytes) {
+        if let Some(state) = self.session_mut(session) {
+            state.last_active = cx.now;
+            cx.emit(Event::Datagram(cx.id(session), payload));
         }
     }
 
-    pub(super) fn keep_datagram(&mut self, flow: u64, payload: bytes::Bytes, core: &mut Core) {
-        let dropped = self.wt.as_mut().is_none_or(|wt| wt.early.keep_datagram(flow, payload));
-        core.stats.datagram_frames_dropped += u64::from(dropped);
+    pub(super) fn buffer_datagram(&mut self, cx: &mut Cx<'_>, session: u64, payload: Bytes) {
+        let dropped = self.sessions.as_mut().is_none_or(|s| s.buffered.keep_datagram(session, payload));
+        cx.core.stats.datagram_frames_dropped += u64::from(dropped);
     }
 
-    /// Reads what came on a session's CONNECT stream.
-    pub(super) fn read_capsules(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let mut buf = [0; 2048];
-        while self.has_session(id.id) {
-            let Some(mut stream) = self.http_stream(now, id, core) else { return };
-            match stream.read(&mut buf) {
-                Ok(Recv::Data(n)) => self.on_capsule_bytes(now, id, &buf[..n], core),
-                Ok(Recv::Blocked) => return,
-                Ok(Recv::Finished) => {
-                    let whole = self.session_mut(id.id).is_none_or(|s| s.decoder.finish().is_ok());
-                    if !whole {
-                        return self.fail_session(now, id, ErrorCode::H3_MESSAGE_ERROR, "truncated capsule", core);
+    /// Datagrams that overtook their request. Streams that name it are refused, as it is not a session.
+    pub(super) fn deliver_buffered_datagrams(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        let Some(sessions) = &mut self.sessions else { return };
+        let (streams, datagrams) = sessions.buffered.take(stream);
+        for payload in datagrams {
+            cx.emit(Event::Datagram(cx.id(stream), payload));
+        }
+        for stream in streams {
+            self.refuse_stream(cx, stream, ErrorCode::WT_SESSION_GONE);
+        }
+    }
+
+    /// Reads what came on a session's CONNECT stream, a bounded part of it in one call.
+    pub(super) fn read_capsules(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let mut left = CAPSULES_PER_DRIVE;
+        while let Some(state) = self.session_mut(session) {
+            let mut bytes = std::mem::take(&mut state.unparsed);
+            if bytes.is_empty() {
+                let Some(mut handle) = self.http_stream(cx, session) else { return };
+                match handle.read_chunk(2048) {
+                    Ok(Recv::Data(chunk)) => bytes = chunk,
+                    Ok(Recv::Blocked) => return,
+                    Ok(Recv::Finished) => return self.on_connect_finished(cx, session),
+                    Err(error) => {
+                        let reset = matches!(error, StreamError::Reset(_));
+                        let by = if reset { EndedBy::Peer } else { EndedBy::Connection };
+                        return self.end_session(cx, session, by, 0, "");
                     }
-                    let end = SessionEnd { by: EndedBy::Peer, code: 0, reason: String::new() };
-                    return self.end_session(now, id, end, core);
-                }
-                Err(error) => {
-                    let by = if matches!(error, StreamError::Reset(_)) { EndedBy::Peer } else { EndedBy::Connection };
-                    return self.end_session(now, id, SessionEnd { by, code: 0, reason: String::new() }, core);
                 }
             }
+            self.on_capsule_bytes(cx, session, &mut bytes, &mut left);
+            if bytes.is_empty() {
+                continue;
+            }
+            // The rest waits, so that others have their turn.
+            let Some(state) = self.session_mut(session) else { return };
+            state.unparsed = bytes;
+            self.mark(cx);
+            return;
         }
     }
 
-    fn on_capsule_bytes(&mut self, now: Instant, id: StreamId, mut bytes: &[u8], core: &mut Core) {
-        loop {
-            let Some(session) = self.session_mut(id.id) else { return };
-            session.last_active = now;
-            match session.decoder.next(&mut bytes) {
-                Ok(Some(capsule)) => self.on_capsule(now, id, capsule, !bytes.is_empty(), core),
+    fn on_connect_finished(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let whole = self.session_mut(session).is_none_or(|state| state.decoder.finish().is_ok());
+        match whole {
+            true => self.end_session(cx, session, EndedBy::Peer, 0, ""),
+            false => self.fail_session(cx, session, ErrorCode::H3_MESSAGE_ERROR, "truncated capsule"),
+        }
+    }
+
+    /// Takes capsules off the front of `bytes`, as many as are `left`.
+    fn on_capsule_bytes(&mut self, cx: &mut Cx<'_>, session: u64, bytes: &mut Bytes, left: &mut usize) {
+        while *left > 0 {
+            let Some(state) = self.session_mut(session) else { return bytes.clear() };
+            state.last_active = cx.now;
+            let mut input = &bytes[..];
+            let next = state.decoder.next(&mut input);
+            let taken = bytes.len() - input.len();
+            bytes::Buf::advance(bytes, taken);
+            match next {
+                Ok(Some(capsule)) => self.on_capsule(cx, session, capsule, !bytes.is_empty()),
                 Ok(None) => return,
                 Err(error) => {
-                    let reason = error.to_string();
-                    return self.fail_session(now, id, ErrorCode::H3_MESSAGE_ERROR, &reason, core);
+                    return self.fail_session(cx, session, ErrorCode::H3_MESSAGE_ERROR, &error.to_string());
                 }
             }
+            *left -= 1;
         }
     }
 
-    fn on_capsule(&mut self, now: Instant, id: StreamId, capsule: Capsule, more: bool, core: &mut Core) {
-        core.count_capsule(&capsule);
-        let Some(session) = self.session_mut(id.id) else { return };
-        let flow = session.flow.as_deref_mut();
-        let grown = match (capsule, flow) {
+    fn on_capsule(&mut self, cx: &mut Cx<'_>, session: u64, capsule: Capsule, more: bool) {
+        cx.core.count_capsule(&capsule);
+        let Some(state) = self.session_mut(session) else { return };
+        let grown = match (capsule, state.flow.as_deref_mut()) {
             (Capsule::Close { .. }, _) if more => {
                 let reason = "data behind a CLOSE capsule";
-                return self.fail_session(now, id, ErrorCode::H3_MESSAGE_ERROR, reason, core);
+                return self.fail_session(cx, session, ErrorCode::H3_MESSAGE_ERROR, reason);
             }
             (Capsule::Close { code, reason }, _) => {
-                return self.end_session(now, id, SessionEnd { by: EndedBy::Peer, code, reason }, core);
+                return self.end_session(cx, session, EndedBy::Peer, code, &reason);
             }
-            (Capsule::Drain, _) => {
-                core.events.push_back(Event::SessionDraining(id));
-                return;
-            }
-            (Capsule::Datagram(payload), _) => return self.deliver_datagram(now, id, payload, core),
+            (Capsule::Drain, _) => return cx.emit(Event::SessionDraining(cx.id(session))),
+            (Capsule::Datagram(payload), _) => return self.deliver_datagram(cx, session, payload),
             (Capsule::MaxData(max), Some(flow)) => flow.on_max_data(max),
             (Capsule::MaxStreams { bidi, max }, Some(flow)) => flow.on_max_streams(bidi, max),
             _ => return,
         };
         if grown.is_err() {
-            let reason = "a limit that does not grow";
-            return self.fail_session(now, id, ErrorCode::WT_FLOW_CONTROL_ERROR, reason, core);
+            let reason = "a limit that does not grow or is too large";
+            return self.fail_session(cx, session, ErrorCode::WT_FLOW_CONTROL_ERROR, reason);
         }
-        let Some(wt) = &mut self.wt else { return };
-        for (&stream, state) in wt.streams.iter_mut().filter(|(_, s)| s.session == id.id && s.wants_write) {
-            push_ready(&mut state.announced, StreamId { conn: id.conn, id: stream }, core);
-        }
-    }
-
-    /// With flow control, what came in all must keep to the limit.
-    pub(super) fn check_flow(&mut self, now: Instant, conn: ConnId, core: &mut Core) {
-        let Some(wt) = &self.wt else { return };
-        let mut broken = Vec::new();
-        for (&session, state) in wt.sessions.iter().filter(|(_, s)| s.end.is_none()) {
-            let Some(flow) = &state.flow else { continue };
-            let streams = wt.streams.iter().filter(|(_, s)| s.session == session);
-            let waiting = streams.map(|(&stream, _)| self.quic.stream_readable_len(stream, usize::MAX) as u64).sum();
-            if flow.check_received(waiting).is_err() {
-                broken.push(session);
+        let waiting: Vec<u64> = self.followups.waiting.iter().copied().collect();
+        for stream in waiting {
+            if self.session_of(stream) == Some(session) {
+                self.notify_ready(cx, stream);
             }
         }
-        for session in broken {
-            let id = StreamId { conn, id: session };
-            self.fail_session(now, id, ErrorCode::WT_FLOW_CONTROL_ERROR, "more data than allowed", core);
+    }
+
+    /// With flow control, what came in all must keep to the limit. `bytes` came on the connection since the last call.
+    fn check_flow(&mut self, cx: &mut Cx<'_>, bytes: u64) {
+        let Some(sessions) = &mut self.sessions else { return };
+        let mut due = Vec::new();
+        for (&session, state) in sessions.map.iter_mut().filter(|(_, s)| s.end.is_none()) {
+            if state.flow.as_mut().is_some_and(|flow| flow.needs_check(cx.now, bytes)) {
+                due.push(session);
+            }
+        }
+        for session in due {
+            let Connection { transport, streams, sessions, .. } = self;
+            let mine = streams.iter_sessions().filter(|(_, state)| state.session == session);
+            let waiting = mine.map(|(stream, _)| transport.readable_len(stream, usize::MAX) as u64).sum();
+            let state = sessions.as_mut().and_then(|sessions| sessions.open_mut(session));
+            let Some(flow) = state.and_then(|state| state.flow.as_mut()) else { continue };
+            if flow.check_received(cx.now, waiting).is_err() {
+                self.fail_session(cx, session, ErrorCode::WT_FLOW_CONTROL_ERROR, "more data than allowed");
+            }
         }
     }
 
-    /// The session's CONNECT stream broke a rule.
-    pub(super) fn fail_session(&mut self, now: Instant, id: StreamId, code: ErrorCode, reason: &str, core: &mut Core) {
-        log::debug!("{id:?}: {reason}");
-        core.stats.sessions_failed += 1;
-        self.cut_off(id.id, code);
-        if let Some(state) = self.streams.get_mut(&id.id) {
+    /// The session broke a rule: its CONNECT stream is reset.
+    pub(super) fn fail_session(&mut self, cx: &mut Cx<'_>, session: u64, code: ErrorCode, reason: &str) {
+        log::debug!("{:?}: {reason}", cx.id(session));
+        cx.core.stats.sessions_failed += 1;
+        self.transport.abort(session, code);
+        if let Some(state) = self.streams.request_mut(session) {
             state.fail(StreamError::Closed);
         }
-        let end = SessionEnd { by: EndedBy::Connection, code: 0, reason: reason.to_owned() };
-        self.end_session(now, id, end, core);
+        self.end_session(cx, session, EndedBy::Connection, 0, reason);
     }
 
-    pub(super) fn close_session(&mut self, now: Instant, id: StreamId, code: u32, reason: &str, core: &mut Core) {
-        let Some(session) = self.session_mut(id.id) else { return };
-        let mut out = std::mem::take(&mut session.out);
-        capsule::put_close(&mut out, code, reason);
-        session.out = out;
-        let end = SessionEnd { by: EndedBy::Us, code, reason: reason.to_owned() };
-        self.end_session(now, id, end, core);
+    /// Closes a session with a code and a reason.
+    pub(super) fn close_session(&mut self, cx: &mut Cx<'_>, session: u64, code: u32, reason: &str) {
+        let Some(state) = self.session_mut(session) else { return };
+        capsule::put_close(&mut state.out, code, reason);
+        self.end_session(cx, session, EndedBy::Us, code, reason);
     }
 
-    /// The session has ended: tells the application and ends our half of the CONNECT stream. Never STOP_SENDING there:
+    /// The session has ended. After a close by us the CLOSE capsule must arrive first: the end of our side of the CONNECT
+    /// stream and the resets of the session's streams follow a little later. Never STOP_SENDING on the CONNECT stream:
     /// browsers would lose code and reason.
-    fn end_session(&mut self, now: Instant, id: StreamId, end: SessionEnd, core: &mut Core) {
-        let Some(session) = self.session_mut(id.id) else { return };
-        let by_us = end.by == EndedBy::Us;
-        session.end = Some(end.clone());
-        core.sessions -= 1;
-        core.stats.sessions_closed += 1;
-        qlog::session_closed(&mut self.quic, id.id, &end);
-        core.events.push_back(Event::SessionClosed(id, end));
-        self.flush_capsules(now, id, !by_us, core);
-        if by_us {
-            if let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) {
-                core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
-            }
-        } else {
-            self.bury_session(now, id, core);
+    fn end_session(&mut self, cx: &mut Cx<'_>, session: u64, by: EndedBy, code: u32, reason: &str) {
+        let Some(state) = self.session_mut(session) else { return };
+        let end = SessionEnd { by, code, reason: reason.to_owned() };
+        state.end = Some(end.clone());
+        state.ended_at = cx.now;
+        cx.core.sessions -= 1;
+        cx.core.stats.sessions_closed += 1;
+        qlog::session_closed(&mut self.transport, session, &end);
+        cx.emit(Event::SessionClosed(cx.id(session), end));
+        match by {
+            EndedBy::Us => self.continue_close(cx, session),
+            EndedBy::Peer | EndedBy::Connection => self.finish_session(cx, session),
         }
     }
 
-    /// Sends capsules that wait; with `fin`, behind those of an ended session the end of the stream.
-    fn flush_capsules(&mut self, now: Instant, id: StreamId, fin: bool, core: &mut Core) {
-        let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) else { return };
-        let over = session.end.is_some();
-        let held_until = session.last_cut.map(|at| at + RESET_DELAY).filter(|at| over && *at > now);
-        if let Some(at) = held_until.filter(|_| !session.out.is_empty()) {
-            core.timers.arm(TimerKey::Stream(id), &mut session.armed, at);
-            return;
-        }
-        let mut out = bytes::Bytes::from(std::mem::take(&mut session.out));
-        let Some(mut stream) = self.http_stream(now, id, core) else { return };
-        let sent = match over {
-            _ if !stream.is_sending() => Ok(true),
-            true if fin => stream.finish_with(&mut out),
-            _ => stream.write_bytes(&mut out).map(|_| true),
-        };
-        let rest = out.len();
-        if sent.is_ok()
-            && let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id))
-        {
-            session.out = out.into();
-            if over && (rest > 0 || !fin) {
-                return;
-            }
-        }
-        if over {
-            // The peer's half is read to its end and thrown away.
-            if let Some(state) = self.streams.get_mut(&id.id) {
-                state.released = true;
-            }
-            self.finish_released(now, id, core);
-        } else if rest > MAX_CAPSULES {
-            self.fail_session(now, id, ErrorCode::H3_EXCESSIVE_LOAD, "the peer reads no capsules", core);
-        }
-    }
-
-    /// Cuts off what is left of a session's streams, and remembers that it has ended.
-    fn bury_session(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        let streams: Vec<u64> = wt.streams.iter().filter(|(_, s)| s.session == id.id).map(|(&s, _)| s).collect();
-        let (early, datagrams) = wt.early.take(id.id);
-        core.stats.datagram_frames_dropped += datagrams.len() as u64;
-        wt.bury(id.id);
-        for stream in streams {
-            if let Some(Stream(Kind::Session { mut stream, stops_left })) =
-                self.stream(now, StreamId { conn: id.conn, id: stream }, core)
-            {
-                stream.reset(ErrorCode::WT_SESSION_GONE, stops_left);
-                stream.state.released = true;
-            }
-            self.settle_session_stream(now, StreamId { conn: id.conn, id: stream }, core);
-        }
-        for arrival in early {
-            self.refuse_stream(arrival.stream, ErrorCode::WT_SESSION_GONE);
-        }
-    }
-
-    /// The CONNECT stream is over. If no session came of it, what came early for one is refused.
-    pub(super) fn on_connect_over(&mut self, now: Instant, id: StreamId, core: &mut Core) {
-        if self.wt.as_ref().is_some_and(|wt| !wt.sessions.contains_key(&id.id) && wt.owner(id.id) == Owner::Unknown) {
-            core.stats.sessions_rejected += 1;
-            self.bury_session(now, id, core);
-        }
-    }
-
-    pub(super) fn on_session_timeout(&mut self, now: Instant, at: Instant, id: StreamId, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        if let Some(state) = wt.streams.get_mut(&id.id) {
-            if state.armed.fired(at) {
-                push_ready(&mut state.announced, id, core);
-            }
-            return;
-        }
-        let Some(session) = wt.sessions.get_mut(&id.id) else { return };
-        if !session.armed.fired(at) {
-            return;
-        }
-        match (&session.end, core.settings.webtransport.idle_timeout) {
-            // The close has not left yet.
-            (Some(_), _) if !session.out.is_empty() => {
-                self.flush_capsules(now, id, false, core);
-                if let Some(session) = self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)) {
-                    core.timers.arm(TimerKey::Stream(id), &mut session.armed, now + RESET_DELAY);
+    /// Sends the CLOSE capsule of a session that we closed, and what follows it.
+    fn continue_close(&mut self, cx: &mut Cx<'_>, session: u64) {
+        self.flush_capsules(cx, session);
+        let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
+        let end_at = match state.close_sent_at {
+            Some(at) => at + RESET_DELAY,
+            None if cx.now >= state.ended_at + CLOSE_TIMEOUT => {
+                self.transport.abort(session, ErrorCode::H3_REQUEST_CANCELLED);
+                if let Some(state) = self.streams.request_mut(session) {
+                    state.fail(StreamError::Closed);
                 }
+                return self.finish_session(cx, session);
             }
-            (Some(_), _) => {
-                self.flush_capsules(now, id, true, core);
-                self.bury_session(now, id, core);
+            None => cx.now + RESET_DELAY,
+        };
+        if cx.now >= end_at {
+            return self.finish_session(cx, session);
+        }
+        cx.core.timers.arm(TimerKey::Session(cx.id(session)), &mut state.armed, end_at);
+    }
+
+    /// Ends our side of a session's CONNECT stream, discards the rest of the peer's, and gives up the session's streams.
+    fn finish_session(&mut self, cx: &mut Cx<'_>, session: u64) {
+        if let Some(mut handle) = self.http_stream(cx, session) {
+            if handle.is_sending() {
+                // Fails when the peer stopped it.
+                let _ = handle.finish();
             }
-            (None, Some(timeout)) if now >= session.last_active + timeout => {
-                self.close_session(now, id, 0, "idle timeout", core);
-            }
-            (None, _) => self.arm_idle_timer(id, core),
+            handle.state.released = true;
+        }
+        self.finish_released(cx, session);
+        self.retire_session(cx, session);
+    }
+
+    /// Sends capsules that wait.
+    pub(super) fn flush_capsules(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
+        if state.out.is_empty() {
+            return;
+        }
+        let is_open = state.end.is_none();
+        // A close that follows a reset too closely is held back; its timer comes back to it.
+        if !is_open && state.last_abort.is_some_and(|at| at + RESET_DELAY > cx.now) {
+            return;
+        }
+        let mut out = Bytes::from(std::mem::take(&mut state.out));
+        let written = match self.http_stream(cx, session) {
+            Some(mut handle) if handle.is_sending() => handle.write_bytes(&mut out).is_ok(),
+            _ => false,
+        };
+        let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
+        if !written {
+            // The peer wants none.
+            out.clear();
+        }
+        let rest = out.len();
+        state.out = out.into();
+        if !is_open && rest == 0 {
+            state.close_sent_at = Some(cx.now);
+        }
+        if is_open && rest > MAX_CAPSULES {
+            self.fail_session(cx, session, ErrorCode::H3_EXCESSIVE_LOAD, "the peer reads no capsules");
         }
     }
 
-    fn arm_idle_timer(&mut self, id: StreamId, core: &mut Core) {
-        if let (Some(timeout), Some(session)) =
-            (core.settings.webtransport.idle_timeout, self.wt.as_mut().and_then(|wt| wt.sessions.get_mut(&id.id)))
-        {
-            core.timers.arm(TimerKey::Stream(id), &mut session.armed, session.last_active + timeout);
+    /// Gives up what is left of a session's streams, and remembers that it was closed.
+    fn retire_session(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let Some(sessions) = &mut self.sessions else { return };
+        let (buffered, datagrams) = sessions.buffered.take(session);
+        cx.core.stats.datagram_frames_dropped += datagrams.len() as u64;
+        if let Some(mut state) = sessions.retire(session) {
+            cx.core.timers.cancel(TimerKey::Session(cx.id(session)), &mut state.armed);
+        }
+        let mine = self.streams.iter_sessions().filter(|(_, state)| state.session == session);
+        let mine: Vec<u64> = mine.map(|(stream, _)| stream).collect();
+        for stream in mine {
+            if let Some(mut handle) = self.session_stream(cx, stream) {
+                handle.reset(ErrorCode::WT_SESSION_GONE);
+                handle.state.released = true;
+            }
+            self.settle_session_stream(cx, stream);
+        }
+        for stream in buffered {
+            self.refuse_stream(cx, stream, ErrorCode::WT_SESSION_GONE);
+        }
+    }
+
+    /// A CONNECT stream was released. If no session came of it, what was buffered for one is refused.
+    pub(super) fn on_connect_over(&mut self, cx: &mut Cx<'_>, stream: u64) {
+        if self.sessions.as_ref().is_some_and(|sessions| sessions.named(stream) == crate::wt::Named::Unknown) {
+            cx.core.stats.sessions_rejected += 1;
+            self.retire_session(cx, stream);
+        }
+    }
+
+    /// A session's deadline has passed.
+    pub(super) fn on_session_timeout(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
+        state.armed.fired();
+        let idle_since = state.last_active;
+        match (&state.end, cx.core.settings.webtransport.idle_timeout) {
+            (Some(_), _) => self.continue_close(cx, session),
+            (None, Some(timeout)) if cx.now >= idle_since + timeout => {
+                self.close_session(cx, session, 0, "idle timeout");
+            }
+            (None, _) => self.arm_idle_timer(cx, session),
+        }
+    }
+
+    fn arm_idle_timer(&mut self, cx: &mut Cx<'_>, session: u64) {
+        let timeout = cx.core.settings.webtransport.idle_timeout;
+        let id = cx.id(session);
+        if let (Some(timeout), Some(state)) = (timeout, self.session_mut(session)) {
+            cx.core.timers.arm(TimerKey::Session(id), &mut state.armed, state.last_active + timeout);
         }
     }
 
     /// What is left to do for sessions after quiche::h3 was polled.
-    pub(super) fn drive_sessions(&mut self, now: Instant, conn: ConnId, received: bool, core: &mut Core) {
+    pub(super) fn drive_sessions(&mut self, cx: &mut Cx<'_>, received: bool) {
         // They may have come together with requests for sessions.
-        self.learn_settings(now, core);
+        self.learn_settings(cx);
+        self.deliver_arrivals(cx);
         if received {
-            self.note_session_resets(conn, core);
-            for stream in std::mem::take(&mut self.flags.held) {
-                self.continue_held(now, StreamId { conn, id: stream }, core);
-            }
+            let bytes = self.transport.take_received();
+            self.check_flow(cx, bytes);
+            self.continue_fins(cx);
         }
-        let Some(wt) = &mut self.wt else { return };
-        let (bidi, uni) = (self.quic.peer_streams_left_bidi(), self.quic.peer_streams_left_uni());
-        let mut with_capsules = Vec::new();
-        for (&session, state) in &mut wt.sessions {
-            let id = StreamId { conn, id: session };
-            // Which kind was wanted is not known: the application just tries again.
-            if state.wants_streams && state.end.is_none() && (bidi > 0 || uni > 0) && received {
-                state.wants_streams = false;
-                core.events.push_back(Event::StreamsAvailable(id));
+        let (bidi, uni) = (self.transport.streams_left(true) > 0, self.transport.streams_left(false) > 0);
+        let Some(sessions) = &mut self.sessions else { return };
+        let (mut with_capsules, mut unparsed) = (Vec::new(), Vec::new());
+        for (&session, state) in &mut sessions.map {
+            let wants =
+                state.wants_bidi && bidi && state.can_open(true) || state.wants_uni && uni && state.can_open(false);
+            if wants && state.end.is_none() {
+                (state.wants_bidi, state.wants_uni) = (false, false);
+                cx.core.events.push_back(Event::StreamsAvailable(cx.id(session)));
             }
             if !state.out.is_empty() {
-                with_capsules.push(id);
+                with_capsules.push(session);
+            }
+            if !state.unparsed.is_empty() {
+                unparsed.push(session);
             }
         }
-        for id in with_capsules {
-            self.flush_capsules(now, id, false, core);
+        for session in unparsed {
+            self.read_capsules(cx, session);
+        }
+        for session in with_capsules {
+            self.flush_capsules(cx, session);
         }
     }
 
     pub(super) fn has_session(&self, session: u64) -> bool {
-        self.wt.as_ref().is_some_and(|wt| wt.sessions.get(&session).is_some_and(|s| s.end.is_none()))
+        self.sessions.as_ref().is_some_and(|s| s.map.get(&session).is_some_and(|s| s.end.is_none()))
     }
 
     pub(super) fn session_mut(&mut self, session: u64) -> Option<&mut SessionState> {
-        self.wt.as_mut()?.sessions.get_mut(&session).filter(|session| session.end.is_none())
+        self.sessions.as_mut()?.open_mut(session)
     }
 
+    /// The ids of the sessions that are open.
     pub(super) fn open_sessions(&self) -> Vec<u64> {
-        let sessions = self.wt.iter().flat_map(|wt| &wt.sessions);
-        sessions.filter(|(_, session)| session.end.is_none()).map(|(&id, _)| id).collect()
+        self.sessions.as_ref().map(|sessions| sessions.open_ids()).unwrap_or_default()
     }
 
-    /// Asks for every session to be ended soon.
-    pub(super) fn drain_sessions(&mut self) {
+    /// Asks the peer to end every session soon.
+    pub(super) fn drain_sessions(&mut self, cx: &mut Cx<'_>) {
         for session in self.open_sessions() {
-            if let Some(session) = self.session_mut(session) {
-                capsule::put_drain(&mut session.out);
+            if let Some(state) = self.session_mut(session) {
+                capsule::put_drain(&mut state.out);
             }
         }
+        self.mark(cx);
     }
 
     /// The connection is over, and its sessions with it.
-    pub(super) fn forget_sessions(&mut self, core: &mut Core) {
-        let open = self.open_sessions().len();
-        core.sessions -= open;
-        core.stats.sessions_closed += open as u64;
-        self.wt = None;
-    }
-
-    /// Datagrams that overtook their request.
-    pub(super) fn deliver_early_datagrams(&mut self, id: StreamId, core: &mut Core) {
-        let Some(wt) = &mut self.wt else { return };
-        let (streams, datagrams) = wt.early.take(id.id);
-        core.events.extend(datagrams.into_iter().map(|payload| Event::Datagram(id, payload)));
-        for arrival in streams {
-            self.refuse_stream(arrival.stream, ErrorCode::WT_SESSION_GONE);
+    pub(super) fn forget_sessions(&mut self, cx: &mut Cx<'_>) {
+        let Some(sessions) = self.sessions.take() else { return };
+        for (session, mut state) in sessions.map {
+            cx.core.timers.cancel(TimerKey::Session(cx.id(session)), &mut state.armed);
+            if state.end.is_none() {
+                cx.core.sessions -= 1;
+                cx.core.stats.sessions_closed += 1;
+            }
         }
     }
 }

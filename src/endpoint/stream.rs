@@ -5,10 +5,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::datagram;
 use crate::error::{DatagramError, ErrorCode, StreamError};
 use crate::h3::{HttpStream, Priority, Recv, ResponseHead};
-use crate::quic::table::StreamId;
-use crate::wt::WtStream;
+use crate::transport::table::StreamId;
+use crate::wt::SessionStream;
 
 /// A borrowed handle to a stream. It lives as long as one call of a handler; what lasts is its [`StreamId`].
 ///
@@ -18,18 +19,18 @@ use crate::wt::WtStream;
 /// What only HTTP has (heads, trailers) is empty on a stream of a session, and setting it is
 /// [`StreamError::Misuse`].
 #[derive(Debug)]
-pub struct Stream<'a>(pub(super) Kind<'a>);
+pub struct Stream<'a>(Kind<'a>);
 
-pub(super) enum Kind<'a> {
+enum Kind<'a> {
     Http(HttpStream<'a>),
-    Session { stream: WtStream<'a>, stops_left: &'a mut u64 },
+    Session(SessionStream<'a>),
 }
 
 impl std::fmt::Debug for Kind<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Kind::Http(stream) => stream.fmt(f),
-            Kind::Session { stream, .. } => write!(f, "session stream {:?}: {:?}", stream.id, stream.state),
+            Kind::Session(stream) => write!(f, "session stream {:?}: {:?}", stream.id, stream.state),
         }
     }
 }
@@ -43,9 +44,19 @@ macro_rules! either {
     ($this:expr, $stream:ident => $call:expr) => {
         match &mut $this.0 {
             Kind::Http($stream) => $call,
-            Kind::Session { stream: $stream, .. } => $call,
+            Kind::Session($stream) => $call,
         }
     };
+}
+
+impl<'a> Stream<'a> {
+    pub(super) fn of_request(stream: HttpStream<'a>) -> Self {
+        Stream(Kind::Http(stream))
+    }
+
+    pub(super) fn of_session(stream: SessionStream<'a>) -> Self {
+        Stream(Kind::Session(stream))
+    }
 }
 
 impl Stream<'_> {
@@ -53,7 +64,7 @@ impl Stream<'_> {
     pub fn id(&self) -> StreamId {
         match &self.0 {
             Kind::Http(stream) => stream.id,
-            Kind::Session { stream, .. } => stream.id,
+            Kind::Session(stream) => stream.id,
         }
     }
 
@@ -61,21 +72,21 @@ impl Stream<'_> {
     pub fn now(&self) -> Instant {
         match &self.0 {
             Kind::Http(stream) => stream.now,
-            Kind::Session { stream, .. } => stream.now,
+            Kind::Session(stream) => stream.now,
         }
     }
 
     /// Whether it is a stream of a WebTransport session, and not a request's.
     pub fn is_session_stream(&self) -> bool {
-        matches!(self.0, Kind::Session { .. })
+        matches!(self.0, Kind::Session(_))
     }
 
     /// Whether what a client writes now goes in the first flight (0-RTT), where it can be replayed.
     pub fn is_early(&self) -> bool {
         match &self.0 {
             // There is no request before the handshake is complete, but an early one.
-            Kind::Http(stream) => !stream.quic.is_established(),
-            Kind::Session { .. } => false,
+            Kind::Http(stream) => !stream.transport.is_established(),
+            Kind::Session(_) => false,
         }
     }
 
@@ -88,7 +99,7 @@ impl Stream<'_> {
     pub fn received(&self) -> u64 {
         match &self.0 {
             Kind::Http(stream) => stream.received(),
-            Kind::Session { stream, .. } => stream.received(),
+            Kind::Session(stream) => stream.received(),
         }
     }
 
@@ -96,7 +107,7 @@ impl Stream<'_> {
     pub fn sent(&self) -> u64 {
         match &self.0 {
             Kind::Http(stream) => stream.sent(),
-            Kind::Session { stream, .. } => stream.sent(),
+            Kind::Session(stream) => stream.sent(),
         }
     }
 
@@ -140,7 +151,7 @@ impl Stream<'_> {
     pub fn trailers(&self) -> Option<&HeaderMap> {
         match &self.0 {
             Kind::Http(stream) => stream.trailers(),
-            Kind::Session { .. } => None,
+            Kind::Session(_) => None,
         }
     }
 
@@ -148,7 +159,7 @@ impl Stream<'_> {
     pub fn head_mut(&mut self) -> Option<&mut ResponseHead> {
         match &mut self.0 {
             Kind::Http(stream) => stream.head_mut(),
-            Kind::Session { .. } => None,
+            Kind::Session(_) => None,
         }
     }
 
@@ -168,7 +179,7 @@ impl Stream<'_> {
     pub fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(stream) => stream.send_informational(status, headers),
-            Kind::Session { .. } => Err(NOT_HTTP),
+            Kind::Session(_) => Err(NOT_HTTP),
         }
     }
 
@@ -179,7 +190,7 @@ impl Stream<'_> {
     pub fn send_head(&mut self) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(stream) => stream.send_staged_head(),
-            Kind::Session { .. } => Err(NOT_HTTP),
+            Kind::Session(_) => Err(NOT_HTTP),
         }
     }
 
@@ -225,7 +236,7 @@ impl Stream<'_> {
     pub fn finish_with_trailers(&mut self, trailers: &HeaderMap) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(stream) => stream.finish_with_trailers(trailers),
-            Kind::Session { .. } => Err(NOT_HTTP),
+            Kind::Session(_) => Err(NOT_HTTP),
         }
     }
 
@@ -234,7 +245,7 @@ impl Stream<'_> {
     pub fn reset(&mut self, code: ErrorCode) {
         match &mut self.0 {
             Kind::Http(stream) => stream.reset(code),
-            Kind::Session { stream, stops_left } => stream.reset(code, stops_left),
+            Kind::Session(stream) => stream.reset(code),
         }
     }
 
@@ -245,7 +256,7 @@ impl Stream<'_> {
     pub fn reset_send(&mut self, code: ErrorCode) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(_) => Err(StreamError::Misuse("a response is given up with its request, by reset")),
-            Kind::Session { stream, .. } => {
+            Kind::Session(stream) => {
                 stream.reset_send(code);
                 Ok(())
             }
@@ -255,15 +266,15 @@ impl Stream<'_> {
     /// Asks the peer to stop sending on a stream of a session (RFC 9000 section 19.5) and goes on writing.
     ///
     /// quiche never gives back the credit of a stream that was stopped, so on a connection half of the
-    /// [streams](crate::ServerConfig::max_streams_uni) can be; what comes on others is thrown away instead.
+    /// [streams](crate::TransportConfig::max_streams_uni) can be; what comes on others is thrown away instead.
     ///
     /// # Errors
     /// [`StreamError::Misuse`] on a request's stream, whose body is simply left unread.
     pub fn stop(&mut self, code: ErrorCode) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(_) => Err(StreamError::Misuse("a request's body that is not wanted is left unread")),
-            Kind::Session { stream, stops_left } => {
-                stream.stop(code, stops_left);
+            Kind::Session(stream) => {
+                stream.stop(code);
                 Ok(())
             }
         }
@@ -281,8 +292,8 @@ impl Stream<'_> {
     /// belong to the session, [`DatagramError::Closed`].
     pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
         match &mut self.0 {
-            Kind::Http(stream) => super::datagram::send_http(stream.quic, stream.h3, stream.id.id, payload),
-            Kind::Session { .. } => Err(DatagramError::Closed),
+            Kind::Http(stream) => datagram::send_http(stream.transport, stream.id.id, payload),
+            Kind::Session(_) => Err(DatagramError::Closed),
         }
     }
 
@@ -290,7 +301,7 @@ impl Stream<'_> {
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match &self.0 {
             Kind::Http(stream) => stream.status(),
-            Kind::Session { .. } => None,
+            Kind::Session(_) => None,
         }
     }
 
@@ -298,7 +309,7 @@ impl Stream<'_> {
     pub(crate) fn is_answered(&self) -> bool {
         match &self.0 {
             Kind::Http(stream) => stream.is_answered(),
-            Kind::Session { .. } => true,
+            Kind::Session(_) => true,
         }
     }
 
@@ -306,7 +317,7 @@ impl Stream<'_> {
     pub fn is_sending(&self) -> bool {
         match &self.0 {
             Kind::Http(stream) => stream.is_sending(),
-            Kind::Session { stream, .. } => stream.state.is_sending(),
+            Kind::Session(stream) => stream.state.is_sending(),
         }
     }
 
@@ -315,15 +326,7 @@ impl Stream<'_> {
         match &self.0 {
             Kind::Http(stream) => stream.send_failure(),
             // Reading may go on.
-            Kind::Session { .. } => None,
-        }
-    }
-
-    /// Sends what was kept back. True when nothing is kept back any more.
-    pub(crate) fn flush_queued(&mut self) -> StreamResult<bool> {
-        match &mut self.0 {
-            Kind::Http(stream) => stream.flush_queued(),
-            Kind::Session { stream, .. } => stream.flush().map(|()| true),
+            Kind::Session(_) => None,
         }
     }
 }

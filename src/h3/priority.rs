@@ -38,10 +38,10 @@ impl Priority {
         Some(priority)
     }
 
-    /// The urgency in the range that quiche::h3 uses, where lower numbers belong to its control streams.
-    pub(crate) fn quiche_urgency(self) -> u8 {
+    /// Urgency and incremental flag as quiche takes them: lower urgencies belong to the control streams of quiche::h3.
+    pub(crate) fn for_quiche(self) -> (u8, bool) {
         const OFFSET: u8 = 124;
-        OFFSET + self.urgency.min(7)
+        (OFFSET + self.urgency.min(7), self.incremental)
     }
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
 use super::validate::Head;
-use crate::quic::table::StreamId;
+use crate::transport::table::StreamId;
 
 /// A request's head: valid, but not yet answered. The body comes through [`Stream`](crate::Stream).
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ impl Request {
 impl Request {
     /// A request without a connection.
     pub(crate) fn for_test(method: &str, target: &str) -> Self {
-        use crate::quic::table::ConnId;
+        use crate::transport::table::ConnId;
         let head = Head {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
             scheme: "https".into(),

@@ -1,13 +1,17 @@
 //! What the engine keeps for a request stream.
 
-use http::{HeaderMap, StatusCode};
-use quiche::h3;
+use std::collections::HashSet;
+use std::hash::BuildHasherDefault;
 
+use http::{HeaderMap, StatusCode};
+
+use super::head::ResponseHead;
 use super::priority::Priority;
-use super::stream::ResponseHead;
 use super::validate::{Head, content_length};
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::quic::timers::Armed;
+use crate::transport::table::StreamHasher;
+use crate::transport::timers::Armed;
+use crate::transport::{Header, Section};
 
 /// One direction of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,23 +21,16 @@ pub(crate) enum Half {
     Failed(StreamError),
 }
 
-/// What waits in front of the body because quiche had no room for it.
+/// Field sections, and the end, that wait for room.
 #[derive(Debug, Default)]
 pub(super) struct Queued {
-    pub(super) heads: Vec<(HeadKind, Vec<h3::Header>)>,
+    pub(super) sections: Vec<(Section, Vec<Header>)>,
     pub(super) fin: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadKind {
-    Informational,
-    Final,
-    Trailers,
-}
-
-/// What the engine keeps for a stream.
+/// A request stream, on either side.
 #[derive(Debug)]
-pub(crate) struct StreamState {
+pub(crate) struct RequestState {
     pub(super) recv: Half,
     pub(super) send: Half,
     pub(super) declared: Option<u64>,
@@ -44,49 +41,45 @@ pub(crate) struct StreamState {
     pub(super) trailers: Option<Box<HeaderMap>>,
     pub(crate) priority: Priority,
     pub(super) status: Option<StatusCode>,
-    /// quiche was given a head, so further ones are "additional".
+    /// A field section was sent.
     pub(super) head_sent: bool,
     /// A response to HEAD ends with its head.
     pub(super) bodiless: bool,
     pub(super) expects_continue: bool,
     /// A request of ours was HEAD, whose response has no body.
-    asked_head: bool,
+    sent_head: bool,
     /// A request of ours whose final response has not come.
-    awaiting: bool,
+    awaits_response: bool,
     informational: u8,
-    /// An extended CONNECT: what follows its head is no body, and its datagrams are a session's.
+    /// An extended CONNECT: what follows its head are capsules, and its datagrams are a session's.
     connect: bool,
-    /// A writer waits for room.
-    pub(crate) wants_write: bool,
+    /// The signal of a session's stream, which is not allowed there, may come next.
+    pub(crate) is_signal_possible: bool,
     /// A `Ready` event for the stream is in the queue.
-    pub(crate) announced: bool,
-    /// The application is through with the stream.
+    pub(crate) ready_queued: bool,
+    /// The application is done with the stream.
     pub(crate) released: bool,
-    /// Body bytes thrown away since the release.
+    /// Body bytes discarded since the release.
     pub(super) discarded: u64,
     pub(crate) armed: Armed,
 }
 
-/// What handles tell the connection.
+/// What the handles of streams leave for the connection to do.
 #[derive(Debug, Default)]
-pub(crate) struct Flags {
-    /// Some stream waits for room.
-    pub(crate) blocked: bool,
-    /// Body bytes were read, so quiche::h3 may have more to say.
-    pub(crate) repoll: bool,
+pub(crate) struct Followups {
+    /// Streams that wait for room to write.
+    pub(crate) waiting: HashSet<u64, BuildHasherDefault<StreamHasher>>,
     /// Messages found malformed while their bodies were read.
     pub(crate) malformed: u64,
-    /// Streams with something to read that quiche::h3 says nothing more of: it forgets to, behind an empty DATA frame.
-    pub(crate) unread: Vec<u64>,
-    /// Streams of sessions whose end waits until what is before it is acknowledged.
-    pub(crate) held: Vec<u64>,
+    /// Streams of sessions whose end waits until everything before it is acknowledged.
+    pub(crate) pending_fins: Vec<u64>,
 }
 
-impl StreamState {
+impl RequestState {
     /// The state of a request with a valid head.
     pub(crate) fn new(head: &Head, priority: Priority) -> Self {
         let expect = head.headers.get(http::header::EXPECT);
-        StreamState {
+        RequestState {
             declared: head.content_length,
             expects_continue: expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             connect: head.protocol.is_some(),
@@ -97,7 +90,7 @@ impl StreamState {
 
     /// The state of a request that the engine answers itself.
     pub(crate) fn unread(bodiless: bool) -> Self {
-        StreamState {
+        RequestState {
             recv: Half::Open,
             send: Half::Open,
             declared: None,
@@ -111,12 +104,12 @@ impl StreamState {
             head_sent: false,
             bodiless,
             expects_continue: false,
-            asked_head: false,
-            awaiting: false,
+            sent_head: false,
+            awaits_response: false,
             informational: 0,
             connect: false,
-            wants_write: false,
-            announced: false,
+            is_signal_possible: false,
+            ready_queued: false,
             released: false,
             discarded: 0,
             armed: Armed::default(),
@@ -124,21 +117,21 @@ impl StreamState {
     }
 
     /// The state of a request that we send. Its head has left.
-    pub(crate) fn asked(is_head: bool, end: bool, connect: bool) -> Self {
-        StreamState {
-            awaiting: true,
+    pub(crate) fn sent(is_head: bool, end: bool, connect: bool) -> Self {
+        RequestState {
+            awaits_response: true,
             connect,
             status: Some(StatusCode::OK),
             head_sent: true,
             send: if end { Half::Finished } else { Half::Open },
-            asked_head: is_head,
+            sent_head: is_head,
             ..Self::unread(false)
         }
     }
 
     /// Whether the final response to a request of ours is still to come.
-    pub(crate) fn is_awaiting(&self) -> bool {
-        self.awaiting
+    pub(crate) fn awaits_response(&self) -> bool {
+        self.awaits_response
     }
 
     /// Counts informational responses.
@@ -149,13 +142,13 @@ impl StreamState {
 
     /// The final response to a request of ours.
     pub(crate) fn on_response(&mut self, head: &ResponseHead) -> Result<(), Violation> {
-        self.awaiting = false;
-        let bodiless = self.asked_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.awaits_response = false;
+        let bodiless = self.sent_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.declared = if bodiless { None } else { content_length(&head.headers)? };
         Ok(())
     }
 
-    /// The session that was asked for is refused: what follows is an ordinary body.
+    /// The server refused a session of ours: what follows is an ordinary body.
     pub(crate) fn connect_refused(&mut self) {
         self.connect = false;
     }
@@ -165,7 +158,7 @@ impl StreamState {
         if self.recv != Half::Open {
             return Ok(false);
         }
-        if self.awaiting {
+        if self.awaits_response {
             return Err(Violation::Incomplete);
         }
         if let Some(declared) = self.declared.filter(|declared| *declared != self.received) {
@@ -189,6 +182,16 @@ impl StreamState {
 
     pub(crate) fn on_trailers(&mut self, trailers: HeaderMap) {
         self.trailers = Some(Box::new(trailers));
+    }
+
+    /// Whether trailers have come, behind which nothing may follow (RFC 9114 section 4.1).
+    pub(crate) fn has_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
+    /// Whether a field section of ours waits for room.
+    pub(crate) fn has_queued_section(&self) -> bool {
+        self.queued.as_ref().is_some_and(|queued| !queued.sections.is_empty())
     }
 
     /// Both directions fail at once, as when the message is malformed.
@@ -227,7 +230,7 @@ impl StreamState {
         match (&self.recv, &self.send) {
             (Half::Finished, Half::Finished) => StreamEnd::Whole,
             (_, Half::Finished) => StreamEnd::Answered,
-            _ => StreamEnd::Cut,
+            _ => StreamEnd::Aborted,
         }
     }
 }
@@ -237,8 +240,8 @@ impl StreamState {
 pub(crate) enum StreamEnd {
     /// Both messages were whole.
     Whole,
-    /// The answer was whole, the request was not.
+    /// What we sent was whole, what came was not.
     Answered,
-    /// The answer was not whole.
-    Cut,
+    /// What we sent was not whole.
+    Aborted,
 }

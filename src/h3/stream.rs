@@ -1,48 +1,26 @@
-//! A request stream: reading the request's body, writing the response.
+//! A request stream: reading the body that comes, writing the one that is sent.
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use quiche::Shutdown;
-use quiche::h3;
 
+use super::head::{Recv, ResponseHead};
 use super::priority::Priority;
-use super::state::{Flags, Half, HeadKind, StreamState};
+use super::state::{Followups, Half, RequestState};
 use crate::config::MAX_RESPONSE_HEAD;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::quic;
-use crate::quic::table::StreamId;
-use crate::quic::timers::{TimerKey, Timers};
-
-/// What reading a stream gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recv<T = usize> {
-    /// Data: how many bytes, or the bytes.
-    Data(T),
-    /// Nothing now. The stream becomes ready when there is more.
-    Blocked,
-    /// The peer has sent everything.
-    Finished,
-}
-
-/// A response's status and header fields.
-#[derive(Clone, Debug)]
-pub struct ResponseHead {
-    /// The status.
-    pub status: StatusCode,
-    /// The header fields.
-    pub headers: HeaderMap,
-}
+use crate::transport::table::StreamId;
+use crate::transport::timers::{TimerKey, Timers};
+use crate::transport::{Header, HeaderRef, NameValue, ReadError, Section, Transport, WriteError};
 
 /// A borrowed handle to a request stream.
 pub(crate) struct HttpStream<'a> {
     pub(crate) id: StreamId,
     pub(crate) now: Instant,
-    pub(crate) quic: &'a mut quic::Connection,
-    pub(crate) h3: &'a mut h3::Connection,
-    pub(crate) state: &'a mut StreamState,
-    pub(crate) flags: &'a mut Flags,
+    pub(crate) transport: &'a mut Transport,
+    pub(crate) state: &'a mut RequestState,
+    pub(crate) followups: &'a mut Followups,
     pub(crate) timers: &'a mut Timers<TimerKey>,
     pub(crate) max_body: Option<u64>,
 }
@@ -55,7 +33,9 @@ impl std::fmt::Debug for HttpStream<'_> {
 
 type StreamResult<T> = std::result::Result<T, StreamError>;
 
-/// Bytes of a released stream's body that are thrown away before the peer is told to stop.
+/// RFC 9114 section 4.2.2: a field counts 32 bytes on top of its name and value.
+const FIELD_OVERHEAD: usize = 32;
+/// Bytes of a released stream's body that are discarded before the peer is told to stop.
 const MAX_DISCARD: u64 = 16 * 1024 * 1024;
 
 impl HttpStream<'_> {
@@ -80,9 +60,13 @@ impl HttpStream<'_> {
     /// [`StreamError::Reset`] when the peer gave up, [`StreamError::Malformed`] when the body does not fit its
     /// `content-length`, [`StreamError::BodyTooLarge`] over the configured limit.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
-        self.read_with(|h3, quic, id| match ends_now(quic, id) {
-            true => Err(h3::Error::Done),
-            false => h3.recv_body(quic, id, buf),
+        if let Some(recv) = self.before_read()? {
+            return Ok(recv);
+        }
+        let read = self.transport.read_body(self.id.id, buf);
+        Ok(match self.on_read(read, |n| *n)? {
+            Some(n) => Recv::Data(n),
+            None => Recv::Blocked,
         })
     }
 
@@ -91,61 +75,49 @@ impl HttpStream<'_> {
     /// # Errors
     /// As [`read`](HttpStream::read).
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
-        let mut buf = BytesMut::new();
-        let got = self.read_with(|h3, quic, id| match ends_now(quic, id) {
-            true => Err(h3::Error::Done),
-            false => {
-                buf.resize(quic.stream_readable_len(id, max).max(1), 0);
-                h3.recv_body(quic, id, &mut buf)
-            }
-        })?;
-        Ok(match got {
-            Recv::Data(n) => {
-                buf.truncate(n);
-                Recv::Data(buf.freeze())
-            }
-            Recv::Blocked => Recv::Blocked,
-            Recv::Finished => Recv::Finished,
+        match self.before_read()? {
+            Some(Recv::Finished) => return Ok(Recv::Finished),
+            Some(_) => return Ok(Recv::Blocked),
+            None => {}
+        }
+        let read = self.transport.read_body_chunk(self.id.id, max);
+        Ok(match self.on_read(read, Bytes::len)? {
+            Some(bytes) => Recv::Data(bytes),
+            None => Recv::Blocked,
         })
     }
 
-    fn read_with(
-        &mut self,
-        read: impl FnOnce(&mut h3::Connection, &mut quic::Connection, u64) -> h3::Result<usize>,
-    ) -> StreamResult<Recv> {
+    /// What reading gives without quiche being asked, if that is known.
+    fn before_read(&mut self) -> StreamResult<Option<Recv>> {
         match &self.state.recv {
             Half::Open => {}
-            Half::Finished => return Ok(Recv::Finished),
+            Half::Finished => return Ok(Some(Recv::Finished)),
             Half::Failed(error) => return Err(error.clone()),
         }
-        if self.state.is_awaiting() {
+        if self.state.awaits_response() {
             // Whatever comes now is no body.
-            return Ok(Recv::Blocked);
+            return Ok(Some(Recv::Blocked));
         }
         if self.state.expects_continue && !self.state.head_sent {
             self.state.expects_continue = false;
             self.send_informational(StatusCode::CONTINUE, &HeaderMap::new())?;
         }
-        match read(self.h3, self.quic, self.id.id) {
-            Ok(n) => {
-                self.flags.repoll = true;
-                self.state.received += n as u64;
+        Ok(None)
+    }
+
+    fn on_read<T>(&mut self, read: Result<T, ReadError>, len: impl Fn(&T) -> usize) -> StreamResult<Option<T>> {
+        match read {
+            Ok(data) => {
+                self.state.received += len(&data) as u64;
                 self.check_body_length()?;
-                Ok(Recv::Data(n))
+                Ok(Some(data))
             }
-            Err(h3::Error::TransportError(quiche::Error::StreamReset(code))) => {
+            Err(ReadError::Reset(code)) => {
                 let error = StreamError::Reset(ErrorCode(code));
                 self.state.recv = Half::Failed(error.clone());
                 Err(error)
             }
-            // Anything else closes the connection from within quiche, and the event for that follows.
-            Err(_) => {
-                if self.quic.stream_readable_len(self.id.id, 1) > 0 {
-                    self.flags.repoll = true;
-                    self.flags.unread.push(self.id.id);
-                }
-                Ok(Recv::Blocked)
-            }
+            Err(ReadError::Pending | ReadError::Gone) => Ok(None),
         }
     }
 
@@ -153,7 +125,7 @@ impl HttpStream<'_> {
         let received = self.state.received;
         if let Some(declared) = self.state.declared.filter(|declared| received > *declared) {
             let violation = Violation::ContentLengthMismatch { declared, received };
-            self.flags.malformed += 1;
+            self.followups.malformed += 1;
             self.abort(violation.code());
             let error = StreamError::Malformed(violation);
             (self.state.recv, self.state.send) = (Half::Failed(error.clone()), Half::Failed(error.clone()));
@@ -224,7 +196,7 @@ impl HttpStream<'_> {
             return Err(StreamError::Misuse("the final response head has been sent"));
         }
         self.send_half()?;
-        self.send_head(HeadKind::Informational, Some(status), headers, false)
+        self.send_section(Kind::Informational, Some(status), headers, false)
     }
 
     /// Writes body bytes, and says how many were taken; when that is not all, the stream becomes ready as soon as
@@ -236,8 +208,8 @@ impl HttpStream<'_> {
         if !self.start_body()? || data.is_empty() {
             return Ok(0);
         }
-        let result = self.h3.send_body(self.quic, self.id.id, data, false);
-        self.wrote(result, data.len())
+        let written = self.transport.copy_body(self.id.id, data);
+        self.on_written(written, data.len())
     }
 
     /// Writes body bytes without copying them, and leaves in `data` what was not taken.
@@ -248,7 +220,7 @@ impl HttpStream<'_> {
         if data.is_empty() || !self.start_body()? {
             return Ok(0);
         }
-        self.write_zc(data, false)
+        self.write_shared(data, false)
     }
 
     /// Writes the last body bytes and ends the stream with them. True once all are taken; otherwise to be called
@@ -263,7 +235,7 @@ impl HttpStream<'_> {
         if !self.start_body()? {
             return Ok(false);
         }
-        self.write_zc(data, true)?;
+        self.write_shared(data, true)?;
         let done = data.is_empty();
         if done {
             self.state.send = Half::Finished;
@@ -279,7 +251,7 @@ impl HttpStream<'_> {
         self.send_half()?;
         if let Some(head) = self.state.staged.take() {
             self.state.send = Half::Finished;
-            return self.send_head(HeadKind::Final, Some(head.status), &head.headers, true);
+            return self.send_section(Kind::Final, Some(head.status), &head.headers, true);
         }
         if self.state.status.is_none() {
             return Err(StreamError::Misuse("a response needs a head before its end"));
@@ -305,7 +277,7 @@ impl HttpStream<'_> {
         if self.state.bodiless {
             return Ok(());
         }
-        self.send_head(HeadKind::Trailers, None, trailers, true)
+        self.send_section(Kind::Trailers, None, trailers, true)
     }
 
     /// Gives up: resets what we send and asks the peer to stop (RFC 9114 section 4.1.1).
@@ -317,14 +289,13 @@ impl HttpStream<'_> {
     /// Changes the priority of the response (RFC 9218).
     pub(crate) fn set_priority(&mut self, priority: Priority) {
         self.state.priority = priority;
-        // Fails only for a stream that is gone.
-        let _ = self.quic.stream_priority(self.id.id, priority.quiche_urgency(), priority.incremental);
+        self.transport.set_priority(self.id.id, priority.for_quiche());
     }
 
-    /// Both directions at once: quiche never frees a stream of which only the reading half was stopped after the
-    /// answer was acknowledged.
+    /// Both directions at once: quiche never frees a stream of which only the receiving side was stopped after the
+    /// response was acknowledged.
     pub(crate) fn abort(&mut self, code: ErrorCode) {
-        abort(self.quic, self.id.id, code);
+        self.transport.abort(self.id.id, code);
         self.state.queued = None;
         self.state.staged = None;
     }
@@ -341,7 +312,7 @@ impl HttpStream<'_> {
     fn start_body(&mut self) -> StreamResult<bool> {
         self.send_half()?;
         if let Some(head) = self.state.staged.take() {
-            self.send_head(HeadKind::Final, Some(head.status), &head.headers, false)?;
+            self.send_section(Kind::Final, Some(head.status), &head.headers, false)?;
         }
         if self.state.status.is_none() {
             return Err(StreamError::Misuse("a response needs a head before its body"));
@@ -357,33 +328,25 @@ impl HttpStream<'_> {
         Ok(true)
     }
 
-    fn write_zc(&mut self, data: &mut Bytes, fin: bool) -> StreamResult<usize> {
+    fn write_shared(&mut self, data: &mut Bytes, fin: bool) -> StreamResult<usize> {
         let before = data.len();
-        let result = self.h3.send_body_zc(self.quic, self.id.id, data, fin);
-        // quiche leaves the taken bytes in place when it took them all.
-        if matches!(result, Ok(n) if n == before) {
-            data.clear();
-        }
-        self.wrote(result, before)
+        let written = self.transport.write_body(self.id.id, data, fin);
+        self.on_written(written, before)
     }
 
-    fn wrote(&mut self, result: h3::Result<usize>, asked: usize) -> StreamResult<usize> {
-        let taken = match result {
-            Ok(n) => n,
-            Err(h3::Error::Done | h3::Error::StreamBlocked) => 0,
-            Err(e) => return Err(self.send_failed(e)),
-        };
+    fn on_written(&mut self, written: Result<usize, WriteError>, wanted: usize) -> StreamResult<usize> {
+        let taken = written.map_err(|error| self.send_failed(error))?;
         self.state.sent += taken as u64;
-        if taken < asked {
+        if taken < wanted {
             self.want_write();
         }
         Ok(taken)
     }
 
-    fn send_failed(&mut self, error: h3::Error) -> StreamError {
+    fn send_failed(&mut self, error: WriteError) -> StreamError {
         let error = match error {
-            h3::Error::TransportError(quiche::Error::StreamStopped(code)) => StreamError::Stopped(ErrorCode(code)),
-            _ => StreamError::Closed,
+            WriteError::Stopped(code) => StreamError::Stopped(ErrorCode(code)),
+            WriteError::Gone => StreamError::Closed,
         };
         self.state.send = Half::Failed(error.clone());
         self.state.queued = None;
@@ -391,89 +354,79 @@ impl HttpStream<'_> {
     }
 
     fn want_write(&mut self) {
-        self.state.wants_write = true;
-        self.flags.blocked = true;
+        self.followups.waiting.insert(self.id.id);
     }
 
-    /// An empty DATA frame carries the FIN: a FIN of its own that gets lost may never be sent again by quiche 0.30.
     fn send_fin(&mut self) -> StreamResult<bool> {
-        match self.h3.send_body(self.quic, self.id.id, b"", true) {
-            Ok(_) => Ok(true),
-            Err(h3::Error::Done | h3::Error::StreamBlocked) => Ok(false),
-            Err(e) => Err(self.send_failed(e)),
-        }
+        self.transport.end_body(self.id.id).map_err(|error| self.send_failed(error))
     }
 
-    fn send_head(
+    fn send_section(
         &mut self,
-        kind: HeadKind,
+        kind: Kind,
         status: Option<StatusCode>,
         headers: &HeaderMap,
         fin: bool,
     ) -> StreamResult<()> {
-        if kind == HeadKind::Final {
+        if kind == Kind::Final {
             self.state.status = status;
         }
-        let fin = fin || (kind == HeadKind::Final && self.state.bodiless);
+        let fin = fin || (kind == Kind::Final && self.state.bodiless);
         if fin {
             self.state.send = Half::Finished;
         }
         let mut fields = Vec::with_capacity(headers.len() + 1);
         if let Some(status) = &status {
-            fields.push(h3::HeaderRef::new(b":status", status.as_str().as_bytes()));
+            fields.push(HeaderRef::new(b":status", status.as_str().as_bytes()));
         }
         fields.extend(headers.iter().map(field));
-        let size = fields.iter().map(|f| h3::NameValue::name(f).len() + h3::NameValue::value(f).len() + 32).sum();
+        let size = fields.iter().map(|f| f.name().len() + f.value().len() + FIELD_OVERHEAD).sum();
         if size > MAX_RESPONSE_HEAD {
             self.abort(ErrorCode::H3_INTERNAL_ERROR);
             self.state.fail(StreamError::Closed);
             return Err(StreamError::HeadTooLarge { size, limit: MAX_RESPONSE_HEAD });
         }
+        let section = match (kind, self.state.head_sent || self.state.queued.is_some()) {
+            (Kind::Trailers, _) => Section::Trailers,
+            (_, false) => Section::First,
+            (_, true) => Section::Further,
+        };
         let sent = match self.state.queued.is_some() {
             true => false,
-            false => self.send_fields(kind, &fields, fin)?,
+            false => self.send_fields(section, &fields, fin)?,
         };
         if !sent {
             let queued = self.state.queued.get_or_insert_default();
-            let owned = |f: &h3::HeaderRef<'_>| h3::Header::new(h3::NameValue::name(f), h3::NameValue::value(f));
-            queued.heads.push((kind, fields.iter().map(owned).collect()));
+            queued.sections.push((section, fields.iter().map(|f| Header::new(f.name(), f.value())).collect()));
             queued.fin = fin;
             self.want_write();
         }
         Ok(())
     }
 
-    fn send_fields<T: h3::NameValue>(&mut self, kind: HeadKind, fields: &[T], fin: bool) -> StreamResult<bool> {
-        let id = self.id.id;
-        let result = match (self.state.head_sent, kind) {
-            (false, _) => self.h3.send_response(self.quic, id, fields, fin),
-            (true, kind) => self.h3.send_additional_headers(self.quic, id, fields, kind == HeadKind::Trailers, fin),
-        };
-        match result {
-            Ok(()) => {
-                self.state.head_sent = true;
-                let p = self.state.priority;
-                // quiche::h3 sets its default; fails only for a stream that is gone.
-                let incremental = p.incremental || self.state.is_connect();
-                let _ = self.quic.stream_priority(id, p.quiche_urgency(), incremental);
-                Ok(true)
-            }
-            Err(h3::Error::StreamBlocked | h3::Error::Done) => Ok(false),
-            Err(e) => Err(self.send_failed(e)),
+    fn send_fields<T: NameValue>(&mut self, section: Section, fields: &[T], fin: bool) -> StreamResult<bool> {
+        let sent = self.transport.send_fields(self.id.id, section, fields, fin);
+        let sent = sent.map_err(|error| self.send_failed(error))?;
+        if sent {
+            self.state.head_sent = true;
+            // quiche::h3 sets its default.
+            let (urgency, incremental) = self.state.priority.for_quiche();
+            self.transport.set_priority(self.id.id, (urgency, incremental || self.state.is_connect()));
         }
+        Ok(sent)
     }
 
     /// Sends what waits in front of the body. True when nothing waits any more.
     pub(crate) fn flush_queued(&mut self) -> StreamResult<bool> {
         let Some(mut queued) = self.state.queued.take() else { return Ok(true) };
-        while let Some((kind, fields)) = queued.heads.first() {
-            let fin = queued.fin && queued.heads.len() == 1;
-            if !self.send_fields(*kind, fields, fin)? {
+        while let Some((section, fields)) = queued.sections.first() {
+            let fin = queued.fin && queued.sections.len() == 1;
+            if !self.send_fields(*section, fields, fin)? {
                 self.state.queued = Some(queued);
                 self.want_write();
                 return Ok(false);
             }
-            queued.heads.remove(0);
+            queued.sections.remove(0);
             if fin {
                 return Ok(true);
             }
@@ -486,42 +439,42 @@ impl HttpStream<'_> {
         Ok(true)
     }
 
-    /// Throws away body bytes that nobody reads, as the stream's credit only returns when all are read.
+    /// Discards body bytes that nobody reads, as the stream's credit returns only when all are read.
     pub(crate) fn discard(&mut self) {
+        if self.state.recv == Half::Open && self.transport.readable_len(self.id.id, 1) > 0 {
+            self.discard_readable();
+        }
+        // The response has left already: what the body's length should have been no longer matters.
+        self.state.declared = None;
+    }
+
+    fn discard_readable(&mut self) {
         let mut sink = [0; 16 * 1024];
         while self.state.recv == Half::Open {
-            match self.h3.recv_body(self.quic, self.id.id, &mut sink) {
+            match self.transport.read_body(self.id.id, &mut sink) {
                 Ok(n) => {
-                    self.flags.repoll = true;
                     self.state.received += n as u64;
                     self.state.discarded += n as u64;
                 }
-                Err(h3::Error::TransportError(quiche::Error::StreamReset(code))) => self.state.on_reset(code),
-                Err(_) => break,
+                Err(ReadError::Reset(code)) => self.state.on_reset(code),
+                Err(ReadError::Pending | ReadError::Gone) => break,
             }
             if self.state.discarded > MAX_DISCARD {
                 self.abort(ErrorCode::H3_NO_ERROR);
                 self.state.fail(StreamError::Closed);
             }
         }
-        // The answer has left already: what the body's length should have been no longer matters.
-        self.state.declared = None;
     }
 }
 
-/// Whether all that is left to read is a FIN or a reset, which `poll` tells. On a stream with nothing to read at all,
-/// quiche::h3 must still be asked: it tells of more data only after that.
-fn ends_now(quic: &quic::Connection, id: u64) -> bool {
-    quic.stream_readable(id) && quic.stream_readable_len(id, 1) == 0
+/// What a field section is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Informational,
+    Final,
+    Trailers,
 }
 
-/// Resets and stops a stream.
-pub(crate) fn abort(quic: &mut quic::Connection, id: u64, code: ErrorCode) {
-    // Each fails only where the direction is over already.
-    let _ = quic.stream_shutdown(id, Shutdown::Write, code.0);
-    let _ = quic.stream_shutdown(id, Shutdown::Read, code.0);
-}
-
-fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> h3::HeaderRef<'a> {
-    h3::HeaderRef::new(name.as_str().as_bytes(), value.as_bytes())
+fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
+    HeaderRef::new(name.as_str().as_bytes(), value.as_bytes())
 }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::transport::NameValue;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, header};
-use quiche::h3::NameValue;
 
-use super::stream::ResponseHead;
+use super::head::ResponseHead;
 use crate::config::RequestLimits;
 use crate::error::Violation;
 

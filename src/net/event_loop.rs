@@ -12,6 +12,7 @@ use signal_hook_mio::v1_0::Signals;
 use super::socket::{Datagram, UdpSocket};
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::Result;
+use crate::turn::{self, Application, DatagramIo};
 
 const SOCKET: Token = Token(0);
 const SIGNALS: Token = Token(1);
@@ -48,7 +49,45 @@ pub struct Wakeup {
     pub waker: bool,
 }
 
-/// The event loop's system side. It calls nobody: the caller runs the turns.
+/// The event loop of one socket: it sleeps, and runs a turn of an endpoint when it is told to.
+///
+/// A loop of one's own around an [`Endpoint`], with what else a program has to do in it:
+///
+/// ```no_run
+/// use std::time::Instant;
+///
+/// use mio_quiche::endpoint::Event;
+/// use mio_quiche::net::{self, EventLoop, UdpSocket};
+/// use mio_quiche::{Endpoint, ErrorCode, ServerConfig};
+///
+/// fn main() -> mio_quiche::Result<()> {
+///     let config = ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
+///     let socket = UdpSocket::bind("[::]:4433".parse().expect("an address"), config.socket_buffer)?;
+///     let mut event_loop = EventLoop::new(socket, true)?;
+///     let mut endpoint = Endpoint::server(config, net::now())?;
+///     let mut app = |now: Instant, event: Event, endpoint: &mut Endpoint| {
+///         if let Event::Request(request) = event {
+///             let id = request.stream_id();
+///             if let Some(mut stream) = endpoint.stream(now, id) {
+///                 stream.reset(ErrorCode::H3_REQUEST_REJECTED);
+///             }
+///             endpoint.release(now, id);
+///         }
+///     };
+///     while !(endpoint.is_draining() && endpoint.is_drained()) {
+///         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
+///         if wakeup.signals > 0 {
+///             endpoint.shutdown();
+///         }
+///         event_loop.turn(net::now(), &mut endpoint, &mut app)?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// Whatever is done with the endpoint, be it a stream that is written to or a connection that is closed, is to be done
+/// between the sleep and the turn, or in the turn by the [`Application`]. The turn then runs the engine and sends. An
+/// endpoint that is used after its turn has work, so the next sleep ends at once.
 pub struct EventLoop {
     poll: Poll,
     events: Events,
@@ -59,6 +98,8 @@ pub struct EventLoop {
     readable: bool,
     /// A run that the socket had no room for; it stands at the front of the send buffer.
     unsent: Option<Transmit>,
+    /// The endpoint makes connections, which know our side by the socket's address only.
+    for_client: bool,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -68,11 +109,24 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it instead of ending the process.
+    /// A loop for an endpoint that accepts connections, around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it
+    /// instead of ending the process.
     ///
     /// # Errors
     /// What the system reports.
-    pub fn new(mut socket: UdpSocket, signals: bool) -> Result<Self> {
+    pub fn new(socket: UdpSocket, signals: bool) -> Result<Self> {
+        Self::with_role(socket, signals, false)
+    }
+
+    /// As [`new`](EventLoop::new), for an endpoint that makes connections.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn for_client(socket: UdpSocket, signals: bool) -> Result<Self> {
+        Self::with_role(socket, signals, true)
+    }
+
+    fn with_role(mut socket: UdpSocket, signals: bool, for_client: bool) -> Result<Self> {
         let poll = Poll::new()?;
         poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
         let signals = match signals {
@@ -85,7 +139,7 @@ impl EventLoop {
         };
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
         let events = Events::with_capacity(64);
-        Ok(EventLoop { poll, events, socket, signals, waker, readable: true, unsent: None })
+        Ok(EventLoop { poll, events, socket, signals, waker, readable: true, unsent: None, for_client })
     }
 
     /// The address that the socket is bound to.
@@ -103,13 +157,37 @@ impl EventLoop {
         self.waker.clone()
     }
 
+    /// Sleeps until something comes or is due: a datagram, a signal, a [wake](Waker::wake), a timer of the endpoint's, or
+    /// `until`. Does not sleep at all while the endpoint has something to do.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn sleep(&mut self, now: Instant, endpoint: &Endpoint, until: Option<Instant>) -> io::Result<Wakeup> {
+        // What waits to be sent while the socket is full has to go on waiting.
+        let idle = !endpoint.has_work() || self.is_blocked();
+        let deadline = match idle {
+            true => [endpoint.next_timeout(), until].into_iter().flatten().min(),
+            false => Some(now),
+        };
+        self.wait(now, deadline)
+    }
+
+    /// One turn of the endpoint and what takes its events: receives, runs the timers, the engine and the application, and
+    /// sends. To be called after every [sleep](EventLoop::sleep), whatever ended it.
+    ///
+    /// # Errors
+    /// What the system reports about the socket.
+    pub fn turn(&mut self, now: Instant, endpoint: &mut Endpoint, app: &mut impl Application) -> io::Result<()> {
+        turn::turn(now, self, endpoint, app)
+    }
+
     /// Sleeps until something comes, at most until `deadline`, or not at all when datagrams wait already.
     ///
     /// # Errors
     /// What the system reports.
     pub fn wait(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
         let deadline = if self.readable { Some(now) } else { deadline };
-        self.sleep(now, deadline)
+        self.poll(now, deadline)
     }
 
     /// As [`wait`](EventLoop::wait), but sleeps although datagrams wait: for a caller that takes no more in while it
@@ -118,10 +196,10 @@ impl EventLoop {
     /// # Errors
     /// What the system reports.
     pub fn wait_writable(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
-        self.sleep(now, deadline)
+        self.poll(now, deadline)
     }
 
-    fn sleep(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
+    fn poll(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
         let timeout = deadline.map(|at| at.saturating_duration_since(now));
         match self.poll.poll(&mut self.events, timeout) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(Wakeup::default()),
@@ -144,17 +222,6 @@ impl EventLoop {
             }
         }
         Ok(wakeup)
-    }
-
-    /// Feeds the endpoint with the datagrams that wait, up to a bound.
-    pub fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.receive_each(|d| endpoint.recv(now, d.data, d.from, d.to));
-    }
-
-    /// As [`receive`](EventLoop::receive), for a client: its connections know our side by the socket's address only.
-    pub fn receive_at_local(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let local = self.local_addr();
-        self.receive_each(|d| endpoint.recv(now, d.data, d.from, local));
     }
 
     /// Puts another socket in the place of the loop's. What waits in the old one is lost.
@@ -180,21 +247,12 @@ impl EventLoop {
         }
     }
 
-    /// Sends what the endpoint has, up to a bound or until the socket is full. True if nothing is left.
+    /// Sends what `next` writes to the front of the buffer that it is given, until it has no more: for a protocol that
+    /// is not QUIC. `next` is told how many segments may go out at once. What the socket has no room for is kept, and
+    /// goes out first in the next call. Sends up to a bound; true if nothing is left.
     ///
     /// # Errors
     /// What the system reports about the socket; errors of one destination are logged and passed over.
-    pub fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
-        // Read anew for each run: a packet that quiche wants out "now" must not look like one for later.
-        self.transmit_each(|buf, segments| endpoint.poll_transmit(super::now(), buf, segments))
-    }
-
-    /// Sends what `next` writes to the front of the buffer that it is given, until it has no more: for a protocol that
-    /// is not QUIC. `next` is told how many segments may go out at once. What the socket has no room for is kept, and
-    /// goes out first in the next call. Bound and result are as with [`transmit`](EventLoop::transmit).
-    ///
-    /// # Errors
-    /// As [`transmit`](EventLoop::transmit).
     pub fn transmit_each(&mut self, mut next: impl FnMut(&mut [u8], usize) -> Option<Transmit>) -> io::Result<bool> {
         if let Some(transmit) = self.unsent {
             if !self.send(transmit) {
@@ -219,7 +277,7 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Whether [`transmit`](EventLoop::transmit) waits for the socket.
+    /// Whether the socket is full, so that what is to be sent has to wait.
     pub fn is_blocked(&self) -> bool {
         self.unsent.is_some()
     }
@@ -235,5 +293,17 @@ impl EventLoop {
                 true
             }
         }
+    }
+}
+
+impl DatagramIo for EventLoop {
+    fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let local = self.for_client.then(|| self.local_addr());
+        self.receive_each(|d| endpoint.recv(now, d.data, d.from, local.unwrap_or(d.to)));
+    }
+
+    fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+        // The clock is read anew for each run: a packet that quiche wants out "now" must not look like one for later.
+        self.transmit_each(|buf, segments| endpoint.poll_transmit(super::now(), buf, segments))
     }
 }

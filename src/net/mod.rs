@@ -8,7 +8,7 @@ mod socket;
 pub use admin::{AdminAnswer, AdminPort};
 pub use event_loop::{EventLoop, Waker, Wakeup};
 pub use resolver::resolve;
-pub(crate) use resolver::{LookupId, Lookups, reachable};
+pub(crate) use resolver::{Lookups, reachable};
 pub use socket::{Datagram, UdpSocket};
 
 use std::time::{Instant, SystemTime};

@@ -12,15 +12,12 @@ use crate::config::Resolver;
 /// Look-ups at a time; further ones wait.
 const MAX_THREADS: usize = 8;
 
-type Answer = (LookupId, io::Result<Vec<SocketAddr>>);
-
-/// Names a look-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LookupId(u64);
+/// The number of a question, and what came of it.
+type Answer = (u64, io::Result<Vec<SocketAddr>>);
 
 #[derive(Debug)]
 struct Question {
-    id: LookupId,
+    id: u64,
     host: String,
     port: u16,
 }
@@ -34,22 +31,18 @@ pub(crate) struct Lookups {
     answers: Receiver<Answer>,
     waiting: VecDeque<Question>,
     running: usize,
-    next: u64,
 }
 
 impl Lookups {
     pub(crate) fn new(resolver: Option<Resolver>, waker: Waker) -> Self {
         let (sender, answers) = channel();
-        Lookups { resolver, waker, sender, answers, waiting: VecDeque::new(), running: 0, next: 0 }
+        Lookups { resolver, waker, sender, answers, waiting: VecDeque::new(), running: 0 }
     }
 
-    /// Begins to look a host up.
-    pub(crate) fn start(&mut self, host: &str, port: u16) -> LookupId {
-        let id = LookupId(self.next);
-        self.next += 1;
-        self.waiting.push_back(Question { id, host: host.to_owned(), port });
+    /// Begins to look a host up; `id` goes with the answer.
+    pub(crate) fn start(&mut self, id: u64, host: String, port: u16) {
+        self.waiting.push_back(Question { id, host, port });
         self.go_on();
-        id
     }
 
     /// The next answer that came: the addresses in the resolver's order, or why there are none.
@@ -175,7 +168,9 @@ mod tests {
             }
         });
         let mut lookups = Lookups::new(Some(resolver), event_loop.waker());
-        let ids: Vec<_> = (0..20).map(|n| lookups.start(if n == 19 { "bad" } else { "good" }, n)).collect();
+        for n in 0..20 {
+            lookups.start(n, if n == 19 { "bad" } else { "good" }.to_owned(), n as u16);
+        }
         let (state, changed) = &*gate;
         let mut all_ask = changed.wait_while(state.lock().unwrap(), |state| state.0 < MAX_THREADS).unwrap();
         assert!(lookups.next_answer().is_none());
@@ -183,11 +178,11 @@ mod tests {
         changed.notify_all();
         drop(all_ask);
         let mut answers = Vec::new();
-        while answers.len() < ids.len() {
+        while answers.len() < 20 {
             let woken = event_loop.wait(crate::net::now(), None).unwrap();
             assert!(woken.waker || woken == Default::default());
             while let Some((id, answer)) = lookups.next_answer() {
-                answers.push((id.0, answer.map(|all| all[0].port()).map_err(|e| e.to_string())));
+                answers.push((id, answer.map(|all| all[0].port()).map_err(|e| e.to_string())));
             }
         }
         answers.sort_by_key(|(id, _)| *id);

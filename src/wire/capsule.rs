@@ -163,7 +163,8 @@ fn parse(kind: u64, value: &[u8]) -> Result<Capsule, CapsuleError> {
         }
         DRAIN => Capsule::Drain,
         MAX_DATA => Capsule::MaxData(number()?),
-        MAX_STREAMS_BIDI | MAX_STREAMS_UNI => Capsule::MaxStreams { bidi: kind == MAX_STREAMS_BIDI, max: streams()? },
+        // A value that is too large is the session's error, and not the message's.
+        MAX_STREAMS_BIDI | MAX_STREAMS_UNI => Capsule::MaxStreams { bidi: kind == MAX_STREAMS_BIDI, max: number()? },
         DATA_BLOCKED => number().map(|_| Capsule::DataBlocked)?,
         STREAMS_BLOCKED_BIDI | STREAMS_BLOCKED_UNI => streams().map(|_| Capsule::StreamsBlocked)?,
         _ => Capsule::Unknown(kind),
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(numbered(MAX_DATA, b"\x40"), Err(CapsuleError::Value(MAX_DATA)));
         assert_eq!(numbered(MAX_DATA, b"\x01\x01"), Err(CapsuleError::Value(MAX_DATA)));
         let too_many = [0xd0, 0, 0, 0, 0, 0, 0, 1];
-        assert_eq!(numbered(MAX_STREAMS_UNI, &too_many), Err(CapsuleError::Value(MAX_STREAMS_UNI)));
+        assert_eq!(numbered(STREAMS_BLOCKED_UNI, &too_many), Err(CapsuleError::Value(STREAMS_BLOCKED_UNI)));
         assert_eq!(numbered(MAX_STREAM_DATA, b"\x01\x01"), Err(CapsuleError::Prohibited(MAX_STREAM_DATA)));
         assert_eq!(numbered(STREAM_DATA_BLOCKED, b"\x01"), Err(CapsuleError::Prohibited(STREAM_DATA_BLOCKED)));
         let mut bytes = Vec::new();

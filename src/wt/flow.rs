@@ -1,5 +1,7 @@
 //! Flow control of a session (draft-ietf-webtrans-http3 section 5), on top of QUIC's, when both sides asked for it.
 
+use std::time::{Duration, Instant};
+
 use crate::config::SessionLimits;
 use crate::wire::capsule;
 
@@ -20,11 +22,31 @@ pub(crate) struct Flow {
     send_data: Credit,
     send_bidi: Credit,
     send_uni: Credit,
-    /// Bytes that streams which are gone had received, so that they still count.
+    /// Streams of the peer's that are over.
     finished_bidi: u64,
     finished_uni: u64,
+    /// The limits that the peer was told of last as standing in the way.
     data_blocked_at: Option<u64>,
+    bidi_blocked_at: Option<u64>,
+    uni_blocked_at: Option<u64>,
+    check: Check,
 }
+
+/// When what waits to be read is worth counting. quiche can only count by walking all chunks, so that is done when enough
+/// bytes have come for the limit to be passed, and rarely.
+#[derive(Clone, Copy, Debug, Default)]
+struct Check {
+    /// Bytes that waited at the last count.
+    waiting: u64,
+    /// Bytes that came on the connection since.
+    since: u64,
+    not_before: Option<Instant>,
+}
+
+/// Time between two counts at least.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// RFC 9000 section 4.6: more streams than this cannot be numbered.
+const MAX_STREAMS: u64 = 1 << 60;
 
 /// A limit of the session that was not obeyed, or one that does not grow: WT_FLOW_CONTROL_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +66,9 @@ impl Flow {
             finished_bidi: 0,
             finished_uni: 0,
             data_blocked_at: None,
+            bidi_blocked_at: None,
+            uni_blocked_at: None,
+            check: Check::default(),
         }
     }
 
@@ -71,8 +96,18 @@ impl Flow {
             credit.used += 1;
             return true;
         }
-        capsule::put_streams_blocked(out, bidi, credit.max);
+        let max = credit.max;
+        let told = if bidi { &mut self.bidi_blocked_at } else { &mut self.uni_blocked_at };
+        if told.replace(max) != Some(max) {
+            capsule::put_streams_blocked(out, bidi, max);
+        }
         false
+    }
+
+    /// Whether the peer's credit allows a further stream of ours.
+    pub(crate) fn can_open(&self, bidi: bool) -> bool {
+        let credit = if bidi { &self.send_bidi } else { &self.send_uni };
+        credit.used < credit.max
     }
 
     /// The peer opened a stream.
@@ -106,8 +141,17 @@ impl Flow {
         }
     }
 
-    /// Checks what came in all: bytes read and bytes that wait.
-    pub(crate) fn check_received(&self, waiting: u64) -> Result<(), FlowError> {
+    /// `bytes` came on the connection. Whether so much may wait that [`check_received`](Flow::check_received) is due.
+    pub(crate) fn needs_check(&mut self, now: Instant, bytes: u64) -> bool {
+        let check = &mut self.check;
+        check.since += bytes;
+        let possible = self.recv_data.used + check.waiting + check.since > self.recv_data.max;
+        possible && check.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// Checks what came in all: bytes read, and the `waiting` ones.
+    pub(crate) fn check_received(&mut self, now: Instant, waiting: u64) -> Result<(), FlowError> {
+        self.check = Check { waiting, since: 0, not_before: Some(now + CHECK_INTERVAL) };
         if self.recv_data.used + waiting > self.recv_data.max { Err(FlowError) } else { Ok(()) }
     }
 
@@ -118,6 +162,9 @@ impl Flow {
 
     /// MAX_STREAMS.
     pub(crate) fn on_max_streams(&mut self, bidi: bool, max: u64) -> Result<(), FlowError> {
+        if max > MAX_STREAMS {
+            return Err(FlowError);
+        }
         grow(if bidi { &mut self.send_bidi } else { &mut self.send_uni }, max)
     }
 }
@@ -162,23 +209,31 @@ mod tests {
         assert_eq!(flow.sendable(), 20);
         assert!(flow.open(true, &mut out) && out.is_empty());
         assert!(!flow.open(true, &mut out) && !flow.open(false, &mut out));
-        assert_eq!(capsules(&mut out), [Capsule::StreamsBlocked, Capsule::StreamsBlocked]);
+        assert!(!flow.open(true, &mut out) && !flow.can_open(true));
+        assert_eq!(capsules(&mut out), [Capsule::StreamsBlocked, Capsule::StreamsBlocked], "once per kind and limit");
         assert_eq!(flow.on_max_streams(false, 1), Ok(()));
         assert!(flow.open(false, &mut out));
-        assert_eq!(flow.on_max_streams(true, 1), Err(FlowError));
+        assert_eq!(flow.on_max_streams(true, 1), Err(FlowError), "an equal limit");
+        assert_eq!(flow.on_max_streams(true, MAX_STREAMS + 1), Err(FlowError));
+        assert_eq!(flow.on_max_streams(true, MAX_STREAMS), Ok(()));
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     fn what_we_allow_grows_with_use_and_is_enforced() {
-        let (mut flow, mut out) = (flow(), Vec::new());
-        assert_eq!(flow.check_received(100), Ok(()));
-        assert_eq!(flow.check_received(101), Err(FlowError));
+        let (mut flow, mut out, now) = (flow(), Vec::new(), Instant::now());
+        assert!(!flow.needs_check(now, 100), "cannot be too many");
+        assert!(flow.needs_check(now, 1));
+        assert_eq!(flow.check_received(now, 100), Ok(()));
+        assert!(!flow.needs_check(now, 1000), "just counted");
+        assert!(flow.needs_check(now + CHECK_INTERVAL, 0));
+        assert_eq!(flow.check_received(now, 101), Err(FlowError));
         flow.on_read(50, &mut out);
         assert!(out.is_empty());
         flow.on_read(1, &mut out);
         assert_eq!(capsules(&mut out), [Capsule::MaxData(151)]);
-        assert_eq!(flow.check_received(100), Ok(()));
-        assert_eq!(flow.check_received(101), Err(FlowError));
+        assert_eq!(flow.check_received(now, 100), Ok(()));
+        assert_eq!(flow.check_received(now, 101), Err(FlowError));
         for _ in 0..2 {
             assert_eq!(flow.on_stream(false), Ok(()));
         }

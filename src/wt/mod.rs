@@ -1,17 +1,17 @@
-//! WebTransport over HTTP/3 on unmodified quiche: streams of sessions are kept from quiche::h3, sessions live on their
-//! CONNECT streams.
+//! WebTransport over HTTP/3: which streams belong to sessions, and what sessions and their streams are made of.
 
-mod early;
-mod filter;
+mod buffered;
+mod classify;
 mod flow;
-mod peek;
+mod peer;
 mod session;
-mod state;
+mod sessions;
 mod stream;
 
-pub(crate) use filter::Arrival;
+pub(crate) use classify::{Classification, PartialHeader, classify, has_signal_next, is_bidi, is_http_stream_type};
 pub(crate) use flow::Flow;
+pub(crate) use peer::PeerSupport;
 pub(crate) use session::SessionState;
 pub use session::{EndedBy, SessionEnd};
-pub(crate) use state::{Owner, PeerSupport, WtConn};
-pub(crate) use stream::{WtState, WtStream};
+pub(crate) use sessions::{Named, Sessions};
+pub(crate) use stream::{SessionStream, SessionStreamState};

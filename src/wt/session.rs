@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::flow::Flow;
-use crate::quic::timers::Armed;
+use crate::transport::timers::Armed;
 use crate::wire::capsule::Decoder;
 
 /// Who ended a WebTransport session.
@@ -50,15 +52,24 @@ pub(crate) struct SessionState {
     pub(crate) out: Vec<u8>,
     /// Present when both sides asked for flow control.
     pub(crate) flow: Option<Box<Flow>>,
-    /// It has ended; its streams are cut off a little later.
+    /// It has ended; its streams are aborted a little later.
     pub(crate) end: Option<SessionEnd>,
-    /// A stream could not be opened: the application wants to know when one can.
-    pub(crate) wants_streams: bool,
-    /// Streams of the peer's that are open.
-    pub(crate) peer_streams: usize,
+    pub(crate) ended_at: Instant,
+    /// When the CLOSE capsule of this side left.
+    pub(crate) close_sent_at: Option<Instant>,
+    /// Bytes of the CONNECT stream that were read and not processed.
+    pub(crate) unparsed: Bytes,
+    /// A bidirectional stream could not be opened: the application wants to know when one can.
+    pub(crate) wants_bidi: bool,
+    /// As above, for unidirectional streams.
+    pub(crate) wants_uni: bool,
+    /// Bidirectional streams of the peer's that are open.
+    pub(crate) peer_bidi: usize,
+    /// Unidirectional streams of the peer's that are open.
+    pub(crate) peer_uni: usize,
     pub(crate) last_active: Instant,
     /// When a stream was given up last, by RESET_STREAM or STOP_SENDING.
-    pub(crate) last_cut: Option<Instant>,
+    pub(crate) last_abort: Option<Instant>,
     pub(crate) armed: Armed,
 }
 
@@ -69,11 +80,33 @@ impl SessionState {
             out: Vec::new(),
             flow: flow.map(Box::new),
             end: None,
-            wants_streams: false,
-            peer_streams: 0,
+            ended_at: now,
+            close_sent_at: None,
+            unparsed: Bytes::new(),
+            wants_bidi: false,
+            wants_uni: false,
+            peer_bidi: 0,
+            peer_uni: 0,
             last_active: now,
-            last_cut: None,
+            last_abort: None,
             armed: Armed::default(),
         }
+    }
+
+    /// The peer's open streams of a kind.
+    pub(crate) fn peer_streams(&mut self, bidi: bool) -> &mut usize {
+        if bidi { &mut self.peer_bidi } else { &mut self.peer_uni }
+    }
+
+    /// A stream of the peer's is over: its credit returns.
+    pub(crate) fn on_stream_over(&mut self, bidi: bool) {
+        if let Some(flow) = &mut self.flow {
+            flow.on_stream_over(bidi, &mut self.out);
+        }
+    }
+
+    /// Whether the session's own flow control lets us open a stream.
+    pub(crate) fn can_open(&self, bidi: bool) -> bool {
+        self.flow.as_ref().is_none_or(|flow| flow.can_open(bidi))
     }
 }

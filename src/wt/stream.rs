@@ -1,23 +1,21 @@
 //! A stream of a session: bytes both ways, without frames.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
-use quiche::Shutdown;
+use bytes::Bytes;
 
-use super::filter::is_bidi;
+use super::classify::is_bidi;
 use super::session::SessionState;
 use crate::error::{ErrorCode, StreamError};
-use crate::h3::{Flags, Half, Priority, Recv};
-use crate::quic;
-use crate::quic::table::StreamId;
-use crate::quic::timers::{Armed, TimerKey, Timers};
+use crate::h3::{Followups, Half, Priority, Recv};
+use crate::transport::table::StreamId;
+use crate::transport::timers::{Armed, TimerKey, Timers};
+use crate::transport::{ReadError, Transport, Unacked, WriteError};
 use crate::wire::{code, varint};
 
 /// What the engine keeps for a stream of a session.
 #[derive(Debug)]
-pub(crate) struct WtState {
+pub(crate) struct SessionStreamState {
     /// The session's id: its CONNECT stream.
     pub(crate) session: u64,
     pub(crate) recv: Half,
@@ -28,13 +26,13 @@ pub(crate) struct WtState {
     pub(crate) from_peer: bool,
     /// Signal and session id that are still to be sent, on a stream of ours.
     header: Bytes,
-    /// Alive in every buffer that quiche has not dropped, as it does when the peer acknowledged it.
-    unacked: Arc<()>,
-    /// The end is to be sent when all before it is acknowledged.
-    pub(crate) fin_held: bool,
+    unacked: Unacked,
+    /// The end is to be sent when everything before it is acknowledged.
+    pub(crate) fin_pending: bool,
     priority: Option<Priority>,
-    pub(crate) wants_write: bool,
-    pub(crate) announced: bool,
+    /// A `Ready` event for the stream is in the queue.
+    pub(crate) ready_queued: bool,
+    /// The application is done with the stream.
     pub(crate) released: bool,
     pub(crate) armed: Armed,
 }
@@ -42,7 +40,7 @@ pub(crate) struct WtState {
 const NO_RECV: StreamError = StreamError::Misuse("a unidirectional stream of ours has nothing to read");
 const NO_SEND: StreamError = StreamError::Misuse("a unidirectional stream of the peer's cannot be written");
 
-impl WtState {
+impl SessionStreamState {
     /// A stream of the peer's.
     pub(crate) fn arrived(stream: u64, session: u64, fin: bool) -> Self {
         let send = if is_bidi(stream) { Half::Open } else { Half::Failed(NO_SEND) };
@@ -59,15 +57,8 @@ impl WtState {
         Self::new(session, recv, Half::Open, false, header.into())
     }
 
-    /// One that is read to its end and forgotten.
-    pub(super) fn draining(stream: u64) -> Self {
-        let mut state = Self::arrived(stream, u64::MAX, false);
-        (state.send, state.released) = (Half::Failed(StreamError::Closed), true);
-        state
-    }
-
     fn new(session: u64, recv: Half, send: Half, from_peer: bool, header: Bytes) -> Self {
-        WtState {
+        SessionStreamState {
             session,
             recv,
             send,
@@ -75,11 +66,10 @@ impl WtState {
             sent: 0,
             from_peer,
             header,
-            unacked: Arc::new(()),
-            fin_held: false,
+            unacked: Unacked::default(),
+            fin_pending: false,
             priority: None,
-            wants_write: false,
-            announced: false,
+            ready_queued: false,
             released: false,
             armed: Armed::default(),
         }
@@ -89,62 +79,56 @@ impl WtState {
         self.send == Half::Open
     }
 
-    /// Nothing is left to do in either direction.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.recv != Half::Open && self.send != Half::Open && !self.fin_held
+    pub(crate) fn is_receiving(&self) -> bool {
+        self.recv == Half::Open
     }
 
-    /// The end, which waits for what is before it, can be sent.
-    pub(crate) fn fin_is_due(&self) -> bool {
-        self.fin_held && self.header.is_empty() && Arc::strong_count(&self.unacked) == 1
+    /// The peer's FIN came unreported, behind bytes that were read.
+    pub(crate) fn on_unseen_fin(&mut self) {
+        if self.recv == Half::Open {
+            self.recv = Half::Finished;
+        }
+    }
+
+    /// Nothing is left to do in either direction.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.recv != Half::Open && self.send != Half::Open && !self.fin_pending
     }
 
     pub(crate) fn on_stopped(&mut self, code: u64) {
-        // An end that is held is no longer wanted either.
-        if self.send == Half::Open || std::mem::take(&mut self.fin_held) {
+        // An end that is pending is no longer wanted either.
+        if self.send == Half::Open || std::mem::take(&mut self.fin_pending) {
             self.send = Half::Failed(StreamError::Stopped(ErrorCode(code)));
             self.header = Bytes::new();
         }
     }
 
-    pub(super) fn quiche_priority(&self) -> (u8, bool) {
-        // Always incremental: quiche 0.30 could come to a halt at a stream that is not, see `Conn::extra_sends`.
-        self.priority.map_or(super::filter::DEFAULT_PRIORITY, |p| (p.quiche_urgency(), true))
-    }
-}
-
-/// A buffer that quiche holds until the peer acknowledged it.
-struct Tracked {
-    bytes: Bytes,
-    _unacked: Arc<()>,
-}
-
-impl AsRef<[u8]> for Tracked {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
+    /// The priority that was set, in quiche's terms. Always incremental: quiche 0.30 could come to a halt at a stream that is
+    /// not.
+    pub(crate) fn priority(&self) -> Option<(u8, bool)> {
+        self.priority.map(|priority| (priority.for_quiche().0, true))
     }
 }
 
 /// A borrowed handle to a stream of a session.
-pub(crate) struct WtStream<'a> {
+pub(crate) struct SessionStream<'a> {
     pub(crate) id: StreamId,
     pub(crate) now: Instant,
-    pub(crate) quic: &'a mut quic::Connection,
-    pub(crate) state: &'a mut WtState,
+    pub(crate) transport: &'a mut Transport,
+    pub(crate) state: &'a mut SessionStreamState,
     /// `None` when the session is gone.
     pub(crate) session: Option<&'a mut SessionState>,
-    pub(crate) flags: &'a mut Flags,
+    pub(crate) followups: &'a mut Followups,
     pub(crate) timers: &'a mut Timers<TimerKey>,
 }
 
 type StreamResult<T> = Result<T, StreamError>;
 
-/// Bytes taken from quiche at once at most.
-const MAX_CHUNK: usize = 64 * 1024;
-/// Bytes of a stream that are thrown away before the peer is asked to stop.
+/// Bytes of a stream that are discarded before the peer is asked to stop.
 const MAX_DISCARD: u64 = 1024 * 1024;
+const DISCARD_AT_ONCE: usize = 64 * 1024;
 
-impl WtStream<'_> {
+impl SessionStream<'_> {
     pub(crate) fn wake_at(&mut self, at: Instant) {
         self.timers.arm(TimerKey::Stream(self.id), &mut self.state.armed, at);
     }
@@ -158,31 +142,50 @@ impl WtStream<'_> {
     }
 
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
-        match &self.state.recv {
-            Half::Open => {}
-            Half::Finished => return Ok(Recv::Finished),
-            Half::Failed(error) => return Err(error.clone()),
+        if let Some(recv) = self.before_read()? {
+            return Ok(recv);
         }
-        // quiche keeps a stale entry for a stream with only a FIN that is read into nothing.
         if buf.is_empty() {
             return Ok(Recv::Data(0));
         }
-        let (n, fin) = match self.quic.stream_recv(self.id.id, buf) {
-            Ok(got) => got,
-            Err(quiche::Error::Done) => return Ok(Recv::Blocked),
-            Err(quiche::Error::StreamReset(code)) => {
-                let error = StreamError::Reset(ErrorCode(code));
-                self.state.recv = Half::Failed(error.clone());
-                return Err(error);
-            }
-            Err(_) => {
-                self.state.recv = Half::Failed(StreamError::Closed);
-                return Err(StreamError::Closed);
-            }
+        let read = self.transport.read(self.id.id, buf);
+        Ok(match self.on_read(read, |n| *n)? {
+            Recv::Data(n) => Recv::Data(n),
+            Recv::Blocked => Recv::Blocked,
+            Recv::Finished => Recv::Finished,
+        })
+    }
+
+    pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
+        match self.before_read()? {
+            Some(Recv::Finished) => return Ok(Recv::Finished),
+            Some(_) => return Ok(Recv::Blocked),
+            None => {}
+        }
+        let read = self.transport.read_chunk(self.id.id, max);
+        self.on_read(read, Bytes::len)
+    }
+
+    /// What reading gives without quiche being asked, if that is known.
+    fn before_read(&self) -> StreamResult<Option<Recv>> {
+        match &self.state.recv {
+            Half::Open => Ok(None),
+            Half::Finished => Ok(Some(Recv::Finished)),
+            Half::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    fn on_read<T>(&mut self, read: Result<(T, bool), ReadError>, len: impl Fn(&T) -> usize) -> StreamResult<Recv<T>> {
+        let (data, fin) = match read {
+            Ok(read) => read,
+            Err(ReadError::Pending) => return Ok(Recv::Blocked),
+            Err(ReadError::Reset(code)) => return Err(self.recv_failed(StreamError::Reset(ErrorCode(code)))),
+            Err(ReadError::Gone) => return Err(self.recv_failed(StreamError::Closed)),
         };
         if fin {
             self.state.recv = Half::Finished;
         }
+        let n = len(&data);
         self.state.received += n as u64;
         if let Some(session) = self.session.as_deref_mut() {
             session.last_active = self.now;
@@ -190,26 +193,18 @@ impl WtStream<'_> {
                 flow.on_read(n as u64, &mut session.out);
             }
         }
-        Ok(if n == 0 && fin { Recv::Finished } else { Recv::Data(n) })
+        Ok(if n == 0 && fin { Recv::Finished } else { Recv::Data(data) })
     }
 
-    pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
-        let available = self.quic.stream_readable_len(self.id.id, max.min(MAX_CHUNK));
-        let mut buf = BytesMut::zeroed(available.max(1));
-        Ok(match self.read(&mut buf)? {
-            Recv::Data(n) => {
-                buf.truncate(n);
-                Recv::Data(buf.freeze())
-            }
-            Recv::Blocked => Recv::Blocked,
-            Recv::Finished => Recv::Finished,
-        })
+    fn recv_failed(&mut self, error: StreamError) -> StreamError {
+        self.state.recv = Half::Failed(error.clone());
+        error
     }
 
     pub(crate) fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
         self.send_half()?;
         // No more is copied than will be taken.
-        let room = self.quic.stream_capacity(self.id.id).unwrap_or(data.len()).min(data.len());
+        let room = self.transport.capacity(self.id.id).unwrap_or(data.len()).min(data.len());
         let taken = self.write_bytes(&mut Bytes::copy_from_slice(&data[..room]))?;
         if taken < data.len() {
             self.want_write();
@@ -224,10 +219,11 @@ impl WtStream<'_> {
         }
         let allowed = if self.flush_header()? { self.allowed(data.len()) } else { 0 };
         let mut taken = 0;
-        if allowed > 0 {
-            let part = Tracked { bytes: data.slice(..allowed), _unacked: self.state.unacked.clone() };
-            taken = self.send(Bytes::from_owner(part), false)?;
-            data.advance(taken);
+        if allowed == data.len() {
+            taken = self.send(data, false)?;
+        } else if allowed > 0 {
+            taken = self.send(&mut data.slice(..allowed), false)?;
+            bytes::Buf::advance(data, taken);
         }
         if !data.is_empty() {
             self.want_write();
@@ -242,91 +238,94 @@ impl WtStream<'_> {
         self.send_half()?;
         let fits = self.flush_header()?
             && self.allowed(data.len()) == data.len()
-            && self.quic.stream_capacity(self.id.id).is_ok_and(|room| room >= data.len());
+            && self.transport.capacity(self.id.id).is_none_or(|room| room >= data.len());
         if !fits {
             self.write_bytes(data)?;
             return Ok(false);
         }
-        self.send(std::mem::take(data), true)?;
+        self.send(data, true)?;
+        if !data.is_empty() {
+            self.want_write();
+            return Ok(false);
+        }
         self.state.send = Half::Finished;
         Ok(true)
     }
 
-    /// Ends what we send. quiche may never send a lost FIN again that stands alone behind data that is acknowledged
-    /// later, so the FIN waits until all data is.
+    /// Ends what we send, once everything before it is acknowledged.
     pub(crate) fn finish(&mut self) -> StreamResult<()> {
         self.send_half()?;
         self.state.send = Half::Finished;
-        self.state.fin_held = true;
+        self.state.fin_pending = true;
         self.flush()?;
-        if self.state.fin_held {
-            self.flags.held.push(self.id.id);
+        if self.state.fin_pending {
+            self.followups.pending_fins.push(self.id.id);
         }
         Ok(())
     }
 
     /// Sends what was kept back. To be called when the stream can be written, or something was acknowledged.
     pub(crate) fn flush(&mut self) -> StreamResult<()> {
-        self.flush_header()?;
-        if self.state.fin_is_due() {
-            match self.quic.stream_send(self.id.id, b"", true) {
-                Ok(_) => self.state.fin_held = false,
-                Err(quiche::Error::Done) => self.want_write(),
-                Err(e) => return Err(self.send_failed(e)),
-            }
+        if self.flush_header()? && self.state.fin_pending {
+            let written = self.transport.write_fin(self.id.id, &self.state.unacked);
+            self.state.fin_pending = !written.map_err(|error| self.send_failed(error))?;
         }
         Ok(())
     }
 
     /// Gives up both directions.
-    pub(crate) fn reset(&mut self, code: ErrorCode, stops_left: &mut u64) {
+    pub(crate) fn reset(&mut self, code: ErrorCode) {
         self.reset_send(code);
-        self.stop(code, stops_left);
+        self.stop(code);
     }
 
     /// Gives up what we send.
     pub(crate) fn reset_send(&mut self, code: ErrorCode) {
-        if self.state.send != Half::Open && !self.state.fin_held {
+        if self.state.send != Half::Open && !self.state.fin_pending {
             return;
         }
-        // Fails only where the direction is over already.
-        let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Write, code.0);
-        self.note_cut();
+        self.transport.reset(self.id.id, code);
+        self.note_abort();
         self.state.send = Half::Failed(StreamError::Closed);
-        self.state.fin_held = false;
+        self.state.fin_pending = false;
         self.state.header = Bytes::new();
     }
 
-    /// Asks the peer to send no more. quiche never frees a stream that was only stopped, so there is a limit on that:
-    /// beyond it the stream is left open, to be read and thrown away.
-    pub(crate) fn stop(&mut self, code: ErrorCode, stops_left: &mut u64) {
+    /// Asks the peer to send no more. Where that is not possible any more, the stream is left open, to be discarded.
+    pub(crate) fn stop(&mut self, code: ErrorCode) {
         if self.state.recv != Half::Open {
             return;
         }
         let also_reset = matches!(&self.state.send, Half::Failed(error) if *error != NO_SEND);
-        if !also_reset && *stops_left == 0 {
-            return;
+        let stopped = match also_reset {
+            true => {
+                self.transport.stop(self.id.id, code);
+                true
+            }
+            false => self.transport.stop_only(self.id.id, code),
+        };
+        if stopped {
+            self.note_abort();
+            self.state.recv = Half::Failed(StreamError::Closed);
         }
-        *stops_left -= u64::from(!also_reset);
-        // Fails only where the direction is over already.
-        let _ = self.quic.stream_shutdown(self.id.id, Shutdown::Read, code.0);
-        self.note_cut();
-        self.state.recv = Half::Failed(StreamError::Closed);
     }
 
     pub(crate) fn set_priority(&mut self, priority: Priority) {
         self.state.priority = Some(priority);
-        let (urgency, incremental) = self.state.quiche_priority();
-        // Fails only for a stream that is gone.
-        let _ = self.quic.stream_priority(self.id.id, urgency, incremental);
+        if let Some(priority) = self.state.priority() {
+            self.transport.set_priority(self.id.id, priority);
+        }
     }
 
     /// Reads what comes and throws it away.
-    pub(crate) fn discard(&mut self, stops_left: &mut u64) {
-        let mut sink = [0; 16 * 1024];
-        while let Ok(Recv::Data(_)) = self.read(&mut sink) {
-            if self.state.received > MAX_DISCARD && *stops_left > 0 {
-                self.stop(ErrorCode::WT_SESSION_GONE, stops_left);
+    pub(crate) fn discard(&mut self) {
+        while self.state.recv == Half::Open {
+            let read = self.transport.discard(self.id.id, DISCARD_AT_ONCE);
+            if !matches!(self.on_read(read, |n| *n), Ok(Recv::Data(_))) {
+                return;
+            }
+            if self.state.received > MAX_DISCARD {
+                self.stop(ErrorCode::WT_SESSION_GONE);
             }
         }
     }
@@ -344,13 +343,10 @@ impl WtStream<'_> {
         if self.state.header.is_empty() {
             return Ok(true);
         }
-        let part = Tracked { bytes: self.state.header.clone(), _unacked: self.state.unacked.clone() };
-        let taken = match self.quic.stream_send_zc(self.id.id, Bytes::from_owner(part), false) {
-            Ok((taken, _)) => taken,
-            Err(quiche::Error::Done) => 0,
-            Err(e) => return Err(self.send_failed(e)),
-        };
-        self.state.header.advance(taken);
+        let mut header = std::mem::take(&mut self.state.header);
+        let written = self.transport.write(self.id.id, &mut header, false, &self.state.unacked);
+        self.state.header = header;
+        written.map_err(|error| self.send_failed(error))?;
         if !self.state.header.is_empty() {
             self.want_write();
         }
@@ -368,12 +364,9 @@ impl WtStream<'_> {
         allowed
     }
 
-    fn send(&mut self, data: Bytes, fin: bool) -> StreamResult<usize> {
-        let taken = match self.quic.stream_send_zc(self.id.id, data, fin) {
-            Ok((taken, _)) => taken,
-            Err(quiche::Error::Done) => 0,
-            Err(e) => return Err(self.send_failed(e)),
-        };
+    fn send(&mut self, data: &mut Bytes, fin: bool) -> StreamResult<usize> {
+        let written = self.transport.write(self.id.id, data, fin, &self.state.unacked);
+        let taken = written.map_err(|error| self.send_failed(error))?;
         self.state.sent += taken as u64;
         if let Some(session) = self.session.as_deref_mut() {
             session.last_active = self.now;
@@ -384,25 +377,24 @@ impl WtStream<'_> {
         Ok(taken)
     }
 
-    fn send_failed(&mut self, error: quiche::Error) -> StreamError {
+    fn send_failed(&mut self, error: WriteError) -> StreamError {
         let error = match error {
-            quiche::Error::StreamStopped(code) => StreamError::Stopped(ErrorCode(code)),
-            _ => StreamError::Closed,
+            WriteError::Stopped(code) => StreamError::Stopped(ErrorCode(code)),
+            WriteError::Gone => StreamError::Closed,
         };
         self.state.send = Half::Failed(error.clone());
-        self.state.fin_held = false;
+        self.state.fin_pending = false;
         self.state.header = Bytes::new();
         error
     }
 
-    fn note_cut(&mut self) {
+    fn note_abort(&mut self) {
         if let Some(session) = self.session.as_deref_mut() {
-            session.last_cut = Some(self.now);
+            session.last_abort = Some(self.now);
         }
     }
 
     fn want_write(&mut self) {
-        self.state.wants_write = true;
-        self.flags.blocked = true;
+        self.followups.waiting.insert(self.id.id);
     }
 }

@@ -142,11 +142,14 @@ fn errors_are_counted() {
     let found = report(1, &["-n", "6", "-c", "2", "-m", "3", "--timeout", "0.3", &server.url("/slow?delay=10000")]);
     assert_eq!((&found["errors"], &found["requests"]), (&json!({ "timeout": 6 }), &json!(0)));
     server.stop();
-    // Connections that are lost while requests run on them.
-    let mut server = Server::start(&["--idle-timeout", "0.5"]);
-    let found = report(1, &["-n", "6", "-c", "2", "-m", "3", &server.url("/slow?delay=30000")]);
-    assert_eq!((&found["errors"], &found["requests"]), (&json!({ "connection": 6 }), &json!(0)));
+    // Connections that the server closes while requests run on them.
+    let mut server = Server::start(&["--drain-timeout", "0.5", "--admin", "127.0.0.1:0"]);
+    let url = server.url("/slow?delay=30000");
+    let running = std::thread::spawn(move || report(1, &["-n", "6", "-c", "2", "-m", "3", &url]));
+    wait_for("six requests", DEADLINE, || (metric(&server, "mio_quiche_requests_total")? == 6).then_some(()));
     server.stop();
+    let found = running.join().unwrap();
+    assert_eq!((&found["errors"], &found["requests"]), (&json!({ "connection": 6 }), &json!(0)));
 }
 
 /// An interrupt ends a run early, and what was measured is told.

@@ -10,6 +10,7 @@ use ring::digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::client::Client;
 use crate::support::curl::curl;
 use crate::support::server::{Server, make_cert, mio_quiche};
 
@@ -160,7 +161,18 @@ fn version_and_help() {
     }
     let (code, help, _) = run(dir.path(), &["serve", "--help"]);
     assert_eq!(code, Some(0));
-    for option in ["--listen", "--cert", "--key", "--root", "--qlog-dir", "--no-qlog", "--retry", "--cc", "--keylog"] {
+    for option in [
+        "--listen",
+        "--cert",
+        "--key",
+        "--root",
+        "--qlog-dir",
+        "--no-qlog",
+        "--retry",
+        "--cc",
+        "--no-grease",
+        "--keylog",
+    ] {
         assert!(help.contains(option), "{option}: {help}");
     }
 }
@@ -249,6 +261,23 @@ fn qlog_of_what_is_not_there() {
     fs::write(dir.path().join("text"), "no qlog\n").unwrap();
     let (code, _, err) = run(dir.path(), &["qlog", "text", "nowhere.sqlog"]);
     assert_eq!((code, err.lines().count()), (Some(1), 2), "a line for each file: {err}");
+}
+
+#[test]
+fn no_grease() {
+    // RFC 9114 section 7.2.4.1: reserved settings, which are to be ignored.
+    let reserved = |args: &[&str]| {
+        let server = Server::start(args);
+        let mut client = Client::connect(server.addr());
+        let settings = client.until("the server's SETTINGS", |c| {
+            let settings = c.h3.as_ref().and_then(|h3| h3.peer_settings_raw());
+            settings.map(<[(u64, u64)]>::to_vec)
+        });
+        assert!(!settings.is_empty(), "SETTINGS came");
+        settings.iter().filter(|(id, _)| *id >= 0x21 && (id - 0x21) % 0x1f == 0).count()
+    };
+    assert_eq!(reserved(&[]), 1);
+    assert_eq!(reserved(&["--no-grease"]), 0);
 }
 
 #[test]

@@ -135,7 +135,6 @@ fn a_client_moves_in_a_download() {
 const PORTS: u64 = 20;
 
 #[test]
-#[ignore = "fault K1: not cured yet"]
 fn a_nat_rebinds_twenty_times_in_a_download() {
     // K1
     let size = 22_000_000;
@@ -154,7 +153,6 @@ fn a_nat_rebinds_twenty_times_in_a_download() {
 }
 
 #[test]
-#[ignore = "fault K1: not cured yet"]
 fn a_nat_rebinds_twenty_times_in_an_upload() {
     // K1
     let size = 22_000_000;

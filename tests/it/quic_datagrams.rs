@@ -68,7 +68,7 @@ impl DatagramHandler for Asker {
 fn server(alpn: Vec<Vec<u8>>, said: Sender<String>) -> Local {
     let counter = Counter { counts: BTreeMap::new(), said };
     Local::start(
-        move |config| config.alpn = alpn,
+        move |config| config.transport.alpn = alpn,
         || Router::new().quic_datagrams(counter).get("/", |_req, res| res.text("hello\n")),
     )
 }
@@ -76,7 +76,7 @@ fn server(alpn: Vec<Vec<u8>>, said: Sender<String>) -> Local {
 fn client(alpn: &[&[u8]]) -> Client {
     let mut config = ClientConfig::default();
     config.dangerous().accept_any_certificate();
-    config.alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.transport.alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Client::new(config).unwrap()
 }
 

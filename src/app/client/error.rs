@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
-use crate::error::{Error, ErrorCode, StreamError};
+use crate::error::{ConnectError, Error, ErrorCode, StreamError};
 
 /// Why a request, or a session, failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -129,9 +129,9 @@ pub(super) fn unreachable() -> CloseCause {
 }
 
 /// The end of an attempt for which quiche takes none of the addresses.
-pub(super) fn unusable(refusal: Option<quiche::Error>) -> CloseCause {
+pub(super) fn unusable(refusal: Option<&ConnectError>) -> CloseCause {
     const INTERNAL_ERROR: u64 = 0x1;
-    let reason = refusal.map_or_else(|| "no usable address".to_owned(), |e| e.to_string());
+    let reason = refusal.map_or_else(|| "no usable address".to_owned(), ToString::to_string);
     CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(INTERNAL_ERROR), reason }
 }
 

@@ -1,41 +1,36 @@
 //! The client: requests and sessions on the same engine and the same loop as the server.
 
 mod alt_svc;
+mod core;
 mod error;
 mod pool;
 mod request;
+mod sending;
 mod waiting;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::HeaderMap;
 
+pub(super) use self::core::ClientCore;
 use super::datagrams::DatagramHandler;
-use super::exchange::Progress;
 use super::session::{Session, SessionHandler};
-use super::sessions::Sessions;
 use crate::config::ClientConfig;
-use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
-use crate::error::{ErrorCode, Result, StreamError};
-use crate::h3::ResponseHead;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
 use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
-use crate::quic::table::{ConnId, StreamId};
 use crate::stats::Stats;
+use crate::transport::table::StreamId;
+use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
 pub use error::ClientError;
-use pool::Pool;
-pub(crate) use request::Origin;
-pub use request::{ClientRequest, Fetched, ResponseHandler, SessionOptions};
-use waiting::{AskedSession, Running, Waiting};
+pub use request::{ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
 
 /// What [`Client::fetch`] takes at most, in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
-/// Rounds of engine and handlers in one turn before packets go out.
-const MAX_ROUNDS_PER_TURN: usize = 4;
 
 /// A client of HTTP/3 and WebTransport on one UDP socket, run by the thread that owns it.
 ///
@@ -56,28 +51,16 @@ const MAX_ROUNDS_PER_TURN: usize = 4;
 pub struct Client {
     event_loop: EventLoop,
     endpoint: Endpoint,
-    config: ClientConfig,
-    pool: Pool,
-    waiting: VecDeque<Waiting>,
-    running: BTreeMap<StreamId, Running>,
-    sessions: Sessions,
-    /// Sessions that are asked for.
-    asked: BTreeMap<StreamId, AskedSession>,
-    waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
-    /// Connections for QUIC datagrams.
-    datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
-    next_id: u64,
+    core: ClientCore,
+    lookups: Lookups,
+    socket_buffer: usize,
     signals: usize,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (waiting, running) = (self.waiting.len(), self.running.len());
-        f.debug_struct("Client")
-            .field("endpoint", &self.endpoint)
-            .field("waiting", &waiting)
-            .field("running", &running)
-            .finish_non_exhaustive()
+        let mut out = f.debug_struct("Client");
+        out.field("endpoint", &self.endpoint).field("core", &self.core).finish_non_exhaustive()
     }
 }
 
@@ -88,10 +71,6 @@ impl Drop for Client {
     }
 }
 
-/// Names a request of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RequestId(u64);
-
 impl Client {
     /// A client; binds a UDP socket, for IPv6 and IPv4 where the system has both.
     ///
@@ -99,22 +78,11 @@ impl Client {
     /// A wrong setting, or what the system says of the socket.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let endpoint = Endpoint::client(&config, net::now())?;
-        let event_loop = EventLoop::new(any_socket(config.socket_buffer)?, config.handle_signals)?;
-        let lookups = Lookups::new(config.resolver.clone(), event_loop.waker());
-        Ok(Client {
-            pool: Pool::new(lookups, config.connect_timeout),
-            event_loop,
-            endpoint,
-            config,
-            waiting: VecDeque::new(),
-            running: BTreeMap::new(),
-            sessions: Sessions::default(),
-            asked: BTreeMap::new(),
-            waiting_datagrams: Vec::new(),
-            datagrams: BTreeMap::new(),
-            next_id: 0,
-            signals: 0,
-        })
+        let socket_buffer = config.transport.socket_buffer;
+        let event_loop = EventLoop::for_client(any_socket(socket_buffer)?, config.handle_signals)?;
+        let core = ClientCore::new(&config, event_loop.local_addr(), net::wall_clock());
+        let lookups = Lookups::new(config.resolver, event_loop.waker());
+        Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0 })
     }
 
     /// GET, and waits for the whole response.
@@ -153,31 +121,17 @@ impl Client {
 
     /// Starts a request. It moves on in [`turn`](Client::turn) and [`run`](Client::run).
     pub fn start(&mut self, request: ClientRequest, handler: impl ResponseHandler + 'static) -> RequestId {
-        let id = RequestId(self.next_id);
-        self.next_id += 1;
-        let deadline = request.timeout.map(|timeout| net::now() + timeout);
-        let handler = Box::new(handler);
-        self.waiting.push_back(Waiting::Request(Running {
-            id,
-            request,
-            handler,
-            deadline,
-            retries: 0,
-            responded: false,
-        }));
-        id
+        self.core.start(net::now(), request, Box::new(handler))
     }
 
     /// Asks for a WebTransport session, on a connection of its own. The handler is told whether it
     /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
-        let request = request.into_request();
-        let deadline = request.timeout.map(|timeout| net::now() + timeout);
-        self.waiting.push_back(Waiting::Session(AskedSession { request, handler: Box::new(handler), deadline }));
+        self.core.open_session(net::now(), request.into_request(), Box::new(handler));
     }
 
     /// Opens a connection of its own for QUIC datagrams (RFC 9221) that are not HTTP's, with one of the
-    /// [application protocols](ClientConfig::alpn) of the settings: the handler is told whether it
+    /// [application protocols](crate::TransportConfig::alpn) of the settings: the handler is told whether it
     /// [opened](DatagramHandler::opened) or [failed](DatagramHandler::failed), sends by the handle that it is lent, and
     /// [closes](crate::Datagrams::close) the connection by it. Of the URL, host and port count. To send outside of the
     /// handler's calls, there is [`Endpoint::datagrams`].
@@ -189,30 +143,24 @@ impl Client {
         url: &str,
         handler: impl DatagramHandler + 'static,
     ) -> std::result::Result<(), ClientError> {
-        self.waiting_datagrams.push((ClientRequest::get(url)?.origin, Box::new(handler)));
+        self.core.open_datagrams(ClientRequest::get(url)?, Box::new(handler));
         Ok(())
     }
 
     /// Runs a request's handler although nothing came for it, as when what it sends, or where it writes, is ready.
     pub fn wake(&mut self, id: RequestId) {
-        if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
-            self.poll(net::now(), stream, None);
-        }
+        self.core.wake(net::now(), id, &mut self.endpoint);
     }
 
     /// Uses a session outside of its handler's calls, as after a [wake](Client::waker). An error closes the session.
     /// False if it has ended.
     pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
-        let open = self.sessions.has(id);
-        if open {
-            self.sessions.with(net::now(), id, &mut self.endpoint, |_, s| call(s));
-        }
-        open
+        self.core.with_session(net::now(), id, &mut self.endpoint, call)
     }
 
     /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.
     pub fn cancel(&mut self, id: RequestId) {
-        self.give_up(id, ClientError::Cancelled);
+        self.core.cancel(net::now(), id, &mut self.endpoint);
     }
 
     /// Runs until nothing is left to do: no request, no session and no connection for datagrams.
@@ -228,10 +176,7 @@ impl Client {
 
     /// Whether a request, a session or a connection for datagrams is under way.
     pub fn is_busy(&self) -> bool {
-        let requests = self.waiting.is_empty() && self.running.is_empty();
-        let sessions = self.asked.is_empty() && self.sessions.is_empty();
-        let datagrams = self.waiting_datagrams.is_empty() && self.datagrams.is_empty();
-        !(requests && sessions && datagrams)
+        self.core.is_busy()
     }
 
     /// Signals that came, when the settings say that they are handled.
@@ -261,7 +206,7 @@ impl Client {
 
     /// Whether connections that are open resumed an earlier session.
     pub fn resumed(&self) -> bool {
-        self.pool.conns.keys().any(|id| self.endpoint.is_resumed(*id))
+        self.core.pool.conns.keys().any(|id| self.endpoint.is_resumed(*id))
     }
 
     /// A session that a later client can resume with a server, if one is known.
@@ -270,9 +215,9 @@ impl Client {
     /// [`ClientError::Url`].
     pub fn ticket(&self, url: &str) -> std::result::Result<Option<Vec<u8>>, ClientError> {
         let origin = ClientRequest::get(url)?.origin;
-        let known = self.pool.conns.iter().filter(|(_, c)| c.origin == origin);
+        let known = self.core.pool.conns.iter().filter(|(_, c)| c.origin == origin);
         let fresh = known.filter_map(|(id, _)| self.endpoint.ticket(*id)).next().map(<[u8]>::to_vec);
-        Ok(fresh.or_else(|| self.pool.tickets.get(&origin).cloned()))
+        Ok(fresh.or_else(|| self.core.pool.tickets.get(&origin).cloned()))
     }
 
     /// Resumes an earlier session when a connection to this server is made.
@@ -280,20 +225,20 @@ impl Client {
     /// # Errors
     /// [`ClientError::Url`].
     pub fn set_ticket(&mut self, url: &str, ticket: Vec<u8>) -> std::result::Result<(), ClientError> {
-        self.pool.tickets.insert(ClientRequest::get(url)?.origin, ticket);
+        self.core.pool.tickets.insert(ClientRequest::get(url)?.origin, ticket);
         Ok(())
     }
 
     /// The alternative services that are known, to be given to a later client: those that servers named, where the
     /// [settings](ClientConfig::alt_svc) let them, and those that were added.
     pub fn alternatives(&self) -> Vec<AltService> {
-        self.pool.alternatives.list(net::wall_clock())
+        self.core.pool.alternatives.list(net::wall_clock())
     }
 
     /// Adds an alternative service, behind those that are known for its origin. New connections are made to the first one
     /// that can be reached, and to the origin if there is none.
     pub fn add_alternative(&mut self, service: AltService) {
-        self.pool.alternatives.add(service);
+        self.core.add_alternative(service);
     }
 
     /// Moves every connection to a new socket with another port (RFC 9000 section 9).
@@ -301,23 +246,15 @@ impl Client {
     /// # Errors
     /// What the system says of the socket.
     pub fn migrate(&mut self) -> Result<()> {
-        self.event_loop.replace_socket(any_socket(self.config.socket_buffer)?)?;
-        let local = self.event_loop.local_addr();
-        for id in self.pool.conns.keys() {
-            if let Err(e) = self.endpoint.migrate(*id, local) {
-                log::debug!("{id:?}: cannot move: {e}");
-            }
-        }
+        self.event_loop.replace_socket(any_socket(self.socket_buffer)?)?;
+        self.core.migrate(self.event_loop.local_addr(), &mut self.endpoint);
         Ok(())
     }
 
     /// Closes every connection and sends what says so, as dropping the client does.
     pub fn close(&mut self) {
-        for id in self.pool.conns.keys() {
-            self.endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
-        }
-        let now = net::now();
-        self.endpoint.drive(now);
+        self.core.close(&mut self.endpoint);
+        self.endpoint.drive(net::now());
         // Whoever does not hear it notices by its idle timeout.
         let _ = self.event_loop.transmit(&mut self.endpoint);
     }
@@ -328,249 +265,30 @@ impl Client {
     /// What the system reports about the socket.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
         let now = net::now();
-        self.send_waiting(now);
-        let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
-        let deadline = match idle {
-            true => {
-                let running = self.running.values().filter_map(|running| running.deadline);
-                let asked = self.asked.values().filter_map(|asked| asked.deadline);
-                let waiting = self.waiting.iter().filter_map(Waiting::deadline);
-                let deadlines = running.chain(asked).chain(waiting).min();
-                let all = [self.endpoint.next_timeout(), self.pool.next_timeout(), deadlines, until];
-                all.into_iter().flatten().min()
-            }
-            false => Some(now),
-        };
-        let wakeup = self.event_loop.wait(now, deadline)?;
+        self.core.begin_turn(now, net::wall_clock(), &mut self.endpoint);
+        self.look_up();
+        let until = self.core.next_timeout().into_iter().chain(until).min();
+        let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
         // The terminal that goes away ends it as Ctrl-C does.
         self.signals += wakeup.signals + usize::from(wakeup.hangup);
         let now = net::now();
         while wakeup.error
             && let Some(ip) = self.event_loop.socket().unreachable()
         {
-            self.on_unreachable(now, ip);
+            self.core.on_unreachable(now, ip, &mut self.endpoint);
         }
-        self.event_loop.receive_at_local(now, &mut self.endpoint);
-        self.endpoint.handle_timeouts(now);
-        for _ in 0..MAX_ROUNDS_PER_TURN {
-            self.endpoint.drive(now);
-            self.dispatch_all(now);
-            self.send_waiting(now);
-            if !self.endpoint.needs_drive() {
-                break;
-            }
+        self.event_loop.turn(now, &mut self.endpoint, &mut self.core)?;
+        while let Some((id, answer)) = self.lookups.next_answer() {
+            self.core.on_answer(now, id, answer);
         }
-        self.event_loop.transmit(&mut self.endpoint)?;
-        if self.endpoint.needs_drive() {
-            // The first flight of a resumed session has left: what can go with it shall not wait for the answer.
-            self.endpoint.drive(now);
-            self.dispatch_all(now);
-            self.send_waiting(now);
-            self.endpoint.drive(now);
-            self.event_loop.transmit(&mut self.endpoint)?;
-        }
-        self.dispatch_all(now);
-        for (origin, error) in self.pool.advance(now, self.event_loop.local_addr(), &mut self.endpoint) {
-            self.fail_waiting(&origin, &error);
-        }
-        self.expire(now);
+        self.core.end_turn(now, &mut self.endpoint);
         Ok(())
     }
 
-    fn dispatch_all(&mut self, now: Instant) {
-        while let Some(event) = self.endpoint.poll_event() {
-            self.dispatch(now, event);
+    fn look_up(&mut self) {
+        while let Some(question) = self.core.poll_question() {
+            self.lookups.start(question.id, question.host, question.port);
         }
-    }
-
-    fn dispatch(&mut self, now: Instant, event: Event) {
-        let endpoint = &mut self.endpoint;
-        match event {
-            Event::Connected(id) => self.pool.on_connected(id, endpoint),
-            // In the first flight of a resumed session, or when there is room again.
-            Event::RequestsPossible(id) => self.pool.on_possible(id, endpoint),
-            Event::Informational(id, head) => {
-                if let Some(running) = self.running.get_mut(&id) {
-                    running.handler.informational(&head);
-                }
-            }
-            Event::Response(id, head) => self.on_response(now, id, &head),
-            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
-            Event::Ready(id) => self.poll(now, id, None),
-            Event::Datagram(id, payload) if self.sessions.has(id) => {
-                self.sessions.on_datagram(now, id, payload, endpoint);
-            }
-            Event::Datagram(id, payload) => self.poll(now, id, Some(payload)),
-            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
-            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
-            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
-            Event::SessionClosed(id, end) => {
-                self.sessions.on_closed(now, id, &end);
-                self.pool.ended(now, id.conn, &mut self.endpoint);
-            }
-            Event::GoingAway(id) => {
-                if let Some(origin) = self.pool.on_leaving(id, endpoint) {
-                    self.fail_waiting(&origin, &RequestError::GoingAway.into());
-                }
-            }
-            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
-            Event::QuicDatagram(id, payload) => {
-                if let (Some(handler), Some(mut datagrams)) = (self.datagrams.get_mut(&id), endpoint.datagrams(id)) {
-                    handler.datagram(&mut datagrams, payload);
-                }
-            }
-            // Of servers only.
-            Event::Request(_) | Event::SessionRequest(_) => {}
-        }
-    }
-
-    fn on_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead) {
-        let misdirected = !self.pool.on_response(id.conn, head, self.config.alt_svc);
-        if self.asked.contains_key(&id) {
-            return self.on_session_response(now, id, head);
-        }
-        let Some(running) = self.running.get_mut(&id) else { return };
-        if misdirected && !running.request.has_body {
-            // To be sent again, to the origin.
-            return self.end(now, id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()));
-        }
-        running.responded = true;
-        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
-        match running.handler.response(&mut stream, head) {
-            Err(error) => self.end(now, id, Err(error.into())),
-            Ok(()) => self.poll(now, id, None),
-        }
-    }
-
-    fn on_session_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead) {
-        let Some(AskedSession { request, mut handler, .. }) = self.asked.remove(&id) else { return };
-        handler.response(head);
-        if head.status.is_success() {
-            self.sessions.begin(now, id, request.head.path.clone(), handler, &mut self.endpoint);
-            return;
-        }
-        handler.failed(&ClientError::Refused(head.status));
-        self.leave_asked(now, id);
-    }
-
-    fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>) {
-        if self.asked.contains_key(&id) {
-            return self.poll_asked(now, id);
-        }
-        let Some(running) = self.running.get_mut(&id) else { return };
-        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
-        let handler = &mut running.handler;
-        let taken = datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload));
-        match taken.and_then(|()| handler.poll(&mut stream)) {
-            Ok(Progress::Pending) => {}
-            Ok(Progress::Done) => self.end(now, id, Ok(())),
-            Err(error) => self.end(now, id, Err(error.into())),
-        }
-    }
-
-    /// A request for a session that failed before its answer.
-    fn poll_asked(&mut self, now: Instant, id: StreamId) {
-        let Some(mut stream) = self.endpoint.stream(now, id) else { return };
-        if let Err(error) = stream.read(&mut [0]) {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error.into());
-            }
-            self.leave_asked(now, id);
-        }
-    }
-
-    /// A session that was asked for does not come.
-    fn leave_asked(&mut self, now: Instant, id: StreamId) {
-        self.endpoint.release(now, id);
-        self.pool.ended(now, id.conn, &mut self.endpoint);
-    }
-
-    /// A request is over.
-    fn end(&mut self, now: Instant, id: StreamId, result: std::result::Result<(), ClientError>) {
-        let Some(mut running) = self.running.remove(&id) else { return };
-        if result.is_err()
-            && let Some(mut stream) = self.endpoint.stream(now, id)
-        {
-            stream.reset(ErrorCode::H3_REQUEST_CANCELLED);
-        }
-        self.endpoint.release(now, id);
-        self.pool.ended(now, id.conn, &mut self.endpoint);
-        let again = matches!(&result, Err(error) if error.is_unprocessed());
-        if again && running.may_restart() {
-            log::debug!("{id:?}: not processed, sent again");
-            if let Some(pooled) = self.pool.conns.get_mut(&id.conn) {
-                pooled.closed_to_new = true;
-            }
-            self.waiting.push_back(Waiting::Request(running));
-            return;
-        }
-        running.handler.finished(result);
-    }
-
-    fn give_up(&mut self, id: RequestId, error: ClientError) {
-        let now = net::now();
-        if let Some(stream) = self.running.iter().find(|(_, running)| running.id == id).map(|(stream, _)| *stream) {
-            return self.end(now, stream, Err(error));
-        }
-        let mine = |waiting: &Waiting| matches!(waiting, Waiting::Request(running) if running.id == id);
-        if let Some(position) = self.waiting.iter().position(mine)
-            && let Some(waiting) = self.waiting.remove(position)
-        {
-            waiting.fail(error);
-        }
-    }
-
-    /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
-    /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
-    fn on_unreachable(&mut self, now: Instant, ip: IpAddr) {
-        for id in self.pool.unreachable(now, ip, &self.endpoint) {
-            log::debug!("{id:?}: {ip} cannot be reached");
-            self.endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
-            self.on_closed(now, id, &error::unreachable());
-        }
-    }
-
-    fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
-        if let (Some(pooled), Some(ticket)) = (self.pool.conns.get(&id), self.endpoint.ticket(id)) {
-            self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
-        }
-        self.sessions.on_connection_closed(now, id, cause);
-        if let Some(mut handler) = self.datagrams.remove(&id) {
-            handler.closed(id, cause);
-        }
-        let was_ready = self.pool.conns.get(&id).is_some_and(|pooled| pooled.ready);
-        if let Some(origin) = self.pool.on_leaving(id, &mut self.endpoint) {
-            self.fail_waiting(&origin, &ClientError::Closed(cause.clone()));
-        }
-        let failed = self.pool.on_closed(now, id, cause);
-        let (first, last) = (StreamId { conn: id, id: 0 }, StreamId { conn: id, id: u64::MAX });
-        let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
-        for stream in cut {
-            let Some(mut running) = self.running.remove(&stream) else { continue };
-            // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
-            let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
-            let again = polite && running.request.head.method.is_idempotent() && !running.responded;
-            if again && running.may_restart() {
-                self.waiting.push_back(Waiting::Request(running));
-            } else {
-                running.handler.finished(Err(ClientError::Closed(cause.clone())));
-            }
-        }
-        let asked: Vec<StreamId> = self.asked.range(first..=last).map(|(id, _)| *id).collect();
-        for stream in asked {
-            if let Some(mut asked) = self.asked.remove(&stream) {
-                asked.handler.failed(&ClientError::Closed(cause.clone()));
-            }
-        }
-        let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };
-        let host = origin.to_string();
-        let is_timeout = cause.by == ClosedBy::IdleTimeout || cause.reason == "handshake timeout";
-        let seconds = self.config.connect_timeout.as_secs_f64();
-        let error = match is_timeout {
-            true => ClientError::ConnectTimeout { host, seconds },
-            false => ClientError::Handshake { host, cause },
-        };
-        self.fail_waiting(&origin, &error);
     }
 }
 

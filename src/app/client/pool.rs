@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, StatusCode};
 
@@ -12,10 +12,10 @@ use super::alt_svc::AltServices;
 use super::error::{ClientError, unusable};
 use super::request::Origin;
 use crate::endpoint::{CloseCause, Endpoint, RequestHead};
-use crate::error::ErrorCode;
+use crate::error::{ConnectError, ErrorCode};
 use crate::h3::ResponseHead;
-use crate::net::{self, LookupId, Lookups, reachable};
-use crate::quic::table::ConnId;
+use crate::net::reachable;
+use crate::transport::table::ConnId;
 
 /// After this time without an answer the next address is tried beside the first (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -57,13 +57,13 @@ struct Attempt {
     alternative: Option<Origin>,
     for_session: bool,
     /// Until the addresses are known.
-    lookup: Option<LookupId>,
+    lookup: Option<u64>,
     addresses: VecDeque<SocketAddr>,
     tried: Vec<ConnId>,
     next_at: Instant,
     deadline: Instant,
     /// Why no address could be tried.
-    refusal: Option<quiche::Error>,
+    refusal: Option<ConnectError>,
 }
 
 impl Attempt {
@@ -72,10 +72,24 @@ impl Attempt {
     }
 }
 
+/// A host to be looked up.
+#[derive(Debug)]
+pub(in crate::app) struct Question {
+    /// Goes with the answer.
+    pub(in crate::app) id: u64,
+    pub(in crate::app) host: String,
+    pub(in crate::app) port: u16,
+}
+
 #[derive(Debug)]
 pub(super) struct Pool {
-    lookups: Lookups,
-    connect_timeout: Duration,
+    /// Our address.
+    pub(super) local: SocketAddr,
+    /// The time of day, as of this turn.
+    pub(super) wall: SystemTime,
+    pub(super) connect_timeout: Duration,
+    pub(super) questions: VecDeque<Question>,
+    next_question: u64,
     pub(super) alternatives: AltServices,
     pub(super) conns: HashMap<ConnId, Pooled>,
     attempts: Vec<Attempt>,
@@ -88,10 +102,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(lookups: Lookups, connect_timeout: Duration) -> Self {
+    pub(super) fn new(connect_timeout: Duration, local: SocketAddr, wall: SystemTime) -> Self {
         Pool {
-            lookups,
+            local,
+            wall,
             connect_timeout,
+            questions: VecDeque::new(),
+            next_question: 0,
             alternatives: AltServices::default(),
             conns: HashMap::new(),
             attempts: Vec::new(),
@@ -107,7 +124,6 @@ impl Pool {
         now: Instant,
         origin: &Origin,
         for_session: bool,
-        local: SocketAddr,
         endpoint: &mut Endpoint,
     ) -> Option<ConnId> {
         let usable = |c: &Pooled| c.origin == *origin && c.ready && !c.closed_to_new && !c.for_session;
@@ -119,7 +135,7 @@ impl Pool {
         }
         let pending = self.attempts.iter().any(|a| a.origin == *origin && a.for_session == for_session);
         if !pending {
-            self.begin(now, origin, for_session, local, endpoint);
+            self.begin(now, origin, for_session, endpoint);
         }
         None
     }
@@ -132,18 +148,12 @@ impl Pool {
 
     /// A connection that was opened for a session, or the like, and has had none, with its handshake behind it; opens one
     /// if there is none.
-    pub(super) fn pick_unused(
-        &mut self,
-        now: Instant,
-        origin: &Origin,
-        local: SocketAddr,
-        endpoint: &mut Endpoint,
-    ) -> Option<ConnId> {
+    pub(super) fn pick_unused(&mut self, now: Instant, origin: &Origin, endpoint: &mut Endpoint) -> Option<ConnId> {
         let free = |id: ConnId, c: &Pooled| {
             c.origin == *origin && c.ready && c.for_session && !c.used && !c.closed_to_new && !endpoint.is_early(id)
         };
         let found = self.conns.iter().find(|(id, c)| free(**id, c)).map(|(id, _)| *id);
-        found.or_else(|| self.pick(now, origin, true, local, endpoint))
+        found.or_else(|| self.pick(now, origin, true, endpoint))
     }
 
     /// The head of a request as it is sent on a connection: an alternative is told that it is one (RFC 7838 section 5).
@@ -170,17 +180,17 @@ impl Pool {
     }
 
     /// Opens a further connection beside those that are full, if there may be one more.
-    pub(super) fn grow(&mut self, now: Instant, origin: &Origin, local: SocketAddr, endpoint: &mut Endpoint) {
+    pub(super) fn grow(&mut self, now: Instant, origin: &Origin, endpoint: &mut Endpoint) {
         let mine = self.conns.values().filter(|c| c.origin == *origin).count();
         let pending = self.attempts.iter().any(|a| a.origin == *origin);
         if !pending && mine < MAX_PER_ORIGIN && self.conns.len() < MAX_IN_ALL {
-            self.begin(now, origin, false, local, endpoint);
+            self.begin(now, origin, false, endpoint);
         }
     }
 
-    fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, local: SocketAddr, endpoint: &mut Endpoint) {
+    fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, endpoint: &mut Endpoint) {
         let patience = self.connect_timeout;
-        let alternative = self.alternatives.choose(origin, now, net::wall_clock()).cloned();
+        let alternative = self.alternatives.choose(origin, now, self.wall).cloned();
         let mut attempt = Attempt {
             origin: origin.clone(),
             alternative: alternative.clone(),
@@ -196,21 +206,26 @@ impl Pool {
         match target.host.parse::<IpAddr>() {
             Ok(ip) => {
                 // None for an IPv6 address in a system without IPv6.
-                attempt.addresses = reachable(vec![SocketAddr::new(ip, target.port)], local).unwrap_or_default();
-                self.try_next(now, &mut attempt, local, endpoint);
+                attempt.addresses = reachable(vec![SocketAddr::new(ip, target.port)], self.local).unwrap_or_default();
+                self.try_next(now, &mut attempt, endpoint);
             }
-            Err(_) => attempt.lookup = Some(self.lookups.start(&target.host, target.port)),
+            Err(_) => {
+                let id = self.next_question;
+                self.next_question += 1;
+                self.questions.push_back(Question { id, host: target.host.clone(), port: target.port });
+                attempt.lookup = Some(id);
+            }
         }
         self.attempts.push(attempt);
     }
 
-    fn try_next(&mut self, now: Instant, attempt: &mut Attempt, local: SocketAddr, endpoint: &mut Endpoint) {
+    fn try_next(&mut self, now: Instant, attempt: &mut Attempt, endpoint: &mut Endpoint) {
         let Some(remote) = attempt.addresses.pop_front() else { return };
         attempt.next_at = now + ATTEMPT_DELAY;
         let ticket = self.tickets.get(&attempt.origin).map(Vec::as_slice);
-        let made = endpoint.connect(now, &attempt.origin.host, local, remote, ticket);
+        let made = endpoint.connect(now, &attempt.origin.host, self.local, remote, ticket);
         // A ticket that quiche cannot read is as good as none.
-        match made.or_else(|_| endpoint.connect(now, &attempt.origin.host, local, remote, None)) {
+        match made.or_else(|_| endpoint.connect(now, &attempt.origin.host, self.local, remote, None)) {
             Ok(id) => {
                 attempt.tried.push(id);
                 let pooled = Pooled {
@@ -233,40 +248,42 @@ impl Pool {
         }
     }
 
-    /// Tries the addresses that became known, and further ones where the first do not answer. Gives the origins that no
-    /// connection can be made to.
-    pub(super) fn advance(
+    /// A host was looked up. Gives its origin if no connection can be made to it.
+    pub(super) fn on_answer(
         &mut self,
         now: Instant,
-        local: SocketAddr,
-        endpoint: &mut Endpoint,
-    ) -> Vec<(Origin, ClientError)> {
-        let mut failed = Vec::new();
-        while let Some((id, answer)) = self.lookups.next_answer() {
-            // None when its time was up.
-            let Some(position) = self.attempts.iter().position(|a| a.lookup == Some(id)) else { continue };
-            match answer.and_then(|all| reachable(all, local)) {
-                Ok(addresses) => {
-                    let attempt = &mut self.attempts[position];
-                    (attempt.lookup, attempt.addresses) = (None, addresses);
-                }
-                Err(source) => {
-                    let attempt = self.attempts.swap_remove(position);
-                    let host = attempt.origin.host.clone();
-                    let error = ClientError::Resolve { host, source: source.into() };
-                    failed.extend(self.failed(now, attempt, error));
-                }
+        id: u64,
+        answer: io::Result<Vec<SocketAddr>>,
+    ) -> Option<(Origin, ClientError)> {
+        // None when its time was up.
+        let position = self.attempts.iter().position(|a| a.lookup == Some(id))?;
+        match answer.and_then(|all| reachable(all, self.local)) {
+            Ok(addresses) => {
+                let attempt = &mut self.attempts[position];
+                (attempt.lookup, attempt.addresses) = (None, addresses);
+                None
+            }
+            Err(source) => {
+                let attempt = self.attempts.swap_remove(position);
+                let host = attempt.origin.host.clone();
+                self.failed(now, attempt, ClientError::Resolve { host, source: source.into() })
             }
         }
+    }
+
+    /// Tries the addresses that became known, and further ones where the first do not answer. Gives the origins that no
+    /// connection can be made to.
+    pub(super) fn advance(&mut self, now: Instant, endpoint: &mut Endpoint) -> Vec<(Origin, ClientError)> {
+        let mut failed = Vec::new();
         for mut attempt in std::mem::take(&mut self.attempts) {
             if attempt.next_at <= now || attempt.tried.is_empty() {
-                self.try_next(now, &mut attempt, local, endpoint);
+                self.try_next(now, &mut attempt, endpoint);
             }
             if attempt.deadline <= now {
                 let error = self.give_up(&attempt, endpoint);
                 failed.extend(self.failed(now, attempt, error));
             } else if attempt.is_hopeless() {
-                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal));
+                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal.as_ref()));
                 failed.extend(self.failed(now, attempt, ClientError::Handshake { host, cause }));
             } else {
                 self.attempts.push(attempt);
@@ -407,7 +424,7 @@ impl Pool {
                 pooled.closed_to_new = true;
                 return false;
             }
-            _ if learns => self.alternatives.learn(&pooled.origin, &head.headers, net::wall_clock()),
+            _ if learns => self.alternatives.learn(&pooled.origin, &head.headers, self.wall),
             _ => {}
         }
         true

@@ -30,6 +30,10 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// Names a request of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub(super) u64);
+
 /// A request to be sent.
 #[derive(Clone, Debug)]
 pub struct ClientRequest {

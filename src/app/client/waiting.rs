@@ -1,12 +1,10 @@
-//! What waits for a connection, and is sent when there is one with room; and whose time is up.
+//! What waits for a connection.
 
 use std::time::Instant;
 
 use super::error::ClientError;
-use super::request::{ClientRequest, Origin, ResponseHandler};
-use super::{Client, RequestId};
+use super::request::{ClientRequest, RequestId, ResponseHandler};
 use crate::app::session::SessionHandler;
-use crate::endpoint::RequestError;
 
 /// Times that a request is sent again which the server did not process.
 const MAX_RETRIES: u8 = 3;
@@ -63,141 +61,6 @@ impl Waiting {
         match self {
             Waiting::Request(mut running) => running.handler.finished(Err(error)),
             Waiting::Session(mut asked) => asked.handler.failed(&error),
-        }
-    }
-}
-
-impl Client {
-    /// Sends the requests that wait, where there is a connection with room.
-    pub(super) fn send_waiting(&mut self, now: Instant) {
-        self.open_waiting_datagrams(now);
-        let local = self.event_loop.local_addr();
-        let mut blocked: Vec<Origin> = Vec::new();
-        let mut left = self.waiting.len();
-        while left > 0 {
-            left -= 1;
-            let Some(waiting) = self.waiting.pop_front() else { return };
-            let (request, for_session) = (waiting.request(), matches!(waiting, Waiting::Session(_)));
-            let origin = request.origin.clone();
-            if !for_session && blocked.contains(&origin) {
-                self.waiting.push_back(waiting);
-                continue;
-            }
-            let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
-            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, local, &mut self.endpoint));
-            let Some(conn) = picked else {
-                self.waiting.push_back(waiting);
-                continue;
-            };
-            // What may be replayed must be safe (RFC 8470).
-            let waits = self.endpoint.is_early(conn) && !request.head.method.is_safe();
-            let was_blocked = self.pool.is_blocked(conn);
-            let sent = match waits || was_blocked {
-                true => Err(RequestError::Blocked),
-                false => {
-                    let head = self.pool.head_for(conn, &request.head);
-                    self.endpoint.request(conn, &head, !request.has_body)
-                }
-            };
-            match (sent, waiting) {
-                (Ok(id), Waiting::Request(running)) => {
-                    self.pool.began(conn);
-                    self.running.insert(id, running);
-                    self.poll(now, id, None);
-                }
-                (Ok(id), Waiting::Session(asked)) => {
-                    self.pool.began(conn);
-                    self.asked.insert(id, asked);
-                }
-                // Another connection may have room.
-                (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
-                    self.pool.block(conn);
-                    self.waiting.push_front(waiting);
-                    left += 1;
-                }
-                (Err(RequestError::Blocked), waiting) => {
-                    if !for_session && !waits {
-                        self.pool.grow(now, &origin, local, &mut self.endpoint);
-                        blocked.push(origin);
-                    }
-                    self.waiting.push_back(waiting);
-                }
-                (Err(RequestError::GoingAway | RequestError::Closed | RequestError::HasSessions), waiting) => {
-                    if let Some(pooled) = self.pool.conns.get_mut(&conn) {
-                        pooled.closed_to_new = true;
-                    }
-                    self.waiting.push_back(waiting);
-                }
-                (Err(error), waiting) => waiting.fail(error.into()),
-            }
-        }
-    }
-
-    /// Opens the datagrams whose connection stands. Each has one of its own.
-    fn open_waiting_datagrams(&mut self, now: Instant) {
-        let local = self.event_loop.local_addr();
-        for (origin, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
-            let picked = self.pool.pick_unused(now, &origin, local, &mut self.endpoint);
-            let known = picked.and_then(|conn| Some((conn, self.endpoint.has_http_datagrams(conn)?)));
-            let Some((conn, is_http)) = known else {
-                self.waiting_datagrams.push((origin, handler));
-                continue;
-            };
-            self.pool.began(conn);
-            match self.endpoint.datagrams(conn).filter(|_| !is_http) {
-                Some(mut datagrams) => {
-                    handler.opened(&mut datagrams);
-                    self.datagrams.insert(conn, handler);
-                }
-                None => {
-                    handler.failed(&ClientError::HttpDatagrams);
-                    self.pool.ended(now, conn, &mut self.endpoint);
-                }
-            }
-        }
-    }
-
-    /// Whoever waits for a connection to this origin gets none.
-    pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
-        for waiting in std::mem::take(&mut self.waiting) {
-            match waiting.request().origin == *origin {
-                true => waiting.fail(error.clone()),
-                false => self.waiting.push_back(waiting),
-            }
-        }
-        for (theirs, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
-            match theirs == *origin {
-                true => handler.failed(error),
-                false => self.waiting_datagrams.push((theirs, handler)),
-            }
-        }
-    }
-
-    /// Gives up the requests whose time is up.
-    pub(super) fn expire(&mut self, now: Instant) {
-        let is_late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let error = |request: &ClientRequest| ClientError::Timeout(request.timeout.unwrap_or_default().as_secs_f64());
-        for _ in 0..self.waiting.len() {
-            let Some(waiting) = self.waiting.pop_front() else { break };
-            match is_late(waiting.deadline()) {
-                true => {
-                    let error = error(waiting.request());
-                    waiting.fail(error);
-                }
-                false => self.waiting.push_back(waiting),
-            }
-        }
-        let late: Vec<_> = self.running.iter().filter(|(_, running)| is_late(running.deadline)).collect();
-        let late: Vec<_> = late.into_iter().map(|(id, running)| (*id, error(&running.request))).collect();
-        for (id, error) in late {
-            self.end(now, id, Err(error));
-        }
-        let late: Vec<_> = self.asked.iter().filter(|(_, asked)| is_late(asked.deadline)).map(|(id, _)| *id).collect();
-        for id in late {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error(&asked.request));
-            }
-            self.leave_asked(now, id);
         }
     }
 }

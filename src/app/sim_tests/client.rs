@@ -9,7 +9,8 @@ use crate::config::ClientConfig;
 use crate::endpoint::{Event, RequestError, RequestHead};
 use crate::error::{ErrorCode, Result, StreamError};
 use crate::h3::Recv;
-use crate::quic::table::{ConnId, StreamId};
+use crate::transport::table::{ConnId, StreamId};
+use crate::turn::Application;
 use crate::wt::{EndedBy, SessionEnd};
 
 const OTHER_SERVER: &str = "192.0.2.3:4433";
@@ -47,17 +48,23 @@ impl Exchanged {
 
 pub(super) struct Net {
     pub(super) client: Endpoint,
+    pub(super) app: Exchanges,
     pub(super) servers: Vec<Side>,
     pub(super) network: Network,
     pub(super) rng: Rng,
+}
+
+/// The client's application.
+#[derive(Default)]
+pub(super) struct Exchanges {
     pub(super) streams: BTreeMap<StreamId, Exchanged>,
     pub(super) connected: Vec<ConnId>,
     pub(super) going: Vec<ConnId>,
     pub(super) gone: Vec<ConnId>,
     pub(super) datagrams: Vec<Bytes>,
     pub(super) ended: Option<SessionEnd>,
-    /// Reads what comes.
-    pub(super) reading: bool,
+    /// Leaves alone what comes.
+    pub(super) ignoring: bool,
 }
 
 fn side(addr: &str, router: Router, set: impl FnOnce(&mut ServerConfig)) -> Side {
@@ -107,13 +114,7 @@ impl Net {
             servers: vec![side(SERVER, router, server)],
             rng: Rng::new(network.seed),
             network,
-            streams: BTreeMap::new(),
-            connected: Vec::new(),
-            going: Vec::new(),
-            gone: Vec::new(),
-            datagrams: Vec::new(),
-            ended: None,
-            reading: true,
+            app: Exchanges::default(),
         }
     }
 
@@ -124,7 +125,7 @@ impl Net {
     pub(super) fn connect(&mut self, to: &str) -> ConnId {
         let made = self.client.connect(net::now(), "localhost", addr(CLIENT), addr(to), None);
         let id = made.expect("a connection");
-        self.run_until("the handshake", |net| net.connected.contains(&id));
+        self.run_until("the handshake", |net| net.app.connected.contains(&id));
         id
     }
 
@@ -143,8 +144,8 @@ impl Net {
         });
         let id = sent.expect("a request");
         let out = Bytes::copy_from_slice(body);
-        self.streams.insert(id, Exchanged { out, trailers_out: trailers, sent: end, ..Exchanged::default() });
-        self.advance(id);
+        self.app.streams.insert(id, Exchanged { out, trailers_out: trailers, sent: end, ..Exchanged::default() });
+        self.app.advance(id, &mut self.client);
         id
     }
 
@@ -157,7 +158,7 @@ impl Net {
         head.protocol = Some("webtransport".to_owned());
         let id = self.request(conn, &head, b"", None);
         self.run_until("the session", |net| net.client.session(net::now(), id).is_some());
-        self.streams.remove(&id);
+        self.app.streams.remove(&id);
         id
     }
 
@@ -166,121 +167,25 @@ impl Net {
         let opened = if bidi { session.open_bidi() } else { session.open_uni() };
         let id = opened.expect("credit for a stream");
         let out = Bytes::copy_from_slice(data);
-        self.streams.insert(id, Exchanged { out, finished: !bidi, ..Exchanged::default() });
-        self.advance(id);
+        self.app.streams.insert(id, Exchanged { out, finished: !bidi, ..Exchanged::default() });
+        self.app.advance(id, &mut self.client);
         id
     }
 
-    /// Reads and writes what a stream has and takes.
-    pub(super) fn advance(&mut self, id: StreamId) {
-        let Some(state) = self.streams.get_mut(&id).filter(|state| !state.is_over()) else { return };
-        let Some(mut stream) = self.client.stream(net::now(), id) else {
-            state.error = Some(StreamError::Closed);
-            return;
-        };
-        let result = (|| {
-            if !state.sent {
-                state.sent = match &state.trailers_out {
-                    None => stream.finish_with(&mut state.out)?,
-                    Some(trailers) => {
-                        stream.write_bytes(&mut state.out)?;
-                        if state.out.is_empty() {
-                            stream.finish_with_trailers(trailers)?;
-                        }
-                        state.out.is_empty()
-                    }
-                };
-            }
-            while self.reading && !state.finished {
-                match stream.read_chunk(10_000)? {
-                    Recv::Data(chunk) => state.body.extend_from_slice(&chunk),
-                    Recv::Blocked => break,
-                    Recv::Finished => state.finished = true,
-                }
-            }
-            Ok(())
-        })();
-        if let Err(error) = result {
-            state.error = Some(error);
-        }
-        if state.is_over() {
-            state.trailers = stream.trailers().cloned().unwrap_or_default();
-            self.client.release(net::now(), id);
-        }
-    }
-
-    pub(super) fn on_event(&mut self, event: Event) {
-        match event {
-            Event::Connected(id) => self.connected.push(id),
-            Event::Response(id, head) => {
-                if let Some(state) = self.streams.get_mut(&id) {
-                    state.status = head.status.as_u16();
-                }
-            }
-            Event::Ready(id) => self.advance(id),
-            Event::Datagram(_, payload) => self.datagrams.push(payload),
-            Event::SessionStream { stream, .. } => {
-                let (out, sent) = (Bytes::from_static(b"and back"), !stream.is_bidi());
-                self.streams.insert(stream, Exchanged { out, sent, ..Exchanged::default() });
-                self.advance(stream);
-            }
-            Event::GoingAway(id) => self.going.push(id),
-            Event::SessionClosed(_, end) => self.ended = Some(end),
-            Event::Closed(id, cause) => {
-                assert!(self.going.contains(&id), "{id:?}: {cause}");
-                self.gone.push(id);
-            }
-            _ => {}
-        }
-    }
-
     pub(super) fn client_turn(&mut self) {
-        let now = net::now();
-        self.client.handle_timeouts(now);
-        loop {
-            self.client.drive(now);
-            while let Some(event) = self.client.poll_event() {
-                self.on_event(event);
-            }
-            if !self.client.needs_drive() {
-                break;
-            }
-        }
-        let mut buf = vec![0; 65_507];
-        while let Some(transmit) = self.client.poll_transmit(net::now(), &mut buf, 64) {
-            let to = self.servers.iter_mut().find(|side| side.addr == transmit.to).expect("a server");
-            for packet in buf[..transmit.len].chunks(transmit.segment) {
-                pass(&self.network, &mut self.rng, &mut to.to_server, packet);
-            }
-        }
-        while let Some(event) = self.client.poll_event() {
-            self.on_event(event);
-        }
+        let Net { client, servers, network, rng, app, .. } = self;
+        let mut io = Wire::new(addr(CLIENT), |to, packet| {
+            let side = servers.iter_mut().find(|side| side.addr == to).expect("a server");
+            pass(network, rng, &mut side.to_server, packet);
+        });
+        turn(net::now(), &mut io, client, app).expect("no socket that fails");
     }
 
     pub(super) fn server_turn(&mut self) {
-        let now = net::now();
-        let mut buf = vec![0; 65_507];
-        for side in &mut self.servers {
-            let (endpoint, app) = (&mut side.endpoint, &mut side.app);
-            endpoint.handle_timeouts(now);
-            loop {
-                endpoint.drive(now);
-                while let Some(event) = endpoint.poll_event() {
-                    app.dispatch(now, event, endpoint);
-                }
-                if !endpoint.needs_drive() {
-                    break;
-                }
-            }
-            while let Some(transmit) = endpoint.poll_transmit(net::now(), &mut buf, 64) {
-                for packet in buf[..transmit.len].chunks(transmit.segment) {
-                    pass(&self.network, &mut self.rng, &mut side.to_client, packet);
-                }
-            }
-            while let Some(event) = endpoint.poll_event() {
-                app.dispatch(now, event, endpoint);
-            }
+        let Net { servers, network, rng, .. } = self;
+        for Side { addr, endpoint, app, to_client, .. } in servers {
+            let mut io = Wire::new(*addr, |_, packet| pass(network, rng, to_client, packet));
+            turn(net::now(), &mut io, endpoint, app).expect("no socket that fails");
         }
     }
 
@@ -299,13 +204,14 @@ impl Net {
                 self.client.recv(net::now(), &mut packet, side.addr, addr(CLIENT));
             }
         }
-        moved
+        moved || self.client.has_work() || self.servers.iter().any(|side| side.endpoint.has_work())
     }
 
     pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
         let deadline = net::now() + PATIENCE;
         while !done(self) {
-            let open: Vec<_> = self.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
+            let open: Vec<_> =
+                self.app.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
             let left = (self.client.stream_count(), self.server().stream_count());
             assert!(net::now() < deadline, "{what} took too long; {:?}; open {open:?}, left {left:?}", self.network);
             if !self.step() {
@@ -318,7 +224,7 @@ impl Net {
     }
 
     pub(super) fn finish_all(&mut self) {
-        self.run_until("all streams", |net| net.streams.values().all(Exchanged::is_over));
+        self.run_until("all streams", |net| net.app.streams.values().all(Exchanged::is_over));
     }
 
     pub(super) fn server(&self) -> &Endpoint {
@@ -326,8 +232,75 @@ impl Net {
     }
 }
 
+impl Exchanges {
+    /// Reads and writes what a stream has and takes.
+    pub(super) fn advance(&mut self, id: StreamId, client: &mut Endpoint) {
+        let Some(state) = self.streams.get_mut(&id).filter(|state| !state.is_over()) else { return };
+        let Some(mut stream) = client.stream(net::now(), id) else {
+            state.error = Some(StreamError::Closed);
+            return;
+        };
+        let result = (|| {
+            if !state.sent {
+                state.sent = match &state.trailers_out {
+                    None => stream.finish_with(&mut state.out)?,
+                    Some(trailers) => {
+                        stream.write_bytes(&mut state.out)?;
+                        if state.out.is_empty() {
+                            stream.finish_with_trailers(trailers)?;
+                        }
+                        state.out.is_empty()
+                    }
+                };
+            }
+            while !self.ignoring && !state.finished {
+                match stream.read_chunk(10_000)? {
+                    Recv::Data(chunk) => state.body.extend_from_slice(&chunk),
+                    Recv::Blocked => break,
+                    Recv::Finished => state.finished = true,
+                }
+            }
+            Ok(())
+        })();
+        if let Err(error) = result {
+            state.error = Some(error);
+        }
+        if state.is_over() {
+            state.trailers = stream.trailers().cloned().unwrap_or_default();
+            client.release(net::now(), id);
+        }
+    }
+}
+
+impl Application for Exchanges {
+    fn on_event(&mut self, _: Instant, event: Event, client: &mut Endpoint) {
+        match event {
+            Event::Connected(id) => self.connected.push(id),
+            Event::Response(id, head) => {
+                if let Some(state) = self.streams.get_mut(&id) {
+                    state.status = head.status.as_u16();
+                }
+            }
+            Event::Ready(id) => self.advance(id, client),
+            Event::Datagram(_, payload) => self.datagrams.push(payload),
+            Event::SessionStream { stream, .. } => {
+                let (out, sent) = (Bytes::from_static(b"and back"), !stream.is_bidi());
+                self.streams.insert(stream, Exchanged { out, sent, ..Exchanged::default() });
+                self.advance(stream, client);
+            }
+            Event::GoingAway(id) => self.going.push(id),
+            Event::SessionClosed(_, end) => self.ended = Some(end),
+            Event::Closed(id, cause) => {
+                assert!(self.going.contains(&id), "{id:?}: {cause}");
+                self.gone.push(id);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn assert_answer(net: &Net, id: StreamId, status: u16, body: &[u8]) {
-    let state = &net.streams[&id];
+    let state = &net.app.streams[&id];
     assert_eq!((state.status, &state.error), (status, &None), "{:?}: {id:?}", net.network);
     assert!(state.body == body, "{:?}: {id:?}: {} bytes", net.network, state.body.len());
 }
@@ -336,13 +309,13 @@ fn assert_answer(net: &Net, id: StreamId, status: u16, body: &[u8]) {
 fn an_idle_connection_is_over_before_it_is_forgotten() {
     let mut net = Net::demo(Network::default());
     let conn = net.connect(SERVER);
-    net.going.push(conn);
+    net.app.going.push(conn);
     net.servers[0].endpoint.close_all(ErrorCode::H3_NO_ERROR, b"");
-    net.run_until("the end", |net| !net.gone.is_empty());
+    net.run_until("the end", |net| !net.app.gone.is_empty());
     // It goes on draining (RFC 9000 section 10.2), and is told of once.
     assert_eq!((net.client.connection_count(), net.client.handshake_count()), (1, 0));
     net.run_until("the last of it", |net| net.client.connection_count() == 0);
-    assert_eq!(net.gone, [conn]);
+    assert_eq!(net.app.gone, [conn]);
 }
 
 #[test]
@@ -360,11 +333,11 @@ fn requests_with_bodies_both_ways_and_trailers() {
         net.finish_all();
         for (id, size) in down.iter().zip(sizes) {
             assert_answer(&net, *id, 200, &payload(size));
-            assert_eq!(net.streams[id].trailers["x-checksum"].len(), 64, "seed {seed}");
+            assert_eq!(net.app.streams[id].trailers["x-checksum"].len(), 64, "seed {seed}");
         }
         assert_answer(&net, echo, 200, &body);
         assert_answer(&net, trailed, 200, b"request trailers:\nx-of-ours: yes\n");
-        assert_eq!(net.streams[&trailed].trailers["x-demo"], "trailers");
+        assert_eq!(net.app.streams[&trailed].trailers["x-demo"], "trailers");
         assert_answer(&net, none, 404, b"404 Not Found\n");
         net.run_until("nothing is left", |net| net.client.stream_count() + net.server().stream_count() == 0);
         assert_eq!(net.server().stats().requests, 7);
@@ -401,33 +374,33 @@ fn sessions_with_streams_from_both_sides() {
             session.send_datagram(&[n]).expect("room for a datagram");
         }
         let from_server = |net: &Net, bidi: bool| {
-            let theirs = net.streams.iter().filter(|(id, _)| !id.is_from_client() && id.is_bidi() == bidi);
+            let theirs = net.app.streams.iter().filter(|(id, _)| !id.is_from_client() && id.is_bidi() == bidi);
             theirs.map(|(id, _)| *id).collect::<Vec<_>>()
         };
         net.run_until("the server's streams", |net| {
             from_server(net, true).len() == 10 && from_server(net, false).len() == 30
         });
         net.finish_all();
-        let mut greetings: Vec<_> = from_server(&net, true).iter().map(|id| net.streams[id].body.clone()).collect();
+        let mut greetings: Vec<_> = from_server(&net, true).iter().map(|id| net.app.streams[id].body.clone()).collect();
         let mut expected: Vec<_> = (0..10).map(|n| format!("server stream {n}\nand back").into_bytes()).collect();
         greetings.sort();
         expected.sort();
         assert!(greetings == expected, "seed {seed}: the streams of the server's own");
         for (n, id) in bidi.iter().enumerate() {
-            let state = &net.streams[id];
+            let state = &net.app.streams[id];
             assert_eq!((&state.error, String::from_utf8_lossy(&state.body)), (&None, text(n).into()), "seed {seed}");
         }
-        let mut answers: Vec<_> = from_server(&net, false).iter().map(|id| net.streams[id].body.clone()).collect();
+        let mut answers: Vec<_> = from_server(&net, false).iter().map(|id| net.app.streams[id].body.clone()).collect();
         let mut expected: Vec<_> = (0..30).map(|n| text(n).into_bytes()).collect();
         answers.sort();
         expected.sort();
         assert!(answers == expected, "seed {seed}: the answers on streams of the server's");
-        let datagrams = net.datagrams.len();
+        let datagrams = net.app.datagrams.len();
         assert!((1..=110).contains(&datagrams), "seed {seed}: {datagrams} datagrams");
         let mut open = net.client.session(net::now(), session).expect("a session");
         open.close(77, "the end");
         net.run_until("the close", |net| net.server().session_count() == 0 && net.client.session_count() == 0);
-        let end = net.ended.take().expect("an end");
+        let end = net.app.ended.take().expect("an end");
         assert_eq!(end, SessionEnd { by: EndedBy::Us, code: 77, reason: "the end".to_owned() });
     }
 }
@@ -452,9 +425,9 @@ fn a_session_that_the_server_closes() {
         let mut request = head(Method::CONNECT, "/close");
         request.protocol = Some("webtransport".to_owned());
         let id = net.request(conn, &request, b"", None);
-        net.streams.remove(&id);
-        net.run_until("the close", |net| net.ended.is_some());
-        let end = net.ended.take().expect("an end");
+        net.app.streams.remove(&id);
+        net.run_until("the close", |net| net.app.ended.is_some());
+        let end = net.app.ended.take().expect("an end");
         assert_eq!(end, SessionEnd { by: EndedBy::Peer, code: 5, reason: "at once".to_owned() }, "seed {seed}");
     }
 }
@@ -471,16 +444,16 @@ fn goaway_and_a_second_server() {
         net.run_until("requests that run", |net| net.servers[0].endpoint.stats().requests >= 5);
         let second: Vec<_> = (0..10).map(|_| net.get(conn, "/")).collect();
         net.servers[0].endpoint.shutdown();
-        net.run_until("the server's GOAWAY", |net| net.going.contains(&conn));
+        net.run_until("the server's GOAWAY", |net| net.app.going.contains(&conn));
         assert_eq!(net.client.request(conn, &head(Method::GET, "/"), true), Err(RequestError::GoingAway));
         net.finish_all();
         let rejected = StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED);
         let all = || first.iter().chain(&second);
-        let (done, again): (Vec<_>, Vec<_>) = all().partition(|id| net.streams[id].error.is_none());
+        let (done, again): (Vec<_>, Vec<_>) = all().partition(|id| net.app.streams[id].error.is_none());
         for id in &again {
-            assert_eq!(net.streams[id].error, Some(rejected.clone()), "seed {seed}");
+            assert_eq!(net.app.streams[id].error, Some(rejected.clone()), "seed {seed}");
         }
-        assert!(done.iter().all(|id| net.streams[id].status == 200), "seed {seed}");
+        assert!(done.iter().all(|id| net.app.streams[id].status == 200), "seed {seed}");
         assert!(done.len() >= 5, "seed {seed}: {} were answered", done.len());
         // Nothing was done twice, and nothing was lost.
         assert_eq!(net.servers[0].endpoint.stats().requests, done.len() as u64, "seed {seed}");
@@ -498,20 +471,20 @@ fn goaway_and_a_second_server() {
 fn cancelling_resets_and_stops() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
-        net.reading = false;
+        net.app.ignoring = true;
         let conn = net.connect(SERVER);
         let id = net.request(conn, &head(Method::POST, "/api/echo"), &payload(20_000_000), None);
-        net.run_until("the answer's head", |net| net.streams[&id].status == 200);
+        net.run_until("the answer's head", |net| net.app.streams[&id].status == 200);
         net.run_until("a full window", |net| net.servers[0].endpoint.stats().bytes_out > 50_000);
         net.client.stream(net::now(), id).expect("a stream").reset(ErrorCode::H3_REQUEST_CANCELLED);
         net.client.release(net::now(), id);
-        net.streams.remove(&id);
+        net.app.streams.remove(&id);
         // quiche forgets the stream on our side only if the server's reset overtakes the acknowledgement of ours.
         net.run_until("the end", |net| net.server().stream_count() == 0);
         let (resets, stops) = net.server().given_up_by_peers();
         assert!(resets > 0 && stops > 0, "seed {seed}: {resets} RESET_STREAM and {stops} STOP_SENDING");
         assert_eq!(net.servers[0].app.running(), 0);
-        net.reading = true;
+        net.app.ignoring = false;
         let next = net.get(conn, "/");
         net.finish_all();
         assert_answer(&net, next, 200, b"Hello, HTTP/3!\n");

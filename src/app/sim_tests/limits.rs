@@ -122,7 +122,7 @@ fn retry_proves_the_address_over_a_bad_network() {
 
 #[test]
 fn a_handshake_that_stops_is_dropped_in_time() {
-    let server = |config: &mut ServerConfig| config.handshake_timeout = Duration::from_millis(30);
+    let server = |config: &mut ServerConfig| config.transport.handshake_timeout = Duration::from_millis(30);
     let mut sim = Sim::new(Options { server: Box::new(server), ..Options::default() });
     sim.client_turn();
     let began = net::now();
@@ -204,4 +204,18 @@ fn shutdown_says_goaway_finishes_and_closes() {
     assert_eq!((error.is_app, error.error_code), (true, 0x100));
     // Served if it came before GOAWAY, rejected if after.
     assert!(sim.answers[&late].finished || sim.answers[&late].reset == Some(0x10b), "{:?}", sim.answers[&late]);
+}
+
+#[test]
+fn a_connection_has_one_deadline_however_many_requests_it_had() {
+    // K10
+    let mut sim = Sim::connected(Options::default());
+    for _ in 0..100 {
+        sim.get("/");
+        sim.get("/slow?delay=1");
+        sim.finish_all();
+        sim.answers.clear();
+    }
+    assert_eq!(sim.server.stats().requests, 200);
+    assert_eq!(sim.server.timer_count(), 1);
 }

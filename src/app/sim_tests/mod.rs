@@ -12,8 +12,10 @@ mod limits;
 mod requests;
 #[cfg(feature = "webtransport")]
 mod sessions;
+mod world;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ use super::{Router, demo};
 use crate::config::ServerConfig;
 use crate::endpoint::Endpoint;
 use crate::net;
+use crate::turn::{DatagramIo, turn};
 
 const CLIENT: &str = "192.0.2.1:5000";
 const SERVER: &str = "192.0.2.2:4433";
@@ -230,7 +233,7 @@ impl Sim {
     fn step(&mut self) -> bool {
         self.client_turn();
         self.server_turn();
-        let moved = !(self.to_server.is_empty() && self.to_client.is_empty());
+        let moved = !(self.to_server.is_empty() && self.to_client.is_empty()) || self.server.has_work();
         for mut packet in std::mem::take(&mut self.to_server) {
             self.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
         }
@@ -253,77 +256,94 @@ impl Sim {
     }
 
     fn server_turn(&mut self) {
-        let now = net::now();
-        self.server.handle_timeouts(now);
-        loop {
-            self.server.drive(now);
-            while let Some(event) = self.server.poll_event() {
-                self.app.dispatch(now, event, &mut self.server);
+        let Sim { server, app, rng, network, to_client, cut, .. } = self;
+        let mut io = Wire::new(addr(SERVER), |to, packet| {
+            if to == addr(CLIENT) && !*cut {
+                pass(network, rng, to_client, packet);
             }
-            if !self.server.needs_drive() {
-                break;
-            }
-        }
-        let mut buf = vec![0; 65_507];
-        while let Some(transmit) = self.server.poll_transmit(net::now(), &mut buf, 64) {
-            assert_eq!(transmit.from, addr(SERVER));
-            if transmit.to != addr(CLIENT) {
-                continue;
-            }
-            for packet in buf[..transmit.len].chunks(transmit.segment).filter(|_| !self.cut) {
-                pass(&self.network, &mut self.rng, &mut self.to_client, packet);
-            }
-        }
-        while let Some(event) = self.server.poll_event() {
-            self.app.dispatch(now, event, &mut self.server);
-        }
+        });
+        turn(net::now(), &mut io, server, app).expect("no socket that fails");
     }
 
     fn client_turn(&mut self) {
-        self.poll_answers();
-        self.send_bodies();
+        if let Some(h3) = &mut self.h3 {
+            poll_answers(&mut self.client, h3, &mut self.answers, self.reading);
+            send_bodies(&mut self.client, h3, &mut self.bodies);
+        }
         let mut buf = [0; 1500];
         while let Ok((n, _)) = self.client.send(&mut buf) {
             pass(&self.network, &mut self.rng, &mut self.to_server, &buf[..n]);
         }
     }
+}
 
-    fn send_bodies(&mut self) {
-        let Some(h3) = &mut self.h3 else { return };
-        self.bodies.retain(|&id, rest| {
-            match h3.send_body(&mut self.client, id, rest, true) {
-                Ok(n) => drop(rest.drain(..n)),
-                Err(h3::Error::Done) => {}
-                // The server does not want it.
-                Err(_) => rest.clear(),
+/// Sends bodies as far as there is room.
+fn send_bodies(quic: &mut quiche::Connection, h3: &mut h3::Connection, bodies: &mut BTreeMap<u64, Vec<u8>>) {
+    bodies.retain(|&id, rest| {
+        match h3.send_body(quic, id, rest, true) {
+            Ok(n) => drop(rest.drain(..n)),
+            Err(h3::Error::Done) => {}
+            // The server does not want it.
+            Err(_) => rest.clear(),
+        }
+        !rest.is_empty()
+    });
+}
+
+/// Takes in what came of answers, and their bodies if `reading`.
+fn poll_answers(
+    quic: &mut quiche::Connection,
+    h3: &mut h3::Connection,
+    answers: &mut BTreeMap<u64, Answer>,
+    reading: bool,
+) {
+    while let Ok((id, event)) = h3.poll(quic) {
+        let Some(answer) = answers.get_mut(&id) else { continue };
+        match event {
+            h3::Event::Headers { list, .. } => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                answer.heads.push(list.iter().map(|f| (text(f.name()), text(f.value()))).collect());
             }
-            !rest.is_empty()
-        });
+            h3::Event::Finished => answer.finished = true,
+            h3::Event::Reset(code) => answer.reset = Some(code),
+            _ => {}
+        }
     }
+    if !reading {
+        return;
+    }
+    let mut buf = [0; 16_384];
+    for (&id, answer) in answers.iter_mut().filter(|(_, answer)| !answer.is_over()) {
+        while let Ok(n) = h3.recv_body(quic, id, &mut buf) {
+            answer.body.extend_from_slice(&buf[..n]);
+        }
+    }
+}
 
-    fn poll_answers(&mut self) {
-        let Some(h3) = &mut self.h3 else { return };
-        while let Ok((id, event)) = h3.poll(&mut self.client) {
-            let Some(answer) = self.answers.get_mut(&id) else { continue };
-            match event {
-                h3::Event::Headers { list, .. } => {
-                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    answer.heads.push(list.iter().map(|f| (text(f.name()), text(f.value()))).collect());
-                }
-                h3::Event::Finished => answer.finished = true,
-                h3::Event::Reset(code) => answer.reset = Some(code),
-                _ => {}
+/// What an endpoint sends, packet by packet. What it receives is handed to it elsewhere.
+struct Wire<F> {
+    from: SocketAddr,
+    send: F,
+}
+
+impl<F: FnMut(SocketAddr, &[u8])> Wire<F> {
+    fn new(from: SocketAddr, send: F) -> Self {
+        Wire { from, send }
+    }
+}
+
+impl<F: FnMut(SocketAddr, &[u8])> DatagramIo for Wire<F> {
+    fn receive(&mut self, _: Instant, _: &mut Endpoint) {}
+
+    fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+        let mut buf = vec![0; 65_507];
+        while let Some(transmit) = endpoint.poll_transmit(net::now(), &mut buf, 64) {
+            assert_eq!(transmit.from, self.from);
+            for packet in buf[..transmit.len].chunks(transmit.segment) {
+                (self.send)(transmit.to, packet);
             }
         }
-        if !self.reading {
-            return;
-        }
-        let mut buf = [0; 16_384];
-        for (&id, answer) in self.answers.iter_mut().filter(|(_, answer)| !answer.is_over()) {
-            while let Ok(n) = h3.recv_body(&mut self.client, id, &mut buf) {
-                answer.body.extend_from_slice(&buf[..n]);
-            }
-        }
+        Ok(true)
     }
 }
 

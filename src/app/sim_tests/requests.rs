@@ -106,8 +106,8 @@ fn a_head_waits_for_room_and_keeps_its_place() {
 #[test]
 fn tiny_windows_only_slow_things_down() {
     let server = |config: &mut ServerConfig| {
-        config.initial_max_stream_data = 100;
-        config.initial_max_data = 300;
+        config.transport.initial_max_stream_data = 100;
+        config.transport.initial_max_data = 300;
     };
     let client = |config: &mut quiche::Config| {
         config.set_initial_max_stream_data_bidi_local(300);

@@ -30,7 +30,7 @@ pub(super) fn options(network: Network) -> Options {
             config.webtransport.max_streams = 100;
             config.webtransport.linger = Duration::from_millis(300);
             // A network that loses a quarter of all packets may need some tries.
-            config.handshake_timeout = PATIENCE;
+            config.transport.handshake_timeout = PATIENCE;
         }),
         client: Box::new(|config| config.enable_dgram(true, 100, 100)),
         ..Options::default()

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use mio_quiche::endpoint::{CloseCause, ClosedBy};
-use mio_quiche::net;
-use mio_quiche::{ClientError, ConnId, ErrorCode, RequestError, StreamId};
+use mio_quiche::{ClientError, ConnId, Endpoint, ErrorCode, RequestError, StreamId};
 
 use super::engine::{Engine, Mode};
+use super::slot::Slot;
 use crate::cli::Failure;
 
 /// Handshakes at a time, few enough not to overflow the server's receive buffer.
@@ -14,52 +14,35 @@ const MAX_OPENING: usize = 32;
 /// Times that a connection is tried again before it is given up.
 pub(super) const MAX_FAILURES: u32 = 3;
 
-/// One of the connections that are kept.
-#[derive(Default)]
-pub(super) struct Slot {
-    pub(super) conn: Option<ConnId>,
-    /// Requests can be sent, or the session is open.
-    pub(super) ready: bool,
-    pub(super) session: Option<StreamId>,
-    pub(super) active: usize,
-    /// No room for a further request now.
-    pub(super) blocked: bool,
-    /// The server takes no more requests on the connection.
-    pub(super) going: bool,
-    pub(super) failures: u32,
-    pub(super) listed: bool,
-}
-
 impl Engine {
-    /// Opens all connections, and their sessions. Of several addresses the one that answers first is taken.
-    pub(super) fn open(&mut self, tick: &mut dyn FnMut(&Self)) -> Result<(), Failure> {
+    /// Tries all addresses, if there are several.
+    pub(super) fn race(&mut self, now: Instant, endpoint: &mut Endpoint) {
         if self.addresses.len() > 1 {
             for addr in self.addresses.clone() {
-                let (now, local) = (net::now(), self.event_loop.local_addr());
-                match self.endpoint.connect(now, &self.host, local, addr, None) {
+                match endpoint.connect(now, &self.host, self.local, addr, None) {
                     Ok(id) => drop(self.racing.insert(id, addr)),
                     Err(e) => log::debug!("cannot connect to {addr}: {e}"),
                 }
             }
         }
-        while !self.interrupted && !self.slots.iter().all(|slot| slot.ready) {
-            self.turn(None, tick)?;
-        }
-        Ok(())
+    }
+
+    /// Whether all connections take requests.
+    pub(super) fn is_open(&self) -> bool {
+        self.slots.iter().all(|slot| slot.ready)
     }
 
     /// Replaces the connections that are missing.
-    pub(super) fn connect(&mut self, now: Instant) -> Result<(), Failure> {
+    pub(super) fn connect(&mut self, now: Instant, endpoint: &mut Endpoint) -> Result<(), Failure> {
         if self.by_conn.len() >= self.plan.connections || self.addresses.len() > 1 {
             return Ok(());
         }
-        let local = self.event_loop.local_addr();
         for index in 0..self.plan.connections {
             let slot = &mut self.slots[index];
-            if slot.conn.is_some() || slot.failures >= MAX_FAILURES || self.endpoint.handshake_count() >= MAX_OPENING {
+            if slot.conn.is_some() || slot.failures >= MAX_FAILURES || endpoint.handshake_count() >= MAX_OPENING {
                 continue;
             }
-            let made = self.endpoint.connect(now, &self.host, local, self.addresses[0], None);
+            let made = endpoint.connect(now, &self.host, self.local, self.addresses[0], None);
             let id = made.map_err(|e| Failure::Coded(7, format!("cannot connect to {}: {e}", self.host)))?;
             slot.conn = Some(id);
             self.by_conn.insert(id, index);
@@ -67,11 +50,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn on_connected(&mut self, id: ConnId) {
+    pub(super) fn on_connected(&mut self, id: ConnId, endpoint: &mut Endpoint) {
         if let Some(addr) = self.racing.get(&id) {
             self.addresses = vec![*addr];
             for (conn, _) in self.racing.drain() {
-                self.endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
+                endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
             }
             return;
         }
@@ -82,13 +65,13 @@ impl Engine {
                 self.slots[index].ready = true;
                 self.list(index);
             }
-            _ => self.ask_for_session(index),
+            _ => self.ask_for_session(index, endpoint),
         }
     }
 
-    pub(super) fn ask_for_session(&mut self, index: usize) {
+    pub(super) fn ask_for_session(&mut self, index: usize, endpoint: &mut Endpoint) {
         let Some(conn) = self.slots[index].conn.filter(|_| self.slots[index].session.is_none()) else { return };
-        match self.endpoint.request(conn, &self.head, false) {
+        match endpoint.request(conn, &self.head, false) {
             Ok(id) => self.slots[index].session = Some(id),
             Err(RequestError::Blocked) => {}
             Err(error) => self.failure = Some(Failure::Runtime(error.to_string())),
@@ -102,13 +85,13 @@ impl Engine {
     }
 
     /// Closes a connection that takes no more requests; another one follows.
-    pub(super) fn leave_if_idle(&mut self, index: usize) {
+    pub(super) fn leave_if_idle(&mut self, index: usize, endpoint: &mut Endpoint) {
         if let Some(conn) = self.slots[index].conn.filter(|_| self.slots[index].active == 0) {
-            self.endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
+            endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
         }
     }
 
-    pub(super) fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) {
+    pub(super) fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause, endpoint: &mut Endpoint) {
         if self.racing.remove(&id).is_some() && self.racing.is_empty() {
             self.failure = Some(self.connect_error(cause).into());
         }
@@ -117,13 +100,13 @@ impl Engine {
         let lost = || Some(("connection", format!("the connection was {cause}")));
         for stream in cut {
             if let Some(request) = self.requests.remove(&stream) {
-                self.over(now, request, lost());
+                self.over(now, endpoint, request, lost());
             }
         }
         let cut: Vec<u64> = self.datagrams.iter().filter(|(_, r)| r.slot == index).map(|(number, _)| *number).collect();
         for number in cut {
             if let Some(request) = self.datagrams.remove(&number) {
-                self.over(now, request, lost());
+                self.over(now, endpoint, request, lost());
             }
         }
         let was_ready = self.slots[index].ready;

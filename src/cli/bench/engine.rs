@@ -1,31 +1,25 @@
-//! The connections and the loop that loads them. It works on the engine itself, without the client's pool and handlers.
+//! The requests that load the connections. It works on the engine itself, without the client's pool and handlers.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mio_quiche::endpoint::Event;
-use mio_quiche::net::{self, EventLoop, UdpSocket};
+use mio_quiche::net;
+use mio_quiche::turn::Application;
 use mio_quiche::{
-    ClientConfig, ClientError, ClientRequest, ConnId, DatagramError, Endpoint, ErrorCode, Recv, RequestError,
-    RequestHead, SessionError, Stream, StreamError, StreamId,
+    ClientError, ClientRequest, ConnId, DatagramError, Endpoint, ErrorCode, RequestError, RequestHead, SessionError,
+    StreamError, StreamId,
 };
 
-use super::conns::{MAX_FAILURES, Slot};
+use super::request::{Request, kind};
+use super::slot::Slot;
 use super::tally::Tally;
 use crate::cli::Failure;
 
-/// Rounds of engine and events in one turn before packets go out.
-const MAX_ROUNDS: usize = 4;
 /// Body bytes handed over, or taken in, at a time.
 const CHUNK: usize = 256 * 1024;
-/// How often the bar moves and timeouts are looked for.
-const TICK: Duration = Duration::from_millis(100);
-/// How long what was scheduled may take after the end of the schedule.
-const GRACE: Duration = Duration::from_secs(2);
-/// The system sleeps in whole milliseconds.
-const SLEEP_STEP: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -56,27 +50,12 @@ pub(super) struct Plan {
     pub(super) timeout: Duration,
 }
 
-/// A request, or what stands for one.
-pub(super) struct Request {
-    pub(super) slot: usize,
-    /// When it was due.
-    pub(super) since: Instant,
-    pub(super) begun: Instant,
-    /// Not of the warm-up.
-    pub(super) counts: bool,
-    pub(super) status: u16,
-    pub(super) received: u64,
-    /// Bytes that are still to be sent.
-    pub(super) left: u64,
-    pub(super) ended: bool,
-}
-
 pub(super) struct Engine {
     pub(super) plan: Plan,
     pub(super) head: RequestHead,
     pub(super) host: String,
-    pub(super) event_loop: EventLoop,
-    pub(super) endpoint: Endpoint,
+    /// Our address.
+    pub(super) local: SocketAddr,
     pub(super) connect_timeout: Duration,
     /// Where the server is; several until one has answered.
     pub(super) addresses: Vec<SocketAddr>,
@@ -98,28 +77,20 @@ pub(super) struct Engine {
     pub(super) budget: u64,
     pub(super) tally: Tally,
     pub(super) last_end: Option<Instant>,
-    pub(super) next_tick: Instant,
     pub(super) block: Bytes,
     pub(super) scratch: Vec<u8>,
     pub(super) failure: Option<Failure>,
-    pub(super) interrupted: bool,
 }
 
 impl Engine {
-    pub(super) fn new(plan: Plan, config: &ClientConfig) -> Result<Self, Failure> {
+    pub(super) fn new(
+        plan: Plan,
+        host: String,
+        addresses: Vec<SocketAddr>,
+        local: SocketAddr,
+        connect_timeout: Duration,
+    ) -> Result<Self, Failure> {
         let now = net::now();
-        let mut config = config.clone();
-        config.webtransport.enabled = !matches!(plan.mode, Mode::Http { .. });
-        let endpoint = Endpoint::client(&config, now).map_err(mio_quiche::Error::from)?;
-        let buffer = config.socket_buffer;
-        let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
-        let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
-        let (host, port) = plan.request.host();
-        let host = host.to_owned();
-        // Before signals are caught, as it may take long.
-        let addresses = net::resolve(config.resolver.as_ref(), &host, port, socket.local_addr())
-            .map_err(|source| ClientError::Resolve { host: host.clone(), source: source.into() })?;
-        let event_loop = EventLoop::new(socket, true)?;
         let tally = Tally::new().map_err(|e| Failure::Runtime(e.to_string()))?;
         Ok(Engine {
             head: plan.request.head().clone(),
@@ -127,10 +98,9 @@ impl Engine {
             block: vec![0; CHUNK.max(plan.size)].into(),
             plan,
             host,
-            event_loop,
-            endpoint,
-            connect_timeout: config.connect_timeout,
-            addresses: addresses.into(),
+            local,
+            connect_timeout,
+            addresses,
             racing: HashMap::new(),
             by_conn: HashMap::new(),
             requests: HashMap::new(),
@@ -144,19 +114,13 @@ impl Engine {
             budget: 0,
             tally,
             last_end: None,
-            next_tick: now,
             scratch: vec![0; CHUNK],
             failure: None,
-            interrupted: false,
         })
     }
 
     pub(super) fn tally(&self) -> &Tally {
         &self.tally
-    }
-
-    pub(super) fn is_interrupted(&self) -> bool {
-        self.interrupted
     }
 
     /// When the last request was over, if the run did not last longer.
@@ -173,43 +137,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs `count` requests, or until `until`.
-    pub(super) fn load(
-        &mut self,
-        count: Option<u64>,
-        until: Option<Instant>,
-        tick: &mut dyn FnMut(&Self),
-    ) -> Result<(), Failure> {
-        self.budget = count.unwrap_or(u64::MAX);
-        (self.scheduled, self.schedule_began) = (0, net::now());
-        for slot in 0..self.slots.len() {
-            self.list(slot);
-        }
-        let target = count.unwrap_or(u64::MAX);
-        loop {
-            let now = net::now();
-            self.schedule(now, until);
-            let over = until.is_some_and(|until| now >= until);
-            if over {
-                self.budget = 0;
-            }
-            let all_done = self.tally.done >= target;
-            let rest = self.plan.rate.is_some() && self.counting && until.is_some_and(|until| now < until + GRACE);
-            let open = self.due.len() + self.requests.len() + self.datagrams.len();
-            if self.interrupted || all_done || over && (!rest || open == 0) {
-                break;
-            }
-            if self.slots.iter().all(|slot| slot.failures >= MAX_FAILURES) {
-                break;
-            }
-            self.turn(until, tick)?;
-        }
-        self.give_up_rest(until);
-        Ok(())
-    }
-
     /// What is on a schedule and not done at the end must not get lost.
-    fn give_up_rest(&mut self, until: Option<Instant>) {
+    pub(super) fn give_up_rest(&mut self, until: Option<Instant>) {
         let now = net::now();
         self.budget = 0;
         if !self.counting {
@@ -230,20 +159,8 @@ impl Engine {
         }
     }
 
-    /// Closes the connections.
-    pub(super) fn close(&mut self) {
-        for slot in &self.slots {
-            if let Some(conn) = slot.conn {
-                self.endpoint.close(conn, ErrorCode::H3_NO_ERROR, b"");
-            }
-        }
-        self.endpoint.drive(net::now());
-        // Whoever does not hear it notices by its idle timeout.
-        let _ = self.event_loop.transmit(&mut self.endpoint);
-    }
-
     /// Lays out what is due by now.
-    fn schedule(&mut self, now: Instant, until: Option<Instant>) {
+    pub(super) fn schedule(&mut self, now: Instant, until: Option<Instant>) {
         let Some(rate) = self.plan.rate else { return };
         while self.scheduled < self.budget {
             let at = self.schedule_began + Duration::from_secs_f64(self.scheduled as f64 / rate);
@@ -256,7 +173,7 @@ impl Engine {
     }
 
     /// When the schedule has something next.
-    fn next_due(&self) -> Option<Instant> {
+    pub(super) fn next_due(&self) -> Option<Instant> {
         let rate = self.plan.rate.filter(|_| self.scheduled < self.budget)?;
         Some(self.schedule_began + Duration::from_secs_f64(self.scheduled as f64 / rate))
     }
@@ -275,48 +192,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn turn(&mut self, until: Option<Instant>, tick: &mut dyn FnMut(&Self)) -> Result<(), Failure> {
-        let now = net::now();
-        self.connect(now)?;
-        self.start(now);
-        let idle = !self.endpoint.has_work() || self.event_loop.is_blocked();
-        let deadline = match (idle, self.next_due()) {
-            (false, _) => Some(now),
-            // What is due within the step is waited for awake, so that it leaves in time.
-            (true, Some(due)) if due < now + 2 * SLEEP_STEP => {
-                std::thread::yield_now();
-                Some(now)
-            }
-            (true, due) => {
-                let due = due.map(|due| due - SLEEP_STEP);
-                [due, self.endpoint.next_timeout(), Some(self.next_tick), until].into_iter().flatten().min()
-            }
-        };
-        let wakeup = self.event_loop.wait(now, deadline).map_err(mio_quiche::Error::from)?;
-        self.interrupted |= wakeup.signals > 0 || wakeup.hangup;
-        let now = net::now();
-        self.event_loop.receive_at_local(now, &mut self.endpoint);
-        self.endpoint.handle_timeouts(now);
-        for _ in 0..MAX_ROUNDS {
-            self.endpoint.drive(now);
-            self.dispatch_all(now);
-            self.start(now);
-            if !self.endpoint.needs_drive() {
-                break;
-            }
-        }
-        self.event_loop.transmit(&mut self.endpoint).map_err(mio_quiche::Error::from)?;
-        self.dispatch_all(now);
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.expire(now);
-            tick(self);
-        }
-        self.failure.take().map_or(Ok(()), Err)
-    }
-
     /// Starts requests where there is room.
-    fn start(&mut self, now: Instant) {
+    pub(super) fn start(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while self.may_start() {
             let Some(index) = self.free.pop_front() else { return };
             let slot = &mut self.slots[index];
@@ -329,7 +206,7 @@ impl Engine {
                     break;
                 }
                 let since = self.due.front().copied().unwrap_or(now);
-                if !self.start_one(now, index, since) {
+                if !self.start_one(now, index, since, endpoint) {
                     break;
                 }
                 match self.plan.rate {
@@ -345,7 +222,7 @@ impl Engine {
     }
 
     /// Starts one on a connection. False if there is no room.
-    fn start_one(&mut self, now: Instant, index: usize, since: Instant) -> bool {
+    fn start_one(&mut self, now: Instant, index: usize, since: Instant, endpoint: &mut Endpoint) -> bool {
         let slot = &mut self.slots[index];
         let Some(conn) = slot.conn else { return false };
         let (mode, size) = (self.plan.mode, self.plan.size);
@@ -353,12 +230,12 @@ impl Engine {
         let request =
             |left| Request { slot: index, since, begun, counts, status: 0, received: 0, left, ended: left == 0 };
         match mode {
-            Mode::Http { upload } => match self.endpoint.request(conn, &self.head, upload == 0) {
+            Mode::Http { upload } => match endpoint.request(conn, &self.head, upload == 0) {
                 Ok(id) => {
                     self.requests.insert(id, request(upload));
                     self.began(index);
                     if upload > 0 {
-                        self.advance(now, id);
+                        self.advance(now, id, endpoint);
                     }
                     return true;
                 }
@@ -367,14 +244,14 @@ impl Engine {
                 Err(error) => self.failure = Some(Failure::Runtime(error.to_string())),
             },
             Mode::Streams => {
-                let Some(mut session) = slot.session.and_then(|id| self.endpoint.session(now, id)) else {
+                let Some(mut session) = slot.session.and_then(|id| endpoint.session(now, id)) else {
                     return false;
                 };
                 match session.open_bidi() {
                     Ok(id) => {
                         self.requests.insert(id, Request { ended: false, ..request(size as u64) });
                         self.began(index);
-                        self.advance(now, id);
+                        self.advance(now, id, endpoint);
                         return true;
                     }
                     Err(SessionError::StreamLimit) => slot.blocked = true,
@@ -385,7 +262,7 @@ impl Engine {
                 let Some(id) = slot.session else { return false };
                 let number = self.next_datagram;
                 self.scratch[..8].copy_from_slice(&number.to_be_bytes());
-                match self.endpoint.send_datagram(id, &self.scratch[..size]) {
+                match endpoint.send_datagram(id, &self.scratch[..size]) {
                     Ok(()) => {
                         self.next_datagram += 1;
                         self.datagrams.insert(number, request(0));
@@ -409,60 +286,10 @@ impl Engine {
         self.tally.started += u64::from(self.counting);
     }
 
-    fn dispatch_all(&mut self, now: Instant) {
-        while let Some(event) = self.endpoint.poll_event() {
-            self.dispatch(now, event);
-        }
-    }
-
-    fn dispatch(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Ready(id) => self.advance(now, id),
-            Event::Response(id, head) => match self.requests.get_mut(&id) {
-                Some(request) => request.status = head.status.as_u16(),
-                None if head.status.is_success() => self.on_session(id),
-                None => self.failure = Some(ClientError::Refused(head.status).into()),
-            },
-            Event::Datagram(_, payload) => {
-                let number = payload.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-                let Some(request) = number.and_then(|number| self.datagrams.remove(&number)) else { return };
-                let whole = payload.len() == self.plan.size;
-                let received = payload.len() as u64;
-                let wrong = (!whole).then(|| ("wrong", format!("a datagram came back with {received} bytes")));
-                self.over(now, Request { received, ..request }, wrong);
-            }
-            Event::Connected(id) => self.on_connected(id),
-            Event::RequestsPossible(id) => {
-                let Some(&index) = self.by_conn.get(&id) else { return };
-                self.slots[index].blocked = false;
-                match self.slots[index].ready {
-                    true => self.list(index),
-                    false => self.ask_for_session(index),
-                }
-            }
-            Event::StreamsAvailable(id) => {
-                let Some(&index) = self.by_conn.get(&id.conn) else { return };
-                self.slots[index].blocked = false;
-                self.list(index);
-            }
-            Event::SessionStream { stream, .. } => self.endpoint.release(now, stream),
-            Event::SessionClosed(id, end) if self.by_conn.contains_key(&id.conn) => {
-                self.failure = Some(Failure::Runtime(format!("a session was {end}")));
-            }
-            Event::GoingAway(id) => {
-                let Some(&index) = self.by_conn.get(&id) else { return };
-                self.slots[index].going = true;
-                self.leave_if_idle(index);
-            }
-            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
-            _ => {}
-        }
-    }
-
     /// Sends and reads what a stream takes and has.
-    fn advance(&mut self, now: Instant, id: StreamId) {
+    fn advance(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(request) = self.requests.get_mut(&id) else { return };
-        let result = match self.endpoint.stream(now, id) {
+        let result = match endpoint.stream(now, id) {
             Some(mut stream) => request.advance(&mut stream, &self.block, &mut self.scratch),
             None => Err(StreamError::Closed),
         };
@@ -474,19 +301,25 @@ impl Engine {
             Ok(true) => None,
             Err(error) => Some((kind(&error), error.to_string())),
         };
-        self.endpoint.release(now, id);
+        endpoint.release(now, id);
         if let Some(request) = self.requests.remove(&id) {
-            self.over(now, request, wrong);
+            self.over(now, endpoint, request, wrong);
         }
     }
 
     /// A request is over, well or with an error.
-    pub(super) fn over(&mut self, now: Instant, request: Request, wrong: Option<(&'static str, String)>) {
+    pub(super) fn over(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        request: Request,
+        wrong: Option<(&'static str, String)>,
+    ) {
         let Request { slot: index, since, counts, status, received, .. } = request;
         self.slots[index].active -= 1;
         self.list(index);
         if self.slots[index].going {
-            self.leave_if_idle(index);
+            self.leave_if_idle(index, endpoint);
         }
         if !counts {
             return;
@@ -505,61 +338,80 @@ impl Engine {
     }
 
     /// Gives up what takes too long.
-    fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let timeout = self.plan.timeout;
         let late = |request: &Request| now - request.begun >= timeout;
         let streams: Vec<StreamId> = self.requests.iter().filter(|(_, r)| late(r)).map(|(id, _)| *id).collect();
         for id in streams {
-            if let Some(mut stream) = self.endpoint.stream(now, id) {
+            if let Some(mut stream) = endpoint.stream(now, id) {
                 let is_http = matches!(self.plan.mode, Mode::Http { .. });
                 stream.reset(if is_http { ErrorCode::H3_REQUEST_CANCELLED } else { ErrorCode::webtransport(0) });
             }
-            self.endpoint.release(now, id);
+            endpoint.release(now, id);
             if let Some(request) = self.requests.remove(&id) {
-                self.over(now, request, Some(("timeout", format!("no answer within {} s", timeout.as_secs_f64()))));
+                self.over(
+                    now,
+                    endpoint,
+                    request,
+                    Some(("timeout", format!("no answer within {} s", timeout.as_secs_f64()))),
+                );
             }
         }
         let datagrams: Vec<u64> = self.datagrams.iter().filter(|(_, r)| late(r)).map(|(number, _)| *number).collect();
         for number in datagrams {
             if let Some(request) = self.datagrams.remove(&number) {
-                self.over(now, request, Some(("lost", "a datagram did not come back".to_owned())));
+                self.over(now, endpoint, request, Some(("lost", "a datagram did not come back".to_owned())));
             }
         }
     }
 }
 
-impl Request {
-    /// True when all is sent and read.
-    fn advance(&mut self, stream: &mut Stream<'_>, block: &Bytes, scratch: &mut [u8]) -> Result<bool, StreamError> {
-        while !self.ended {
-            let len = self.left.min(block.len() as u64) as usize;
-            let mut piece = block.slice(..len);
-            let last = len as u64 == self.left;
-            self.ended = match last {
-                true => stream.finish_with(&mut piece)?,
-                false => stream.write_bytes(&mut piece).map(|_| false)?,
-            };
-            self.left -= (len - piece.len()) as u64;
-            if last || !piece.is_empty() {
-                break;
+impl Application for Engine {
+    fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Ready(id) => self.advance(now, id, endpoint),
+            Event::Response(id, head) => match self.requests.get_mut(&id) {
+                Some(request) => request.status = head.status.as_u16(),
+                None if head.status.is_success() => self.on_session(id),
+                None => self.failure = Some(ClientError::Refused(head.status).into()),
+            },
+            Event::Datagram(_, payload) => {
+                let number = payload.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+                let Some(request) = number.and_then(|number| self.datagrams.remove(&number)) else { return };
+                let whole = payload.len() == self.plan.size;
+                let received = payload.len() as u64;
+                let wrong = (!whole).then(|| ("wrong", format!("a datagram came back with {received} bytes")));
+                self.over(now, endpoint, Request { received, ..request }, wrong);
             }
-        }
-        loop {
-            match stream.read(scratch)? {
-                Recv::Data(n) => self.received += n as u64,
-                Recv::Blocked => return Ok(false),
-                Recv::Finished => return Ok(true),
+            Event::Connected(id) => self.on_connected(id, endpoint),
+            Event::RequestsPossible(id) => {
+                let Some(&index) = self.by_conn.get(&id) else { return };
+                self.slots[index].blocked = false;
+                match self.slots[index].ready {
+                    true => self.list(index),
+                    false => self.ask_for_session(index, endpoint),
+                }
             }
+            Event::StreamsAvailable(id) => {
+                let Some(&index) = self.by_conn.get(&id.conn) else { return };
+                self.slots[index].blocked = false;
+                self.list(index);
+            }
+            Event::SessionStream { stream, .. } => endpoint.release(now, stream),
+            Event::SessionClosed(id, end) if self.by_conn.contains_key(&id.conn) => {
+                self.failure = Some(Failure::Runtime(format!("a session was {end}")));
+            }
+            Event::GoingAway(id) => {
+                let Some(&index) = self.by_conn.get(&id) else { return };
+                self.slots[index].going = true;
+                self.leave_if_idle(index, endpoint);
+            }
+            Event::Closed(id, cause) => self.on_closed(now, id, &cause, endpoint),
+            _ => {}
         }
     }
-}
 
-fn kind(error: &StreamError) -> &'static str {
-    match error {
-        StreamError::Reset(code) if *code == ErrorCode::H3_REQUEST_REJECTED => "rejected",
-        StreamError::Reset(_) => "reset",
-        StreamError::Stopped(_) => "stopped",
-        StreamError::Malformed(_) => "malformed",
-        _ => "connection",
+    fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.start(now, endpoint);
     }
 }

@@ -2,6 +2,9 @@
 
 mod conns;
 mod engine;
+mod request;
+mod runner;
+mod slot;
 mod tally;
 
 use std::time::Duration;
@@ -13,7 +16,8 @@ use mio_quiche::{ClientRequest, SessionOptions, net};
 
 use super::remote::{self, Trust};
 use super::{Failure, print};
-use engine::{Engine, Mode, Plan};
+use engine::{Mode, Plan};
+use runner::Runner;
 use tally::{Report, cpu_time};
 
 #[derive(Debug, ClapArgs)]
@@ -92,19 +96,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     remote::log_if_asked();
     let plan = plan(args)?;
     let (mode, connections, streams, rate) = (plan.mode, plan.connections, plan.streams, plan.rate);
-    let mut engine = Engine::new(plan, &args.trust.config())?;
+    let mut runner = Runner::new(plan, &args.trust.config())?;
     let bar = progress(args);
-    engine.open(&mut |_| {})?;
+    runner.open()?;
     if !args.warmup.is_zero() {
         bar.set_message("warming up");
         let until = net::now() + args.warmup;
-        engine.load(None, Some(until), &mut |_| bar.tick())?;
+        runner.load(None, Some(until), &mut |_| bar.tick())?;
     }
-    engine.begin().map_err(|e| Failure::Runtime(e.to_string()))?;
+    runner.begin().map_err(|e| Failure::Runtime(e.to_string()))?;
     let (began, cpu) = (net::now(), cpu_time());
     let until = args.requests.is_none().then(|| began + args.time.unwrap_or(TIME));
-    engine.load(args.requests, until, &mut |engine| {
-        let tally = engine.tally();
+    runner.load(args.requests, until, &mut |tally| {
         let seconds = (net::now() - began).as_secs_f64();
         match until {
             Some(_) => bar.set_position((seconds * 1e3) as u64),
@@ -114,12 +117,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let p50 = tally.latency.value_at_quantile(0.5) as f64 / 1e6;
         bar.set_message(format!("{:.0}/s  p50 {p50:.2} ms  {errors} errors", answers as f64 / seconds));
     })?;
-    let (ended, cpu) = (engine.last_end().unwrap_or_else(net::now), cpu_time() - cpu);
+    let (ended, cpu) = (runner.last_end().unwrap_or_else(net::now), cpu_time() - cpu);
     bar.finish_and_clear();
-    let interrupted = engine.is_interrupted();
-    engine.close();
+    let interrupted = runner.is_interrupted();
+    runner.close();
     let mode = mode.name();
-    let report = Report { url: &args.url, mode, connections, streams, rate, began, ended, cpu, tally: engine.tally() };
+    let report = Report { url: &args.url, mode, connections, streams, rate, began, ended, cpu, tally: runner.tally() };
     print(&if args.json { format!("{}\n", report.json()) } else { report.text() })?;
     match report.failure() {
         _ if interrupted => Err(Failure::Coded(130, "interrupted".to_owned())),

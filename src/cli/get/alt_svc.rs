@@ -9,7 +9,7 @@ use time::macros::format_description;
 use time::{PrimitiveDateTime, UtcDateTime};
 
 use super::failure::{Problem, READ, WRITE};
-use super::replace;
+use super::replace::replace;
 
 const EXPIRES: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day] [hour]:[minute]:[second]");
 const HEADING: &str = "# Alternative services, as curl --alt-svc keeps them.\n";

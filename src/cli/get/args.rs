@@ -322,13 +322,13 @@ impl Args {
             config.dangerous().accept_any_certificate();
         }
         config.connect_timeout = connection.connect_timeout;
-        config.early_data = connection.early_data;
+        config.transport.early_data = connection.early_data;
         config.webtransport.enabled = false;
         config.handle_signals = true;
-        config.keylog = connection.keylog.clone();
+        config.transport.keylog = connection.keylog.clone();
         #[cfg(feature = "qlog")]
         {
-            config.qlog_dir = connection.qlog_dir.clone();
+            config.transport.qlog_dir = connection.qlog_dir.clone();
         }
         Ok(config)
     }

@@ -6,14 +6,13 @@ mod body;
 mod failure;
 mod output;
 mod rate;
+mod replace;
 mod report;
 mod sessions;
 mod transfer;
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
-use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Instant;
@@ -21,7 +20,6 @@ use std::time::Instant;
 use http::Method;
 use mio_quiche::app::RequestId;
 use mio_quiche::{Client, ConnId, net};
-use tempfile::NamedTempFile;
 use url::Url;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -85,15 +83,6 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     Console::new(false, errors).error(&problem.message);
     ExitCode::from(problem.code)
-}
-
-/// Writes a file that is there as a whole or not at all, and for the user alone.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(dir)?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
 
 impl Run {

@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use mio_quiche::{Client, net};
 
 use super::failure::{Problem, READ, WRITE};
-use super::replace;
+use super::replace::replace;
 
 /// How long new tickets that have not come are waited for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);

@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use bytes::Bytes;
 use mio_quiche::net::Waker;
 
+/// A reason's bytes at most.
+const MAX_REASON: usize = 1024;
+
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 /// Chunks that wait for room on the stream.
@@ -43,7 +46,7 @@ impl Command {
         match name {
             "dgram" => Command::Datagram(rest.to_owned()),
             "uni" => Command::Uni(rest.to_owned()),
-            "close" => match super::close_of(&rest.trim().replacen(' ', ":", 1)) {
+            "close" => match close_of(&rest.trim().replacen(' ', ":", 1)) {
                 Ok((code, reason)) => Command::Close(code, reason),
                 Err(_) if rest.trim().is_empty() => Command::Close(0, String::new()),
                 Err(_) => Command::Wrong("/close takes a code from 0 to 4294967295 and a reason of at most 1024 bytes"),
@@ -101,6 +104,15 @@ pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Arc<AtomicBool>) {
         tell();
     });
     (chunks, fresh)
+}
+
+pub(super) fn close_of(text: &str) -> Result<(u32, String), String> {
+    let (code, reason) = text.split_once(':').unwrap_or((text, ""));
+    let code = code.parse().map_err(|_| "the code must be a number from 0 to 4294967295".to_owned())?;
+    match reason.len() {
+        0..=MAX_REASON => Ok((code, reason.to_owned())),
+        len => Err(format!("the reason has {len} bytes, but at most {MAX_REASON} are sent")),
+    }
 }
 
 #[cfg(test)]

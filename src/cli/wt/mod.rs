@@ -3,6 +3,7 @@
 mod content;
 mod input;
 mod output;
+mod pump;
 mod report;
 mod state;
 mod streams;
@@ -25,7 +26,8 @@ use super::remote::{self, Trust};
 use super::{Failure, print};
 use input::Command;
 use output::{printable, show};
-use state::{Plan, Shared, State, pump};
+use pump::pump;
+use state::{Plan, Shared, State};
 use streams::FromPeer;
 
 pub(super) const AFTER_HELP: &str = "\
@@ -68,7 +70,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = remote::seconds)]
     wait: Duration,
     /// Close with this code and reason
-    #[arg(long, value_name = "CODE:REASON", default_value = "0:", value_parser = close_of)]
+    #[arg(long, value_name = "CODE:REASON", default_value = "0:", value_parser = input::close_of)]
     close: (u32, String),
     /// Wait for the server's close of the session; without one it is a failure
     #[arg(long)]
@@ -91,23 +93,12 @@ pub(super) struct Args {
     keylog: Option<PathBuf>,
 }
 
-/// A reason's bytes at most.
-const MAX_REASON: usize = 1024;
 /// How long what counts may take, if nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the server has for acknowledging the close.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How often it is looked whether it has.
 const GOODBYE_STEP: Duration = Duration::from_millis(5);
-
-fn close_of(text: &str) -> Result<(u32, String), String> {
-    let (code, reason) = text.split_once(':').unwrap_or((text, ""));
-    let code = code.parse().map_err(|_| "the code must be a number from 0 to 4294967295".to_owned())?;
-    match reason.len() {
-        0..=MAX_REASON => Ok((code, reason.to_owned())),
-        len => Err(format!("the reason has {len} bytes, but at most {MAX_REASON} are sent")),
-    }
-}
 
 struct Handler(Shared);
 
@@ -169,10 +160,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     config.handle_signals = true;
     let timeout = args.timeout.or((!typed && !args.stdin).then_some(TIMEOUT + args.wait));
     config.connect_timeout = config.connect_timeout.min(timeout.unwrap_or(config.connect_timeout));
-    config.keylog = args.keylog.clone();
+    config.transport.keylog = args.keylog.clone();
     #[cfg(feature = "qlog")]
     {
-        config.qlog_dir = args.qlog_dir.clone();
+        config.transport.qlog_dir = args.qlog_dir.clone();
     }
     let mut options = SessionOptions::new(&args.url)?;
     for name in &args.subprotocol {

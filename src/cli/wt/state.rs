@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use mio_quiche::{DatagramError, EndedBy, Result, Session, SessionEnd, SessionError, StreamId};
+use mio_quiche::{EndedBy, SessionEnd, StreamId};
 
 use super::content::Content;
-use super::streams::{Ask, EchoCheck, Pipe, SendUni};
 use crate::cli::Failure;
 
 /// Streams of each kind that run at a time.
@@ -56,7 +55,7 @@ pub(super) struct Datagrams {
     pub(super) back: u64,
     pub(super) wrong: u64,
     pub(super) rtt: Histogram<u64>,
-    waiting: BTreeMap<u64, Instant>,
+    pub(super) waiting: BTreeMap<u64, Instant>,
     pub(super) last: Instant,
 }
 
@@ -75,7 +74,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    fn open(&mut self, now: Instant) -> u64 {
+    pub(super) fn open(&mut self, now: Instant) -> u64 {
         self.began.get_or_insert(now);
         self.opened += 1;
         self.opened - 1
@@ -101,7 +100,7 @@ pub(super) struct PeerStream {
 }
 
 /// What the next stream is for.
-enum Next {
+pub(super) enum Next {
     Input,
     Typed(bool),
     Bidi,
@@ -199,12 +198,12 @@ impl State {
         self.datagrams.sent - self.datagrams.back - self.datagrams.wrong
     }
 
-    /// Whether [`pump`] has something to send.
+    /// Whether `pump` has something to send.
     pub(super) fn may_send(&self, now: Instant) -> bool {
         !self.blocked && self.next_stream().is_some() || self.may_send_datagram(now)
     }
 
-    fn next_stream(&self) -> Option<Next> {
+    pub(super) fn next_stream(&self) -> Option<Next> {
         if self.input.is_some() {
             Some(Next::Input)
         } else if let Some((_, bidi)) = self.typed.front() {
@@ -216,11 +215,11 @@ impl State {
         }
     }
 
-    fn may_open(&self, streams: &Streams, planned: u64) -> bool {
+    pub(super) fn may_open(&self, streams: &Streams, planned: u64) -> bool {
         streams.opened < planned && streams.opened - streams.over < MAX_RUNNING
     }
 
-    fn may_send_datagram(&self, now: Instant) -> bool {
+    pub(super) fn may_send_datagram(&self, now: Instant) -> bool {
         let datagrams = &self.datagrams;
         datagrams.sent < self.plan.datagrams && (datagrams.waiting.len() < WINDOW || now >= datagrams.last + STALE)
     }
@@ -334,55 +333,4 @@ impl State {
         }
         self.problems.extend(found);
     }
-}
-
-/// Sends what may be sent now.
-pub(super) fn pump(shared: &Shared, s: &mut Session<'_>) -> Result<()> {
-    let now = s.now();
-    while let Some(next) = Some(shared.borrow()).filter(|state| !state.blocked).and_then(|state| state.next_stream()) {
-        let bidi = matches!(next, Next::Input | Next::Typed(true) | Next::Bidi);
-        let id = match if bidi { s.open_bidi() } else { s.open_uni() } {
-            Ok(id) => id,
-            Err(SessionError::StreamLimit) => {
-                shared.borrow_mut().blocked = true;
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let mut state = shared.borrow_mut();
-        state.last = now;
-        match next {
-            Next::Input => {
-                state.input_stream = Some(id);
-                let Some(input) = state.input.take() else { continue };
-                state.asking += 1;
-                s.run(id, Pipe::new(input, shared.clone()));
-            }
-            Next::Typed(_) => {
-                let Some((text, _)) = state.typed.pop_front() else { continue };
-                state.asking += 1;
-                s.run(id, Ask::new(text, bidi, state.plan.shows, shared.clone()));
-            }
-            Next::Bidi => s.run(id, EchoCheck::new(state.bidi.open(now), shared.clone())),
-            Next::Uni => s.run(id, SendUni::new(state.uni.open(now), shared.clone())),
-        }
-    }
-    let mut state = shared.borrow_mut();
-    while state.may_send_datagram(now) {
-        let n = state.datagrams.sent;
-        match s.send_datagram(&state.content.whole(n)) {
-            Ok(()) => {}
-            // Those in the queue leave first.
-            Err(DatagramError::QueueFull) => break,
-            Err(error) => {
-                state.plan.datagrams = n;
-                state.problem(error.to_string());
-                break;
-            }
-        }
-        state.datagrams.sent += 1;
-        state.datagrams.last = now;
-        state.datagrams.waiting.insert(n, now);
-    }
-    Ok(())
 }

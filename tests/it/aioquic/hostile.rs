@@ -68,7 +68,6 @@ fn lengthen_chain(dir: &std::path::Path, certificates: usize) {
 }
 
 #[test]
-#[ignore = "fault K2: not cured yet"]
 fn at_most_three_times_a_first_packet_comes_back() {
     // K2: until the handshake times out.
     let servers = [1, 9].map(|length| Server::prepared("127.0.0.1:0", |dir| lengthen_chain(dir, length), &[]));

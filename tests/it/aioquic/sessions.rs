@@ -125,7 +125,7 @@ fn answers_to_connect() {
         "/nothing": 404,
         "/wt/reject": 403,
         "/wt/reject?status=418": 418,
-        "/": 404,
+        "/": 405,
         "no origin": 403,
         "foreign origin": 403,
         "webtransport-h3": 200,

@@ -141,14 +141,12 @@ fn abort_at_once(kind: Kind, bidi: bool) {
 }
 
 #[test]
-#[ignore = "fault S3: not cured yet"]
 fn bidirectional_streams_that_chromium_aborts_at_once() {
     // S3
     abort_at_once(Kind::Chromium, true);
 }
 
 #[test]
-#[ignore = "fault S3: not cured yet"]
 fn unidirectional_streams_that_chromium_aborts_at_once() {
     // S3
     abort_at_once(Kind::Chromium, false);
@@ -156,7 +154,6 @@ fn unidirectional_streams_that_chromium_aborts_at_once() {
 
 /// (Of a unidirectional stream Firefox sends nothing but the reset, which names no session.)
 #[test]
-#[ignore = "fault S3: not cured yet"]
 fn bidirectional_streams_that_firefox_aborts_at_once() {
     // S3
     abort_at_once(Kind::Firefox, true);

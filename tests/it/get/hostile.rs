@@ -101,7 +101,6 @@ fn servers_that_go_away() {
 
 /// What comes on another connection is not put behind what came on the first.
 #[test]
-#[ignore = "fault S17: not cured yet"]
 fn an_answer_that_was_cut_off_is_not_joined_with_another() {
     // S17
     let path = "/half-rejected";
@@ -165,7 +164,6 @@ fn an_answer_before_the_end_of_the_body() {
 
 /// More than the congestion window, and more than the server takes.
 #[test]
-#[ignore = "fault S18: not cured yet"]
 fn a_head_that_is_too_large_to_be_sent_ends_in_time() {
     // S18
     let server = Server::start(&[]);

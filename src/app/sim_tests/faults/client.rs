@@ -7,7 +7,7 @@ use super::*;
 use crate::config::ClientConfig;
 use crate::endpoint::{RequestError, RequestHead};
 use crate::error::StreamError;
-use crate::quic::table::{ConnId, StreamId};
+use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
 impl Net {
@@ -38,17 +38,17 @@ impl Net {
     /// A `GET` that is answered.
     fn assert_get(&mut self, conn: ConnId) {
         let id = self.ask(conn, &head(Method::GET, "/"), true).expect("a request");
-        self.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });
-        self.within(SOON, |net| net.streams[&id].is_over());
-        let state = &self.streams[&id];
+        self.app.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });
+        self.within(SOON, |net| net.app.streams[&id].is_over());
+        let state = &self.app.streams[&id];
         assert_eq!((state.status, &state.error, &*state.body), (200, &None, &b"Hello, HTTP/3!\n"[..]));
     }
 
     /// Runs a bidirectional stream of a session to its end.
     fn assert_echo(&mut self, session: StreamId) {
         let id = self.open(session, true, b"there and back");
-        self.within(SOON, |net| net.streams[&id].is_over());
-        let state = &self.streams[&id];
+        self.within(SOON, |net| net.app.streams[&id].is_over());
+        let state = &self.app.streams[&id];
         assert_eq!((&state.error, &*state.body), (&None, &b"there and back"[..]));
     }
 
@@ -88,7 +88,6 @@ fn sessions_one_after_the_other(count: usize) -> usize {
 }
 
 #[test]
-#[ignore = "fault S1: not cured yet"]
 fn a_second_session_on_a_connection_opens_or_is_refused_at_once() {
     // S1
     let connections = sessions_one_after_the_other(2);
@@ -96,7 +95,6 @@ fn a_second_session_on_a_connection_opens_or_is_refused_at_once() {
 }
 
 #[test]
-#[ignore = "fault S1: not cured yet"]
 fn ten_sessions_come_one_after_the_other_from_one_engine() {
     // S1
     let connections = sessions_one_after_the_other(10);
@@ -104,7 +102,6 @@ fn ten_sessions_come_one_after_the_other_from_one_engine() {
 }
 
 #[test]
-#[ignore = "fault S1: not cured yet"]
 fn a_request_after_a_session_with_open_streams_is_answered() {
     // S1
     let mut net = Net::demo(Network::default());
@@ -122,7 +119,6 @@ fn a_request_after_a_session_with_open_streams_is_answered() {
 }
 
 #[test]
-#[ignore = "fault S1: not cured yet"]
 fn a_request_beside_a_session_with_open_streams_is_answered() {
     // S1
     let mut net = Net::demo(Network::default());
@@ -136,7 +132,6 @@ fn a_request_beside_a_session_with_open_streams_is_answered() {
 }
 
 #[test]
-#[ignore = "fault S8: not cured yet"]
 fn a_silent_session_is_closed_by_the_client_whose_setting_says_so() {
     // S8
     let client = |config: &mut ClientConfig| config.webtransport.idle_timeout = Some(Duration::from_millis(300));
@@ -144,16 +139,16 @@ fn a_silent_session_is_closed_by_the_client_whose_setting_says_so() {
     let conn = net.connect(SERVER);
     let began = net::now();
     net.session(conn, "/wt/echo");
-    net.within(SOON, |net| net.ended.is_some());
+    net.within(SOON, |net| net.app.ended.is_some());
     let end = SessionEnd { by: EndedBy::Us, code: 0, reason: "idle timeout".to_owned() };
-    assert_eq!(net.ended, Some(end));
+    assert_eq!(net.app.ended, Some(end));
     assert!(elapsed(began) >= Duration::from_millis(250), "after {:?}", elapsed(began));
 }
 
 /// Cancels requests while their answers come, and gives how many streams the client still knows of afterwards.
 fn left_after_cancelling(network: Network) -> usize {
     let mut net = Net::demo(network);
-    net.reading = false;
+    net.app.ignoring = true;
     let conn = net.connect(SERVER);
     for n in 0..1000 {
         let id = net.ask(conn, &head(Method::GET, "/stream/1000000"), true).unwrap_or_else(|e| panic!("{n}: {e:?}"));
@@ -176,7 +171,6 @@ fn cancelled_requests_are_forgotten_by_the_client() {
 }
 
 #[test]
-#[ignore = "fault S10: not cured yet"]
 fn cancelled_requests_are_forgotten_by_the_client_when_resets_come_late() {
     // S10
     let left = left_after_cancelling(Network { seed: 5, ..BAD });
@@ -184,7 +178,6 @@ fn cancelled_requests_are_forgotten_by_the_client_when_resets_come_late() {
 }
 
 #[test]
-#[ignore = "fault S18: not cured yet"]
 fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
     // S18
     let mut net = Net::demo(Network::default());
@@ -199,9 +192,9 @@ fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
     match asked {
         // Sent in pieces, and refused by the server's own limit.
         Ok(id) => {
-            net.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });
-            net.within(Duration::from_secs(1), |net| net.streams[&id].is_over());
-            assert_eq!((net.streams[&id].status, &net.streams[&id].error), (431, &None));
+            net.app.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });
+            net.within(Duration::from_secs(1), |net| net.app.streams[&id].is_over());
+            assert_eq!((net.app.streams[&id].status, &net.app.streams[&id].error), (431, &None));
         }
         Err(error) => {
             let text = error.to_string();
@@ -220,38 +213,36 @@ fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
 fn short_idle_timeouts() -> Net {
     let idle = Duration::from_millis(600);
     let (server, client) = (
-        |config: &mut ServerConfig| config.idle_timeout = idle,
-        |config: &mut ClientConfig| config.idle_timeout = idle,
+        |config: &mut ServerConfig| config.transport.idle_timeout = idle,
+        |config: &mut ClientConfig| config.transport.idle_timeout = idle,
     );
     Net::with(Network::default(), demo::router(None).expect("routes"), server, client)
 }
 
 #[test]
-#[ignore = "fault K6: not cured yet"]
 fn an_answer_that_takes_longer_than_the_idle_timeout_arrives() {
     // K6
     let mut net = short_idle_timeouts();
     let conn = net.connect(SERVER);
     // Its end is no panic here.
-    net.going.push(conn);
+    net.app.going.push(conn);
     let id = net.get(conn, "/slow?delay=1500");
-    net.within(SOON, |net| net.streams[&id].is_over() || !net.gone.is_empty());
-    assert_eq!(net.gone, [], "connections that ended");
-    let state = &net.streams[&id];
+    net.within(SOON, |net| net.app.streams[&id].is_over() || !net.app.gone.is_empty());
+    assert_eq!(net.app.gone, [], "connections that ended");
+    let state = &net.app.streams[&id];
     assert_eq!((state.status, &state.error, &*state.body), (200, &None, &b"waited 1500 ms\n"[..]));
 }
 
 #[test]
-#[ignore = "fault K6: not cured yet"]
 fn a_silent_session_outlives_the_idle_timeout() {
     // K6
     let mut net = short_idle_timeouts();
     let conn = net.connect(SERVER);
-    net.going.push(conn);
+    net.app.going.push(conn);
     let session = net.session(conn, "/wt/echo");
-    net.within(Duration::from_millis(1800), |net| !net.gone.is_empty());
+    net.within(Duration::from_millis(1800), |net| !net.app.gone.is_empty());
     assert_eq!((net.client.session_count(), net.server().session_count()), (1, 1));
-    assert_eq!(net.gone, [], "connections that ended");
+    assert_eq!(net.app.gone, [], "connections that ended");
     net.assert_echo(session);
 }
 
@@ -260,11 +251,11 @@ fn a_connection_without_anything_outstanding_ends_after_the_idle_timeout() {
     // K6: keep-alive is for what is outstanding only.
     let mut net = short_idle_timeouts();
     let conn = net.connect(SERVER);
-    net.going.push(conn);
+    net.app.going.push(conn);
     net.assert_get(conn);
     let began = net::now();
     net.within(SOON, |net| net.client.connection_count() == 0);
-    assert_eq!(net.gone, [conn]);
+    assert_eq!(net.app.gone, [conn]);
     assert!(elapsed(began) < Duration::from_millis(1200), "after {:?}", elapsed(began));
 }
 
@@ -273,14 +264,14 @@ fn a_dead_server_is_noticed_though_a_request_is_outstanding() {
     // K6: keep-alive must not hide that nobody answers.
     let mut net = short_idle_timeouts();
     let conn = net.connect(SERVER);
-    net.going.push(conn);
+    net.app.going.push(conn);
     let id = net.get(conn, "/slow?delay=10000");
     net.within(Duration::from_millis(100), |_| false);
     net.network.loss = 100;
     let began = net::now();
-    net.within(SOON, |net| !net.gone.is_empty());
-    assert_eq!(net.gone, [conn]);
+    net.within(SOON, |net| !net.app.gone.is_empty());
+    assert_eq!(net.app.gone, [conn]);
     assert!(elapsed(began) < Duration::from_millis(1300), "after {:?}", elapsed(began));
-    net.advance(id);
-    assert_eq!(net.streams[&id].error, Some(StreamError::Closed));
+    net.app.advance(id, &mut net.client);
+    assert_eq!(net.app.streams[&id].error, Some(StreamError::Closed));
 }

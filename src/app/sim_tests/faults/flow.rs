@@ -29,7 +29,6 @@ fn max_streams(client: &Client, bidi: bool) -> Vec<u64> {
 }
 
 #[test]
-#[ignore = "fault S5: not cured yet"]
 fn streams_blocked_is_sent_once_for_each_limit() {
     // S5
     let settings = [DRAFT02, (0x2b61, 1 << 20), (0x2b65, 1), (0x2b64, 0)];
@@ -47,7 +46,6 @@ fn streams_blocked_is_sent_once_for_each_limit() {
 }
 
 #[test]
-#[ignore = "fault S5: not cured yet"]
 fn as_many_streams_of_each_kind_as_were_granted_are_usable_at_once() {
     // S5
     let mut client = Client::open(streams(4), "/wt/echo", &PLENTY);
@@ -64,7 +62,6 @@ fn as_many_streams_of_each_kind_as_were_granted_are_usable_at_once() {
 }
 
 #[test]
-#[ignore = "fault S5: not cured yet"]
 fn the_credit_of_every_stream_comes_back() {
     // S5
     let mut client = Client::open(streams(4), "/wt/echo", &PLENTY);
@@ -82,7 +79,6 @@ fn the_credit_of_every_stream_comes_back() {
 }
 
 #[test]
-#[ignore = "fault S5: not cured yet"]
 fn the_payload_of_a_stream_over_the_limit_is_not_taken_for_a_request() {
     // S5
     let mut client = Client::open(streams(1), "/wt/echo", &PLENTY);
@@ -113,7 +109,6 @@ fn end_by_max_streams(values: &[u64]) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "fault S5: not cured yet"]
 fn limits_that_stay_equal_or_are_too_large_are_flow_control_errors() {
     // S5: an equal one is recognised today.
     let error = Some(0x045d_4487);
@@ -130,7 +125,6 @@ fn waiting_events(server: &mut Endpoint) -> Vec<Event> {
 }
 
 #[test]
-#[ignore = "fault S16: not cured yet"]
 fn a_burst_of_streams_is_worked_off_in_several_turns() {
     // S16
     const STREAMS: usize = 1000;
@@ -163,11 +157,10 @@ fn a_burst_of_streams_is_worked_off_in_several_turns() {
 }
 
 #[test]
-#[ignore = "fault S16: not cured yet"]
 fn capsules_that_waited_for_the_answer_are_worked_off_in_several_turns() {
     // S16: a mebibyte of empty DATAGRAM capsules.
     const BYTES: usize = 1 << 20;
-    let options = with_server(|config| config.initial_max_stream_data = 2 << 20);
+    let options = with_server(|config| config.transport.initial_max_stream_data = 2 << 20);
     let mut client = Client::ask(options, "/wt/echo", &[DRAFT02], &[]);
     let mut body = vec![0];
     varint::put(&mut body, BYTES as u64);

@@ -6,7 +6,7 @@ use super::super::client::head;
 use super::*;
 use crate::config::ClientConfig;
 use crate::endpoint::{Event, RequestHead};
-use crate::quic::table::{ConnId, StreamId};
+use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
 /// Our client's engine, and quiche as a server on which everything is written by hand.
@@ -128,7 +128,6 @@ const TRAILERS: &[u8] = b"\x01\x06\x00\x00\x21x\x011";
 const DATA: &[u8] = b"\x00\x03abc";
 
 #[test]
-#[ignore = "fault S7: not cured yet"]
 fn a_session_whose_acceptance_carries_the_end_opens_and_ends() {
     // S7
     let mut raw = Raw::connected();
@@ -147,14 +146,12 @@ fn a_session_whose_acceptance_carries_the_end_opens_and_ends() {
 }
 
 #[test]
-#[ignore = "fault S14: not cured yet"]
 fn data_behind_the_trailers_of_a_response_is_refused() {
     // S14
     assert_eq!(Raw::close_code_after(&[HEAD, DATA, TRAILERS, DATA].concat()), Some(ErrorCode::H3_FRAME_UNEXPECTED.0));
 }
 
 #[test]
-#[ignore = "fault S14: not cured yet"]
 fn fields_behind_the_trailers_of_a_response_are_refused() {
     // S14
     let answer = [HEAD, DATA, TRAILERS, TRAILERS].concat();
@@ -204,7 +201,7 @@ fn quiche_takes_trailers_that_are_cut_by_the_fin_for_none() {
 #[test]
 fn quiche_does_not_give_the_credit_of_unknown_unidirectional_streams_back() {
     // S15: fixed in quiche after 0.30 (ee28072d).
-    let server = |config: &mut ServerConfig| config.max_streams_uni = 20;
+    let server = |config: &mut ServerConfig| config.transport.max_streams_uni = 20;
     let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
     // Behind those of quiche::h3.
     let first = 2 + 4 * (20 - sim.client.peer_streams_left_uni());
@@ -219,7 +216,6 @@ fn quiche_does_not_give_the_credit_of_unknown_unidirectional_streams_back() {
 }
 
 #[test]
-#[ignore = "fault S18: not cured yet"]
 fn a_head_larger_than_a_collapsed_window_is_sent_or_its_stream_is_reset() {
     // S18: half of all packets are lost for a time, and the congestion window falls to a few packets.
     let big = "v".repeat(11_000);

@@ -11,7 +11,7 @@ use crate::app::session::{Session, SessionHandler};
 use crate::endpoint::Stream;
 use crate::error::{Error, Result, StreamError};
 use crate::h3::Recv;
-use crate::quic::table::StreamId;
+use crate::transport::table::StreamId;
 use crate::wire::capsule::{self, Capsule};
 
 /// Streams that are opened and given up in one session. More than a session may have at a time.
@@ -23,7 +23,6 @@ fn open(client: &mut Client, bidi: bool, fin: bool) -> u64 {
 }
 
 #[test]
-#[ignore = "fault S2: not cured yet"]
 fn a_stream_whose_end_and_stop_come_with_its_header_gives_its_place_back() {
     // S2
     let mut client = Client::open(with_server(|config| config.webtransport.max_streams = 1000), "/wt/echo", &[DRAFT02]);
@@ -93,14 +92,12 @@ fn resets_right_behind_headers(bidi: bool) {
 }
 
 #[test]
-#[ignore = "fault S3: not cured yet"]
 fn a_bidirectional_stream_is_seen_though_its_reset_comes_in_the_same_turn() {
     // S3
     resets_right_behind_headers(true);
 }
 
 #[test]
-#[ignore = "fault S3: not cured yet"]
 fn a_unidirectional_stream_is_seen_though_its_reset_comes_in_the_same_turn() {
     // S3
     resets_right_behind_headers(false);
@@ -145,7 +142,6 @@ fn assert_forgotten(client: &mut Client) {
 }
 
 #[test]
-#[ignore = "fault S4: not cured yet"]
 fn a_session_that_is_failed_while_capsules_wait_leaves_nothing_behind() {
     // S4: more than the server keeps for a peer that reads none, so the session fails.
     let mut client = with_capsules_that_wait(8000);
@@ -156,7 +152,6 @@ fn a_session_that_is_failed_while_capsules_wait_leaves_nothing_behind() {
 }
 
 #[test]
-#[ignore = "fault S4: not cured yet"]
 fn a_session_that_the_peer_closes_while_capsules_wait_leaves_nothing_behind() {
     // S4
     let mut client = with_capsules_that_wait(1000);
@@ -200,7 +195,6 @@ fn known_session(set: impl Fn(&mut ServerConfig) + 'static) -> (Client, StreamId
 }
 
 #[test]
-#[ignore = "fault S8: not cured yet"]
 fn a_session_in_which_only_the_server_sends_datagrams_is_not_idle() {
     // S8
     let (mut client, id) = known_session(|config| config.webtransport.idle_timeout = Some(Duration::from_millis(300)));
@@ -215,7 +209,6 @@ fn a_session_in_which_only_the_server_sends_datagrams_is_not_idle() {
 }
 
 #[test]
-#[ignore = "fault S9: not cured yet"]
 fn releasing_an_open_session_closes_it() {
     // S9
     let (mut client, id) = known_session(|_| {});
@@ -235,7 +228,6 @@ fn releasing_an_open_session_closes_it() {
 }
 
 #[test]
-#[ignore = "fault S11: not cured yet"]
 fn a_client_that_offers_only_datagrams_gets_its_session() {
     // S11: SETTINGS of webtransport-go 0.9, which has H3_DATAGRAM and nothing else.
     let mut client = Client::ask(options(Network::default()), "/wt/echo", &[], &[]);
@@ -248,7 +240,6 @@ fn a_client_that_offers_only_datagrams_gets_its_session() {
 }
 
 #[test]
-#[ignore = "fault S12: not cured yet"]
 fn the_head_of_an_answer_to_connect_is_the_first_frame() {
     // S12
     let client = Client::open(options(Network::default()), "/wt/echo", &[DRAFT02]);
@@ -271,7 +262,6 @@ fn capsules_before_the_answer_are_processed_after_it() {
 }
 
 #[test]
-#[ignore = "fault S13: not cured yet"]
 fn a_session_is_refused_with_405_on_a_path_without_sessions() {
     // S13
     let mut sim = Sim::new(options(Network::default()));

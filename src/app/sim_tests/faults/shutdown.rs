@@ -56,7 +56,6 @@ impl Goodbye {
 }
 
 #[test]
-#[ignore = "fault S6: not cured yet"]
 fn an_idle_connection_gets_goaway_before_it_is_closed() {
     // S6
     let mut goodbye = Goodbye::new();
@@ -66,7 +65,6 @@ fn an_idle_connection_gets_goaway_before_it_is_closed() {
 }
 
 #[test]
-#[ignore = "fault S6: not cured yet"]
 fn a_request_that_is_on_its_way_at_a_shutdown_gets_a_verdict() {
     // S6
     let mut goodbye = Goodbye::new();
@@ -95,7 +93,6 @@ fn goaway_in(mut control: &[u8]) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "fault S6: not cured yet"]
 fn a_request_that_is_on_its_way_when_a_connection_without_sessions_is_closed_gets_a_verdict() {
     // S6: the close after `linger` (300 ms).
     let mut client = Client::open(options(Network::default()), "/wt/echo", &[DRAFT02]);

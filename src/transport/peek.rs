@@ -2,21 +2,22 @@
 //!
 //! quiche has no such call, and quiche::h3 reads every stream it sees, so a stream of a WebTransport session would lose
 //! its first bytes to it. `stream_recv_buf` hands each chunk to `BufMut::put_slice` *before* it changes the stream; a
-//! `put_slice` that copies and then unwinds is therefore a peek. `resume_unwind` runs no panic hook. A test below fails
-//! if quiche, which is pinned, ever changes that order; with a peek of its own (quiche issue 1114) this file goes.
+//! `put_slice` that copies and then unwinds is therefore a peek. `resume_unwind` runs no panic hook.
+//! `tests/quiche_behaviour` fails if quiche, which is pinned, ever changes that order; with a peek of its own (quiche
+//! issue 1114) this file goes.
 
 /// Bytes shown at most: a signal and a session id, each in its longest form.
-pub(super) const PEEK: usize = 16;
+pub(crate) const PEEK: usize = 16;
 
 /// The first bytes of the next chunk of a stream; fewer than [`PEEK`] when the chunk is shorter.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Peeked {
+pub(crate) struct Peeked {
     bytes: [u8; PEEK],
     len: usize,
 }
 
 impl Peeked {
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }
@@ -31,8 +32,8 @@ mod unwinding {
     use bytes::BufMut;
     use bytes::buf::UninitSlice;
 
+    use super::super::buf::Quic;
     use super::{PEEK, Peeked};
-    use crate::quic;
 
     /// What is thrown to leave quiche's loop.
     struct Seen;
@@ -62,7 +63,7 @@ mod unwinding {
 
     /// Looks at the next chunk of a stream. `Ok(None)` when there is none, `Err(())` when quiche consumed it after all,
     /// which leaves the connection in an unknown state.
-    pub(in crate::wt) fn peek(quic: &mut quic::Connection, stream: u64) -> Result<Option<Peeked>, ()> {
+    pub(in crate::transport) fn peek(quic: &mut Quic, stream: u64) -> Result<Option<Peeked>, ()> {
         // Without data the call would take an empty FIN or a reset off the stream.
         let before = quic.stream_readable_len(stream, PEEK);
         if before == 0 {
@@ -87,6 +88,6 @@ pub(super) use unwinding::peek;
 
 /// Without the feature no stream is looked at.
 #[cfg(not(feature = "webtransport"))]
-pub(super) fn peek(_: &mut crate::quic::Connection, _: u64) -> Result<Option<Peeked>, ()> {
+pub(super) fn peek(_: &mut super::buf::Quic, _: u64) -> Result<Option<Peeked>, ()> {
     Ok(None)
 }

@@ -1,0 +1,54 @@
+//! How a command fails, and what the commands share.
+
+use std::time::Duration;
+
+/// Why a command ends.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Wrong arguments or settings: exit code 2.
+    Usage(String),
+    /// Anything else: exit code 1.
+    Runtime(String),
+    /// A client's failures, by exit code.
+    Coded(u8, String),
+}
+
+impl Failure {
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Failure::Runtime(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Coded(code, _) => *code,
+        }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        let (Failure::Runtime(message) | Failure::Usage(message) | Failure::Coded(_, message)) = self;
+        message
+    }
+}
+
+impl From<mio_quiche::Error> for Failure {
+    fn from(error: mio_quiche::Error) -> Self {
+        match error {
+            mio_quiche::Error::Config(e) => Failure::Usage(e.to_string()),
+            e => Failure::Runtime(e.to_string()),
+        }
+    }
+}
+
+/// A number of seconds on the command line.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+/// Prints to standard output; a reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Runtime(format!("cannot write: {e}"))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! The settings that the engine runs on, in either role.
+
+use std::time::Duration;
+
+use super::limits::HARD_FIELD_SECTION;
+use super::tls::Tls;
+use super::{RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig};
+use crate::error::ConfigError;
+
+/// The checked settings of an [`Endpoint`](crate::Endpoint), made of a server's or a client's. What is about accepting
+/// connections and requests is not used in a client.
+#[derive(Debug)]
+pub(crate) struct EndpointConfig {
+    pub(crate) transport: TransportConfig,
+    pub(crate) webtransport: WebTransportConfig,
+    /// Limits on the heads of the messages that are received: a server's requests, a client's responses.
+    pub(crate) request_limits: RequestLimits,
+    pub(crate) max_request_body: Option<u64>,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) retry_threshold: usize,
+    pub(crate) retry_token_lifetime: Duration,
+    pub(crate) max_connections: usize,
+    pub(crate) max_handshakes: usize,
+    pub(super) tls: Tls,
+}
+
+/// A time that stands for no limit, and that can be added to the time of day.
+pub(super) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+impl EndpointConfig {
+    /// The settings in the form that quiche takes. Reads the files of certificates and keys each time.
+    pub(crate) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
+        let mut c = quiche::Config::new(quiche::PROTOCOL_VERSION).map_err(ConfigError::refused("the TLS library"))?;
+        match &self.tls {
+            Tls::Server(tls) => tls.apply(&mut c)?,
+            Tls::Client(tls) => tls.apply(&mut c)?,
+        }
+        self.transport.apply(&self.webtransport, &mut c)?;
+        Ok(c)
+    }
+
+    /// The settings of HTTP/3 in the form that quiche takes.
+    pub(crate) fn to_h3(&self) -> Result<quiche::h3::Config, ConfigError> {
+        let mut c = quiche::h3::Config::new().map_err(ConfigError::refused("the HTTP/3 settings"))?;
+        c.set_max_field_section_size(HARD_FIELD_SECTION);
+        c.set_qpack_max_table_capacity(0);
+        c.set_qpack_blocked_streams(0);
+        if self.webtransport.is_on() {
+            c.enable_extended_connect(true);
+            c.set_additional_settings(self.webtransport.h3_settings()).map_err(ConfigError::refused("webtransport"))?;
+        }
+        Ok(c)
+    }
+}

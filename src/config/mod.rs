@@ -1,0 +1,25 @@
+//! Settings, their defaults and their checks.
+//!
+//! A [`ServerConfig`] and a [`ClientConfig`] each hold a [`TransportConfig`], for what both sides have in common, and a
+//! [`WebTransportConfig`].
+
+mod check;
+mod client;
+mod endpoint;
+mod limits;
+mod server;
+mod tls;
+mod transport;
+mod webtransport;
+
+pub use client::{ClientConfig, Dangerous, Resolver};
+pub(crate) use endpoint::EndpointConfig;
+pub(crate) use limits::MAX_PATHS;
+pub use limits::{MAX_RESPONSE_HEAD, RequestLimits};
+pub use server::{RetryPolicy, ServerConfig};
+pub use transport::{CongestionControl, TransportConfig};
+pub use webtransport::{Drafts, WebTransportConfig};
+pub(crate) use webtransport::{
+    SETTING_ENABLE_DRAFT02, SETTING_ENABLED_DRAFT15, SETTING_INITIAL_MAX_DATA, SETTING_INITIAL_MAX_STREAMS_BIDI,
+    SETTING_INITIAL_MAX_STREAMS_UNI, SETTING_MAX_SESSIONS_DRAFT07, SETTING_MAX_SESSIONS_DRAFT13, SessionLimits,
+};

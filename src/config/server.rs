@@ -1,0 +1,182 @@
+//! Settings of a server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint::NO_LIMIT;
+use super::tls::{ServerTls, Tls};
+use super::{EndpointConfig, RequestLimits, TransportConfig, WebTransportConfig, check};
+use crate::error::ConfigError;
+
+/// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RetryPolicy {
+    /// Never: one round trip less.
+    Off,
+    /// Always.
+    On,
+    /// While more than [`ServerConfig::retry_threshold`] handshakes are under way.
+    #[default]
+    Auto,
+}
+
+/// The settings of a server. Every field is public; [`ServerConfig::from_pem`] gives the defaults.
+///
+/// ```no_run
+/// # fn main() -> mio_quiche::Result<()> {
+/// let mut config = mio_quiche::ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
+/// config.max_connections = 1000;
+/// config.transport.idle_timeout = std::time::Duration::from_secs(60);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// QUIC, TLS and the socket, as clients have them. Default: [`TransportConfig::server`].
+    pub transport: TransportConfig,
+    /// PEM file with the certificate chain, the server's own certificate first.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// PEM file of authorities: clients must show a certificate of one of them. Default: none, clients need no certificate.
+    pub client_ca: Option<PathBuf>,
+    /// File of 48 random bytes that session tickets are sealed with, so that clients can resume after a restart or on
+    /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
+    /// the old key then lead to full handshakes. Default: none, which draws a key at each start.
+    pub ticket_key: Option<PathBuf>,
+    /// Time that responses may go on after a shutdown began (RFC 9114 section 5.2). Default: 30 s.
+    pub drain_timeout: Duration,
+    /// When clients must prove their address (RFC 9000 section 8.1). Default: [`RetryPolicy::Auto`].
+    pub retry: RetryPolicy,
+    /// Handshakes under way from which on [`RetryPolicy::Auto`] asks for the proof. Default: 100.
+    pub retry_threshold: usize,
+    /// Time for which a Retry token is valid (RFC 9000 section 8.1.3). Default: 15 s.
+    pub retry_token_lifetime: Duration,
+    /// Connections at a time; an Initial packet over the limit is ignored. Default: 100 000.
+    pub max_connections: usize,
+    /// Handshakes at a time; an Initial packet over the limit is ignored. Default: 2 000.
+    pub max_handshakes: usize,
+    /// The longest request body in bytes, over it 413; `None` sets no limit. Default: none.
+    pub max_request_body: Option<u64>,
+    /// Limits on a request's head.
+    pub request_limits: RequestLimits,
+    /// WebTransport sessions. Default: off until a route asks for them, see
+    /// [`enabled`](WebTransportConfig::enabled).
+    pub webtransport: WebTransportConfig,
+    /// TCP address where `Server` answers HTTP/1.1 with a demo page (`/`), metrics for Prometheus (`/metrics`) and its
+    /// health (`/healthz`). It does not ask for a password: bind it to a loopback address. Default: none.
+    pub admin: Option<SocketAddr>,
+    /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. Default: on.
+    pub handle_signals: bool,
+}
+
+impl ServerConfig {
+    /// The default settings with a certificate chain and its private key, both in PEM files.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no PEM block of its kind. Whether the two belong together is found when
+    /// the server is built.
+    pub fn from_pem(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
+        let (cert, key) = (cert.into(), key.into());
+        check::pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
+        check::pem("private key", &key, &["PRIVATE KEY"])?;
+        Ok(ServerConfig {
+            transport: TransportConfig::server(),
+            cert,
+            key,
+            client_ca: None,
+            ticket_key: None,
+            drain_timeout: Duration::from_secs(30),
+            retry: RetryPolicy::default(),
+            retry_threshold: 100,
+            retry_token_lifetime: Duration::from_secs(15),
+            max_connections: 100_000,
+            max_handshakes: 2_000,
+            max_request_body: None,
+            request_limits: RequestLimits::default(),
+            webtransport: WebTransportConfig::default(),
+            admin: None,
+            handle_signals: true,
+        })
+    }
+
+    /// Checks every setting. [`Server::bind`](crate::Server::bind) does so too, so that a server that starts has no wrong
+    /// ones.
+    ///
+    /// # Errors
+    /// The first setting that is wrong, with its value and its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.transport.check()?;
+        self.webtransport.check()?;
+        self.request_limits.check()?;
+        check::at_least_one("max_connections", self.max_connections)?;
+        check::at_least_one("max_handshakes", self.max_handshakes)?;
+        check::positive("retry_token_lifetime", self.retry_token_lifetime)
+    }
+
+    /// The settings that the engine runs on, checked.
+    pub(crate) fn into_endpoint(self) -> Result<EndpointConfig, ConfigError> {
+        self.validate()?;
+        let ServerConfig { cert, key, client_ca, ticket_key, .. } = self;
+        let mut transport = self.transport;
+        transport.handshake_timeout = transport.handshake_timeout.min(NO_LIMIT);
+        Ok(EndpointConfig {
+            transport,
+            webtransport: self.webtransport,
+            request_limits: self.request_limits,
+            max_request_body: self.max_request_body,
+            retry: self.retry,
+            retry_threshold: self.retry_threshold,
+            retry_token_lifetime: self.retry_token_lifetime,
+            max_connections: self.max_connections,
+            max_handshakes: self.max_handshakes,
+            tls: Tls::Server(ServerTls { cert, key, client_ca, ticket_key }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ServerConfig {
+        // What is in the files is not looked at here, but for the labels.
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        std::fs::write(&cert, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+        ServerConfig::from_pem(cert, key).unwrap()
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        type Set = fn(&mut ServerConfig);
+        let cases: [(Set, &str); 5] = [
+            (|c| c.max_connections = 0, "max_connections is 0, but must be at least 1"),
+            (|c| c.retry_token_lifetime = Duration::ZERO, "retry_token_lifetime is 0ns, but must be longer than 0"),
+            (|c| c.request_limits.max_fields = 0, "request_limits.max_fields is 0, but must be at least 1"),
+            (|c| c.webtransport.max_sessions = 0, "webtransport.max_sessions is 0, but must be at least 1"),
+            (|c| c.transport.initial_max_data = 0, "initial_max_data is 0, but must be 1 to 2^62-1 bytes"),
+        ];
+        assert!(config().validate().is_ok());
+        for (set, told) in cases {
+            let mut config = config();
+            set(&mut config);
+            assert_eq!(config.into_endpoint().unwrap_err().to_string(), told);
+        }
+    }
+
+    #[test]
+    fn the_engine_gets_what_was_set() {
+        let mut config = config();
+        config.max_request_body = Some(7);
+        (config.retry, config.retry_threshold) = (RetryPolicy::On, 8);
+        (config.max_connections, config.max_handshakes) = (9, 10);
+        config.transport.handshake_timeout = Duration::MAX;
+        let endpoint = config.into_endpoint().unwrap();
+        assert_eq!((endpoint.max_request_body, endpoint.retry), (Some(7), RetryPolicy::On));
+        assert_eq!((endpoint.retry_threshold, endpoint.max_connections, endpoint.max_handshakes), (8, 9, 10));
+        assert!(std::time::SystemTime::UNIX_EPOCH.checked_add(endpoint.transport.handshake_timeout).is_some());
+    }
+}

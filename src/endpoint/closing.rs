@@ -1,0 +1,92 @@
+//! The end of a connection: GOAWAY, then about a round trip, then the close (RFC 9114 section 5.2), so that a request that
+//! crosses the GOAWAY is rejected and not lost.
+
+use std::time::{Duration, Instant};
+
+use crate::error::ErrorCode;
+use crate::transport::Transport;
+
+/// Probe timeouts between GOAWAY and the close.
+const TIMEOUTS: u32 = 3;
+
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    goaway: GoAway,
+    /// When a connection that has had only sessions, and has none left, ends.
+    linger_until: Option<Instant>,
+    /// The application was told that the connection is closed.
+    pub(super) reported: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum GoAway {
+    #[default]
+    No,
+    /// To be sent as soon as the control stream has room.
+    Wanted(&'static [u8]),
+    /// Sent: requests from stream `limit` on are rejected. The connection closes at `close_at` or when the last request is
+    /// over.
+    Sent { limit: u64, close_at: Instant, reason: &'static [u8] },
+}
+
+impl Closing {
+    /// Begins to end the connection. True if that is new.
+    pub(super) fn begin(&mut self, reason: &'static [u8]) -> bool {
+        let new = self.goaway == GoAway::No;
+        if new {
+            self.goaway = GoAway::Wanted(reason);
+        }
+        new
+    }
+
+    /// Whether a request came too late.
+    pub(super) fn rejects(&self, stream: u64) -> bool {
+        matches!(self.goaway, GoAway::Sent { limit, .. } if stream >= limit)
+    }
+
+    /// Sends GOAWAY, and closes when its time has come. `next_request`: the first request that was not taken.
+    pub(super) fn advance(&mut self, now: Instant, transport: &mut Transport, next_request: u64, requests: usize) {
+        if let GoAway::Wanted(reason) = self.goaway
+            && transport.send_goaway(next_request)
+        {
+            let close_at = now + TIMEOUTS * transport.probe_timeout();
+            self.goaway = GoAway::Sent { limit: next_request, close_at, reason };
+        }
+        let GoAway::Sent { close_at, reason, .. } = self.goaway else { return };
+        // Closing drops what is not acknowledged.
+        if now >= close_at && requests == 0 && transport.is_acked() {
+            transport.close(ErrorCode::H3_NO_ERROR, reason);
+        }
+    }
+
+    /// A connection without requests that had only sessions ends some time after the last one, as browsers do not close it.
+    pub(super) fn linger(&mut self, now: Instant, has_only_had_sessions: bool, linger: Duration) {
+        self.linger_until = match has_only_had_sessions {
+            true => self.linger_until.or(Some(now + linger)),
+            false => None,
+        };
+    }
+
+    /// Whether the connection has lingered long enough.
+    pub(super) fn has_lingered(&self, now: Instant) -> bool {
+        self.linger_until.is_some_and(|at| at <= now)
+    }
+
+    /// Whether [`advance`](Closing::advance) has something to do.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        match self.goaway {
+            GoAway::No => false,
+            GoAway::Wanted(_) => true,
+            GoAway::Sent { close_at, .. } => close_at <= now,
+        }
+    }
+
+    /// When the linger time ends, or [`advance`](Closing::advance) closes.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self.goaway {
+            GoAway::No => self.linger_until,
+            GoAway::Wanted(_) => None,
+            GoAway::Sent { close_at, .. } => Some(close_at).filter(|at| *at > now),
+        }
+    }
+}

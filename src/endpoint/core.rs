@@ -1,0 +1,82 @@
+//! What all connections of an endpoint share, and what a connection is handed when it works.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::time::Instant;
+
+use super::event::Event;
+use super::outgoing::Transmit;
+use super::verify::ServerVerifier;
+use crate::config::EndpointConfig;
+use crate::stats::Stats;
+use crate::transport::cid::{Cid, CidGenerator};
+use crate::transport::table::{ConnId, StreamId};
+use crate::transport::timers::{TimerKey, Timers};
+use crate::transport::token::TokenKey;
+
+/// Which side of its connections an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Server,
+    Client,
+}
+
+/// What all connections share.
+pub(crate) struct Core {
+    pub(super) role: Role,
+    pub(crate) settings: EndpointConfig,
+    pub(super) verifier: ServerVerifier,
+    pub(super) quic: quiche::Config,
+    pub(super) h3: quiche::h3::Config,
+    pub(super) keylog: Option<File>,
+    pub(super) cids: CidGenerator,
+    pub(super) tokens: TokenKey,
+    pub(crate) timers: Timers<TimerKey>,
+    pub(super) events: VecDeque<Event>,
+    pub(crate) stats: Stats,
+    /// Connections to look at in the next `drive`.
+    pub(super) dirty: VecDeque<ConnId>,
+    /// Connections that may have something to send.
+    pub(super) sending: VecDeque<ConnId>,
+    /// Retry and Version Negotiation packets.
+    pub(super) stateless: VecDeque<(Vec<u8>, Transmit)>,
+    /// Handshakes under way.
+    pub(super) handshakes: usize,
+    /// Sessions that are open.
+    pub(super) sessions: usize,
+    /// A graceful shutdown is under way.
+    pub(super) shutting_down: bool,
+    /// Changes to the table that a connection asks for while it is borrowed from it.
+    pub(super) cid_changes: Vec<(ConnId, CidChange)>,
+}
+
+#[derive(Debug)]
+pub(super) enum CidChange {
+    Added(Cid),
+    Retired(Cid),
+}
+
+/// What a connection is handed when it works: the time, its id, and what all connections share.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) conn: ConnId,
+    pub(crate) core: &'a mut Core,
+}
+
+impl Cx<'_> {
+    /// The full id of a stream of this connection.
+    pub(super) fn id(&self, stream: u64) -> StreamId {
+        StreamId { conn: self.conn, id: stream }
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.core.events.push_back(event);
+    }
+
+    /// Queues a `Ready` event unless one is queued already.
+    pub(super) fn notify_ready(&mut self, queued: &mut bool, stream: u64) {
+        if !std::mem::replace(queued, true) {
+            self.emit(Event::Ready(self.id(stream)));
+        }
+    }
+}

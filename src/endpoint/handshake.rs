@@ -1,0 +1,65 @@
+//! A connection's handshake: when HTTP/3 can begin, and until when it must be complete.
+
+use std::time::Instant;
+
+use super::core::Core;
+use crate::transport::Transport;
+
+#[derive(Debug)]
+pub(super) struct Handshake {
+    /// Until when it must be complete; `None` once it is over.
+    deadline: Option<Instant>,
+    /// The application protocol has begun.
+    begun: bool,
+}
+
+/// What a handshake came to since the last look.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// The application protocol can begin: the handshake is complete, or a first flight can carry data (0-RTT).
+    pub(super) begins: bool,
+    pub(super) completed: bool,
+}
+
+impl Handshake {
+    pub(super) fn new(deadline: Instant) -> Self {
+        Handshake { deadline: Some(deadline), begun: false }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) fn advance(&mut self, transport: &Transport, core: &mut Core) -> Progress {
+        if self.begun && self.deadline.is_none() || transport.is_closed() {
+            return Progress::default();
+        }
+        let established = transport.is_established();
+        let begins = !self.begun && (established || transport.is_in_early_data());
+        self.begun |= begins;
+        let completed = established && self.deadline.is_some();
+        if completed {
+            self.end(core);
+            core.stats.handshakes += 1;
+            core.stats.resumed_handshakes += u64::from(transport.is_resumed());
+            core.stats.early_handshakes += u64::from(transport.is_early_accepted());
+        }
+        Progress { begins, completed }
+    }
+
+    /// It is over, one way or the other.
+    pub(super) fn end(&mut self, core: &mut Core) {
+        if self.deadline.take().is_some() {
+            core.handshakes -= 1;
+        }
+    }
+
+    /// Whether it took too long.
+    pub(super) fn is_late(&self, now: Instant, transport: &Transport) -> bool {
+        self.deadline.is_some_and(|at| at <= now) && !transport.is_established()
+    }
+}

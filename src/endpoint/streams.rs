@@ -1,0 +1,134 @@
+//! The one table of a connection's streams.
+//!
+//! A stream that quiche has and this side still deals with has exactly one entry, which says what it is at the moment:
+//!
+//! ```text
+//! Classifying -> Http -> Request -> (removed)
+//!      |-> Buffered -> Session ---> (removed)
+//!      `-> Discarding ------------> (removed)
+//! ```
+//!
+//! A connection without sessions classifies nothing: its streams enter as requests. What quiche still holds of a removed
+//! stream, `transport/gone.rs` remembers.
+
+use crate::h3::RequestState;
+use crate::transport::table::StreamMap;
+use crate::wt::{PartialHeader, SessionStreamState};
+
+/// What a stream is.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all streams are requests")]
+pub(super) enum StreamState {
+    /// Its header, which says what it is, is not complete.
+    Classifying(PartialHeader),
+    /// It names a session that is not open yet; with `fin` there is nothing behind its header.
+    Buffered { session: u64, fin: bool },
+    /// quiche::h3 has it, and has reported no request on it.
+    Http,
+    /// A request and its response.
+    Request(RequestState),
+    /// A stream of a session.
+    Session(SessionStreamState),
+    /// What comes on it is thrown away.
+    Discarding,
+}
+
+/// The table, with the counts that would otherwise take a walk through it.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    map: StreamMap<StreamState>,
+    requests: usize,
+    of_sessions: usize,
+}
+
+impl Streams {
+    pub(super) fn get(&self, stream: u64) -> Option<&StreamState> {
+        self.map.get(&stream)
+    }
+
+    /// The request on a stream.
+    pub(super) fn request(&self, stream: u64) -> Option<&RequestState> {
+        match self.map.get(&stream)? {
+            StreamState::Request(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    pub(super) fn request_mut(&mut self, stream: u64) -> Option<&mut RequestState> {
+        match self.map.get_mut(&stream)? {
+            StreamState::Request(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// A stream of a session.
+    pub(super) fn of_session(&self, stream: u64) -> Option<&SessionStreamState> {
+        match self.map.get(&stream)? {
+            StreamState::Session(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_session_mut(&mut self, stream: u64) -> Option<&mut SessionStreamState> {
+        match self.map.get_mut(&stream)? {
+            StreamState::Session(state) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Enters a stream, or moves it on.
+    pub(super) fn insert(&mut self, stream: u64, state: StreamState) {
+        self.count(&state, true);
+        if let Some(old) = self.map.insert(stream, state) {
+            self.count(&old, false);
+        }
+    }
+
+    pub(super) fn remove(&mut self, stream: u64) -> Option<StreamState> {
+        let state = self.map.remove(&stream)?;
+        self.count(&state, false);
+        Some(state)
+    }
+
+    fn count(&mut self, state: &StreamState, entered: bool) {
+        let count = match state {
+            StreamState::Request(_) => &mut self.requests,
+            StreamState::Session(_) | StreamState::Discarding => &mut self.of_sessions,
+            _ => return,
+        };
+        match entered {
+            true => *count += 1,
+            false => *count -= 1,
+        }
+    }
+
+    /// Requests that are not over.
+    pub(super) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    /// Streams of sessions, and those that are discarded.
+    pub(super) fn of_sessions(&self) -> usize {
+        self.of_sessions
+    }
+
+    pub(super) fn iter_requests(&mut self) -> impl Iterator<Item = (u64, &mut RequestState)> {
+        self.map.iter_mut().filter_map(|(&stream, state)| match state {
+            StreamState::Request(state) => Some((stream, state)),
+            _ => None,
+        })
+    }
+
+    pub(super) fn iter_sessions(&mut self) -> impl Iterator<Item = (u64, &mut SessionStreamState)> {
+        self.map.iter_mut().filter_map(|(&stream, state)| match state {
+            StreamState::Session(state) => Some((stream, state)),
+            _ => None,
+        })
+    }
+
+    /// Streams whose header is not complete.
+    pub(super) fn classifying(&self) -> Vec<u64> {
+        let classifying = self.map.iter().filter(|(_, state)| matches!(state, StreamState::Classifying(_)));
+        classifying.map(|(&stream, _)| stream).collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! What a client demands of a server's certificate beyond what quiche checks.
+
+use std::net::IpAddr;
+
+use ring::digest;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::config::ClientConfig;
+
+/// Checks a server's certificate against hashes, or against the address that it was connected to.
+#[derive(Debug, Default)]
+pub(super) struct ServerVerifier {
+    hashes: Vec<[u8; 32]>,
+    checks_authority: bool,
+}
+
+impl ServerVerifier {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        ServerVerifier { hashes: config.cert_hashes.clone(), checks_authority: config.checks_authority() }
+    }
+
+    /// Verifies a certificate (DER). `ip`: the server's address, when it was asked for by address.
+    ///
+    /// # Errors
+    /// The reason to refuse it.
+    pub(super) fn verify(&self, cert: Option<&[u8]>, ip: Option<IpAddr>) -> Result<(), &'static str> {
+        if !self.hashes.is_empty() {
+            let hash = cert.map(|cert| digest::digest(&digest::SHA256, cert));
+            let known = hash.is_some_and(|hash| self.hashes.iter().any(|trusted| trusted == hash.as_ref()));
+            return if known { Ok(()) } else { Err("the certificate has none of the expected hashes") };
+        }
+        match ip {
+            Some(ip) if self.checks_authority && !cert.is_some_and(|cert| names_address(cert, ip)) => {
+                Err("the certificate is not for this address")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a certificate's subject alternative names have an address (RFC 5280 section 4.2.1.6).
+fn names_address(cert: &[u8], ip: IpAddr) -> bool {
+    let octets = match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let Ok((_, cert)) = X509Certificate::from_der(cert) else { return false };
+    let Ok(Some(names)) = cert.subject_alternative_name() else { return false };
+    names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(bytes) if *bytes == octets))
+}

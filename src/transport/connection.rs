@@ -1,0 +1,640 @@
+//! One QUIC connection: quiche's, with its quirks cured.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use quiche::{RecvInfo, SendInfo, Shutdown, h3};
+
+use super::amplification::{Amplification, MIN_INITIAL_DATAGRAM};
+use super::buf::{Buf, Buffers, Quic, Unacked, take_front};
+use super::cid::{Cid, CidGenerator};
+use super::close::CloseCause;
+use super::gone::{self, Retired};
+use super::local_ids::LocalIds;
+use super::paths::{MIN_CHALLENGE_DATAGRAM, Migrated, Paths};
+use super::peek::{Peeked, peek};
+use super::signals::{self, Counters, Signals};
+use super::stall::Stall;
+use super::stop_credit::StopCredit;
+use super::unseen_fin::UnseenFins;
+use super::{defer, early};
+use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
+
+/// Bytes taken from quiche at once at most.
+const MAX_CHUNK: usize = 64 * 1024;
+
+/// A QUIC connection, with HTTP/3 on it once that has begun.
+pub(crate) struct Transport {
+    pub(super) quic: Quic,
+    pub(super) h3: Option<h3::Connection>,
+    paths: Paths,
+    amplification: Amplification,
+    counters: Counters,
+    unseen_fins: UnseenFins,
+    /// Bytes received when [`take_received`](Transport::take_received) was called last.
+    received: u64,
+    pub(super) retired: Retired,
+    pub(super) stall: Stall,
+    pub(super) stop_credit: StopCredit,
+    pub(super) ids: LocalIds,
+    /// quiche::h3 may have more to report.
+    pub(super) repoll: bool,
+    /// Streams with data that quiche::h3 does not report.
+    pub(super) unread: Vec<u64>,
+}
+
+/// A packet to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Packet {
+    pub(crate) len: usize,
+    pub(crate) info: SendInfo,
+}
+
+/// Reading gave no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// Nothing has come.
+    Pending,
+    /// The peer reset the stream with this code.
+    Reset(u64),
+    /// The stream is gone.
+    Gone,
+}
+
+/// Writing is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteError {
+    /// The peer stopped the stream with this code.
+    Stopped(u64),
+    /// The stream is gone.
+    Gone,
+}
+
+/// A [peek](Transport::peek) consumed data: quiche does not behave as expected, and the connection cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PeekFailed;
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("trace_id", &self.quic.trace_id()).finish_non_exhaustive()
+    }
+}
+
+impl Transport {
+    fn new(quic: Quic, local: SocketAddr, peer: SocketAddr, validated: bool) -> Self {
+        Transport {
+            paths: Paths::new(local, peer),
+            amplification: Amplification::new(validated),
+            counters: Counters::default(),
+            unseen_fins: UnseenFins::default(),
+            received: 0,
+            retired: Retired::default(),
+            stall: Stall::default(),
+            stop_credit: StopCredit::default(),
+            ids: LocalIds::new(quic.is_server(), 0),
+            h3: None,
+            repoll: false,
+            unread: Vec::new(),
+            quic,
+        }
+    }
+
+    /// A server's connection for a client's first packet. `retry` holds the destination ids of the client's very first
+    /// packet and of this one, when it proved its address by a Retry token in between.
+    pub(crate) fn accept(
+        scid: Cid,
+        retry: Option<(&[u8], &[u8])>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        config: &mut quiche::Config,
+    ) -> Result<Self, quiche::Error> {
+        let scid = scid.to_quiche();
+        let quic = match retry {
+            Some((original, retry)) => {
+                let ids = quiche::RetryConnectionIds {
+                    original_destination_cid: &quiche::ConnectionId::from_ref(original),
+                    retry_source_cid: &quiche::ConnectionId::from_ref(retry),
+                };
+                quiche::accept_with_retry(&scid, ids, local, peer, config)
+            }
+            None => quiche::accept_with_buf_factory(&scid, None, local, peer, config),
+        }?;
+        Ok(Self::new(quic, local, peer, retry.is_some()))
+    }
+
+    /// A client's connection. `name` is asked for in the handshake and of the certificate.
+    pub(crate) fn connect(
+        name: Option<&str>,
+        scid: Cid,
+        local: SocketAddr,
+        peer: SocketAddr,
+        config: &mut quiche::Config,
+    ) -> Result<Self, ConnectError> {
+        let quic = quiche::connect_with_buffer_factory::<Buffers>(name, &scid.to_quiche(), local, peer, config);
+        let quic = quic.map_err(ConnectError::refused)?;
+        Ok(Self::new(quic, local, peer, true))
+    }
+
+    /// Resumes an earlier session.
+    pub(crate) fn set_session(&mut self, ticket: &[u8]) -> Result<(), ConnectError> {
+        self.quic.set_session(ticket).map_err(ConnectError::ticket)
+    }
+
+    /// Takes in a datagram, which is decrypted in place. `to_our_id`: it is addressed to a connection id of ours, and not to
+    /// one that the client made up. False when the packet was refused.
+    pub(crate) fn recv(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, to_our_id: bool) -> bool {
+        let Some((to, from)) = self.paths.incoming(&mut self.quic, (to, from), &mut self.amplification) else {
+            return false;
+        };
+        self.amplification.on_received(datagram.len(), to_our_id && !self.quic.is_established());
+        self.stall.on_received();
+        self.unseen_fins.on_received();
+        self.repoll = true;
+        let received = self.quic.recv(datagram, RecvInfo { from, to });
+        self.paths.revive(&mut self.quic, (to, from), &mut self.amplification);
+        match received {
+            Ok(_) | Err(quiche::Error::Done) => true,
+            Err(e) => {
+                log::debug!("{}: a packet was refused: {e}", self.quic.trace_id());
+                false
+            }
+        }
+    }
+
+    /// Writes the next packet into `buf`; `None` when there is nothing to send. `open_streams` and `has_sessions` say how
+    /// hard to [try](super::stall).
+    pub(crate) fn send(&mut self, buf: &mut [u8], tries: &mut usize) -> Option<Packet> {
+        if let Some((packet, info)) = self.paths.take_packet() {
+            buf[..packet.len()].copy_from_slice(&packet);
+            return Some(Packet { len: packet.len(), info });
+        }
+        loop {
+            let least = match self.quic.is_established() {
+                true => MIN_CHALLENGE_DATAGRAM,
+                false => MIN_INITIAL_DATAGRAM,
+            };
+            let room = self.amplification.allowed(buf.len(), least)?;
+            match self.quic.send(&mut buf[..room]) {
+                Ok((len, info)) => {
+                    if self.paths.is_limited(&info) {
+                        self.amplification.on_sent(len);
+                    }
+                    let Some(info) = self.paths.outgoing(&buf[..len], info) else { continue };
+                    return Some(Packet { len, info });
+                }
+                Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,
+                Err(quiche::Error::Done) => return None,
+                Err(e) => {
+                    log::debug!("quiche cannot send: {e}");
+                    const INTERNAL_ERROR: u64 = 0x1;
+                    // Fails when the connection is closing anyhow.
+                    self.quic.close(false, INTERNAL_ERROR, b"cannot send").ok()?;
+                }
+            }
+        }
+    }
+
+    /// Calls of [`send`](Transport::send) to make beyond one that has nothing.
+    pub(crate) fn extra_sends(&mut self, open_streams: usize, has_sessions: bool) -> usize {
+        self.stall.extra_sends(open_streams, has_sessions)
+    }
+
+    /// The size of the packets that are sent, in bytes.
+    pub(crate) fn packet_size(&self) -> usize {
+        self.quic.max_send_udp_payload_size()
+    }
+
+    /// When [`on_timeout`](Transport::on_timeout) is to be called.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        self.quic.timeout_instant()
+    }
+
+    /// Runs quiche's timers. False if none was due.
+    pub(crate) fn on_timeout(&mut self, now: Instant) -> bool {
+        let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
+        if due {
+            self.quic.on_timeout();
+        }
+        due
+    }
+
+    /// Closes the connection with an application error code.
+    pub(crate) fn close(&mut self, code: ErrorCode, reason: &[u8]) {
+        // Fails when it is closed already.
+        let _ = self.quic.close(true, code.0, reason);
+    }
+
+    /// Closes the connection with a transport error code.
+    pub(crate) fn close_transport(&mut self, code: u64, reason: &[u8]) {
+        let _ = self.quic.close(false, code, reason);
+    }
+
+    /// Has the peer acknowledge something, so that neither side's idle timeout passes.
+    pub(crate) fn ping(&mut self) {
+        // Fails when the connection is closed.
+        let _ = self.quic.send_ack_eliciting();
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.quic.is_established()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.quic.is_closed()
+    }
+
+    /// Whether the connection is closing or draining (RFC 9000 section 10.2).
+    pub(crate) fn is_draining(&self) -> bool {
+        self.quic.is_draining()
+    }
+
+    /// Closed, closing or draining.
+    pub(crate) fn is_over(&self) -> bool {
+        self.quic.is_closed() || self.quic.is_draining()
+    }
+
+    pub(crate) fn close_cause(&self) -> CloseCause {
+        CloseCause::of(&self.quic)
+    }
+
+    /// Whether what the client sends, or has sent, goes in 0-RTT packets.
+    pub(crate) fn is_in_early_data(&self) -> bool {
+        self.quic.is_in_early_data()
+    }
+
+    pub(crate) fn is_early_accepted(&self) -> bool {
+        early::is_accepted(&self.quic)
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.quic.is_resumed()
+    }
+
+    pub(crate) fn application_proto(&self) -> &[u8] {
+        self.quic.application_proto()
+    }
+
+    pub(crate) fn peer_certificate(&self) -> Option<&[u8]> {
+        self.quic.peer_cert()
+    }
+
+    pub(crate) fn session(&self) -> Option<&[u8]> {
+        self.quic.session()
+    }
+
+    /// The idle timeout that both sides agreed on, as far as it is known.
+    pub(crate) fn idle_timeout(&self, ours: Duration) -> Duration {
+        let theirs = self.quic.peer_transport_params().map_or(0, |params| params.max_idle_timeout);
+        match theirs {
+            0 => ours,
+            ms => ours.min(Duration::from_millis(ms)),
+        }
+    }
+
+    /// The probe timeout of the path in use (RFC 9002 section 6.2.1).
+    pub(crate) fn probe_timeout(&self) -> Duration {
+        let active = self.quic.path_stats().find(|path| path.active);
+        active.map_or(Duration::ZERO, |path| super::probe_timeout(path.rtt, path.rttvar))
+    }
+
+    pub(crate) fn peer_addr(&self) -> SocketAddr {
+        self.paths.peer()
+    }
+
+    /// Moves a client's connection to another address of ours.
+    pub(crate) fn migrate(&mut self, local: SocketAddr) -> Result<(), MigrateError> {
+        self.paths.migrate(&mut self.quic, local).map_err(MigrateError::refused)
+    }
+
+    /// The next move of the peer's.
+    pub(crate) fn poll_migrated(&mut self) -> Option<Migrated> {
+        self.paths.poll(&mut self.quic, &mut self.amplification)
+    }
+
+    /// The next connection id of ours that the peer has retired.
+    pub(crate) fn poll_retired_cid(&mut self) -> Option<Cid> {
+        loop {
+            let retired = self.quic.retired_scid_next()?;
+            if let Some(cid) = Cid::from_slice(&retired) {
+                return Some(cid);
+            }
+        }
+    }
+
+    /// Issues a further connection id, if the peer is to have one: `wanted` are active at a time.
+    pub(crate) fn issue_cid(&mut self, cids: &mut CidGenerator, wanted: usize) -> Option<Cid> {
+        let ready = self.quic.is_established() && !self.quic.is_closed();
+        if !ready || self.quic.scids_left() == 0 || self.quic.active_scids() >= wanted {
+            return None;
+        }
+        let (cid, reset_token) = cids.next();
+        self.quic.new_scid(&cid.to_quiche(), reset_token, false).ok().map(|_| cid)
+    }
+
+    // Streams.
+
+    /// Streams with something to read that are not [deferred](Transport::defer).
+    pub(crate) fn readable(&self) -> impl Iterator<Item = u64> + use<> {
+        self.quic.readable()
+    }
+
+    /// The first bytes of a stream, which stay where they are; `None` when there are none.
+    pub(crate) fn peek(&mut self, stream: u64) -> Result<Option<Peeked>, PeekFailed> {
+        peek(&mut self.quic, stream).map_err(|()| PeekFailed)
+    }
+
+    /// Keeps a stream that is readable from quiche::h3, until it turns from not readable to readable.
+    pub(crate) fn defer(&mut self, stream: u64, priority: Option<(u8, bool)>) -> Result<(), PeekFailed> {
+        match defer::defer(&mut self.quic, stream, priority.unwrap_or(defer::DEFAULT_PRIORITY)) {
+            true => Ok(()),
+            false => Err(PeekFailed),
+        }
+    }
+
+    /// Gives a deferred stream to quiche::h3 after all.
+    pub(crate) fn restore(&mut self, stream: u64) {
+        defer::restore(&mut self.quic, stream);
+    }
+
+    /// Reads into `buf`, which must not be empty: how many bytes, and whether the stream has ended.
+    pub(crate) fn read(&mut self, stream: u64, buf: &mut [u8]) -> Result<(usize, bool), ReadError> {
+        // quiche keeps a stale entry for a stream with only a FIN that is read into nothing.
+        debug_assert!(!buf.is_empty(), "a read of nothing");
+        self.quic.stream_recv(stream, buf).map_err(read_error)
+    }
+
+    /// Reads at most `max` bytes into a buffer of their own.
+    pub(crate) fn read_chunk(&mut self, stream: u64, max: usize) -> Result<(Bytes, bool), ReadError> {
+        let available = self.quic.stream_readable_len(stream, max.clamp(1, MAX_CHUNK));
+        let mut buf = BytesMut::with_capacity(available.max(1));
+        let room = bytes::BufMut::limit(&mut buf, available.max(1));
+        let (_, fin) = self.quic.stream_recv_buf(stream, room).map_err(read_error)?;
+        Ok((buf.freeze(), fin))
+    }
+
+    /// Reads at most `max` bytes and throws them away.
+    pub(crate) fn discard(&mut self, stream: u64, max: usize) -> Result<(usize, bool), ReadError> {
+        self.quic.stream_discard(stream, max).map_err(read_error)
+    }
+
+    /// Bytes that can be read, counted up to `max`.
+    pub(crate) fn readable_len(&self, stream: u64, max: usize) -> usize {
+        self.quic.stream_readable_len(stream, max)
+    }
+
+    /// Whether all that is left to read is a FIN or a reset.
+    pub(crate) fn is_at_end(&self, stream: u64) -> bool {
+        signals::is_at_end(&self.quic, stream)
+    }
+
+    /// Writes bytes without copying them, and leaves in `data` what was not taken. The stream's end goes with the last ones
+    /// if `fin` is set and all are taken.
+    pub(crate) fn write(
+        &mut self,
+        stream: u64,
+        data: &mut Bytes,
+        fin: bool,
+        unacked: &Unacked,
+    ) -> Result<usize, WriteError> {
+        let buf = Buf::share(data).tracked(unacked);
+        match self.quic.stream_send_zc(stream, buf, fin) {
+            Ok((taken, _)) => {
+                take_front(data, taken);
+                Ok(taken)
+            }
+            Err(e) => self.write_error(stream, e).map(|()| 0),
+        }
+    }
+
+    /// Writes a stream's end behind data that is acknowledged, as quiche never sends a lost FIN again that stands alone
+    /// when data before it is acknowledged after the FIN was written. True once it is written.
+    pub(crate) fn write_fin(&mut self, stream: u64, unacked: &Unacked) -> Result<bool, WriteError> {
+        if !unacked.is_empty() {
+            return Ok(false);
+        }
+        match self.quic.stream_send(stream, b"", true) {
+            Ok(_) => Ok(true),
+            Err(e) => self.write_error(stream, e).map(|()| false),
+        }
+    }
+
+    /// `Done` means that there is no room now, unless quiche has dropped the stream.
+    fn write_error(&mut self, stream: u64, error: quiche::Error) -> Result<(), WriteError> {
+        match error {
+            quiche::Error::Done if !gone::is_gone(&mut self.quic, stream) => Ok(()),
+            quiche::Error::StreamStopped(code) => Err(WriteError::Stopped(code)),
+            _ => Err(WriteError::Gone),
+        }
+    }
+
+    /// Bytes that a write would take now.
+    pub(crate) fn capacity(&mut self, stream: u64) -> Option<usize> {
+        self.quic.stream_capacity(stream).ok()
+    }
+
+    /// The next stream that can be written.
+    pub(crate) fn poll_writable(&mut self) -> Option<u64> {
+        self.quic.stream_writable_next()
+    }
+
+    /// Sends RESET_STREAM (RFC 9000 section 19.4).
+    pub(crate) fn reset(&mut self, stream: u64, code: ErrorCode) {
+        // Fails only where the direction is over already.
+        let _ = self.quic.stream_shutdown(stream, Shutdown::Write, code.0);
+    }
+
+    /// Sends STOP_SENDING (RFC 9000 section 19.5).
+    pub(crate) fn stop(&mut self, stream: u64, code: ErrorCode) {
+        let _ = self.quic.stream_shutdown(stream, Shutdown::Read, code.0);
+    }
+
+    /// As [`stop`](Transport::stop), for a stream whose sending side is not reset as well. False when too many were stopped
+    /// already.
+    pub(crate) fn stop_only(&mut self, stream: u64, code: ErrorCode) -> bool {
+        let may = self.stop_credit.take();
+        if may {
+            self.stop(stream, code);
+        }
+        may
+    }
+
+    /// Resets and stops a stream, and remembers it until quiche drops it.
+    pub(crate) fn abort(&mut self, stream: u64, code: ErrorCode) {
+        self.reset(stream, code);
+        self.stop(stream, code);
+        self.retired.abort(stream);
+    }
+
+    /// A stream whose receiving side ended with an error, and whose sending side ended well.
+    pub(crate) fn retire_aborted(&mut self, stream: u64) {
+        self.retired.abort(stream);
+    }
+
+    /// A stream is over in both directions.
+    pub(crate) fn retire(&mut self, stream: u64) {
+        self.retired.finish(&mut self.quic, stream);
+    }
+
+    /// Whether this side is done with a stream that may have existed.
+    pub(crate) fn is_retired(&mut self, stream: u64) -> bool {
+        self.retired.contains(stream) || gone::is_gone(&mut self.quic, stream)
+    }
+
+    /// As [`is_retired`](Transport::is_retired), without asking quiche.
+    pub(crate) fn is_known_retired(&self, stream: u64) -> bool {
+        self.retired.contains(stream)
+    }
+
+    /// Bytes received since the last call.
+    pub(crate) fn take_received(&mut self) -> u64 {
+        let all = self.quic.stats().recv_bytes;
+        all - std::mem::replace(&mut self.received, all)
+    }
+
+    /// Whether everything sent on streams that are over is acknowledged.
+    pub(crate) fn is_acked(&mut self) -> bool {
+        self.retired.is_acked(&mut self.quic)
+    }
+
+    /// Forgets streams that quiche has dropped.
+    pub(crate) fn sweep(&mut self) {
+        self.retired.sweep(&mut self.quic, &mut self.h3);
+    }
+
+    /// Streams aborted and not dropped by quiche.
+    #[cfg(test)]
+    pub(crate) fn aborted_count(&self) -> usize {
+        self.retired.aborted()
+    }
+
+    /// Urgency and incremental flag in quiche's terms.
+    pub(crate) fn set_priority(&mut self, stream: u64, (urgency, incremental): (u8, bool)) {
+        // Fails only for a stream that is gone.
+        let _ = self.quic.stream_priority(stream, urgency, incremental);
+    }
+
+    /// Streams of a kind that the peer still lets us open.
+    pub(crate) fn streams_left(&self, bidi: bool) -> u64 {
+        match bidi {
+            true => self.quic.peer_streams_left_bidi(),
+            false => self.quic.peer_streams_left_uni(),
+        }
+    }
+
+    /// The id of the next stream of ours for a session; to be used at once.
+    pub(crate) fn take_stream_id(&mut self, bidi: bool) -> u64 {
+        self.ids.take(bidi, self.streams_left(bidi))
+    }
+
+    /// Which of RESET_STREAM and STOP_SENDING have come since the last call.
+    pub(crate) fn take_signals(&mut self) -> Signals {
+        self.counters.take(&self.quic)
+    }
+
+    /// The code that the peer stopped a stream with.
+    pub(crate) fn stopped(&mut self, stream: u64) -> Option<u64> {
+        signals::stopped(&mut self.quic, stream)
+    }
+
+    /// Watches a stream's receiving side for an end that quiche does not report.
+    pub(crate) fn watch_fin(&mut self, stream: u64) {
+        self.unseen_fins.watch(stream);
+    }
+
+    /// Watched streams that have ended unreported. Looks at a bounded number.
+    pub(crate) fn poll_unseen_fins(&mut self) -> Vec<u64> {
+        self.unseen_fins.look(&self.quic)
+    }
+
+    /// Whether watched streams are still to be looked at since the last packet.
+    pub(crate) fn has_unseen_fins(&self) -> bool {
+        self.unseen_fins.is_pending()
+    }
+
+    // Datagrams.
+
+    /// The largest QUIC DATAGRAM payload that can be sent now.
+    pub(crate) fn max_datagram_len(&self) -> Option<usize> {
+        self.quic.dgram_max_writable_len()
+    }
+
+    /// Queues a QUIC DATAGRAM frame.
+    pub(crate) fn send_datagram(&mut self, payload: Vec<u8>) -> Result<(), DatagramError> {
+        self.quic.dgram_send_buf(payload).map_err(|e| match e {
+            quiche::Error::Done => DatagramError::QueueFull,
+            quiche::Error::InvalidState => DatagramError::DisabledByPeer,
+            _ => DatagramError::Closed,
+        })
+    }
+
+    pub(crate) fn recv_datagram(&mut self) -> Option<Vec<u8>> {
+        self.quic.dgram_recv_buf().ok()
+    }
+
+    /// Datagrams that came and were not taken.
+    pub(crate) fn datagrams_received(&self) -> usize {
+        self.quic.dgram_recv_queue_len()
+    }
+
+    /// Datagrams that wait to be sent.
+    pub(crate) fn datagrams_queued(&self) -> usize {
+        self.quic.dgram_send_queue_len()
+    }
+
+    /// Drops the waiting datagrams of which `predicate` is true.
+    pub(crate) fn purge_datagrams(&mut self, predicate: impl Fn(&[u8]) -> bool) {
+        self.quic.dgram_purge_outgoing(predicate);
+    }
+
+    // Stalls.
+
+    /// Arms the [check for a stall](super::stall).
+    pub(crate) fn arm_stall_check(&mut self, now: Instant) {
+        self.stall.arm(now);
+    }
+
+    pub(crate) fn stall_deadline(&self) -> Option<Instant> {
+        self.stall.deadline()
+    }
+
+    /// Whether the connection may have stalled: its sending streams are then to be made incremental.
+    pub(crate) fn check_stall(&mut self, now: Instant) -> bool {
+        self.stall.check(now, &self.quic)
+    }
+
+    // Logs.
+
+    /// Writes TLS secrets to `keylog`.
+    pub(crate) fn set_keylog(&mut self, keylog: std::fs::File) {
+        self.quic.set_keylog(Box::new(keylog));
+    }
+
+    /// Writes the connection's events to `file`.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn set_qlog(&mut self, file: std::fs::File, description: String) {
+        let file = Box::new(std::io::BufWriter::new(file));
+        self.quic.set_qlog_with_level(file, "mio-quiche".to_owned(), description, quiche::QlogLevel::Extra);
+    }
+
+    /// The connection's qlog file, if there is one.
+    #[cfg(feature = "qlog")]
+    pub(crate) fn qlog(&mut self) -> Option<&mut qlog::streamer::QlogStreamer> {
+        self.quic.qlog_streamer()
+    }
+
+    /// RESET_STREAM and STOP_SENDING frames that came.
+    #[cfg(test)]
+    pub(crate) fn signal_counts(&self) -> (u64, u64) {
+        let stats = self.quic.stats();
+        (stats.reset_stream_count_remote, stats.stopped_stream_count_remote)
+    }
+}
+
+fn read_error(error: quiche::Error) -> ReadError {
+    match error {
+        quiche::Error::Done => ReadError::Pending,
+        quiche::Error::StreamReset(code) => ReadError::Reset(code),
+        _ => ReadError::Gone,
+    }
+}

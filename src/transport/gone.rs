@@ -1,0 +1,89 @@
+//! Streams that this side is done with and that quiche still holds.
+//!
+//! quiche drops a stream once both directions are over and acknowledged, but says so to nobody, and in some cases needs
+//! a push: a stream that the peer stopped is freed only when its capacity is asked for, and quiche::h3 drops its entry of
+//! an aborted stream only when a write to it fails. When the peer's RESET_STREAM comes after ours was acknowledged,
+//! quiche never frees the stream.
+
+use std::collections::VecDeque;
+
+use quiche::h3;
+
+use super::buf::Quic;
+
+/// Streams looked at in one sweep, so that a turn's work is bounded.
+const SWEEP: usize = 32;
+/// Aborted streams remembered. What quiche has not freed when this many follow, it never frees.
+const MAX_ABORTED: usize = 64;
+
+/// Whether quiche has dropped a stream that existed. quiche answers writes to such a stream with `Done`, as when there is
+/// no room.
+pub(super) fn is_gone(quic: &mut Quic, stream: u64) -> bool {
+    matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
+}
+
+/// The streams that quiche still holds.
+#[derive(Debug, Default)]
+pub(super) struct Retired {
+    /// Aborted, so that nothing of them is worth waiting for.
+    aborted: VecDeque<u64>,
+    /// Finished, maybe with data that is not acknowledged.
+    unacked: VecDeque<u64>,
+}
+
+impl Retired {
+    /// A stream was aborted: reset and stopped.
+    pub(super) fn abort(&mut self, stream: u64) {
+        self.aborted.push_back(stream);
+        if self.aborted.len() > MAX_ABORTED {
+            self.aborted.pop_front();
+        }
+    }
+
+    /// A stream is over in both directions.
+    pub(super) fn finish(&mut self, quic: &mut Quic, stream: u64) {
+        match quic.stream_capacity(stream) {
+            Err(quiche::Error::InvalidStreamState(_)) => {}
+            Err(_) => self.abort(stream),
+            Ok(_) => self.unacked.push_back(stream),
+        }
+    }
+
+    pub(super) fn contains(&self, stream: u64) -> bool {
+        self.aborted.contains(&stream) || self.unacked.contains(&stream)
+    }
+
+    /// Whether everything sent on finished streams is acknowledged.
+    pub(super) fn is_acked(&mut self, quic: &mut Quic) -> bool {
+        self.unacked.retain(|&stream| !is_gone(quic, stream));
+        self.unacked.is_empty()
+    }
+
+    /// Forgets some of the streams that quiche has dropped.
+    pub(super) fn sweep(&mut self, quic: &mut Quic, h3: &mut Option<h3::Connection>) {
+        for _ in 0..self.unacked.len().min(SWEEP) {
+            let Some(stream) = self.unacked.pop_front() else { break };
+            match quic.stream_capacity(stream) {
+                Err(quiche::Error::InvalidStreamState(_)) => {}
+                // The peer stopped it; asking freed it, unless something is still to come.
+                Err(_) => self.abort(stream),
+                Ok(_) => self.unacked.push_back(stream),
+            }
+        }
+        for _ in 0..self.aborted.len().min(SWEEP) {
+            let Some(stream) = self.aborted.pop_front() else { break };
+            if !is_gone(quic, stream) {
+                self.aborted.push_back(stream);
+            } else if let Some(h3) = h3 {
+                // Each fails, and the failure drops the entry.
+                let _ = h3.send_body(quic, stream, b"", true);
+                let _ = h3.send_response::<h3::Header, _>(quic, stream, &[], true);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn aborted(&self) -> usize {
+        self.aborted.len()
+    }
+}

@@ -1,0 +1,43 @@
+//! QUIC on quiche: the only module that calls `quiche::Connection` and `quiche::h3::Connection`.
+//!
+//! It offers streams, datagrams, paths and HTTP/3's messages as if quiche had no quirks; each quirk is cured in one file,
+//! which says why, and shown by a test in `tests/quiche_behaviour`. Around quiche, it has connection ids, Retry tokens, the
+//! connection table and timers.
+
+mod amplification;
+pub(crate) mod buf;
+pub(crate) mod cid;
+mod close;
+mod connection;
+mod defer;
+mod early;
+mod gone;
+mod grease;
+mod http3;
+mod local_ids;
+pub(crate) mod packet;
+mod paths;
+mod peek;
+mod signals;
+mod stall;
+mod stop_credit;
+pub(crate) mod table;
+pub(crate) mod timers;
+pub(crate) mod token;
+mod unseen_fin;
+
+use std::time::Duration;
+
+pub(crate) use buf::Unacked;
+pub use close::{CloseCause, ClosedBy};
+pub(crate) use connection::{Packet, PeekFailed, ReadError, Transport, WriteError};
+pub(crate) use http3::{RequestRefused, Section};
+pub(crate) use peek::PEEK;
+pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
+
+/// RFC 9002 section 6.2.1, with the largest ACK delay that is usual.
+fn probe_timeout(rtt: Duration, variation: Duration) -> Duration {
+    const GRANULARITY: Duration = Duration::from_millis(1);
+    const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+    rtt + (4 * variation).max(GRANULARITY) + MAX_ACK_DELAY
+}

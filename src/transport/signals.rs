@@ -1,0 +1,45 @@
+//! RESET_STREAM and STOP_SENDING frames that came.
+//!
+//! quiche raises no edge for a STOP_SENDING once the stream's writable mark was taken, nor for a RESET_STREAM on a stream
+//! that has unread data or is [deferred](super::defer). It counts both, so a counter that moves says that it is worth
+//! asking each stream.
+
+use super::buf::Quic;
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    stops: u64,
+    resets: u64,
+}
+
+/// What came since the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signals {
+    /// STOP_SENDING frames.
+    pub(crate) stops: bool,
+    /// RESET_STREAM frames.
+    pub(crate) resets: bool,
+}
+
+impl Counters {
+    pub(super) fn take(&mut self, quic: &Quic) -> Signals {
+        let stats = quic.stats();
+        let (stops, resets) = (stats.stopped_stream_count_remote, stats.reset_stream_count_remote);
+        let signals = Signals { stops: stops != self.stops, resets: resets != self.resets };
+        (self.stops, self.resets) = (stops, resets);
+        signals
+    }
+}
+
+/// The code of the STOP_SENDING frame that a stream's sending side was stopped with.
+pub(super) fn stopped(quic: &mut Quic, stream: u64) -> Option<u64> {
+    match quic.stream_capacity(stream) {
+        Err(quiche::Error::StreamStopped(code)) => Some(code),
+        _ => None,
+    }
+}
+
+/// Whether a stream has an end to read, a FIN or a reset, and no data before it.
+pub(super) fn is_at_end(quic: &Quic, stream: u64) -> bool {
+    quic.stream_readable(stream) && quic.stream_readable_len(stream, 1) == 0
+}

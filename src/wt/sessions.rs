@@ -1,0 +1,106 @@
+//! What a connection keeps for its WebTransport sessions.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::buffered::{Buffered, MAX_STREAMS};
+use super::peer::PeerSupport;
+use super::session::SessionState;
+use crate::h3::Request;
+
+/// Closed sessions that are remembered, to distinguish what comes late for them from what comes early.
+const MAX_CLOSED_SESSIONS: usize = 64;
+
+/// The sessions of a connection, open and pending.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    pub(crate) map: BTreeMap<u64, SessionState>,
+    pub(crate) buffered: Buffered,
+    /// Requests for sessions that the application has not answered.
+    pub(crate) offered: Vec<u64>,
+    /// Requests for sessions that came before the peer's SETTINGS.
+    pub(crate) pending: Vec<Request>,
+    closed: VecDeque<u64>,
+    /// What the peer's SETTINGS say, once they came.
+    pub(crate) peer: Option<PeerSupport>,
+    /// A session was opened on this connection.
+    pub(crate) had_session: bool,
+}
+
+/// What a session id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// A session that is open.
+    Open,
+    /// One that was closed or refused.
+    Closed,
+    /// A stream that may become a session.
+    Unknown,
+    /// Not a bidirectional stream of the client's: H3_ID_ERROR.
+    Invalid,
+}
+
+impl Sessions {
+    /// On a client, `max_streams` is what the server may open: it may do so in the flight of its response.
+    pub(crate) fn new(is_server: bool, max_streams: u64) -> Self {
+        Sessions {
+            map: BTreeMap::new(),
+            buffered: Buffered::new(if is_server { MAX_STREAMS } else { max_streams as usize }),
+            offered: Vec::new(),
+            pending: Vec::new(),
+            closed: VecDeque::new(),
+            peer: None,
+            had_session: false,
+        }
+    }
+
+    /// What `session`, from a stream's header or a datagram, names.
+    pub(crate) fn named(&self, session: u64) -> Named {
+        match session {
+            _ if !session.is_multiple_of(4) => Named::Invalid,
+            _ if self.map.get(&session).is_some_and(|s| s.end.is_none()) => Named::Open,
+            _ if self.map.contains_key(&session) || self.closed.contains(&session) => Named::Closed,
+            _ => Named::Unknown,
+        }
+    }
+
+    /// A session that is open.
+    pub(crate) fn open_mut(&mut self, session: u64) -> Option<&mut SessionState> {
+        self.map.get_mut(&session).filter(|session| session.end.is_none())
+    }
+
+    /// The ids of the sessions that are open.
+    pub(crate) fn open_ids(&self) -> Vec<u64> {
+        self.map.iter().filter(|(_, session)| session.end.is_none()).map(|(&id, _)| id).collect()
+    }
+
+    /// Remembers that `session` was closed or refused.
+    pub(crate) fn retire(&mut self, session: u64) -> Option<SessionState> {
+        self.offered.retain(|offered| *offered != session);
+        if !self.closed.contains(&session) {
+            self.closed.push_back(session);
+        }
+        if self.closed.len() > MAX_CLOSED_SESSIONS {
+            self.closed.pop_front();
+        }
+        self.map.remove(&session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_sessions_are_remembered_for_a_while() {
+        let mut sessions = Sessions::new(true, 100);
+        assert_eq!(sessions.named(4), Named::Unknown);
+        assert_eq!([1, 2, 3, 5].map(|id| sessions.named(id)), [Named::Invalid; 4]);
+        sessions.retire(0);
+        assert_eq!(sessions.named(0), Named::Closed);
+        for n in 1..=MAX_CLOSED_SESSIONS as u64 {
+            sessions.retire(4 * n);
+        }
+        assert_eq!(sessions.closed.len(), MAX_CLOSED_SESSIONS);
+        assert_eq!(sessions.named(0), Named::Unknown);
+    }
+}
