@@ -27,7 +27,7 @@ fn a_server_sends_a_silent_client_more_than_three_times_what_came_as_the_padding
 
 #[test]
 fn between_a_retry_and_the_next_flight_is_in_early_data_is_false_though_data_goes_out_in_0_rtt() {
-    // transport/early.rs
+    // transport/early.rs; endpoint/connection.rs `is_early` asks whether the handshake is complete.
     let (mut client_config, mut server_config) = (config(), config());
     client_config.enable_early_data();
     server_config.enable_early_data();
@@ -60,7 +60,7 @@ fn between_a_retry_and_the_next_flight_is_in_early_data_is_false_though_data_goe
 
 #[test]
 fn a_close_that_is_the_first_packet_from_a_server_makes_the_client_drain_three_first_timeouts_long() {
-    // transport/closing.rs
+    // endpoint/drive.rs: `settle` reports the end of a connection without streams while it drains.
     let first_rtt = |config: &mut Config| config.set_initial_rtt(Duration::from_millis(333));
     let no_common_curve = |config: &mut Config| config.set_curves_list("P-256").unwrap();
     let mut pair = Pair::unconnected(first_rtt, no_common_curve, &[1; 16]);
@@ -82,7 +82,7 @@ fn receive_invalid(pair: &mut Pair, error: Error) {
 
 #[test]
 fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
-    // transport/closing.rs: K9.
+    // No cure: K9. endpoint/accept.rs ignores new clients during a shutdown.
     let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
     pair.pass_to_server();
     pair.server.close(false, 2, b"refused").unwrap();
@@ -95,7 +95,7 @@ fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
 
 #[test]
 fn a_server_that_closes_after_its_first_flight_sends_the_close() {
-    // transport/closing.rs: K9.
+    // No cure: K9, as above.
     let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
     pair.pass_to_server();
     pair.pass_to_client();
@@ -106,7 +106,7 @@ fn a_server_that_closes_after_its_first_flight_sends_the_close() {
 
 #[test]
 fn a_connection_with_an_open_request_is_not_kept_alive() {
-    // transport/keep_alive.rs
+    // endpoint/keep_alive.rs
     let idle = |config: &mut Config| config.set_max_idle_timeout(400);
     let mut pair = Pair::with(idle, idle);
     pair.client_sends(0, b"request", true);
@@ -117,7 +117,7 @@ fn a_connection_with_an_open_request_is_not_kept_alive() {
 
 #[test]
 fn a_client_with_transport_parameters_that_are_invalid_is_told_nothing() {
-    // transport/handshake.rs: K5.
+    // No cure: K5 lies in quiche.
     let invalid = |config: &mut Config| config.set_max_recv_udp_payload_size(1000);
     let mut pair = Pair::unconnected(invalid, |_| {}, &[1; 16]);
     receive_invalid(&mut pair, Error::InvalidTransportParam);

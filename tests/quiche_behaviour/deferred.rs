@@ -66,7 +66,7 @@ fn a_read_of_nothing_lists_a_deferred_stream_again_if_it_is_incremental() {
 
 #[test]
 fn a_read_of_nothing_on_a_lone_fin_leaves_a_stream_listed_that_is_gone() {
-    // transport/defer.rs
+    // transport/defer.rs `restore` and transport/connection.rs `read` never read nothing from a stream without data.
     let mut pair = Pair::new();
     pair.client_sends(2, b"abc", false);
     assert_eq!(read(&mut pair.server, 2), (b"abc".to_vec(), false));
@@ -82,7 +82,7 @@ fn a_read_of_nothing_on_a_lone_fin_leaves_a_stream_listed_that_is_gone() {
 
 #[test]
 fn poll_fails_for_ever_at_a_stream_that_is_listed_and_gone() {
-    // transport/defer.rs
+    // transport/defer.rs `restore`, as above.
     let mut http3 = Http3::new();
     // A GREASE type, as first and only bytes, so that quiche::h3 has nothing to drain.
     let stream = 14;

@@ -6,7 +6,7 @@ const RETRIES: usize = 6;
 
 #[test]
 fn a_lost_lone_fin_is_not_sent_again_once_all_data_is_acknowledged() {
-    // transport/lone_fin.rs
+    // transport/connection.rs `write_fin`, which waits until transport/buf.rs `Unacked` is empty.
     let mut pair = Pair::new();
     pair.client.stream_send(2, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -27,7 +27,7 @@ fn a_lost_lone_fin_is_not_sent_again_once_all_data_is_acknowledged() {
 
 #[test]
 fn a_lost_lone_fin_is_sent_again_while_the_other_direction_of_the_stream_is_open() {
-    // transport/lone_fin.rs: only because such a stream is not complete yet, and so not dropped.
+    // transport/connection.rs `write_fin`: only because such a stream is not complete yet, and so not dropped.
     let mut pair = Pair::new();
     pair.client.stream_send(0, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -41,7 +41,7 @@ fn a_lost_lone_fin_is_sent_again_while_the_other_direction_of_the_stream_is_open
 
 #[test]
 fn a_lost_fin_on_data_is_sent_again() {
-    // transport/lone_fin.rs
+    // transport/connection.rs `write`, with the FIN on the last bytes.
     let mut pair = Pair::new();
     pair.client.stream_send(2, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -76,7 +76,7 @@ fn response_ends(end: impl FnOnce(&mut Http3)) -> bool {
 
 #[test]
 fn the_lost_lone_fin_of_a_response_is_not_sent_again() {
-    // transport/lone_fin.rs
+    // transport/http3.rs `end_body`
     assert!(!response_ends(|http3| {
         http3.pair.server.stream_send(0, b"", true).unwrap();
     }));
@@ -84,7 +84,7 @@ fn the_lost_lone_fin_of_a_response_is_not_sent_again() {
 
 #[test]
 fn the_lost_fin_on_an_empty_data_frame_of_a_response_is_sent_again() {
-    // transport/lone_fin.rs
+    // transport/http3.rs `end_body`
     assert!(response_ends(|http3| {
         http3.server.send_body(&mut http3.pair.server, 0, b"", true).unwrap();
     }));

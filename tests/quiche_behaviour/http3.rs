@@ -1,5 +1,7 @@
 //! quiche::h3: GREASE, and ids of requests.
 
+use std::cell::Cell;
+
 use quiche::{Error, h3};
 
 use crate::pair::{Http3, is_headers, read, request, response};
@@ -50,13 +52,48 @@ fn without_grease_there_are_no_such_frames_and_no_such_stream() {
     assert_eq!(http3.pair.client.peer_streams_left_uni(), 96);
 }
 
+/// A field whose value is longer when it is encoded than when its length was asked for.
+#[derive(Default)]
+struct Growing(Cell<bool>);
+
+impl h3::NameValue for Growing {
+    fn name(&self) -> &[u8] {
+        b"x"
+    }
+
+    fn value(&self) -> &[u8] {
+        if self.0.replace(true) { &[0; 256] } else { b"" }
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_encoded_on_the_peers_control_stream_uses_the_grease_frames_up() {
+    // transport/grease.rs
+    let mut http3 = Http3::with(|_| {}, |server| server.grease(true));
+    let mut send = |stream| {
+        let head = [Growing::default()];
+        http3.server.send_response(&mut http3.pair.server, stream, &head, false)
+    };
+    assert_eq!(send(30), Err(h3::Error::FrameUnexpected), "no stream that quiche::h3 knows");
+    const CONTROL: u64 = 2;
+    assert_eq!(send(CONTROL), Err(h3::Error::InternalError));
+    // Nothing else has happened, and the first head has no GREASE frames before it.
+    http3.pair.pass();
+    assert!(http3.pair.server.local_error().is_none() && http3.pair.client.peer_error().is_none());
+    let stream = http3.request(true);
+    assert!(is_headers(http3.poll_server()));
+    http3.server.send_response(&mut http3.pair.server, stream, &response(), true).unwrap();
+    http3.pair.pass();
+    assert_eq!(read(&mut http3.pair.client, stream).0[0], HEADERS);
+}
+
 fn send_request(http3: &mut Http3) -> h3::Result<u64> {
     http3.client.send_request(&mut http3.pair.client, &request(), true)
 }
 
 #[test]
 fn a_request_is_written_into_a_stream_that_was_opened_by_hand() {
-    // transport/request_ids.rs
+    // transport/local_ids.rs
     let mut http3 = Http3::new();
     http3.pair.client_sends(0, b"by hand", false);
     assert_eq!(send_request(&mut http3), Ok(0));
@@ -67,7 +104,7 @@ fn a_request_is_written_into_a_stream_that_was_opened_by_hand() {
 
 #[test]
 fn a_request_fails_for_ever_while_a_stream_that_was_ended_by_hand_has_the_next_id() {
-    // transport/request_ids.rs
+    // transport/local_ids.rs
     let mut http3 = Http3::new();
     http3.pair.client.stream_send(0, b"by hand", true).unwrap();
     for _ in 0..3 {
@@ -78,7 +115,7 @@ fn a_request_fails_for_ever_while_a_stream_that_was_ended_by_hand_has_the_next_i
 
 #[test]
 fn a_request_is_blocked_for_ever_if_the_next_id_is_that_of_a_dropped_stream() {
-    // transport/request_ids.rs
+    // transport/local_ids.rs
     let mut http3 = Http3::new();
     http3.pair.client_sends(0, b"by hand", true);
     read(&mut http3.pair.server, 0);
@@ -92,7 +129,7 @@ fn a_request_is_blocked_for_ever_if_the_next_id_is_that_of_a_dropped_stream() {
 
 #[test]
 fn http3_says_finished_of_a_request_stream_with_nothing_but_a_fin_and_never_headers() {
-    // transport/unread.rs
+    // endpoint/requests.rs `on_finished`
     let mut http3 = Http3::new();
     http3.pair.client_sends(0, b"", true);
     assert_eq!(http3.poll_server(), Some((0, h3::Event::Finished)));

@@ -25,7 +25,7 @@ const FINISHED: Option<(u64, Event)> = Some((0, Event::Finished));
 
 #[test]
 fn recv_body_stops_at_an_empty_data_frame_and_poll_says_nothing_of_the_data_behind_it() {
-    // transport/unread.rs
+    // transport/http3.rs `read_body_with`
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 0, DATA, 3, b'a', b'b', b'c'], false);
     assert_eq!(http3.poll_server(), DATA_EVENT);
@@ -37,7 +37,7 @@ fn recv_body_stops_at_an_empty_data_frame_and_poll_says_nothing_of_the_data_behi
 
 #[test]
 fn poll_says_nothing_of_data_that_comes_after_its_frames_header_until_recv_body_was_called_in_vain() {
-    // transport/unread.rs
+    // transport/http3.rs `read_body_with`
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 3], false);
     assert_eq!(http3.poll_server(), DATA_EVENT, "of no data at all");
@@ -51,7 +51,7 @@ fn poll_says_nothing_of_data_that_comes_after_its_frames_header_until_recv_body_
 
 #[test]
 fn recv_body_finds_nothing_in_the_data_frame_behind_an_empty_one_and_no_data_event_follows() {
-    // transport/unread.rs
+    // transport/http3.rs `read_body_with`
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 0], false);
     assert_eq!(http3.poll_server(), DATA_EVENT);
@@ -65,7 +65,7 @@ fn recv_body_finds_nothing_in_the_data_frame_behind_an_empty_one_and_no_data_eve
 
 #[test]
 fn the_header_of_a_data_frame_in_a_packet_of_its_own_hides_nothing_if_recv_body_was_called_in_vain() {
-    // transport/unread.rs: so it is to be called after every Data event, until it says Done.
+    // transport/http3.rs `read_body_with`: so it is to be called after every Data event, until it says Done.
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 3], false);
     assert_eq!(http3.poll_server(), DATA_EVENT);
@@ -77,7 +77,7 @@ fn the_header_of_a_data_frame_in_a_packet_of_its_own_hides_nothing_if_recv_body_
 
 #[test]
 fn a_data_frame_that_is_cut_by_the_fin_counts_as_whole() {
-    // transport/unread.rs: S14.
+    // No cure: S14 lies in quiche; see src/app/sim_tests/faults/raw.rs.
     let mut http3 = begun();
     let frame = [&[DATA, 0x40, 0x64], &[b'a'; 50][..]].concat();
     http3.pair.client_sends(0, &frame, true);
@@ -88,7 +88,7 @@ fn a_data_frame_that_is_cut_by_the_fin_counts_as_whole() {
 
 #[test]
 fn trailers_that_are_cut_by_the_fin_count_as_none() {
-    // transport/unread.rs: S14.
+    // No cure: S14 lies in quiche; see src/app/sim_tests/faults/raw.rs.
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 1, b'a'], false);
     assert_eq!(http3.poll_server(), DATA_EVENT);
@@ -99,7 +99,7 @@ fn trailers_that_are_cut_by_the_fin_count_as_none() {
 
 #[test]
 fn a_client_takes_data_and_heads_behind_trailers() {
-    // transport/unread.rs: S14.
+    // endpoint/drive.rs `close_for_trailers`: S14.
     let mut http3 = begun();
     let (server, quic) = (&mut http3.server, &mut http3.pair.server);
     server.send_response(quic, 0, &response(), false).unwrap();
@@ -118,7 +118,7 @@ fn a_client_takes_data_and_heads_behind_trailers() {
 
 #[test]
 fn a_server_refuses_data_behind_trailers() {
-    // transport/unread.rs
+    // Nothing to cure: only a client of quiche takes it, see above.
     let mut http3 = begun();
     http3.pair.client_sends(0, &[DATA, 1, b'a', HEADERS, 3, 0, 0, 0xd9, DATA, 1, b'a'], false);
     assert_eq!(http3.poll_server(), DATA_EVENT);

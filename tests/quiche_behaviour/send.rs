@@ -6,7 +6,7 @@ use crate::pair::{Http3, Pair, flight, read, request, time_out};
 
 #[test]
 fn a_packet_carries_one_stream_frame() {
-    // transport/budget.rs: many small streams cost many packets.
+    // No cure: many small streams cost many packets.
     let mut pair = Pair::new();
     for stream in [0, 4, 8] {
         pair.client.stream_send(stream, b"abc", true).unwrap();
@@ -16,7 +16,7 @@ fn a_packet_carries_one_stream_frame() {
 
 #[test]
 fn a_packet_carries_any_number_of_datagrams_but_no_stream_frame_with_them() {
-    // transport/budget.rs
+    // No cure, and none needed.
     let mut pair = Pair::new();
     for _ in 0..5 {
         pair.client.dgram_send(b"abc").unwrap();
@@ -77,7 +77,7 @@ fn an_incremental_stream_without_anything_to_send_costs_one_call_of_send() {
 
 #[test]
 fn a_head_larger_than_the_congestion_window_is_blocked_for_ever() {
-    // transport/request_ids.rs; quiche issue 1573.
+    // transport/http3.rs `stuck_head_limit`; quiche issue 1573.
     let mut http3 = Http3::new();
     let mut head = request();
     head.push(h3::Header::new(b"x", &[b'~'; 40_000]));

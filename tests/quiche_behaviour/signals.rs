@@ -62,7 +62,7 @@ fn the_reset_of_a_deferred_stream_that_was_read_makes_it_readable() {
 
 #[test]
 fn a_reset_drops_the_bytes_that_were_not_read() {
-    // transport/signals.rs
+    // endpoint/drive.rs `on_received` looks at new streams after each packet.
     let mut pair = Pair::new();
     pair.client_sends(0, b"abc", false);
     assert_eq!(pair.server.stream_readable_len(0, 10), 3);

@@ -66,7 +66,7 @@ fn a_stream_stopped_before_its_answer_was_acknowledged_is_freed() {
 
 #[test]
 fn a_stream_stopped_and_reset_at_once_is_freed() {
-    // transport/stop_credit.rs
+    // transport/connection.rs `abort` does both.
     let mut pair = Pair::new();
     pair.client_sends(0, b"abc", false);
     pair.server.stream_shutdown(0, Shutdown::Write, 7).unwrap();
@@ -77,7 +77,7 @@ fn a_stream_stopped_and_reset_at_once_is_freed() {
 
 #[test]
 fn a_stopped_stream_is_never_freed_if_our_reset_was_acknowledged_before_the_peers_reset_came() {
-    // transport/stop_credit.rs
+    // transport/gone.rs remembers a bounded number of such streams.
     let mut pair = Pair::new();
     pair.client_sends(0, b"abc", false);
     pair.server.stream_shutdown(0, Shutdown::Write, 7).unwrap();
@@ -91,7 +91,7 @@ fn a_stopped_stream_is_never_freed_if_our_reset_was_acknowledged_before_the_peer
 
 #[test]
 fn http3_never_gives_back_the_credit_of_ended_streams_of_unknown_types() {
-    // transport/stop_credit.rs; mended in quiche after 0.30 (ee28072d).
+    // No cure: S15, mended in quiche after 0.30 (ee28072d); see src/app/sim_tests/faults/raw.rs.
     let mut http3 = Http3::with(|_| {}, |server| server.set_initial_max_streams_uni(3 + STREAMS));
     for stream in (3..3 + STREAMS).map(uni) {
         http3.pair.client_sends(stream, b"\x21and so on", true);
@@ -103,7 +103,7 @@ fn http3_never_gives_back_the_credit_of_ended_streams_of_unknown_types() {
 
 #[test]
 fn http3_gives_back_the_credit_of_streams_that_are_nothing_but_an_unknown_type() {
-    // transport/stop_credit.rs
+    // Nothing to cure.
     let mut http3 = Http3::with(|_| {}, |server| server.set_initial_max_streams_uni(3 + STREAMS));
     for stream in (3..3 + STREAMS).map(uni) {
         http3.pair.client_sends(stream, b"\x21", true);
