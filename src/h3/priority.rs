@@ -1,5 +1,6 @@
 //! Extensible priorities (RFC 9218).
 
+use crate::transport::URGENCY_OFFSET;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 /// How urgent a response is (RFC 9218 section 4).
@@ -38,10 +39,9 @@ impl Priority {
         Some(priority)
     }
 
-    /// Urgency and incremental flag as quiche takes them: lower urgencies belong to the control streams of quiche::h3.
+    /// Urgency and incremental flag as quiche takes them.
     pub(crate) fn for_quiche(self) -> (u8, bool) {
-        const OFFSET: u8 = 124;
-        (OFFSET + self.urgency.min(7), self.incremental)
+        (URGENCY_OFFSET + self.urgency.min(7), self.incremental)
     }
 }
 

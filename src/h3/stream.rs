@@ -405,14 +405,12 @@ impl HttpStream<'_> {
     }
 
     fn send_fields<T: NameValue>(&mut self, section: Section, fields: &[T], fin: bool) -> StreamResult<bool> {
-        let sent = self.transport.send_fields(self.id.id, section, fields, fin);
+        let (urgency, incremental) = self.state.priority.for_quiche();
+        // A CONNECT stream must not stand in the way of its session's streams.
+        let priority = (urgency, incremental || self.state.is_connect());
+        let sent = self.transport.send_fields(self.id.id, section, fields, priority, fin);
         let sent = sent.map_err(|error| self.send_failed(error))?;
-        if sent {
-            self.state.head_sent = true;
-            // quiche::h3 sets its default.
-            let (urgency, incremental) = self.state.priority.for_quiche();
-            self.transport.set_priority(self.id.id, (urgency, incremental || self.state.is_connect()));
-        }
+        self.state.head_sent |= sent;
         Ok(sent)
     }
 

@@ -13,6 +13,9 @@ use super::local_ids::LocalIds;
 use super::stall::share_control_streams;
 use super::stop_credit::StopCredit;
 
+/// Urgencies below this one are those of the streams of quiche::h3 itself.
+pub(crate) const URGENCY_OFFSET: u8 = 124;
+
 /// What a field section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
@@ -158,17 +161,22 @@ impl Transport {
         (capacity >= window).then_some(capacity)
     }
 
-    /// Sends a field section. False when there is no room for it now.
+    /// Sends a field section, the first one with the priority of its stream. False when there is no room for it now.
     pub(crate) fn send_fields<T: h3::NameValue>(
         &mut self,
         stream: u64,
         section: Section,
         fields: &[T],
+        (urgency, incremental): (u8, bool),
         fin: bool,
     ) -> Result<bool, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
         let sent = match section {
-            Section::First => h3.send_response(quic, stream, fields, fin),
+            Section::First => {
+                // quiche::h3 adds the offset that it keeps for its control streams.
+                let priority = h3::Priority::new(urgency - URGENCY_OFFSET, incremental);
+                h3.send_response_with_priority(quic, stream, fields, &priority, fin)
+            }
             Section::Further => h3.send_additional_headers(quic, stream, fields, false, fin),
             Section::Trailers => h3.send_additional_headers(quic, stream, fields, true, fin),
         };

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub(crate) use buf::Unacked;
 pub use close::{CloseCause, ClosedBy};
 pub(crate) use connection::{Packet, PeekFailed, ReadError, Transport, WriteError};
-pub(crate) use http3::{RequestRefused, Section};
+pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
 
