@@ -17,7 +17,7 @@ use crate::wt::{EndedBy, SessionEnd};
 /// The code that a session is closed with when its handler fails.
 const HANDLER_FAILED: u32 = 1;
 
-/// The sessions of a server.
+/// The open sessions of a server or a client.
 #[derive(Default)]
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,

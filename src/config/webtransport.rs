@@ -35,7 +35,7 @@ pub struct WebTransportConfig {
     pub max_sessions: usize,
     /// Sessions at a time on all connections; over it 429. Default: 10 000.
     pub max_sessions_total: usize,
-    /// Streams that the peer may have open in a session. Default: 1000.
+    /// Streams of each kind that the peer may have open in a session. Default: 1000.
     pub max_session_streams: usize,
     /// Streams of each kind that the peer may have open on a connection with WebTransport, if that is more than
     /// [`max_streams_bidi`](super::TransportConfig::max_streams_bidi) and

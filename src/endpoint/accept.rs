@@ -10,12 +10,10 @@ use super::outgoing::Transmit;
 use crate::config::RetryPolicy;
 use crate::transport::Transport;
 use crate::transport::cid::{CID_LEN, Cid};
-use crate::transport::packet::{LongHeader, invariants, is_supported, version_negotiation};
+use crate::transport::packet::{LongHeader, MIN_INITIAL_DATAGRAM, invariants, is_supported, version_negotiation};
 use crate::transport::table::ConnId;
 use crate::transport::token::TokenCheck;
 
-/// RFC 9000 section 14.1.
-const MIN_INITIAL_DATAGRAM: usize = 1200;
 /// Stateless answers that may wait; a flood of unknown versions shall not fill the memory.
 const MAX_STATELESS: usize = 256;
 

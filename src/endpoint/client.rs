@@ -59,8 +59,8 @@ pub enum RequestError {
     /// The server does no WebTransport.
     #[error("the server does no WebTransport")]
     NoWebTransport,
-    /// A session opened a bidirectional stream on the connection, and the requests that fit in front of it are used up.
-    #[error("the ids of further requests are taken by streams of sessions")]
+    /// A session opened a bidirectional stream on the connection, which takes no further request after that.
+    #[error("a connection on which a session opened a stream takes no further requests")]
     HasSessions,
 }
 

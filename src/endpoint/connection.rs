@@ -152,6 +152,6 @@ impl Connection {
 
     #[cfg(test)]
     pub(super) fn stream_count(&self) -> usize {
-        self.streams.requests() + self.transport.aborted_count()
+        self.streams.open_count() + self.transport.aborted_count()
     }
 }

@@ -94,13 +94,13 @@ impl Connection {
         if protocol != b"h3" {
             return log::debug!("{:?}: no HTTP/3 but {:?}", cx.conn, String::from_utf8_lossy(protocol));
         }
-        let webtransport = &cx.core.settings.webtransport;
-        if !self.transport.begin_http3(&cx.core.h3, webtransport.max_streams) {
+        let settings = &cx.core.settings;
+        let max_uni = settings.transport.max_streams_uni.max(settings.webtransport.max_streams);
+        if !self.transport.begin_http3(&cx.core.h3, max_uni) {
             return;
         }
-        if webtransport.is_on() {
-            let is_server = self.role == Role::Server;
-            self.sessions = Some(Box::new(Sessions::new(is_server, webtransport.max_streams)));
+        if settings.webtransport.is_on() {
+            self.sessions = Some(Box::new(Sessions::new(self.role == Role::Server, max_uni)));
         }
         self.turn.received = true;
     }

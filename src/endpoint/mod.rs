@@ -245,8 +245,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it about a round trip later, or
-    /// after its last response.
+    /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it three probe timeouts later, or
+    /// after its last response. A client, which has no requests to expect, closes at once.
     pub fn shutdown(&mut self) {
         self.core.shutting_down = true;
         for id in self.table.ids().collect::<Vec<_>>() {
@@ -320,7 +320,7 @@ impl Endpoint {
         counts.fold((0, 0), |sum, (resets, stops)| (sum.0 + resets, sum.1 + stops))
     }
 
-    /// Streams of all connections that are not forgotten, for tests of leaks.
+    /// Streams of all connections that are not over and forgotten, but for HTTP/3's own; for tests of leaks.
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()

@@ -288,8 +288,8 @@ impl Connection {
     }
 
     /// The session has ended. After a close by us the CLOSE capsule must arrive first: the end of our side of the CONNECT
-    /// stream and the resets of the session's streams follow a little later. Never STOP_SENDING on the CONNECT stream:
-    /// browsers would lose code and reason.
+    /// stream and the resets of the session's streams follow a little later. A close sends no STOP_SENDING on the CONNECT
+    /// stream, as browsers would lose code and reason.
     fn end_session(&mut self, cx: &mut Cx<'_>, session: u64, by: EndedBy, code: u32, reason: &str) {
         let Some(state) = self.session_mut(session) else { return };
         let end = SessionEnd { by, code, reason: reason.to_owned() };

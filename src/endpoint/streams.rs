@@ -3,11 +3,13 @@
 //! A stream that quiche has and this side still deals with has exactly one entry, which says what it is at the moment:
 //!
 //! ```text
-//! Classifying -> Http -> Request -> (removed)
-//!      |-> Buffered -> Session ---> (removed)
-//!      `-> Discarding ------------> (removed)
+//! Classifying -> Http -> Request ----> (removed)
+//!      |-> Buffered -> Session ------> (removed)
+//!      |      `-> Discarding --------> (removed)
+//!      `-> Discarding ---------------> (removed)
 //! ```
 //!
+//! A stream of ours enters as a request or as a session's; a bidirectional one that is refused is removed at once.
 //! A connection without sessions classifies nothing: its streams enter as requests. What quiche still holds of a removed
 //! stream, `transport/gone.rs` remembers.
 
@@ -124,6 +126,12 @@ impl Streams {
             StreamState::Session(state) => Some((stream, state)),
             _ => None,
         })
+    }
+
+    /// All streams but those that quiche::h3 keeps to itself.
+    #[cfg(test)]
+    pub(super) fn open_count(&self) -> usize {
+        self.map.values().filter(|state| !matches!(state, StreamState::Http)).count()
     }
 
     /// Streams whose header is not complete.

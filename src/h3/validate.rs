@@ -1,4 +1,5 @@
-//! Request validation (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK decoded.
+//! Validation of requests, responses and trailers (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK
+//! decoded.
 
 use std::borrow::Cow;
 

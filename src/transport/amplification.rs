@@ -3,8 +3,6 @@
 
 /// Bytes sent for each byte received, at most.
 const FACTOR: usize = 3;
-/// A datagram with an Initial packet that elicits an ACK has at least this size (RFC 9000 section 14.1).
-pub(super) const MIN_INITIAL_DATAGRAM: usize = 1200;
 
 /// What may be sent to the client of a new connection.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +45,7 @@ impl Amplification {
 
 #[cfg(test)]
 mod tests {
+    use super::super::packet::MIN_INITIAL_DATAGRAM;
     use super::*;
 
     #[test]

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use quiche::{RecvInfo, SendInfo, Shutdown, h3};
 
-use super::amplification::{Amplification, MIN_INITIAL_DATAGRAM};
+use super::amplification::Amplification;
 use super::buf::{Buf, Buffers, Quic, Unacked, take_front};
 use super::cid::{Cid, CidGenerator};
 use super::close::CloseCause;
 use super::gone::{self, Retired};
 use super::local_ids::LocalIds;
+use super::packet::MIN_INITIAL_DATAGRAM;
 use super::paths::{MIN_CHALLENGE_DATAGRAM, Migrated, Paths};
 use super::peek::{Peeked, peek};
 use super::signals::{self, Counters, Signals};
@@ -162,8 +163,8 @@ impl Transport {
         }
     }
 
-    /// Writes the next packet into `buf`; `None` when there is nothing to send. `open_streams` and `has_sessions` say how
-    /// hard to [try](super::stall).
+    /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` are calls of quiche that may find
+    /// nothing before that is believed; those that were made are taken off.
     pub(crate) fn send(&mut self, buf: &mut [u8], tries: &mut usize) -> Option<Packet> {
         if let Some((packet, info)) = self.paths.take_packet() {
             buf[..packet.len()].copy_from_slice(&packet);
@@ -524,7 +525,7 @@ impl Transport {
 
     /// The id of the next stream of ours for a session; to be used at once.
     pub(crate) fn take_stream_id(&mut self, bidi: bool) -> u64 {
-        self.ids.take(bidi, self.streams_left(bidi))
+        self.ids.take(bidi)
     }
 
     /// Which of RESET_STREAM and STOP_SENDING have come since the last call.

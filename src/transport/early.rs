@@ -1,5 +1,6 @@
 //! 0-RTT. quiche denies early data between a Retry and the second try of the first flight, though what is written in the
-//! meantime goes with it; so whether a request is early is decided by the handshake's end, not by `is_in_early_data`.
+//! meantime goes with it; so a client takes a request for early until the handshake is complete, whatever
+//! `is_in_early_data` says.
 
 use super::buf::Quic;
 

@@ -2,6 +2,9 @@
 
 use super::cid::{CID_LEN, Cid};
 
+/// A datagram with an Initial packet that elicits an ACK has at least this size in bytes (RFC 9000 section 14.1).
+pub(crate) const MIN_INITIAL_DATAGRAM: usize = 1200;
+
 /// A packet with a long header (RFC 9000 section 17.2).
 #[derive(Debug)]
 pub(crate) struct LongHeader {
@@ -48,8 +51,7 @@ pub(crate) fn version_negotiation(dcid: &[u8], scid: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn packet(write: impl FnOnce(&mut [u8]) -> quiche::Result<usize>) -> Option<Vec<u8>> {
-    const MAX_LEN: usize = 1200;
-    let mut packet = vec![0; MAX_LEN];
+    let mut packet = vec![0; MIN_INITIAL_DATAGRAM];
     let len = write(&mut packet).ok()?;
     packet.truncate(len);
     Some(packet)

@@ -26,7 +26,7 @@ pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
 /// With more paths left than this, the oldest ones are let fail, so that one is free in time.
 const KEPT: usize = MAX_PATHS / 2;
 
-/// What happened to a connection's paths.
+/// The peer has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Migrated {
     /// The peer's address now.

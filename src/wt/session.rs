@@ -52,7 +52,7 @@ pub(crate) struct SessionState {
     pub(crate) out: Vec<u8>,
     /// Present when both sides asked for flow control.
     pub(crate) flow: Option<Box<Flow>>,
-    /// It has ended; its streams are aborted a little later.
+    /// It has ended. After a close by us its streams are aborted a little later.
     pub(crate) end: Option<SessionEnd>,
     pub(crate) ended_at: Instant,
     /// When the CLOSE capsule of this side left.

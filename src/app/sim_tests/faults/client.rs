@@ -102,7 +102,7 @@ fn ten_sessions_come_one_after_the_other_from_one_engine() {
 }
 
 #[test]
-fn a_request_after_a_session_with_open_streams_is_answered() {
+fn a_request_after_a_session_with_open_streams_is_refused_at_once_and_answered_on_another_connection() {
     // S1
     let mut net = Net::demo(Network::default());
     let conn = net.connect(SERVER);
@@ -114,12 +114,14 @@ fn a_request_after_a_session_with_open_streams_is_answered() {
     }
     net.within(Duration::from_millis(50), |_| false);
     net.close(session);
-    net.assert_get(conn);
-    net.assert_get(conn);
+    assert_eq!(net.client.request(conn, &head(Method::GET, "/"), true), Err(RequestError::HasSessions));
+    let other = net.connect(SERVER);
+    net.assert_get(other);
+    net.assert_get(other);
 }
 
 #[test]
-fn a_request_beside_a_session_with_open_streams_is_answered() {
+fn a_request_beside_a_session_with_open_streams_is_refused_at_once_and_answered_on_another_connection() {
     // S1
     let mut net = Net::demo(Network::default());
     let conn = net.connect(SERVER);
@@ -127,7 +129,9 @@ fn a_request_beside_a_session_with_open_streams_is_answered() {
     let id = net.client.session(net::now(), session).expect("a session").open_bidi().expect("a stream");
     net.client.stream(net::now(), id).expect("a stream").write(b"stays open").expect("room");
     net.within(Duration::from_millis(50), |_| false);
-    net.assert_get(conn);
+    assert_eq!(net.client.request(conn, &head(Method::GET, "/"), true), Err(RequestError::HasSessions));
+    let other = net.connect(SERVER);
+    net.assert_get(other);
     net.assert_echo(session);
 }
 

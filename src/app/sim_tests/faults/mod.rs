@@ -1,5 +1,5 @@
-//! One test for each known fault, which says what is right. Those that fail today are ignored until the cure comes; a
-//! test without that mark holds fast what works, or what quiche does and the engine has to live with.
+//! One test for each fault that was found, named in its first line; and those that state what quiche does and the engine has
+//! to live with.
 
 mod client;
 mod connection;

@@ -117,7 +117,8 @@ fn an_alternative_that_is_dead_costs_time_and_no_request() {
 #[test]
 fn the_alternative_that_a_server_names_is_used_next() {
     for seed in seeds() {
-        let mut world = World::new(seed, Link { loss: 3, ..Link::LAN });
+        // Without loss: a client that does not hear that its connection was closed waits for its idle timeout.
+        let mut world = World::new(seed, Link::LAN);
         let first =
             Router::new().get("/", |_req, res| res.header("alt-svc", "h3=\"alternative:4433\"").text("first\n"));
         let second = Router::new().get("/", |req, res| {
