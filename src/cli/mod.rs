@@ -4,6 +4,7 @@ mod bench;
 mod cert;
 mod failure;
 mod get;
+mod notify;
 #[cfg(feature = "qlog")]
 mod qlog;
 mod remote;

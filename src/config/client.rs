@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::NO_LIMIT;
 use super::tls::{ClientTls, Tls};
+use super::transport::NO_LIMIT;
 use super::{EndpointConfig, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 

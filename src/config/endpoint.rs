@@ -24,9 +24,6 @@ pub(crate) struct EndpointConfig {
     pub(super) tls: Tls,
 }
 
-/// A time that stands for no limit, and that can be added to the time of day.
-pub(super) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
 impl EndpointConfig {
     /// The settings in the form that quiche takes. Reads the files of certificates and keys each time.
     pub(crate) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {

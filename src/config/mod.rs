@@ -16,8 +16,8 @@ pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
 pub(crate) use limits::MAX_PATHS;
 pub use limits::{MAX_RESPONSE_HEAD, RequestLimits};
-pub use server::{RetryPolicy, ServerConfig};
-pub use transport::{CongestionControl, TransportConfig};
+pub use server::ServerConfig;
+pub use transport::{CongestionControl, RetryPolicy, TransportConfig};
 pub use webtransport::{Drafts, WebTransportConfig};
 pub(crate) use webtransport::{
     SETTING_ENABLE_DRAFT02, SETTING_ENABLED_DRAFT15, SETTING_INITIAL_MAX_DATA, SETTING_INITIAL_MAX_STREAMS_BIDI,

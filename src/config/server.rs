@@ -4,22 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::endpoint::NO_LIMIT;
 use super::tls::{ServerTls, Tls};
-use super::{EndpointConfig, RequestLimits, TransportConfig, WebTransportConfig, check};
+use super::transport::NO_LIMIT;
+use super::{EndpointConfig, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
-
-/// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RetryPolicy {
-    /// Never: one round trip less.
-    Off,
-    /// Always.
-    On,
-    /// While more than [`ServerConfig::retry_threshold`] handshakes are under way.
-    #[default]
-    Auto,
-}
 
 /// The settings of a server. Every field is public; [`ServerConfig::from_pem`] gives the defaults.
 ///

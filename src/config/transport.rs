@@ -8,6 +8,21 @@ use super::limits::MAX_PATHS;
 use super::{WebTransportConfig, check};
 use crate::error::ConfigError;
 
+/// A time that stands for no limit, and that can be added to the time of day.
+pub(super) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RetryPolicy {
+    /// Never: one round trip less.
+    Off,
+    /// Always.
+    On,
+    /// While more than [`ServerConfig::retry_threshold`](super::ServerConfig::retry_threshold) handshakes are under way.
+    #[default]
+    Auto,
+}
+
 /// The congestion controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum CongestionControl {

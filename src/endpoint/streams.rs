@@ -19,7 +19,6 @@ use crate::wt::{PartialHeader, SessionStreamState};
 
 /// What a stream is.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all streams are requests")]
 pub(super) enum StreamState {
     /// Its header, which says what it is, is not complete.
     Classifying(PartialHeader),

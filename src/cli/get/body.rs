@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use bytes::Bytes;
-use mio_quiche::net::Waker;
+
+use crate::cli::notify::Notifier;
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
@@ -97,10 +98,10 @@ impl Body {
         self.parts.iter().map(Part::length).sum()
     }
 
-    pub(super) fn open(&self, waker: &Waker) -> Source {
-        let (all, waker) = (self.parts.clone(), waker.clone());
+    pub(super) fn open(&self, notifier: &Notifier) -> Source {
+        let (all, notifier) = (self.parts.clone(), notifier.clone());
         let parts = all.iter().cloned().collect();
-        Source { all, parts, open: None, drained: false, waker, strip: false, name: String::new(), left: None }
+        Source { all, parts, open: None, drained: false, notifier, strip: false, name: String::new(), left: None }
     }
 }
 
@@ -108,7 +109,7 @@ impl Body {
 #[derive(Debug)]
 pub(super) enum Next {
     Chunk(Bytes),
-    /// The waker wakes when there is more.
+    /// The notifier tells when there is more.
     Pending,
     End,
 }
@@ -128,7 +129,7 @@ pub(super) struct Source {
     open: Option<Open>,
     /// Something was opened that can be read only once.
     drained: bool,
-    waker: Waker,
+    notifier: Notifier,
     strip: bool,
     name: String,
     /// What a file must still give: its length was announced.
@@ -158,13 +159,13 @@ impl Source {
                     Some(Part::Bytes(bytes)) => return Ok(Next::Chunk(bytes)),
                     Some(Part::Stdin { strip }) => {
                         (self.strip, self.left, self.name) = (strip, None, "standard input".to_owned());
-                        self.open = Some(Open::Pipe(read_in_thread(|| Ok(io::stdin()), self.waker.clone())));
+                        self.open = Some(Open::Pipe(read_in_thread(|| Ok(io::stdin()), self.notifier.clone())));
                     }
                     Some(Part::File { path, strip, length }) => {
                         (self.strip, self.left, self.name) = (strip, length, format!("'{}'", path.display()));
                         self.open = Some(match length {
                             Some(_) => Open::File(File::open(path).map_err(|e| self.failed(&e.to_string()))?),
-                            None => Open::Pipe(read_in_thread(|| File::open(path), self.waker.clone())),
+                            None => Open::Pipe(read_in_thread(|| File::open(path), self.notifier.clone())),
                         });
                     }
                 }
@@ -226,7 +227,7 @@ fn read_chunk(from: &mut impl Read) -> io::Result<Bytes> {
 /// Reads what may block for ever in a thread, which waits when the transfer does not keep up.
 fn read_in_thread<R: Read>(
     open: impl FnOnce() -> io::Result<R> + Send + 'static,
-    waker: Waker,
+    notifier: Notifier,
 ) -> Receiver<io::Result<Bytes>> {
     let (sender, chunks) = mpsc::sync_channel(WAITING);
     std::thread::spawn(move || {
@@ -235,14 +236,14 @@ fn read_in_thread<R: Read>(
             Err(e) => {
                 // Nobody listens any more, or nobody sleeps: both are fine, here and below.
                 let _ = sender.send(Err(e));
-                let _ = waker.wake();
+                notifier.notify();
                 return;
             }
         };
         loop {
             let got = read_chunk(&mut from);
             let is_last = !matches!(&got, Ok(chunk) if !chunk.is_empty());
-            if sender.send(got).is_err() || waker.wake().is_err() || is_last {
+            if sender.send(got).is_err() || !notifier.notify() || is_last {
                 return;
             }
         }

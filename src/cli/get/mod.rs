@@ -33,6 +33,8 @@ use report::{Console, Report, TICK};
 use sessions::Sessions;
 use transfer::{Note, Options, State, Transfer, show_request};
 
+use super::notify::Notifier;
+
 /// As curl.
 const MAX_REDIRECTS: usize = 50;
 
@@ -60,6 +62,8 @@ struct Run {
     client: Client,
     console: Console,
     stdout: Stdout,
+    /// Input came, or output went.
+    notifier: Notifier,
     queue: VecDeque<Job>,
     active: Vec<Active>,
     sessions: Option<Sessions>,
@@ -98,6 +102,7 @@ impl Run {
         if let Some(alternatives) = &mut alternatives {
             alternatives.give_to(&mut client);
         }
+        let notifier = Notifier::new(client.waker());
         let (request, output) = (&args.request, &args.output);
         let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
@@ -111,7 +116,8 @@ impl Run {
                 limit_rate: args.connection.limit_rate,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
-            stdout: Stdout::start(client.waker()),
+            stdout: Stdout::start(notifier.clone()),
+            notifier,
             template,
             client,
             queue,
@@ -222,16 +228,17 @@ impl Run {
             self.origins.push(origin);
         }
         active.head = show_request(request.head());
-        let source = body.map(|body| body.open(&self.client.waker()));
+        let source = body.map(|body| body.open(&self.notifier));
         let transfer = Transfer::new(self.options, Rc::clone(&active.state), Rc::clone(&active.output), source);
         active.id = self.client.start(request, transfer);
         Ok(())
     }
 
     fn after_turn(&mut self) {
+        let notified = self.notifier.take();
         for mut active in std::mem::take(&mut self.active) {
-            self.show_notes(&active);
-            if active.state.borrow().waits {
+            let shown = self.show_notes(&active);
+            if active.state.borrow().waits && (notified || shown) {
                 self.client.wake(active.id);
             }
             self.note_resumption(&mut active);
@@ -390,10 +397,11 @@ impl Run {
         self.console.progress(done, length, message);
     }
 
-    fn show_notes(&mut self, active: &Active) {
+    /// False if there are none.
+    fn show_notes(&mut self, active: &Active) -> bool {
         let notes = std::mem::take(&mut active.state.borrow_mut().notes);
-        if !self.options.verbose {
-            return;
+        if !self.options.verbose || notes.is_empty() {
+            return false;
         }
         for note in notes {
             match note {
@@ -406,6 +414,7 @@ impl Run {
                 }
             }
         }
+        true
     }
 
     /// What is to be said of a connection that a request went to.

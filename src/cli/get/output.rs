@@ -8,10 +8,10 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use mio_quiche::net::Waker;
 
 use super::args::Target;
 use super::failure::{Problem, WRITE};
+use crate::cli::notify::Notifier;
 
 /// Bytes for standard output that wait at most.
 const MAX_QUEUED: usize = 256 * 1024;
@@ -26,7 +26,7 @@ pub(super) struct Stdout {
 }
 
 impl Stdout {
-    pub(super) fn start(waker: Waker) -> Self {
+    pub(super) fn start(notifier: Notifier) -> Self {
         let (sender, chunks) = mpsc::channel::<Bytes>();
         let stdout = Stdout { sender, queued: Arc::default(), failure: Arc::default() };
         let (queued, failure) = (Arc::clone(&stdout.queued), Arc::clone(&stdout.failure));
@@ -38,11 +38,11 @@ impl Stdout {
                     // Set once only.
                     let _ = failure.set(e.to_string());
                     queued.store(0, Ordering::Release);
-                    let _ = waker.wake();
+                    notifier.notify();
                     return;
                 }
                 queued.fetch_sub(chunk.len(), Ordering::AcqRel);
-                if waker.wake().is_err() {
+                if !notifier.notify() {
                     return;
                 }
             }

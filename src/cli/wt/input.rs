@@ -1,12 +1,12 @@
 //! Standard input, read by a thread of its own so that the loop never waits for it.
 
 use std::io::{BufRead, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel, sync_channel};
 
 use bytes::Bytes;
 use mio_quiche::net::Waker;
+
+use crate::cli::notify::Notifier;
 
 /// A reason's bytes at most.
 const MAX_REASON: usize = 1024;
@@ -74,17 +74,12 @@ pub(super) fn lines(waker: Waker) -> Receiver<String> {
     lines
 }
 
-/// The input in chunks, and whether there was something new since it was last looked at.
-pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Arc<AtomicBool>) {
+/// The input in chunks, and what tells that there are new ones.
+pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Notifier) {
     let (send, chunks) = sync_channel(AHEAD);
-    let fresh = Arc::new(AtomicBool::new(false));
-    let news = fresh.clone();
+    let notifier = Notifier::new(waker);
+    let news = notifier.clone();
     std::thread::spawn(move || {
-        let tell = || {
-            news.store(true, Ordering::Release);
-            // Fails when the loop is gone.
-            let _ = waker.wake();
-        };
         let mut stdin = std::io::stdin().lock();
         let mut buf = vec![0; CHUNK];
         loop {
@@ -93,7 +88,7 @@ pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Arc<AtomicBool>) {
                     if send.send(Bytes::copy_from_slice(&buf[..n])).is_err() {
                         return;
                     }
-                    tell();
+                    news.notify();
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 // An input that cannot be read has ended.
@@ -101,9 +96,9 @@ pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Arc<AtomicBool>) {
             }
         }
         drop(send);
-        tell();
+        news.notify();
     });
-    (chunks, fresh)
+    (chunks, notifier)
 }
 
 pub(super) fn close_of(text: &str) -> Result<(u32, String), String> {

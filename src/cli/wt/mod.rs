@@ -10,8 +10,6 @@ mod streams;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +20,7 @@ use mio_quiche::{
     StreamId, net,
 };
 
+use super::notify::Notifier;
 use super::remote::{self, Trust};
 use super::{Failure, print};
 use input::Command;
@@ -182,7 +181,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         deadline: timeout.map(|timeout| began + timeout),
         timeout: timeout.unwrap_or_default(),
         lines: None,
-        fresh: None,
+        notifier: None,
         typed,
         args: &args,
         shared: shared.clone(),
@@ -209,7 +208,7 @@ struct Run<'a> {
     timeout: Duration,
     lines: Option<Receiver<String>>,
     /// Set when standard input has something.
-    fresh: Option<Arc<AtomicBool>>,
+    notifier: Option<Notifier>,
     typed: bool,
     args: &'a Args,
     shared: Shared,
@@ -276,12 +275,12 @@ impl Run<'_> {
 
     /// What was typed, or came on standard input.
     fn read_input(&mut self, session: StreamId) {
-        if self.args.stdin && self.fresh.is_none() {
-            let (chunks, fresh) = input::chunks(self.client.waker());
+        if self.args.stdin && self.notifier.is_none() {
+            let (chunks, notifier) = input::chunks(self.client.waker());
             self.shared.borrow_mut().input = Some(chunks);
-            self.fresh = Some(fresh);
+            self.notifier = Some(notifier);
         }
-        if self.fresh.as_ref().is_some_and(|fresh| fresh.swap(false, Ordering::Acquire))
+        if self.notifier.as_ref().is_some_and(Notifier::take)
             && let Some(stream) = self.shared.borrow().input_stream
         {
             self.client.with_session(session, |s| {

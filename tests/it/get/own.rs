@@ -1,7 +1,7 @@
 //! How transfers go: connections, time, rates, resumption, moves, interruption.
 
 use std::fs;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -211,6 +211,40 @@ fn an_upload_is_interrupted() {
         let seen = qlog.lines().any(|line| line.contains("packet_received") && line.contains(frame));
         assert!(seen, "{frame}");
     }
+}
+
+/// Seconds of processor time that a process has used.
+fn cpu_time(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    ticks as f64 / 100.0
+}
+
+#[test]
+fn what_waits_uses_no_processor_time() {
+    let server = Server::start(&[]);
+    // An upload whose next piece takes its time.
+    let mut get = Get::start(&["-k", "-T", "-", "-X", "POST", &server.url("/upload")], Stdio::piped(), |_| {});
+    let mut pipe = get.child().stdin.take().unwrap();
+    pipe.write_all(b"first\n").unwrap();
+    // A download whose reader takes its time.
+    let mut command = mio_quiche();
+    command.args(["get", "-k", &server.url("/stream/50000000")]).stdout(Stdio::piped());
+    let mut download = Guard(command.spawn().unwrap());
+    let mut out = download.0.stdout.take().unwrap();
+    out.read_exact(&mut [0; 1000]).unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let pids = [get.child().id(), download.0.id()];
+    let before = pids.map(cpu_time);
+    std::thread::sleep(Duration::from_secs(2));
+    let used: Vec<_> = pids.iter().zip(before).map(|(pid, before)| cpu_time(*pid) - before).collect();
+    assert!(used.iter().all(|used| *used < 0.3), "{used:?} s in 2 s");
+    pipe.write_all(b"second\n").unwrap();
+    drop(pipe);
+    let ended = get.finish(DEADLINE);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.text().contains(&sha256(b"first\nsecond\n")), "{}", ended.text());
 }
 
 #[test]
