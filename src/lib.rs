@@ -27,9 +27,9 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, Exchange, Fetched, Progress, Response,
+    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Response,
     ResponseHandler, Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest,
-    SessionResponse, StaticFiles,
+    SessionResponse, StaticFiles, StreamHandler,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,

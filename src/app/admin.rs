@@ -19,7 +19,7 @@ use crate::observe::prometheus::{self, Snapshot};
 /// The demo page: one file, with all that it needs.
 const PAGE: &str = include_str!("demo_page.html");
 /// How long the event loop may take to tell about itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The question how things are, with the way back.
 type Ask = SyncSender<Snapshot>;
@@ -197,7 +197,7 @@ impl Pages {
         // Full while an earlier question, given up by now, still waits for the loop.
         self.ask.try_send(reply).ok()?;
         self.waker.wake().ok()?;
-        answer.recv_timeout(PATIENCE).ok()
+        answer.recv_timeout(SNAPSHOT_TIMEOUT).ok()
     }
 }
 

@@ -10,10 +10,10 @@ use ring::digest;
 use serde::Serialize;
 
 use super::checksum::{hex, sha256};
-use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::static_files::StaticFiles;
+use super::stream_handler::{Echo, Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::{ConfigError, Error, Result};
 use crate::h3::{Recv, Request};
@@ -118,7 +118,7 @@ struct Payload {
     digest: Option<digest::Context>,
 }
 
-impl Exchange for Payload {
+impl StreamHandler for Payload {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         while self.offset < self.total {
             let from = (self.offset % PERIOD as u64) as usize;
@@ -169,7 +169,7 @@ impl Upload {
     }
 }
 
-impl Exchange for Upload {
+impl StreamHandler for Upload {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         while self.answer.is_none() {
             match s.read(&mut self.buffer)? {
@@ -179,7 +179,7 @@ impl Exchange for Upload {
                         digest.update(&self.buffer[..n]);
                     }
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let answer = self.make_answer();
                     if let Some(head) = s.head_mut() {
@@ -203,13 +203,13 @@ struct Trailers {
     answer: Option<Bytes>,
 }
 
-impl Exchange for Trailers {
+impl StreamHandler for Trailers {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 4096];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let shown = |(name, value): (&http::HeaderName, &HeaderValue)| {
                         format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))

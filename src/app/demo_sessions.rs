@@ -9,10 +9,10 @@ use ring::digest;
 use serde::Serialize;
 
 use super::checksum::{hex, sha256};
-use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::session::{Session, SessionHandler, SessionRequest};
+use super::stream_handler::{Echo, Progress, StreamHandler};
 use crate::endpoint::{Datagrams, Stream};
 use crate::error::{DatagramError, Error, ErrorCode, Result, SessionError};
 use crate::h3::{Recv, Request};
@@ -115,13 +115,13 @@ struct DatagramEcho {
     answer: Option<Bytes>,
 }
 
-impl Exchange for DatagramEcho {
+impl StreamHandler for DatagramEcho {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 1024];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
-                Recv::Blocked => {
+                Recv::Pending => {
                     if s.head_mut().is_some() {
                         s.send_head()?;
                     }
@@ -223,7 +223,7 @@ impl Relay {
                 let Some(mut source) = s.stream(from) else { return Ok(true) };
                 match source.read_chunk(CHUNK)? {
                     Recv::Data(chunk) => self.chunk = chunk,
-                    Recv::Blocked => return Ok(false),
+                    Recv::Pending => return Ok(false),
                     Recv::Finished => self.finished = true,
                 }
             }
@@ -248,7 +248,7 @@ impl SessionHandler for EchoSession {
         send_back(s.send_datagram(&payload))
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if id.is_bidi() {
             return Ok(Some(Box::new(Echo::default())));
         }
@@ -281,7 +281,7 @@ struct Greeting {
     echo: Echo,
 }
 
-impl Exchange for Greeting {
+impl StreamHandler for Greeting {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         s.write_bytes(&mut self.text)?;
         if !self.text.is_empty() {
@@ -304,7 +304,7 @@ impl SessionHandler for HashSession {
         send_back(s.send_datagram(&payload))
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, _id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, _id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         let due = self.pause.take().map(|pause| s.now() + pause);
         Ok(Some(Box::new(HashStream { due, digest: Some(sha256()), bytes: 0, answer: Bytes::new() })))
     }
@@ -321,7 +321,7 @@ struct HashStream {
     answer: Bytes,
 }
 
-impl Exchange for HashStream {
+impl StreamHandler for HashStream {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if let Some(due) = self.due.filter(|due| *due > s.now()) {
             s.wake_at(due);
@@ -333,7 +333,7 @@ impl Exchange for HashStream {
                     self.bytes += chunk.len() as u64;
                     digest.update(&chunk);
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let sha256 = self.digest.take().map(hex).unwrap_or_default();
                     self.answer = format!("{}\n", serde_json::json!({ "bytes": self.bytes, "sha256": sha256 })).into();
@@ -374,7 +374,7 @@ impl SessionHandler for CloseSession {
         Ok(())
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if self.echo && id.is_bidi() {
             return Ok(Some(Box::new(Echo::default())));
         }

@@ -5,8 +5,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::exchange::Exchange;
-use crate::h3::{Request, ResponseHead, plain_answer};
+use super::stream_handler::StreamHandler;
+use crate::h3::{Request, ResponseHead, plain_response};
 
 /// A response under construction. A handler gets an empty 200 and returns what it made of it.
 ///
@@ -19,14 +19,14 @@ pub struct Response {
 
 pub(super) enum Body {
     Bytes(Bytes),
-    Exchange(Box<dyn Exchange>),
+    Handler(Box<dyn StreamHandler>),
 }
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
-            Body::Exchange(_) => "streamed".to_owned(),
+            Body::Handler(_) => "streamed".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
     }
@@ -112,18 +112,18 @@ impl Response {
         self.status(status).header(LOCATION, location)
     }
 
-    /// A body that `exchange` streams. The exchange may still change the head, by [`Stream::head_mut`], before it
+    /// A body that `handler` streams. The handler may still change the head, by [`Stream::head_mut`], before it
     /// writes.
     ///
     /// [`Stream::head_mut`]: crate::Stream::head_mut
     #[must_use]
-    pub fn stream(mut self, exchange: impl Exchange + 'static) -> Self {
-        self.body = Body::Exchange(Box::new(exchange));
+    pub fn stream(mut self, handler: impl StreamHandler + 'static) -> Self {
+        self.body = Body::Handler(Box::new(handler));
         self
     }
     /// The plain answer for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
-        let (headers, body) = plain_answer(status);
+        let (headers, body) = plain_response(status);
         Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
     }
 
@@ -139,7 +139,7 @@ impl Response {
         }
         let is_error = status.is_client_error() || status.is_server_error();
         if body.is_empty() && is_error && !self.head.headers.contains_key(CONTENT_LENGTH) {
-            let (headers, plain) = plain_answer(status);
+            let (headers, plain) = plain_response(status);
             *body = plain;
             self.head.headers.extend(headers);
         }
@@ -155,7 +155,7 @@ impl Response {
     pub(super) fn body_text(&self) -> String {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Body::Exchange(_) => "streamed".to_owned(),
+            Body::Handler(_) => "streamed".to_owned(),
         }
     }
 }

@@ -11,12 +11,12 @@ use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::admin::{Admin, admin_origins};
-use super::exchange::{Exchange, Progress, SendBytes};
 use super::origin;
 use super::response::{Body, Response};
 use super::router::Router;
-use super::session::Answer;
+use super::session::SessionDecision;
 use super::sessions::Sessions;
+use super::stream_handler::{Progress, SendBytes, StreamHandler};
 use crate::config::ServerConfig;
 use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
@@ -222,28 +222,28 @@ impl std::fmt::Debug for App {
 
 struct Running {
     request: Box<Request>,
-    exchange: Sender,
+    handler: Sender,
     began: Instant,
 }
 
 /// What answers. A body in memory is by far the most frequent, and needs no box.
 enum Sender {
     Bytes(SendBytes),
-    Exchange(Box<dyn Exchange>),
+    Handler(Box<dyn StreamHandler>),
 }
 
 impl Sender {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         match self {
             Sender::Bytes(body) => body.poll(s),
-            Sender::Exchange(exchange) => exchange.poll(s),
+            Sender::Handler(handler) => handler.poll(s),
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
             Sender::Bytes(_) => Ok(()),
-            Sender::Exchange(exchange) => exchange.datagram(s, payload),
+            Sender::Handler(handler) => handler.datagram(s, payload),
         }
     }
 }
@@ -283,8 +283,8 @@ impl App {
             return self.respond(now, request, Response::default().status(403).text(body), endpoint);
         }
         match self.router.open_session(&mut request).0 {
-            Answer::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
-            Answer::Reject(response) => self.respond(now, request, *response, endpoint),
+            SessionDecision::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
+            SessionDecision::Reject(response) => self.respond(now, request, *response, endpoint),
         }
     }
 
@@ -295,13 +295,13 @@ impl App {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         let Response { head, body } = response;
         stream.set_head(head);
-        let exchange = match body {
+        let handler = match body {
             // RFC 9110 section 9.3.2: what GET would have sent, without the body.
             _ if request.method() == Method::HEAD => Sender::Bytes(SendBytes(Default::default())),
             Body::Bytes(bytes) => Sender::Bytes(SendBytes(bytes)),
-            Body::Exchange(exchange) => Sender::Exchange(exchange),
+            Body::Handler(handler) => Sender::Handler(handler),
         };
-        let running = Running { request, exchange, began: now };
+        let running = Running { request, handler, began: now };
         self.run(now, id, running, None, endpoint);
     }
 
@@ -328,9 +328,9 @@ impl App {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         // A handler that waits for something else would not notice that nobody wants its answer any more.
         let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
-        let exchange = &mut running.exchange;
-        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| exchange.datagram(&mut stream, payload)));
-        let result = taken.and_then(|()| exchange.poll(&mut stream)).and_then(|progress| {
+        let handler = &mut running.handler;
+        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload)));
+        let result = taken.and_then(|()| handler.poll(&mut stream)).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }

@@ -7,8 +7,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::client::ClientError;
-use super::exchange::Exchange;
 use super::response::Response;
+use super::stream_handler::StreamHandler;
 use crate::endpoint;
 use crate::error::{ErrorCode, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
@@ -57,7 +57,7 @@ impl<'a> SessionRequest<'a> {
 
     /// Accepts the session.
     pub fn accept(self, handler: impl SessionHandler + 'static) -> SessionResponse {
-        SessionResponse(Answer::Accept(Box::new(handler), HeaderMap::new()))
+        SessionResponse(SessionDecision::Accept(Box::new(handler), HeaderMap::new()))
     }
 
     /// Accepts the session with one of the offered subprotocols.
@@ -67,7 +67,7 @@ impl<'a> SessionRequest<'a> {
         match HeaderValue::try_from(quoted) {
             Ok(value) if self.subprotocols().iter().any(|offered| offered == subprotocol) => {
                 headers.insert(PROTOCOL, value);
-                SessionResponse(Answer::Accept(Box::new(handler), headers))
+                SessionResponse(SessionDecision::Accept(Box::new(handler), headers))
             }
             _ => {
                 log::error!("a handler chose the subprotocol {subprotocol:?}, which was not offered");
@@ -87,18 +87,18 @@ impl<'a> SessionRequest<'a> {
 
 /// What a request for a session is answered with.
 #[derive(Debug)]
-pub struct SessionResponse(pub(super) Answer);
+pub struct SessionResponse(pub(super) SessionDecision);
 
-pub(super) enum Answer {
+pub(super) enum SessionDecision {
     Accept(Box<dyn SessionHandler>, HeaderMap),
     Reject(Box<Response>),
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for SessionDecision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Answer::Accept(_, headers) => f.debug_tuple("Accept").field(headers).finish(),
-            Answer::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
+            SessionDecision::Accept(_, headers) => f.debug_tuple("Accept").field(headers).finish(),
+            SessionDecision::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
         }
     }
 }
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Answer {
 impl SessionResponse {
     /// Rejects the session with a response of the application's own.
     pub fn reject(response: Response) -> Self {
-        SessionResponse(Answer::Reject(Box::new(response)))
+        SessionResponse(SessionDecision::Reject(Box::new(response)))
     }
 }
 
@@ -120,7 +120,7 @@ pub struct Session<'a> {
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) opened: Vec<StreamId>,
-    pub(super) started: Vec<(StreamId, Box<dyn Exchange>)>,
+    pub(super) started: Vec<(StreamId, Box<dyn StreamHandler>)>,
     pub(super) released: Vec<StreamId>,
 }
 
@@ -145,7 +145,7 @@ impl<'a> DerefMut for Session<'a> {
 }
 
 impl Session<'_> {
-    /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets an exchange
+    /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets a stream handler
     /// [do that](Session::run).
     ///
     /// # Errors
@@ -163,9 +163,9 @@ impl Session<'_> {
         self.inner.open_uni().inspect(|&id| self.changes.opened.push(id))
     }
 
-    /// Lets an exchange run a stream that was opened here or by the peer.
-    pub fn run(&mut self, id: StreamId, exchange: impl Exchange + 'static) {
-        self.changes.started.push((id, Box::new(exchange)));
+    /// Lets a stream handler run a stream that was opened here or by the peer.
+    pub fn run(&mut self, id: StreamId, handler: impl StreamHandler + 'static) {
+        self.changes.started.push((id, Box::new(handler)));
     }
 
     /// Tells that the handler is through with a stream that it ran itself: what it did not send is reset, what it did
@@ -229,7 +229,7 @@ pub trait SessionHandler {
     ///
     /// # Errors
     /// Any error closes the session.
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if let Some(mut stream) = s.stream(id) {
             stream.reset(ErrorCode::webtransport(0));
         }
@@ -291,8 +291,10 @@ mod tests {
         let ask = || SessionRequest::new(&request);
         assert_eq!(ask().subprotocols(), ["echo-v1", "a \"b\""]);
         let chosen = |name: &str| match ask().accept_with(name, Nothing).0 {
-            Answer::Accept(_, headers) => headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned()),
-            Answer::Reject(response) => Some(response.head.status.to_string()),
+            SessionDecision::Accept(_, headers) => {
+                headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned())
+            }
+            SessionDecision::Reject(response) => Some(response.head.status.to_string()),
         };
         assert_eq!(chosen("echo-v1").as_deref(), Some("\"echo-v1\""));
         assert_eq!(chosen("a \"b\"").as_deref(), Some("\"a \\\"b\\\"\""));

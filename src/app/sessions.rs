@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::exchange::{Exchange, Progress};
 use super::session::{Changes, Session, SessionHandler};
+use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
@@ -22,7 +22,7 @@ const HANDLER_FAILED: u32 = 1;
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
     /// Streams of sessions: what runs each, or nothing where the session's handler does.
-    streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn Exchange>>)>,
+    streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
 }
 
 struct Running {
@@ -82,28 +82,28 @@ impl Sessions {
 
     pub(super) fn on_stream(&mut self, now: Instant, session: StreamId, id: StreamId, endpoint: &mut Endpoint) {
         self.streams.insert(id, (session, None));
-        let mut exchange = None;
+        let mut stream_handler = None;
         self.with(now, session, endpoint, |handler, s| {
-            exchange = handler.stream(s, id)?;
+            stream_handler = handler.stream(s, id)?;
             Ok(())
         });
         if let Some((_, slot)) = self.streams.get_mut(&id) {
-            *slot = exchange;
+            *slot = stream_handler;
             self.on_ready(now, id, endpoint);
         }
     }
 
     pub(super) fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
-        let Some((session, exchange)) = self.streams.get_mut(&id) else { return };
+        let Some((session, stream_handler)) = self.streams.get_mut(&id) else { return };
         let session = *session;
-        let Some(exchange) = exchange else {
+        let Some(stream_handler) = stream_handler else {
             return self.with(now, session, endpoint, |handler, s| handler.ready(s, id));
         };
         let Some(mut stream) = endpoint.stream(now, id) else {
             self.streams.remove(&id);
             return;
         };
-        let result = exchange.poll(&mut stream).and_then(|progress| {
+        let result = stream_handler.poll(&mut stream).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }
@@ -177,8 +177,8 @@ impl Sessions {
         for stream in changes.released {
             self.streams.remove(&stream);
         }
-        for (stream, exchange) in changes.started {
-            self.streams.insert(stream, (id, Some(exchange)));
+        for (stream, stream_handler) in changes.started {
+            self.streams.insert(stream, (id, Some(stream_handler)));
             self.on_ready(now, stream, endpoint);
         }
     }

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::LOCATION;
 
-use super::exchange::{Exchange, Progress};
 use super::files::{FileEntry, FileRoot, LookupError, plan};
 use super::response::Response;
+use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Request;
@@ -80,7 +80,7 @@ struct FileBody {
     chunk: Bytes,
 }
 
-impl Exchange for FileBody {
+impl StreamHandler for FileBody {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
             if self.chunk.is_empty() && !self.rest.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::limits::HARD_FIELD_SECTION;
+use super::limits::MAX_FIELD_SECTION;
 use super::tls::Tls;
 use super::{RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig};
 use crate::error::ConfigError;
@@ -42,7 +42,7 @@ impl EndpointConfig {
     /// The settings of HTTP/3 in the form that quiche takes.
     pub(crate) fn to_h3(&self) -> Result<quiche::h3::Config, ConfigError> {
         let mut c = quiche::h3::Config::new().map_err(ConfigError::refused("the HTTP/3 settings"))?;
-        c.set_max_field_section_size(HARD_FIELD_SECTION);
+        c.set_max_field_section_size(MAX_FIELD_SECTION);
         c.set_qpack_max_table_capacity(0);
         c.set_qpack_blocked_streams(0);
         if self.webtransport.is_on() {

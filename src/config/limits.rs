@@ -42,7 +42,7 @@ pub(crate) const MAX_PATHS: usize = 8;
 
 /// `SETTINGS_MAX_FIELD_SECTION_SIZE` as quiche sends it. quiche closes the whole connection when a peer exceeds it, so it
 /// is larger than [`RequestLimits::max_field_section`], which leaves room to answer 431.
-pub(super) const HARD_FIELD_SECTION: u64 = 64 * 1024;
+pub(super) const MAX_FIELD_SECTION: u64 = 64 * 1024;
 
 impl RequestLimits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -51,7 +51,7 @@ impl RequestLimits {
         check::at_least_one("request_limits.max_value", self.max_value)?;
         check::at_least_one("request_limits.max_target", self.max_target)?;
         let section = self.max_field_section as u64;
-        let fits = (1..=HARD_FIELD_SECTION).contains(&section);
+        let fits = (1..=MAX_FIELD_SECTION).contains(&section);
         check::range("request_limits.max_field_section", section, fits, "1 to 65536 bytes")
     }
 }

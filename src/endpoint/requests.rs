@@ -8,7 +8,7 @@ use super::core::{Cx, Role};
 use super::event::Event;
 use super::streams::StreamState;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_answer, validate_request, validate_trailers};
+use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_response, validate_request, validate_trailers};
 use crate::transport::{Header, NameValue};
 
 impl Connection {
@@ -79,7 +79,7 @@ impl Connection {
     /// Responds with a status and a line of text, and is done with the request.
     pub(super) fn respond_plainly(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode) {
         if let Some(mut handle) = self.http_stream(cx, stream) {
-            let (headers, body): (_, Bytes) = plain_answer(status);
+            let (headers, body): (_, Bytes) = plain_response(status);
             handle.set_head(ResponseHead { status, headers });
             // A response of a few bytes that does not fit now is not worth a queue: the release aborts the stream.
             let _ = handle.finish_with(&mut { body });

@@ -170,7 +170,7 @@ impl Connection {
                 let Some(mut handle) = self.http_stream(cx, session) else { return };
                 match handle.read_chunk(2048) {
                     Ok(Recv::Data(chunk)) => bytes = chunk,
-                    Ok(Recv::Blocked) => return,
+                    Ok(Recv::Pending) => return,
                     Ok(Recv::Finished) => return self.on_connect_finished(cx, session),
                     Err(error) => {
                         let reset = matches!(error, StreamError::Reset(_));

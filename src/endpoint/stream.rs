@@ -138,7 +138,7 @@ impl Stream<'_> {
             // With one more than there may be, so that the end is seen, too.
             match self.read_chunk(max.saturating_sub(into.len()).saturating_add(1))? {
                 Recv::Data(bytes) => into.extend_from_slice(&bytes),
-                Recv::Blocked => return Ok(false),
+                Recv::Pending => return Ok(false),
                 Recv::Finished => return Ok(true),
             }
             if into.len() > max {

@@ -8,7 +8,7 @@ pub enum Recv<T = usize> {
     /// Data: how many bytes, or the bytes.
     Data(T),
     /// Nothing now. The stream becomes ready when there is more.
-    Blocked,
+    Pending,
     /// The peer has sent everything.
     Finished,
 }

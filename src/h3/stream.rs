@@ -66,7 +66,7 @@ impl HttpStream<'_> {
         let read = self.transport.read_body(self.id.id, buf);
         Ok(match self.on_read(read, |n| *n)? {
             Some(n) => Recv::Data(n),
-            None => Recv::Blocked,
+            None => Recv::Pending,
         })
     }
 
@@ -77,13 +77,13 @@ impl HttpStream<'_> {
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         match self.before_read()? {
             Some(Recv::Finished) => return Ok(Recv::Finished),
-            Some(_) => return Ok(Recv::Blocked),
+            Some(_) => return Ok(Recv::Pending),
             None => {}
         }
         let read = self.transport.read_body_chunk(self.id.id, max);
         Ok(match self.on_read(read, Bytes::len)? {
             Some(bytes) => Recv::Data(bytes),
-            None => Recv::Blocked,
+            None => Recv::Pending,
         })
     }
 
@@ -96,7 +96,7 @@ impl HttpStream<'_> {
         }
         if self.state.awaits_response() {
             // Whatever comes now is no body.
-            return Ok(Some(Recv::Blocked));
+            return Ok(Some(Recv::Pending));
         }
         if self.state.expects_continue && !self.state.head_sent {
             self.state.expects_continue = false;

@@ -31,7 +31,7 @@ const MAX_FIELDS: usize = 64;
 /// Bytes of a request's body that are thrown away, so that closing the connection does not cost the answer.
 const MAX_BODY: usize = 64 * 1024;
 /// How long a connection may take to send its request, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer of the admin port.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
             let slot = self.peers.vacant_entry();
             // The first event, that it is writable, comes at once.
             self.poll.registry().register(&mut stream, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
-            slot.insert(Peer { stream, deadline: now + PATIENCE, state: State::Reading(Vec::new()) });
+            slot.insert(Peer { stream, deadline: now + REQUEST_TIMEOUT, state: State::Reading(Vec::new()) });
         }
         Ok(())
     }

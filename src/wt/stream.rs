@@ -151,7 +151,7 @@ impl SessionStream<'_> {
         let read = self.transport.read(self.id.id, buf);
         Ok(match self.on_read(read, |n| *n)? {
             Recv::Data(n) => Recv::Data(n),
-            Recv::Blocked => Recv::Blocked,
+            Recv::Pending => Recv::Pending,
             Recv::Finished => Recv::Finished,
         })
     }
@@ -159,7 +159,7 @@ impl SessionStream<'_> {
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         match self.before_read()? {
             Some(Recv::Finished) => return Ok(Recv::Finished),
-            Some(_) => return Ok(Recv::Blocked),
+            Some(_) => return Ok(Recv::Pending),
             None => {}
         }
         let read = self.transport.read_chunk(self.id.id, max);
@@ -178,7 +178,7 @@ impl SessionStream<'_> {
     fn on_read<T>(&mut self, read: Result<(T, bool), ReadError>, len: impl Fn(&T) -> usize) -> StreamResult<Recv<T>> {
         let (data, fin) = match read {
             Ok(read) => read,
-            Err(ReadError::Pending) => return Ok(Recv::Blocked),
+            Err(ReadError::Pending) => return Ok(Recv::Pending),
             Err(ReadError::Reset(code)) => return Err(self.recv_failed(StreamError::Reset(ErrorCode(code)))),
             Err(ReadError::Gone) => return Err(self.recv_failed(StreamError::Closed)),
         };

@@ -53,7 +53,7 @@ impl<F: FnOnce()> ResponseHandler for Download<F> {
                         once();
                     }
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
@@ -391,7 +391,7 @@ impl SessionHandler for Talk {
         self.finish(s)
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn mio_quiche::Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn mio_quiche::StreamHandler>>> {
         assert!(id.is_bidi() && !id.is_from_client());
         s.stream(id).unwrap().finish()?;
         Ok(None)
@@ -403,7 +403,7 @@ impl SessionHandler for Talk {
         loop {
             match stream.read_chunk(1 << 16)? {
                 Recv::Data(chunk) => all.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(()),
+                Recv::Pending => return Ok(()),
                 Recv::Finished => break,
             }
         }

@@ -11,11 +11,11 @@ use super::alt_svc::AltService;
 use super::error::{self, ClientError};
 use super::pool::{Pool, Question};
 use super::request::{ClientRequest, Origin, RequestId, ResponseHandler};
-use super::waiting::{AskedSession, Running, Waiting};
+use super::waiting::{PendingSession, Running, Waiting};
 use crate::app::datagrams::DatagramHandler;
-use crate::app::exchange::Progress;
 use crate::app::session::{Session, SessionHandler};
 use crate::app::sessions::Sessions;
+use crate::app::stream_handler::Progress;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
 use crate::error::{ErrorCode, Result, StreamError};
@@ -34,8 +34,8 @@ pub(in crate::app) struct ClientCore {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) running: BTreeMap<StreamId, Running>,
     pub(super) sessions: Sessions,
-    /// Sessions that are asked for.
-    pub(super) asked: BTreeMap<StreamId, AskedSession>,
+    /// Sessions that the server has not answered yet.
+    pub(super) pending: BTreeMap<StreamId, PendingSession>,
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
     /// Connections for QUIC datagrams.
     pub(super) datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
@@ -59,7 +59,7 @@ impl ClientCore {
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             sessions: Sessions::default(),
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             waiting_datagrams: Vec::new(),
             datagrams: BTreeMap::new(),
             learns_alternatives: config.alt_svc,
@@ -88,7 +88,7 @@ impl ClientCore {
         handler: Box<dyn SessionHandler>,
     ) {
         let deadline = request.timeout.map(|timeout| now + timeout);
-        self.waiting.push_back(Waiting::Session(AskedSession { request, handler, deadline }));
+        self.waiting.push_back(Waiting::Session(PendingSession { request, handler, deadline }));
     }
 
     pub(in crate::app) fn open_datagrams(&mut self, request: ClientRequest, handler: Box<dyn DatagramHandler>) {
@@ -135,7 +135,7 @@ impl ClientCore {
     /// Whether a request, a session or a connection for datagrams is under way.
     pub(in crate::app) fn is_busy(&self) -> bool {
         let requests = self.waiting.is_empty() && self.running.is_empty();
-        let sessions = self.asked.is_empty() && self.sessions.is_empty();
+        let sessions = self.pending.is_empty() && self.sessions.is_empty();
         let datagrams = self.waiting_datagrams.is_empty() && self.datagrams.is_empty();
         !(requests && sessions && datagrams)
     }
@@ -170,9 +170,9 @@ impl ClientCore {
     /// When [`end_turn`](ClientCore::end_turn) has something to do at the latest.
     pub(in crate::app) fn next_timeout(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(|running| running.deadline);
-        let asked = self.asked.values().filter_map(|asked| asked.deadline);
+        let pending = self.pending.values().filter_map(|pending| pending.deadline);
         let waiting = self.waiting.iter().filter_map(Waiting::deadline);
-        running.chain(asked).chain(waiting).chain(self.pool.next_timeout()).min()
+        running.chain(pending).chain(waiting).chain(self.pool.next_timeout()).min()
     }
 
     /// Goes on with connecting, and gives up what takes too long.
@@ -207,7 +207,7 @@ impl ClientCore {
 
     fn on_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead, endpoint: &mut Endpoint) {
         let misdirected = !self.pool.on_response(id.conn, head, self.learns_alternatives);
-        if self.asked.contains_key(&id) {
+        if self.pending.contains_key(&id) {
             return self.on_session_response(now, id, head, endpoint);
         }
         let Some(running) = self.running.get_mut(&id) else { return };
@@ -224,7 +224,7 @@ impl ClientCore {
     }
 
     fn on_session_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead, endpoint: &mut Endpoint) {
-        let Some(AskedSession { request, mut handler, .. }) = self.asked.remove(&id) else { return };
+        let Some(PendingSession { request, mut handler, .. }) = self.pending.remove(&id) else { return };
         handler.response(head);
         if head.status.is_success() {
             self.sessions.begin(now, id, request.head.path.clone(), handler, endpoint);
@@ -235,7 +235,7 @@ impl ClientCore {
     }
 
     pub(super) fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>, endpoint: &mut Endpoint) {
-        if self.asked.contains_key(&id) {
+        if self.pending.contains_key(&id) {
             return self.poll_asked(now, id, endpoint);
         }
         let Some(running) = self.running.get_mut(&id) else { return };
@@ -253,14 +253,14 @@ impl ClientCore {
     fn poll_asked(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         if let Err(error) = stream.read(&mut [0]) {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error.into());
+            if let Some(mut pending) = self.pending.remove(&id) {
+                pending.handler.failed(&error.into());
             }
             self.leave_asked(now, id, endpoint);
         }
     }
 
-    /// A session that was asked for does not come.
+    /// The server did not open a session.
     pub(super) fn leave_asked(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         endpoint.release(now, id);
         self.pool.ended(now, id.conn, endpoint);
@@ -321,10 +321,10 @@ impl ClientCore {
                 running.handler.finished(Err(ClientError::Closed(cause.clone())));
             }
         }
-        let asked: Vec<StreamId> = self.asked.range(first..=last).map(|(id, _)| *id).collect();
-        for stream in asked {
-            if let Some(mut asked) = self.asked.remove(&stream) {
-                asked.handler.failed(&ClientError::Closed(cause.clone()));
+        let pending: Vec<StreamId> = self.pending.range(first..=last).map(|(id, _)| *id).collect();
+        for stream in pending {
+            if let Some(mut pending) = self.pending.remove(&stream) {
+                pending.handler.failed(&ClientError::Closed(cause.clone()));
             }
         }
         let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };

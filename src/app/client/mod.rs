@@ -27,7 +27,7 @@ use crate::transport::table::StreamId;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
 pub use error::ClientError;
-pub use request::{ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
+pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions};
 
 /// What [`Client::fetch`] takes at most, in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
@@ -89,7 +89,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`fetch`](Client::fetch).
-    pub fn get(&mut self, url: &str) -> std::result::Result<Fetched, ClientError> {
+    pub fn get(&mut self, url: &str) -> std::result::Result<FullResponse, ClientError> {
         self.fetch(ClientRequest::get(url)?)
     }
 
@@ -97,7 +97,7 @@ impl Client {
     ///
     /// # Errors
     /// Whatever kept the response from coming. An error status is a response.
-    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<Fetched, ClientError> {
+    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<FullResponse, ClientError> {
         let (done, result) = mpsc::channel();
         let (body, unsent) = (request.body.clone(), request.body.clone());
         let (received, trailers) = (BytesMut::new(), HeaderMap::new());

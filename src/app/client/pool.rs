@@ -22,7 +22,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How long connecting to an alternative may take, as there is the origin, too.
 const ALTERNATIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long further reports of an unreachable port come in, one for each packet that was sent there.
-const ECHO: Duration = Duration::from_secs(1);
+const ICMP_REPEAT_WINDOW: Duration = Duration::from_secs(1);
 /// Connections per origin.
 const MAX_PER_ORIGIN: usize = 6;
 /// Connections in all.
@@ -322,7 +322,7 @@ impl Pool {
     fn failed<E>(&mut self, now: Instant, attempt: Attempt, error: E) -> Option<(Origin, E)> {
         match attempt.alternative {
             Some(alternative) => {
-                self.alternatives.rest(&attempt.origin, &alternative, now);
+                self.alternatives.suspend(&attempt.origin, &alternative, now);
                 None
             }
             None => Some((attempt.origin, error)),
@@ -377,7 +377,7 @@ impl Pool {
         let tried = self.attempts.iter().flat_map(|attempt| &attempt.tried);
         let peers = tried.filter_map(|id| Some((*id, endpoint.peer_addr(*id)?)));
         let there: Vec<_> = peers.filter(|(_, peer)| peer.ip().to_canonical() == ip).collect();
-        self.given_up.retain(|(_, at)| now < *at + ECHO);
+        self.given_up.retain(|(_, at)| now < *at + ICMP_REPEAT_WINDOW);
         let earlier = self.given_up.iter().map(|(peer, _)| peer).filter(|peer| peer.ip().to_canonical() == ip);
         let mut ports = there.iter().map(|(_, peer)| peer).chain(earlier).map(SocketAddr::port);
         let first = ports.next();

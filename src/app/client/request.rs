@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use url::{Host, Url};
 
 use super::error::ClientError;
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::endpoint::{RequestHead, Stream};
 use crate::error::Result;
 use crate::h3::{Recv, ResponseHead};
@@ -269,7 +269,7 @@ pub trait ResponseHandler {
 
 /// A response that is in memory as a whole.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct FullResponse {
     /// The status.
     pub status: StatusCode,
     /// The header fields.
@@ -289,7 +289,7 @@ pub(super) struct Collect {
     pub(super) head: Option<ResponseHead>,
     pub(super) received: BytesMut,
     pub(super) trailers: HeaderMap,
-    pub(super) done: std::sync::mpsc::Sender<std::result::Result<Fetched, ClientError>>,
+    pub(super) done: std::sync::mpsc::Sender<std::result::Result<FullResponse, ClientError>>,
 }
 
 impl ResponseHandler for Collect {
@@ -305,7 +305,7 @@ impl ResponseHandler for Collect {
         loop {
             match s.read_chunk(64 * 1024)? {
                 Recv::Data(chunk) => self.received.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     self.trailers = s.trailers().cloned().unwrap_or_default();
                     return Ok(Progress::Done);
@@ -326,7 +326,7 @@ impl ResponseHandler for Collect {
         let result = result.and_then(|()| {
             let Some(head) = self.head.take() else { return Err(ClientError::Cancelled) };
             let (body, trailers) = (std::mem::take(&mut self.received).freeze(), std::mem::take(&mut self.trailers));
-            Ok(Fetched { status: head.status, headers: head.headers, body, trailers })
+            Ok(FullResponse { status: head.status, headers: head.headers, body, trailers })
         });
         // Nobody waits any more: the caller is gone.
         let _ = self.done.send(result);

@@ -45,9 +45,9 @@ impl ClientCore {
                     self.running.insert(id, running);
                     self.poll(now, id, None, endpoint);
                 }
-                (Ok(id), Waiting::Session(asked)) => {
+                (Ok(id), Waiting::Session(pending)) => {
                     self.pool.began(conn);
-                    self.asked.insert(id, asked);
+                    self.pending.insert(id, pending);
                 }
                 // Another connection may have room.
                 (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
@@ -131,10 +131,11 @@ impl ClientCore {
         for (id, error) in late {
             self.end(now, id, Err(error), endpoint);
         }
-        let late: Vec<_> = self.asked.iter().filter(|(_, asked)| is_late(asked.deadline)).map(|(id, _)| *id).collect();
+        let late: Vec<_> =
+            self.pending.iter().filter(|(_, pending)| is_late(pending.deadline)).map(|(id, _)| *id).collect();
         for id in late {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error(&asked.request));
+            if let Some(mut pending) = self.pending.remove(&id) {
+                pending.handler.failed(&error(&pending.request));
             }
             self.leave_asked(now, id, endpoint);
         }

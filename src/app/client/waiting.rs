@@ -29,8 +29,8 @@ impl Running {
     }
 }
 
-/// A session that is asked for.
-pub(super) struct AskedSession {
+/// A session that the server has not answered yet.
+pub(super) struct PendingSession {
     pub(super) request: ClientRequest,
     pub(super) handler: Box<dyn SessionHandler>,
     pub(super) deadline: Option<Instant>,
@@ -39,28 +39,28 @@ pub(super) struct AskedSession {
 /// What waits for a connection.
 pub(super) enum Waiting {
     Request(Running),
-    Session(AskedSession),
+    Session(PendingSession),
 }
 
 impl Waiting {
     pub(super) fn request(&self) -> &ClientRequest {
         match self {
             Waiting::Request(running) => &running.request,
-            Waiting::Session(asked) => &asked.request,
+            Waiting::Session(pending) => &pending.request,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Waiting::Request(running) => running.deadline,
-            Waiting::Session(asked) => asked.deadline,
+            Waiting::Session(pending) => pending.deadline,
         }
     }
 
     pub(super) fn fail(self, error: ClientError) {
         match self {
             Waiting::Request(mut running) => running.handler.finished(Err(error)),
-            Waiting::Session(mut asked) => asked.handler.failed(&error),
+            Waiting::Session(mut pending) => pending.handler.failed(&error),
         }
     }
 }

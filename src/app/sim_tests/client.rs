@@ -208,7 +208,7 @@ impl Net {
     }
 
     pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             let open: Vec<_> =
                 self.app.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
@@ -256,7 +256,7 @@ impl Exchanges {
             while !self.ignoring && !state.finished {
                 match stream.read_chunk(10_000)? {
                     Recv::Data(chunk) => state.body.extend_from_slice(&chunk),
-                    Recv::Blocked => break,
+                    Recv::Pending => break,
                     Recv::Finished => state.finished = true,
                 }
             }

@@ -1,7 +1,7 @@
 //! Limits, malformed requests, Retry, timeouts, shutdown.
 
 use super::*;
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::config::RetryPolicy;
 
 #[test]
@@ -130,7 +130,7 @@ fn a_handshake_that_stops_is_dropped_in_time() {
         sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
     }
     while sim.server.connection_count() > 0 {
-        assert!(elapsed(began) < PATIENCE, "the handshake goes on for ever");
+        assert!(elapsed(began) < TIMEOUT, "the handshake goes on for ever");
         sim.server_turn();
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -194,7 +194,7 @@ fn shutdown_says_goaway_finishes_and_closes() {
     });
     let late = late.get().expect("sent");
     assert!(sim.answers[&id].body == payload(300_000));
-    let deadline = net::now() + PATIENCE;
+    let deadline = net::now() + TIMEOUT;
     while !sim.server.is_drained() {
         assert!(net::now() < deadline, "not drained");
         sim.step();

@@ -31,7 +31,7 @@ use crate::turn::{DatagramIo, turn};
 
 const CLIENT: &str = "192.0.2.1:5000";
 const SERVER: &str = "192.0.2.2:4433";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -219,7 +219,7 @@ impl Sim {
 
     /// Lets time and packets pass until `done`.
     fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Sim) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             assert!(net::now() < deadline, "{what} took too long; {:?}; {:?}", self.network, self.answers.keys());
             assert!(!self.client.is_closed(), "closed while waiting for {what}: {:?}", self.client.peer_error());

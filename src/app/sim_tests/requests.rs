@@ -14,7 +14,7 @@ fn a_small_request_gets_its_answer_and_leaves_nothing() {
     assert_eq!(answer.field("content-length"), Some("15"));
     assert_eq!((sim.server.stats().requests, sim.server.connection_count()), (1, 1));
     sim.client.close(true, 0x100, b"bye").expect("open");
-    let deadline = net::now() + PATIENCE;
+    let deadline = net::now() + TIMEOUT;
     while sim.server.connection_count() > 0 {
         assert!(net::now() < deadline, "the connection stays in the table");
         sim.step();
@@ -49,7 +49,7 @@ fn every_byte_and_every_end_arrives_over_a_bad_network() {
 }
 
 /// quiche 0.30 never sends a lost stand-alone FIN again when the data before it is acknowledged after the FIN was
-/// written. Here an exchange ends its body in a turn of its own, and the packet with the end is lost.
+/// written. Here a handler ends its body in a turn of its own, and the packet with the end is lost.
 #[test]
 fn the_end_of_a_response_survives_the_loss_of_its_packet() {
     let router = Router::new().get("/", |_req, res| {

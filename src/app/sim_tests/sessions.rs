@@ -30,7 +30,7 @@ pub(super) fn options(network: Network) -> Options {
             config.webtransport.max_streams = 100;
             config.webtransport.linger = Duration::from_millis(300);
             // A network that loses a quarter of all packets may need some tries.
-            config.transport.handshake_timeout = PATIENCE;
+            config.transport.handshake_timeout = TIMEOUT;
         }),
         client: Box::new(|config| config.enable_dgram(true, 100, 100)),
         ..Options::default()
@@ -128,7 +128,7 @@ impl Client {
     }
 
     pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Client) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         loop {
             self.take_in();
             if done(self) {

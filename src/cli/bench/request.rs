@@ -44,7 +44,7 @@ impl Request {
         loop {
             match stream.read(scratch)? {
                 Recv::Data(n) => self.received += n as u64,
-                Recv::Blocked => return Ok(false),
+                Recv::Pending => return Ok(false),
                 Recv::Finished => return Ok(true),
             }
         }

@@ -11,7 +11,7 @@ use super::failure::{Problem, READ, WRITE};
 use super::replace::replace;
 
 /// How long new tickets that have not come are waited for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+const TICKET_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -45,7 +45,7 @@ impl Sessions {
 
     /// Keeps the sessions with these servers.
     pub(super) fn save(&mut self, client: &mut Client, origins: &[String]) -> Result<(), Problem> {
-        let until = net::now() + PATIENCE;
+        let until = net::now() + TICKET_TIMEOUT;
         // A ticket is good for one connection (RFC 8446 appendix C.4), and some servers take it no second time. An early
         // answer is here before the next ticket.
         let fresh = |client: &Client, before: &BTreeMap<String, String>, origin: &String| {

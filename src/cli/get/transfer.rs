@@ -157,7 +157,7 @@ impl Transfer {
                     }
                     output.write_body(chunk).map_err(|problem| state.failed(problem))?;
                 }
-                Recv::Blocked => return Ok((Progress::Pending, None)),
+                Recv::Pending => return Ok((Progress::Pending, None)),
                 Recv::Finished => {
                     if let Some(trailers) = s.trailers().filter(|trailers| !trailers.is_empty()) {
                         self.note_fields(state, trailers);

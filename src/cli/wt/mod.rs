@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Args as ClapArgs;
 use mio_quiche::{
-    Client, ClientError, EndedBy, Exchange, ResponseHead, Result, Session, SessionEnd, SessionHandler, SessionOptions,
-    StreamId, net,
+    Client, ClientError, EndedBy, ResponseHead, Result, Session, SessionEnd, SessionHandler, SessionOptions,
+    StreamHandler, StreamId, net,
 };
 
 use super::remote::{self, Trust};
@@ -136,7 +136,7 @@ impl SessionHandler for Handler {
         Ok(())
     }
 
-    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(Some(Box::new(FromPeer::new(id.is_bidi(), self.0.clone()))))
     }
 

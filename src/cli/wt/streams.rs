@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use bytes::Bytes;
-use mio_quiche::{Exchange, Progress, Recv, Result, Stream};
+use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 
 use super::output::{Lines, raw};
 use super::state::{PeerStream, Shared, State};
@@ -62,7 +62,7 @@ impl EchoCheck {
                     self.received += data.len() as u64;
                     state.bidi.bytes += data.len() as u64;
                 }
-                Recv::Blocked => return Ok(Ok(Progress::Pending)),
+                Recv::Pending => return Ok(Ok(Progress::Pending)),
                 Recv::Finished if self.received < state.content.size() => {
                     let size = state.content.size();
                     return Ok(Err(format!("the echo has {} of {size} bytes", self.received)));
@@ -73,7 +73,7 @@ impl EchoCheck {
     }
 }
 
-impl Exchange for EchoCheck {
+impl StreamHandler for EchoCheck {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         let problem = match &result {
@@ -105,7 +105,7 @@ impl SendUni {
     }
 }
 
-impl Exchange for SendUni {
+impl StreamHandler for SendUni {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut state = self.shared.borrow_mut();
         let result = send_content(s, &state, self.n, &mut self.sent);
@@ -180,14 +180,14 @@ impl FromPeer {
         loop {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(data) => self.take(&data),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for FromPeer {
+impl StreamHandler for FromPeer {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {
@@ -243,14 +243,14 @@ impl Ask {
                     self.shared.borrow_mut().last = s.now();
                     self.lines.push(&data);
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for Ask {
+impl StreamHandler for Ask {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {
@@ -308,14 +308,14 @@ impl Pipe {
         loop {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(data) => raw(&data),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for Pipe {
+impl StreamHandler for Pipe {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {

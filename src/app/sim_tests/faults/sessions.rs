@@ -6,8 +6,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::*;
-use crate::app::exchange::{Exchange, Progress};
 use crate::app::session::{Session, SessionHandler};
+use crate::app::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::{Error, Result, StreamError};
 use crate::h3::Recv;
@@ -50,12 +50,12 @@ fn a_stream_whose_end_and_stop_come_with_its_header_gives_its_place_back() {
 struct NoteResets(Rc<RefCell<Vec<u64>>>);
 
 impl SessionHandler for NoteResets {
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         let codes = Rc::clone(&self.0);
-        let exchange = move |s: &mut Stream<'_>| loop {
+        let handler = move |s: &mut Stream<'_>| loop {
             match s.read(&mut [0; 100]) {
                 Ok(Recv::Data(_)) => {}
-                Ok(Recv::Blocked) => return Ok(Progress::Pending),
+                Ok(Recv::Pending) => return Ok(Progress::Pending),
                 Ok(Recv::Finished) => return Ok(Progress::Done),
                 Err(error) => {
                     if let StreamError::Reset(code) = error {
@@ -65,7 +65,7 @@ impl SessionHandler for NoteResets {
                 }
             }
         };
-        Ok(Some(Box::new(exchange)))
+        Ok(Some(Box::new(handler)))
     }
 }
 
@@ -179,7 +179,7 @@ impl SessionHandler for NoteId {
         Ok(())
     }
 
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         // The handler has it, and leaves it open.
         Ok(None)
     }

@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::socket::Socket;
 use crate::app::client::{ClientCore, ClientError, ClientRequest, ResponseHandler};
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::config::ClientConfig;
 use crate::endpoint::{Endpoint, Stream};
 use crate::error::Result;
@@ -74,7 +74,7 @@ impl ResponseHandler for Keep {
         loop {
             match s.read_chunk(64 * 1024)? {
                 Recv::Data(chunk) => self.outcome.borrow_mut().body.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }

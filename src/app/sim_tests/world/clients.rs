@@ -105,7 +105,7 @@ fn an_alternative_that_is_dead_costs_time_and_no_request() {
         origin_port: 4433,
         host: "alternative".to_owned(),
         port: 4433,
-        expires: net::wall_clock() + PATIENCE,
+        expires: net::wall_clock() + TIMEOUT,
         persist: false,
     });
     let outcome = world.clients[0].get(&format!("{URL}/"));

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, SERVER, addr, payload, server_config};
+use super::{SERVER, TIMEOUT, addr, payload, server_config};
 use crate::app::Router;
 use crate::app::demo;
 use crate::app::server::App;
@@ -51,7 +51,7 @@ impl Server {
     fn new(addr: SocketAddr, router: Router, change: impl Fn(&mut ServerConfig)) -> Self {
         let mut config = server_config();
         // A bad network may need some tries.
-        config.transport.handshake_timeout = PATIENCE;
+        config.transport.handshake_timeout = TIMEOUT;
         change(&mut config);
         config.webtransport.enabled |= router.has_sessions();
         let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
@@ -158,7 +158,7 @@ impl World {
 
     /// Lets time and packets pass until `done`.
     fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut World) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             let (seed, link, counts) = (self.seed, self.link, &self.network.counts);
             assert!(net::now() < deadline, "{what} took too long; seed {seed}, {link:?}, {counts:?}");

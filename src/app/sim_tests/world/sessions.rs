@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::app::client::{ClientError, SessionOptions};
-use crate::app::exchange::{Exchange, Progress};
 use crate::app::session::{Session, SessionHandler};
+use crate::app::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Recv;
@@ -38,7 +38,7 @@ struct Talk {
     log: Shared,
 }
 
-impl Exchange for Talk {
+impl StreamHandler for Talk {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if s.is_sending() && !s.finish_with(&mut self.unsent)? {
             return Ok(Progress::Pending);
@@ -49,7 +49,7 @@ impl Exchange for Talk {
         loop {
             match s.read_chunk(10_000)? {
                 Recv::Data(chunk) => self.received.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => break,
             }
         }
@@ -94,7 +94,7 @@ impl SessionHandler for Talker {
         Ok(())
     }
 
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(Some(Box::new(self.talk(false, b"and back".to_vec()))))
     }
 

@@ -6,7 +6,7 @@ use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Recv;
 
-/// What a call of [`Exchange::poll`] came to.
+/// What a call of [`StreamHandler::poll`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Not through yet: to be called again when the stream is ready.
@@ -18,19 +18,19 @@ pub enum Progress {
 /// A handler that reads and writes a stream step by step. The type holds what it needs between the steps.
 ///
 /// ```
-/// use mio_quiche::{Exchange, Progress, Recv, Result, Stream};
+/// use mio_quiche::{StreamHandler, Progress, Recv, Result, Stream};
 ///
 /// /// Counts the bytes of the request's body.
 /// #[derive(Default)]
 /// struct Count(u64);
 ///
-/// impl Exchange for Count {
+/// impl StreamHandler for Count {
 ///     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
 ///         let mut buf = [0; 4096];
 ///         loop {
 ///             match s.read(&mut buf)? {
 ///                 Recv::Data(n) => self.0 += n as u64,
-///                 Recv::Blocked => return Ok(Progress::Pending),
+///                 Recv::Pending => return Ok(Progress::Pending),
 ///                 Recv::Finished => break,
 ///             }
 ///         }
@@ -39,28 +39,28 @@ pub enum Progress {
 ///     }
 /// }
 /// ```
-pub trait Exchange {
+pub trait StreamHandler {
     /// Runs whenever either direction may progress, until it blocks. It may be called when neither can. When the client
-    /// cancels the request, the exchange is dropped.
+    /// cancels the request, the handler is dropped.
     ///
     /// # Errors
-    /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for
+    /// Any error ends the stream: with a 500 if the response's head has not left yet (413 for
     /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream. A stream
     /// of a session is reset with the code that the peer gave it up with, or 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
-    /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](Exchange::poll) is called
+    /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](StreamHandler::poll) is called
     /// after it.
     ///
     /// # Errors
-    /// As [`poll`](Exchange::poll).
+    /// As [`poll`](StreamHandler::poll).
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         let _ = (s, payload);
         Ok(())
     }
 }
 
-impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> Exchange for F {
+impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> StreamHandler for F {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         self(s)
     }
@@ -85,7 +85,7 @@ impl Echo {
         if !self.finished {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(chunk) => return Ok(chunk),
-                Recv::Blocked => {}
+                Recv::Pending => {}
                 Recv::Finished => self.finished = true,
             }
         }
@@ -93,7 +93,7 @@ impl Echo {
     }
 }
 
-impl Exchange for Echo {
+impl StreamHandler for Echo {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
             if self.chunk.is_empty() {
@@ -122,7 +122,7 @@ impl Exchange for Echo {
 /// Sends a body that is in memory.
 pub(crate) struct SendBytes(pub(crate) Bytes);
 
-impl Exchange for SendBytes {
+impl StreamHandler for SendBytes {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         Ok(match s.finish_with(&mut self.0)? {
             true => Progress::Done,

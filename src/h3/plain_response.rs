@@ -5,7 +5,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 /// The header fields and the body, such as `404 Not Found`, for a status.
-pub(crate) fn plain_answer(status: StatusCode) -> (HeaderMap, Bytes) {
+pub(crate) fn plain_response(status: StatusCode) -> (HeaderMap, Bytes) {
     let body = Bytes::from(format!("{status}\n"));
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
