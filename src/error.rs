@@ -369,7 +369,7 @@ pub enum StreamError {
 #[non_exhaustive]
 pub enum DatagramError {
     /// The connection, stream or session is gone.
-    #[error("there is nobody left to send a datagram to")]
+    #[error("the connection, stream or session is closed")]
     Closed,
     /// Datagrams are off here: see [`datagram_queue`](crate::TransportConfig::datagram_queue).
     #[error("datagrams are turned off on this side (datagram_queue)")]
@@ -421,8 +421,8 @@ pub enum Violation {
     /// A pseudo-header field that the request needs is missing.
     #[error("pseudo-header {0} is missing")]
     MissingPseudoHeader(&'static str),
-    /// A pseudo-header field stands twice.
-    #[error("pseudo-header {0} stands twice")]
+    /// A pseudo-header field is duplicated.
+    #[error("pseudo-header {0} is duplicated")]
     DuplicatePseudoHeader(&'static str),
     /// A pseudo-header field that requests do not have, or one that this kind of request may not carry.
     #[error("pseudo-header {0:?} is not allowed here")]
@@ -442,7 +442,7 @@ pub enum Violation {
     /// A connection-specific field (RFC 9114 section 4.2).
     #[error("field {0:?} is connection-specific")]
     ConnectionSpecificField(String),
-    /// `content-length` is no number, or stands twice with different values.
+    /// `content-length` is no number, or is duplicated with different values.
     #[error("content-length is invalid")]
     InvalidContentLength,
     /// The body is not as long as `content-length` says.

@@ -19,16 +19,16 @@ use crate::h3::{Recv, Request};
 use crate::transport::table::StreamId;
 use crate::wt::{EndedBy, SessionEnd};
 
-/// Streams that `?open=N` grants.
+/// Largest N of `?open=N`.
 const MAX_OPEN: u64 = 100;
-/// Ends that are kept for `/wt/closes`.
+/// Closed sessions kept for `/wt/closes`.
 const MAX_CLOSES: usize = 1000;
-/// Times that `?repeat=N` grants.
+/// Largest N of `?repeat=N`.
 const MAX_REASON: usize = 1024;
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
 
-/// What became of a session, for `/wt/closes`.
+/// How a session ended, for `/wt/closes`.
 #[derive(Debug, Serialize)]
 struct Close {
     path: String,
@@ -80,7 +80,7 @@ pub(super) fn add_routes(router: Router) -> Router {
         .get("/wt/closes", move |_req, res: Response| res.json(&ended.try_iter().collect::<Vec<_>>()))
 }
 
-/// Notes how a session ended.
+/// Records how a session ended.
 #[derive(Debug)]
 struct Noted {
     path: String,
@@ -95,12 +95,12 @@ impl Noted {
             EndedBy::Connection => "connection",
         };
         let (path, code, reason) = (self.path.clone(), end.code, end.reason.clone());
-        // When nobody asks for them, the first ones are kept.
+        // If nobody fetches them, the first ones are kept.
         let _ = self.closes.try_send(Close { path, by, code, reason });
     }
 }
 
-/// A datagram that cannot be sent now is lost, as on the way.
+/// A datagram that cannot be sent now is dropped, as the network might.
 fn send_back(result: Result<(), DatagramError>) -> Result<()> {
     match result {
         Ok(()) | Err(DatagramError::QueueFull | DatagramError::TooLarge { .. }) => Ok(()),
@@ -108,7 +108,7 @@ fn send_back(result: Result<(), DatagramError>) -> Result<()> {
     }
 }
 
-/// Sends the datagrams of a request back, until its body ends.
+/// Echoes the datagrams of a request until its body ends.
 #[derive(Default)]
 struct DatagramEcho {
     count: u64,
@@ -142,17 +142,16 @@ impl StreamHandler for DatagramEcho {
     }
 }
 
-/// A session that sends back what it gets: datagrams, bidirectional streams, and unidirectional ones on streams of its
-/// own.
+/// A session that echoes datagrams, bidirectional streams, and unidirectional ones on streams of its own.
 #[derive(Debug, Default)]
 pub struct EchoSession {
     to_open: u64,
     opened: u64,
-    /// Unidirectional streams of the peer's that wait until one of ours can be opened for them.
+    /// The peer's unidirectional streams that wait until a stream can be opened for their echo.
     waiting: VecDeque<StreamId>,
-    /// The stream of ours that answers one of the peer's, and what is still to be written there.
+    /// For each of the peer's streams: the local stream that answers it, and the data still to be written there.
     answers: HashMap<StreamId, Relay>,
-    /// Whose answer a stream of ours is.
+    /// For each local stream: the peer's stream that it answers.
     sources: HashMap<StreamId, StreamId>,
     noted: Option<Noted>,
 }
@@ -193,12 +192,12 @@ impl EchoSession {
         Ok(())
     }
 
-    /// Moves bytes from a stream of the peer's to ours, until either blocks.
+    /// Moves bytes from a peer's stream to the local one, until either blocks.
     fn relay(&mut self, s: &mut Session<'_>, from: StreamId) {
         let Some(relay) = self.answers.get_mut(&from) else { return };
         let to = relay.to;
         let over = relay.run(s, from).unwrap_or_else(|error| {
-            // The peer gave up one of them: the other is given up as well.
+            // The peer aborted one of them: aborts the other as well.
             let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
             for id in [from, to] {
                 if let Some(mut stream) = s.stream(id) {
@@ -216,7 +215,7 @@ impl EchoSession {
 }
 
 impl Relay {
-    /// True when all is written.
+    /// Returns true when everything is written.
     fn run(&mut self, s: &mut Session<'_>, from: StreamId) -> Result<bool> {
         loop {
             if !self.finished && self.chunk.is_empty() {
@@ -275,7 +274,7 @@ impl SessionHandler for EchoSession {
     }
 }
 
-/// Says something first, then sends back what comes.
+/// Sends a greeting, then echoes the stream.
 struct Greeting {
     text: Bytes,
     echo: Echo,
@@ -291,10 +290,10 @@ impl StreamHandler for Greeting {
     }
 }
 
-/// Answers streams by their length and hash.
+/// Answers streams with their length and hash.
 #[derive(Debug)]
 struct HashSession {
-    /// For how long the first stream is left unread.
+    /// Delay before the first stream is read.
     pause: Option<Duration>,
     noted: Noted,
 }
@@ -350,13 +349,13 @@ impl StreamHandler for HashStream {
     }
 }
 
-/// Closes itself.
+/// A session that closes itself.
 #[derive(Debug)]
 struct CloseSession {
     code: u32,
     reason: String,
     on_datagram: bool,
-    /// Streams come back, instead of being refused.
+    /// Echoes streams instead of resetting them.
     echo: bool,
     noted: Noted,
 }

@@ -1,4 +1,4 @@
-//! The application's side: routes, handlers, responses, files and the server that runs them.
+//! The application: routes, handlers, responses, files, and the server that runs them.
 
 mod admin;
 pub mod cert;

@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::stream_handler::StreamHandler;
 use crate::h3::{Request, ResponseHead, plain_response};
 
-/// A response under construction. A handler gets an empty 200 and returns what it made of it.
+/// A response under construction. A handler receives an empty 200 and returns the response.
 ///
-/// Wrong values do not fail where they are set: a field name or status that HTTP does not allow turns the response
-/// into a 500 and is logged, as a handler could not do anything better.
+/// Setters do not fail: an invalid field name or status turns the response into a 500 and is logged.
 pub struct Response {
     pub(super) head: ResponseHead,
     pub(super) body: Body,
@@ -47,7 +46,7 @@ impl Response {
     pub fn status(mut self, status: u16) -> Self {
         match StatusCode::from_u16(status) {
             Ok(status) if !status.is_informational() => self.head.status = status,
-            _ => return self.broken(&format!("{status} is no final status")),
+            _ => return self.broken(&format!("{status} is not a final status")),
         }
         self
     }
@@ -70,7 +69,7 @@ impl Response {
     }
 
     fn broken(self, why: &str) -> Self {
-        log::error!("a handler made an invalid response: {why}");
+        log::error!("a handler returned an invalid response: {why}");
         Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
@@ -86,7 +85,7 @@ impl Response {
         self.bytes("text/html; charset=utf-8", html)
     }
 
-    /// A JSON body; a value that cannot be written as JSON gives a 500.
+    /// A JSON body; a value that cannot be serialised becomes a 500.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         match serde_json::to_vec(value) {
@@ -94,7 +93,7 @@ impl Response {
                 json.push(b'\n');
                 self.bytes("application/json", json)
             }
-            Err(e) => self.broken(&format!("no JSON: {e}")),
+            Err(e) => self.broken(&format!("cannot serialise JSON: {e}")),
         }
     }
 
@@ -121,14 +120,14 @@ impl Response {
         self.body = Body::Handler(Box::new(handler));
         self
     }
-    /// The plain answer for a status, with its phrase as the body.
+    /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_response(status);
         Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
     }
 
-    /// Replaces an error without a body by the plain answer for it, and sets `content-length` where it is known
-    /// (RFC 9110 section 8.6: not for 204 and 304).
+    /// Replaces an error without a body by its plain response, and sets `content-length` where it is known (RFC 9110
+    /// section 8.6: not for 204 and 304).
     pub(super) fn complete(&mut self, request: &Request) {
         let status = self.head.status;
         let Body::Bytes(body) = &mut self.body else { return };
@@ -143,7 +142,7 @@ impl Response {
             *body = plain;
             self.head.headers.extend(headers);
         }
-        // An answer to HEAD may have declared a length without a body.
+        // A response to HEAD may declare a length without a body.
         if !(request.method() == Method::HEAD && self.head.headers.contains_key(CONTENT_LENGTH)) {
             self.head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }

@@ -27,8 +27,8 @@ use crate::stats::{ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
-/// How long sessions have to end by themselves when the server shuts down, unless half of the
-/// [drain timeout](ServerConfig::drain_timeout) is shorter.
+/// Time for sessions to end by themselves in a shutdown, unless half of the [drain
+/// timeout](ServerConfig::drain_timeout) is shorter.
 const SESSION_DRAIN: Duration = Duration::from_secs(5);
 
 /// An HTTP/3 server on one UDP socket, run by the thread that calls [`run`](Server::run).
@@ -64,17 +64,17 @@ impl ServerHandle {
     /// Begins a graceful shutdown, as SIGTERM does.
     ///
     /// # Errors
-    /// What the system reports when the loop cannot be woken.
+    /// The error of the system when the loop cannot be woken.
     pub fn shutdown(&self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
     }
 
-    /// Reads certificate, private key and ticket key anew for connections to come, as SIGHUP does. Files that cannot be
-    /// used are logged, and change nothing.
+    /// Reloads certificate, private key and ticket key for new connections, as SIGHUP does. If a file cannot be used,
+    /// the error is logged and nothing changes.
     ///
     /// # Errors
-    /// What the system reports when the loop cannot be woken.
+    /// The error of the system when the loop cannot be woken.
     pub fn reload(&self) -> Result<()> {
         self.reload.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
@@ -85,7 +85,7 @@ impl Server {
     /// Binds the UDP address, such as `[::]:4433` for IPv6 and IPv4, and checks settings and routes.
     ///
     /// # Errors
-    /// An address that cannot be parsed or bound, a wrong setting, a route that conflicts.
+    /// An address that cannot be parsed or bound, an invalid setting, or a conflict between routes.
     pub fn bind(addr: &str, mut config: ServerConfig, router: Router) -> Result<Self> {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
@@ -112,7 +112,7 @@ impl Server {
         self.event_loop.local_addr()
     }
 
-    /// The address of the admin port, if [`ServerConfig::admin`] asks for one.
+    /// The address of the admin port, if [`ServerConfig::admin`] is set.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::local_addr)
     }
@@ -143,7 +143,7 @@ impl Server {
     /// second signal makes it return at once.
     ///
     /// # Errors
-    /// What the system reports about the socket.
+    /// An error of the socket.
     pub fn run(&mut self) -> Result<()> {
         let mut signals = 0;
         let mut drain_deadline: Option<Instant> = None;
@@ -158,8 +158,8 @@ impl Server {
                 let admin = self.admin.as_ref();
                 let read = self.endpoint.reload().map_err(Error::from);
                 match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
-                    Ok(()) => log::info!("certificate and keys were read anew"),
-                    Err(e) => log::error!("certificate and keys stay as they were: {e}"),
+                    Ok(()) => log::info!("certificate and keys reloaded"),
+                    Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }
             }
             let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
@@ -187,7 +187,7 @@ impl Server {
                 }
                 if now >= deadline {
                     log::warn!("{} connections were not drained in time", self.endpoint.connection_count());
-                    // So that no client waits for answers that will not come.
+                    // So that no client waits for responses that will not come.
                     self.endpoint.close_all(ErrorCode::H3_NO_ERROR, b"shutting down");
                     self.turn(now)?;
                     return Ok(());
@@ -206,11 +206,11 @@ pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
     sessions: Sessions,
-    /// Connections whose QUIC datagrams have come.
+    /// Connections on which a QUIC datagram arrived.
     datagram_conns: HashSet<ConnId>,
     allow_origins: Vec<String>,
     responses: ResponseCounts,
-    /// The `date` field of the second that the first half names.
+    /// The current second, and its `date` field.
     date: (u64, HeaderValue),
 }
 
@@ -226,7 +226,7 @@ struct Running {
     began: Instant,
 }
 
-/// What answers. A body in memory is by far the most frequent, and needs no box.
+/// The handler of a response body. A body in memory is by far the most frequent, and needs no box.
 enum Sender {
     Bytes(SendBytes),
     Handler(Box<dyn StreamHandler>),
@@ -256,7 +256,7 @@ impl App {
         App { router, running: BTreeMap::new(), sessions, datagram_conns, allow_origins, responses, date }
     }
 
-    /// Exchanges that are not through.
+    /// Number of responses that are not finished.
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {
         self.running.len()
@@ -278,7 +278,7 @@ impl App {
     fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
         if !origin::is_allowed(&request, &self.allow_origins) {
             let origin = request.header("origin").unwrap_or("none").to_owned();
-            log::info!("{:?}: a session is refused for its origin: {origin}", request.stream_id());
+            log::info!("{:?}: session rejected because of its origin: {origin}", request.stream_id());
             let body = format!("origin {origin} is not allowed here\n");
             return self.respond(now, request, Response::default().status(403).text(body), endpoint);
         }
@@ -296,7 +296,7 @@ impl App {
         let Response { head, body } = response;
         stream.set_head(head);
         let handler = match body {
-            // RFC 9110 section 9.3.2: what GET would have sent, without the body.
+            // RFC 9110 section 9.3.2: the response to GET, without its body.
             _ if request.method() == Method::HEAD => Sender::Bytes(SendBytes(Default::default())),
             Body::Bytes(bytes) => Sender::Bytes(SendBytes(bytes)),
             Body::Handler(handler) => Sender::Handler(handler),
@@ -326,7 +326,7 @@ impl App {
         endpoint: &mut Endpoint,
     ) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
-        // A handler that waits for something else would not notice that nobody wants its answer any more.
+        // A handler that waits for something else would not notice that the peer stopped the stream.
         let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
         let handler = &mut running.handler;
         let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload)));
@@ -352,7 +352,7 @@ impl App {
         endpoint.release(now, id);
     }
 
-    /// Answers with an error if the head has not left, and otherwise leaves it to the release to reset the stream.
+    /// Sends an error response if the head was not sent yet; otherwise the release resets the stream.
     fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
         let status = match error {
             Error::Stream(StreamError::BodyTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -371,7 +371,7 @@ impl App {
         head.headers.insert(DATE, self.date.now());
         stream.set_head(head);
         if let Body::Bytes(mut body) = body {
-            // When even this does not fit, the release resets the stream.
+            // If even this does not fit, the release resets the stream.
             let _ = stream.finish_with(&mut body);
         }
     }
@@ -403,7 +403,7 @@ impl Application for App {
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}
-            // Of clients only.
+            // Events of clients only.
             Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
             Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
             Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
@@ -420,7 +420,7 @@ impl Application for App {
 }
 
 impl Running {
-    /// The access log. Addresses of clients only at debug level.
+    /// The access log. Logs addresses of clients only at debug level.
     fn log(&self, now: Instant, status: Option<StatusCode>, sent: u64, error: Option<&Error>) {
         const TARGET: &str = "mio_quiche::access";
         if !log::log_enabled!(target: TARGET, log::Level::Info) {
@@ -447,7 +447,7 @@ impl Clock for (u64, HeaderValue) {
         let time = net::wall_clock();
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if second != self.0 {
-            // An HTTP date is ASCII.
+            // An HTTP date is always ASCII.
             let value = HeaderValue::try_from(httpdate::fmt_http_date(time));
             *self = (second, value.unwrap_or(HeaderValue::from_static("")));
         }

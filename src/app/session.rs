@@ -1,4 +1,4 @@
-//! What an application writes for WebTransport: a decision about a request, and a handler for the session.
+//! The application's part of WebTransport: the decision about a request, and a handler for the session.
 
 use std::ops::{Deref, DerefMut};
 
@@ -18,7 +18,7 @@ use crate::wt::SessionEnd;
 const AVAILABLE_PROTOCOLS: HeaderName = HeaderName::from_static("wt-available-protocols");
 const PROTOCOL: HeaderName = HeaderName::from_static("wt-protocol");
 
-/// A client's request for a session: accept or reject it. Everything that a [`Request`] has can be looked at.
+/// A client's request for a session, to accept or reject. It dereferences to [`Request`].
 #[derive(Debug)]
 pub struct SessionRequest<'a> {
     request: &'a Request,
@@ -37,7 +37,7 @@ impl<'a> SessionRequest<'a> {
         SessionRequest { request }
     }
 
-    /// The origin of the page that asks, such as `https://example.com`. It has been checked against
+    /// The origin of the requesting page, such as `https://example.com`. It has been checked against
     /// [`allow_origins`](crate::WebTransportConfig::allow_origins).
     pub fn origin(&self) -> Option<&str> {
         self.request.header("origin")
@@ -46,7 +46,7 @@ impl<'a> SessionRequest<'a> {
     /// The subprotocols that the client offers, in its order of preference.
     pub fn subprotocols(&self) -> Vec<String> {
         let Some(value) = self.request.headers().get(AVAILABLE_PROTOCOLS) else { return Vec::new() };
-        // A field that is no list of strings is as good as none.
+        // A field that is not a list of strings is ignored.
         let list: List = Parser::new(value.as_bytes()).parse().unwrap_or_default();
         let name = |entry: &ListEntry| match entry {
             ListEntry::Item(Item { bare_item: BareItem::String(name), .. }) => Some(name.as_str().to_owned()),
@@ -85,7 +85,7 @@ impl<'a> SessionRequest<'a> {
     }
 }
 
-/// What a request for a session is answered with.
+/// The response to a request for a session.
 #[derive(Debug)]
 pub struct SessionResponse(pub(super) SessionDecision);
 
@@ -104,7 +104,7 @@ impl std::fmt::Debug for SessionDecision {
 }
 
 impl SessionResponse {
-    /// Rejects the session with a response of the application's own.
+    /// Rejects the session with a custom response.
     pub fn reject(response: Response) -> Self {
         SessionResponse(SessionDecision::Reject(Box::new(response)))
     }
@@ -116,7 +116,7 @@ pub struct Session<'a> {
     pub(super) changes: &'a mut Changes,
 }
 
-/// What a handler did with streams in one call.
+/// The changes that a handler made to streams in one call.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) opened: Vec<StreamId>,
@@ -150,7 +150,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`SessionError::StreamLimit`] when the peer allows no more for now;
-    /// [`streams_available`](SessionHandler::streams_available) tells when it does.
+    /// [`streams_available`](SessionHandler::streams_available) is called when it does.
     pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
         self.inner.open_bidi().inspect(|&id| self.changes.opened.push(id))
     }
@@ -168,8 +168,7 @@ impl Session<'_> {
         self.changes.started.push((id, Box::new(handler)));
     }
 
-    /// Tells that the handler is through with a stream that it ran itself: what it did not send is reset, what it did
-    /// not read is thrown away.
+    /// Releases a stream that the handler ran itself: an unfinished sending side is reset, unread data is discarded.
     pub fn release(&mut self, id: StreamId) {
         self.inner.release(id);
         self.changes.released.push(id);
@@ -178,8 +177,7 @@ impl Session<'_> {
 
 /// The application's side of a session.
 ///
-/// Every method has a default, so that a handler writes only what it needs. An error from any of them closes the
-/// session.
+/// Every method has a default. An error from any of them closes the session.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -196,12 +194,12 @@ impl Session<'_> {
 /// }
 /// ```
 pub trait SessionHandler {
-    /// On a client: the server's answer to the request, whatever it is, with the chosen `wt-protocol`.
+    /// On a client: the server's response to the request, with any status and the chosen `wt-protocol`.
     fn response(&mut self, head: &ResponseHead) {
         let _ = head;
     }
 
-    /// On a client: there will be no session.
+    /// On a client: the session could not be opened.
     fn failed(&mut self, error: &ClientError) {
         let _ = error;
     }
@@ -215,7 +213,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// A datagram came. By default it is dropped.
+    /// A datagram arrived. By default it is dropped.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -224,7 +222,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The peer opened a stream: returns what runs it, or `None` when the handler does that itself, in
+    /// The peer opened a stream. Returns a handler for it, or `None` if this handler runs it in
     /// [`ready`](SessionHandler::ready). By default the stream is reset.
     ///
     /// # Errors
@@ -237,8 +235,7 @@ pub trait SessionHandler {
         Ok(None)
     }
 
-    /// A stream that the handler runs itself may be read or written further. To be [released](Session::release) when
-    /// it is through.
+    /// A stream that the handler runs itself is ready for reading or writing. [Release](Session::release) it when done.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -247,7 +244,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// A stream could not be opened before, as the peer allowed no more; now it does.
+    /// The peer allows more streams, after a stream could not be opened.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -256,7 +253,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The peer asks for the session to be ended soon.
+    /// The peer asks to end the session soon.
     ///
     /// # Errors
     /// Any error closes the session.

@@ -1,4 +1,4 @@
-//! Events of sessions turned into calls of their handlers.
+//! Turns events of sessions into calls of their handlers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,14 +14,14 @@ use crate::h3::Request;
 use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
-/// The code that a session is closed with when its handler fails.
+/// The code of the close when a session's handler fails.
 const HANDLER_FAILED: u32 = 1;
 
 /// The sessions of a server.
 #[derive(Default)]
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
-    /// Streams of sessions: what runs each, or nothing where the session's handler does.
+    /// Streams of sessions: the handler of each, or `None` where the session's handler runs it.
     streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
 }
 
@@ -143,7 +143,7 @@ impl Sessions {
         running.handler.closed(end);
     }
 
-    /// A connection is gone, and its sessions with it.
+    /// A connection has ended, and its sessions with it.
     pub(super) fn on_connection_closed(&mut self, now: Instant, conn: ConnId, cause: &CloseCause) {
         let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
         let ended: Vec<StreamId> = self.open.range(first..=last).map(|(id, _)| *id).collect();
@@ -153,7 +153,7 @@ impl Sessions {
         }
     }
 
-    /// Calls a session's handler, and starts what it wants to run.
+    /// Calls a session's handler, and starts the stream handlers that it asked for.
     pub(super) fn with(
         &mut self,
         now: Instant,
@@ -167,7 +167,7 @@ impl Sessions {
         let mut session = Session { inner, changes: &mut changes };
         if let Err(error) = call(&mut *running.handler, &mut session) {
             match error {
-                // The peer gave up a stream, which its handler need not bear.
+                // The peer aborted a stream: not an error of the handler.
                 Error::Stream(error) => log::debug!("{id:?}: {error}"),
                 error => log::error!("{id:?}: a handler failed: {error}"),
             }

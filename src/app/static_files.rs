@@ -17,11 +17,11 @@ use crate::error::Result;
 use crate::h3::Request;
 use crate::net;
 
-/// Bytes read from a file at once.
+/// Bytes read from a file per call.
 const CHUNK: usize = 64 * 1024;
 
 /// A directory to serve: media types, `index.html` for directories, ranges (RFC 9110 section 14) and conditional
-/// requests (section 13). No path leads out of it, and names that begin with a dot are not there.
+/// requests (section 13). No path leads out of it, and names that begin with a dot are hidden.
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {

@@ -6,16 +6,16 @@ use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Recv;
 
-/// What a call of [`StreamHandler::poll`] came to.
+/// The result of [`StreamHandler::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Not through yet: to be called again when the stream is ready.
+    /// Not done yet: call again when the stream is ready.
     Pending,
-    /// Through. A response that was not ended is ended; a body that was not read is thrown away.
+    /// Done. A response that was not finished is finished; the rest of the request's body is discarded.
     Done,
 }
 
-/// A handler that reads and writes a stream step by step. The type holds what it needs between the steps.
+/// A handler that reads and writes a stream step by step, and keeps its state between the steps.
 ///
 /// ```
 /// use mio_quiche::{StreamHandler, Progress, Recv, Result, Stream};
@@ -40,17 +40,17 @@ pub enum Progress {
 /// }
 /// ```
 pub trait StreamHandler {
-    /// Runs whenever either direction may progress, until it blocks. It may be called when neither can. When the client
-    /// cancels the request, the handler is dropped.
+    /// Called whenever either direction may progress; runs until it would block. Spurious calls are possible. When the
+    /// client cancels the request, the handler is dropped.
     ///
     /// # Errors
-    /// Any error ends the stream: with a 500 if the response's head has not left yet (413 for
+    /// Any error ends the stream: with a 500 if the response's head was not sent yet (413 for
     /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream. A stream
-    /// of a session is reset with the code that the peer gave it up with, or 0.
+    /// of a session is reset with the code of the peer's RESET_STREAM or STOP_SENDING, or with 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
-    /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](StreamHandler::poll) is called
-    /// after it.
+    /// An HTTP datagram (RFC 9297) arrived for this request. By default it is dropped. [`poll`](StreamHandler::poll) is
+    /// called afterwards.
     ///
     /// # Errors
     /// As [`poll`](StreamHandler::poll).
@@ -66,9 +66,9 @@ impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> StreamHandler for F {
     }
 }
 
-/// Sends back every byte of a request's body, or of a stream of a session, as it comes.
+/// Echoes every byte of a request's body, or of a stream of a session, as it arrives.
 ///
-/// It reads one chunk ahead, so that the end of the stream goes with the last one.
+/// It reads one chunk ahead, so that the FIN is sent with the last chunk.
 #[derive(Debug, Default)]
 pub struct Echo {
     chunk: Bytes,
@@ -76,11 +76,11 @@ pub struct Echo {
     finished: bool,
 }
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
 
 impl Echo {
-    /// Reads the next chunk; an empty one when there is none now.
+    /// Reads the next chunk; it is empty when none is available.
     fn next(&mut self, s: &mut Stream<'_>) -> Result<Bytes> {
         if !self.finished {
             match s.read_chunk(CHUNK)? {

@@ -126,7 +126,7 @@ fn sessions_datagrams_and_streams() {
     );
     let (code, out, err) = bench(&["-n", "1", "--wt", "stream", &server.url("/wt/reject")]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert_eq!(err, "mio-quiche: the server refuses the session with status 403 Forbidden\n");
+    assert_eq!(err, "mio-quiche: the server rejected the session with status 403 Forbidden\n");
     assert_eq!(bench(&["-n", "1", "--wt", "datagram", "--size", "7", &url]).0, 2);
     let stats = server.stop();
     assert_eq!((stats.get("sessions_opened"), stats.get("session_streams_in")), (4, 200));

@@ -151,9 +151,9 @@ fn origins_and_subprotocols() {
     assert_eq!(chosen(&["--subprotocol", "other", "--subprotocol", "echo-v1", "--subprotocol", "echo-v2"]), "echo-v1");
     assert_eq!(chosen(&["--subprotocol", "other"]), Value::Null);
     assert_eq!(chosen(&["--origin", "https://good.example"]), Value::Null);
-    let refused = "the server refuses the session with status 403 Forbidden";
+    let refused = "the server rejected the session with status 403 Forbidden";
     assert_eq!(report(1, &["--origin", "https://bad.example", &url])["error"], refused);
-    let refused = "the server refuses the session with status 429 Too Many Requests";
+    let refused = "the server rejected the session with status 429 Too Many Requests";
     assert_eq!(report(1, &[&server.url("/wt/reject?status=429")])["error"], refused);
     server.stop();
     let mut server = Server::start(&["--no-webtransport"]);
@@ -320,7 +320,7 @@ fn aioquics_server() {
     assert_eq!(lines, ["server's bidi stream: both ways", "server's uni stream: one way"]);
     let found = report(0, &["--expect-close", &server.url("/close")]);
     assert_eq!(found["closed"], json!({ "by": "peer", "code": 40, "reason": "aioquic says bye" }));
-    let refused = "the server refuses the session with status 403 Forbidden";
+    let refused = "the server rejected the session with status 403 Forbidden";
     assert_eq!(report(1, &[&server.url("/other")])["error"], refused);
 }
 

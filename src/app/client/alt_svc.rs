@@ -1,4 +1,4 @@
-//! Alternative services (RFC 7838): other places where a server says that it is, too.
+//! Alternative services (RFC 7838): other addresses that a server names for itself.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,31 +9,31 @@ use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use super::request::Origin;
 
-/// RFC 7838 section 3.1: how long an alternative holds that does not say.
+/// RFC 7838 section 3.1: validity of an alternative without `ma`.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// A year: longer ones are cut.
+/// A year, in seconds: longer ones are truncated.
 const MAX_AGE: i64 = 365 * 24 * 60 * 60;
-/// How long an alternative is not tried that failed.
+/// Time after which a failed alternative is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Alternatives of an origin; what comes behind is left out.
+/// Alternatives of an origin; further ones are ignored.
 const MAX_PER_ORIGIN: usize = 8;
 /// Origins with alternatives; further ones are not remembered.
 const MAX_ORIGINS: usize = 1000;
 
-/// Another place where a server is reached by HTTP/3 (RFC 7838).
+/// Another address at which a server speaks HTTP/3 (RFC 7838).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AltService {
-    /// The host that it is an alternative for, as in the URL.
+    /// The origin's host, as in the URL.
     pub origin_host: String,
-    /// The port that it is an alternative for.
+    /// The origin's port.
     pub origin_port: u16,
-    /// The host to connect to instead. Its certificate must be for the origin's host all the same.
+    /// The host to connect to instead. Its certificate must still be for the origin's host.
     pub host: String,
     /// The port to connect to.
     pub port: u16,
-    /// Until when it holds.
+    /// When it expires.
     pub expires: SystemTime,
-    /// Whether it also holds after a change of networks.
+    /// Whether it stays valid after a change of networks.
     pub persist: bool,
 }
 
@@ -50,14 +50,14 @@ struct Known {
 pub(super) struct AltServices(HashMap<Origin, Vec<Known>>);
 
 impl AltServices {
-    /// Takes in what a response says, whose server is authoritative for the origin.
+    /// Learns alternatives from a response whose server is authoritative for the origin.
     pub(super) fn learn(&mut self, origin: &Origin, headers: &HeaderMap, wall: SystemTime) {
         if !headers.contains_key(ALT_SVC) {
             return;
         }
         let fields: Vec<&[u8]> = headers.get_all(ALT_SVC).iter().map(|value| value.as_bytes()).collect();
         let Some(found) = parse(&fields.join(&b", "[..]), origin, wall) else { return };
-        // RFC 7838 section 3: the new ones take the place of all that were known.
+        // RFC 7838 section 3: the new ones replace all known ones.
         let old = self.0.remove(origin).unwrap_or_default();
         let retry_after = |target: &Origin| old.iter().find(|known| known.target == *target)?.retry_after;
         let new: Vec<_> =
@@ -74,15 +74,15 @@ impl AltServices {
         self.0.get(origin)?.iter().find(usable).map(|a| &a.target).filter(|target| *target != origin)
     }
 
-    /// An alternative did not work.
+    /// An alternative failed.
     pub(super) fn suspend(&mut self, origin: &Origin, target: &Origin, now: Instant) {
-        log::debug!("{origin}: {target} is no alternative for now");
+        log::debug!("{origin}: alternative {target} is suspended");
         for known in self.0.get_mut(origin).into_iter().flatten().filter(|a| a.target == *target) {
             known.retry_after = Some(now + RETRY_AFTER);
         }
     }
 
-    /// An alternative is none (RFC 7838 section 6).
+    /// An alternative is invalid (RFC 7838 section 6).
     pub(super) fn forget(&mut self, origin: &Origin, target: &Origin) {
         if let Some(all) = self.0.get_mut(origin) {
             all.retain(|a| a.target != *target);
@@ -113,7 +113,7 @@ impl AltServices {
     }
 }
 
-/// The HTTP/3 alternatives of an `alt-svc` field; none after `clear`. `None` if nothing of it can be read.
+/// The HTTP/3 alternatives of an `alt-svc` field; none after `clear`. `None` if it cannot be parsed at all.
 fn parse(field: &[u8], origin: &Origin, wall: SystemTime) -> Option<Vec<Known>> {
     let mut found = None;
     for entry in split(field) {
@@ -131,7 +131,7 @@ fn parse(field: &[u8], origin: &Origin, wall: SystemTime) -> Option<Vec<Known>> 
     Some(found)
 }
 
-/// The entries between the commas that stand outside of quotes.
+/// The entries, split at commas outside of quotes.
 fn split(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     field.split(move |byte| {
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(chosen(&all, wall).as_deref(), Some("b:2"));
         all.suspend(&home, &origin("b", 2), now);
         assert_eq!(chosen(&all, wall), None);
-        // Said again, it still rests.
+        // Advertised again, it is still suspended.
         all.learn(&home, &headers(&["h3=\"b:2\""]), wall);
         assert_eq!(chosen(&all, wall), None);
         assert!(all.choose(&home, now + RETRY_AFTER, wall).is_some());

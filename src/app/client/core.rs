@@ -1,4 +1,4 @@
-//! The client without its socket and clock: requests and sessions on the connections of a pool.
+//! The sans-I/O part of the client: requests and sessions on the connections of a pool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -23,12 +23,12 @@ use crate::h3::ResponseHead;
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
-/// What a client has under way on its endpoint, which it borrows in each call.
+/// The state of a client on its endpoint, which it borrows in each call.
 ///
-/// A turn is: [`begin_turn`](ClientCore::begin_turn), a sleep until [`next_timeout`](ClientCore::next_timeout) at most, the
-/// endpoint's [turn](crate::turn::turn) with this as its application, [`end_turn`](ClientCore::end_turn). Hosts to look up
-/// come out of [`poll_question`](ClientCore::poll_question), and their addresses go into
-/// [`on_answer`](ClientCore::on_answer).
+/// A turn is: [`begin_turn`](ClientCore::begin_turn), a sleep until [`next_timeout`](ClientCore::next_timeout) at most,
+/// the endpoint's [turn](crate::turn::turn) with this as its application, [`end_turn`](ClientCore::end_turn).
+/// [`poll_question`](ClientCore::poll_question) returns the hosts to look up; [`on_answer`](ClientCore::on_answer)
+/// takes their addresses.
 pub(in crate::app) struct ClientCore {
     pub(super) pool: Pool,
     pub(super) waiting: VecDeque<Waiting>,
@@ -39,7 +39,7 @@ pub(in crate::app) struct ClientCore {
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
     /// Connections for QUIC datagrams.
     pub(super) datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
-    /// Takes in what servers say of alternatives.
+    /// Whether to learn alternatives from responses.
     learns_alternatives: bool,
     next_id: u64,
 }
@@ -144,7 +144,7 @@ impl ClientCore {
         self.pool.alternatives.add(service);
     }
 
-    /// Moves every connection to another address of ours.
+    /// Moves every connection to another local address.
     pub(in crate::app) fn migrate(&mut self, local: SocketAddr, endpoint: &mut Endpoint) {
         self.pool.local = local;
         for id in self.pool.conns.keys() {
@@ -161,13 +161,13 @@ impl ClientCore {
         }
     }
 
-    /// Takes in the time of day, and sends what waits where there is room.
+    /// Updates the time of day, and sends waiting requests where there is credit.
     pub(in crate::app) fn begin_turn(&mut self, now: Instant, wall: SystemTime, endpoint: &mut Endpoint) {
         self.pool.wall = wall;
         self.send_waiting(now, endpoint);
     }
 
-    /// When [`end_turn`](ClientCore::end_turn) has something to do at the latest.
+    /// When [`end_turn`](ClientCore::end_turn) must be called at the latest.
     pub(in crate::app) fn next_timeout(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(|running| running.deadline);
         let pending = self.pending.values().filter_map(|pending| pending.deadline);
@@ -175,7 +175,7 @@ impl ClientCore {
         running.chain(pending).chain(waiting).chain(self.pool.next_timeout()).min()
     }
 
-    /// Goes on with connecting, and gives up what takes too long.
+    /// Advances the connection attempts, and fails whatever timed out.
     pub(in crate::app) fn end_turn(&mut self, now: Instant, endpoint: &mut Endpoint) {
         for (origin, error) in self.pool.advance(now, endpoint) {
             self.fail_waiting(&origin, &error);
@@ -188,15 +188,15 @@ impl ClientCore {
         self.pool.questions.pop_front()
     }
 
-    /// The addresses of the host that the question of this number was about, or why there are none.
+    /// The answer to a question, by its id: the host's addresses, or an error.
     pub(in crate::app) fn on_answer(&mut self, now: Instant, id: u64, answer: io::Result<Vec<SocketAddr>>) {
         if let Some((origin, error)) = self.pool.on_answer(now, id, answer) {
             self.fail_waiting(&origin, &error);
         }
     }
 
-    /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
-    /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
+    /// An address is unreachable: attempts at it end at once instead of at their timeout. (ICMP is not trusted further
+    /// than that: established connections are left alone, RFC 9000 section 21.1.1.4.)
     pub(in crate::app) fn on_unreachable(&mut self, now: Instant, ip: IpAddr, endpoint: &mut Endpoint) {
         for id in self.pool.unreachable(now, ip, endpoint) {
             log::debug!("{id:?}: {ip} cannot be reached");
@@ -212,7 +212,7 @@ impl ClientCore {
         }
         let Some(running) = self.running.get_mut(&id) else { return };
         if misdirected && !running.request.has_body {
-            // To be sent again, to the origin.
+            // It is sent again, to the origin.
             return self.end(now, id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()), endpoint);
         }
         running.responded = true;
@@ -249,7 +249,7 @@ impl ClientCore {
         }
     }
 
-    /// A request for a session that failed before its answer.
+    /// A request for a session failed before its response.
     fn poll_asked(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         if let Err(error) = stream.read(&mut [0]) {
@@ -266,7 +266,7 @@ impl ClientCore {
         self.pool.ended(now, id.conn, endpoint);
     }
 
-    /// A request is over.
+    /// A request has ended.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -282,7 +282,7 @@ impl ClientCore {
         }
         endpoint.release(now, id);
         self.pool.ended(now, id.conn, endpoint);
-        // Behind the head of a response, another one would be joined to what has come.
+        // After the head of a response, a retry would append to what has been received.
         let again = matches!(&result, Err(error) if error.is_unprocessed()) && !running.responded;
         if again && running.may_restart() {
             log::debug!("{id:?}: not processed, sent again");
@@ -312,7 +312,7 @@ impl ClientCore {
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for stream in cut {
             let Some(mut running) = self.running.remove(&stream) else { continue };
-            // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
+            // RFC 9110 section 9.2.2: the server closed a persistent connection, possibly before it saw the request.
             let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
             let again = polite && running.request.head.method.is_idempotent() && !running.responded;
             if again && running.may_restart() {
@@ -343,7 +343,7 @@ impl Application for ClientCore {
     fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Connected(id) => self.pool.on_connected(id, endpoint),
-            // In the first flight of a resumed session, or when there is room again.
+            // In the first flight of a resumed session, or when there is credit again.
             Event::RequestsPossible(id) => self.pool.on_possible(id, endpoint),
             Event::Informational(id, head) => {
                 if let Some(running) = self.running.get_mut(&id) {
@@ -375,7 +375,7 @@ impl Application for ClientCore {
                     handler.datagram(&mut datagrams, payload);
                 }
             }
-            // Of servers only.
+            // Events of servers only.
             Event::Request(_) | Event::SessionRequest(_) => {}
         }
     }

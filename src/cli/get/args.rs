@@ -287,7 +287,7 @@ impl Args {
             });
         }
         if parts.iter().filter(|part| matches!(part, Part::Stdin { .. })).count() > 1 {
-            return Err(Problem::new(USAGE, "standard input can be sent once only, but @- stands twice"));
+            return Err(Problem::new(USAGE, "standard input can be sent once only, but @- is given twice"));
         }
         Ok((!parts.is_empty()).then(|| Body::form(parts)))
     }

@@ -71,7 +71,7 @@ fn nobody_there() {
     let begun = Instant::now();
     for host in ["127.0.0.1:1", "localhost:1"] {
         let hint = "(is it an HTTP/3 server, on UDP, and the port right?)";
-        get(&[host]).assert_failed(7, &format!("cannot connect to {host}: nobody listens there {hint}"));
+        get(&[host]).assert_failed(7, &format!("cannot connect to {host}: connection refused {hint}"));
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let ended = get(&["https://no-such-host.invalid/"]);

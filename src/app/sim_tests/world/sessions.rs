@@ -146,6 +146,6 @@ fn a_session_that_is_not_there_fails() {
     let log = open(&mut world, "/nowhere");
     world.run_until("the failure", |_| log.borrow().failed.is_some());
     let error = log.borrow().failed.as_ref().map(ToString::to_string);
-    assert_eq!(error.as_deref(), Some("the server refuses the session with status 404 Not Found"));
+    assert_eq!(error.as_deref(), Some("the server rejected the session with status 404 Not Found"));
     assert!(!world.clients[0].core.is_busy());
 }
