@@ -7,8 +7,8 @@ use super::tls::Tls;
 use super::{RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig};
 use crate::error::ConfigError;
 
-/// The checked settings of an [`Endpoint`](crate::Endpoint), made of a server's or a client's. What is about accepting
-/// connections and requests is not used in a client.
+/// The checked settings of an [`Endpoint`](crate::Endpoint), made from a server's or a client's. A client does not use
+/// the settings about accepting connections and requests.
 #[derive(Debug)]
 pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
@@ -24,7 +24,7 @@ pub(crate) struct EndpointConfig {
     pub(super) tls: Tls,
 }
 
-/// A time that stands for no limit, and that can be added to the time of day.
+/// A duration that means no limit, and can be added to the time of day.
 pub(super) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl EndpointConfig {

@@ -92,7 +92,7 @@ fn what_does_not_come_back_equal_is_a_failure() {
     let found = report(1, &["--bidi", "2", "--size", "20", &url]);
     assert_eq!((&found["bidi"]["opened"], &found["bidi"]["equal"]), (&json!(2), &json!(0)));
     assert_eq!(found["error"], "bidirectional stream 0: the echo differs at byte 0 (and 1 more)");
-    let error = "2 of 2 unidirectional streams got no answer";
+    let error = "2 of 2 unidirectional streams were not answered";
     assert_eq!(report(1, &["--uni", "2", &url])["error"], error);
     let error = "3 of 3 datagrams were not sent";
     assert_eq!(report(1, &["--datagrams", "3", &server.url("/wt/close")])["error"], error);

@@ -302,7 +302,7 @@ impl FileEntry {
                 if read.is_empty() && take > 0 {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        format!("the file became shorter than {} bytes while it was sent", self.len),
+                        format!("the file was truncated below {} bytes while it was sent", self.len),
                     ));
                 }
                 Ok(read)

@@ -1,4 +1,4 @@
-//! What runs the streams of a session.
+//! Handlers of the streams of a session.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -8,12 +8,12 @@ use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 use super::output::{Lines, raw};
 use super::state::{PeerStream, Shared, State};
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
-/// Bytes of a stream of the server's that are kept for the report.
+/// Bytes of a server's stream kept for the report.
 const KEPT: usize = 64 * 1024;
 
-/// Writes content `n` from `sent` on, and the end with it. True when all is taken.
+/// Writes content `n` from `sent` on, with FIN at its end. Returns true when everything is written.
 fn send_content(s: &mut Stream<'_>, state: &State, n: u64, sent: &mut u64) -> Result<bool> {
     let size = state.content.size();
     loop {
@@ -32,7 +32,7 @@ fn send_content(s: &mut Stream<'_>, state: &State, n: u64, sent: &mut u64) -> Re
     }
 }
 
-/// Sends content on a bidirectional stream, and compares what comes back.
+/// Sends content on a bidirectional stream, and checks the echo.
 pub(super) struct EchoCheck {
     n: u64,
     sent: u64,
@@ -46,7 +46,7 @@ impl EchoCheck {
         EchoCheck { n, sent: 0, all_sent: false, received: 0, shared }
     }
 
-    /// `Err` with what is wrong with the echo.
+    /// `Err` describes a wrong echo.
     fn run(&mut self, s: &mut Stream<'_>) -> Result<std::result::Result<Progress, String>> {
         let mut state = self.shared.borrow_mut();
         if !self.all_sent {
@@ -160,7 +160,7 @@ impl FromPeer {
             return;
         }
         let number = state.content.number(&self.record.text);
-        // What came while the number was not known is looked at again.
+        // Rechecks data that arrived before the number was known.
         let equal = match at < head as u64 {
             true => state.content.differs(number, 0, &self.record.text).is_none(),
             false => state.content.differs(number, at, data).is_none(),
@@ -173,7 +173,7 @@ impl FromPeer {
 
     fn run(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if self.record.is_bidi && !self.finished {
-            // One that the server does not want is as good.
+            // A stream that the server stopped counts as sent.
             let _ = s.finish();
             self.finished = true;
         }
@@ -198,7 +198,7 @@ impl StreamHandler for FromPeer {
         state.peer_open_bytes -= self.record.bytes;
         state.last = s.now();
         if let Err(error) = &result {
-            state.problem(format!("a stream of the server's: {error}"));
+            state.problem(format!("a stream of the server: {error}"));
         }
         let number = state.content.number(&self.record.text);
         if self.answers && self.record.bytes == state.content.size() && state.may_answer(number) {
@@ -215,7 +215,7 @@ impl StreamHandler for FromPeer {
     }
 }
 
-/// A line that was typed, on a stream of its own; the answer is shown as it comes.
+/// A typed line, on its own stream; the answer is shown as it arrives.
 pub(super) struct Ask {
     text: Bytes,
     bidi: bool,
@@ -267,7 +267,7 @@ impl StreamHandler for Ask {
     }
 }
 
-/// Standard input on one bidirectional stream; what comes back goes to standard output as it is.
+/// Standard input on one bidirectional stream; the echo goes to standard output unchanged.
 pub(super) struct Pipe {
     input: Receiver<Bytes>,
     chunk: Bytes,
@@ -281,7 +281,7 @@ impl Pipe {
         Pipe { input, chunk: Bytes::new(), ended: false, sent: false, shared }
     }
 
-    /// Sends what the reader has, until the stream is full.
+    /// Sends what was read, until the stream is full.
     fn send(&mut self, s: &mut Stream<'_>) -> Result<()> {
         while !self.sent {
             if self.chunk.is_empty() && !self.ended {

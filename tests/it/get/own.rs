@@ -37,7 +37,7 @@ fn time_and_rate() {
     let server = Server::start(&[]);
     let slow = server.url("/slow?delay=30000");
     let begun = Instant::now();
-    get(&["-k", "-m", "0.5", &slow]).assert_failed(28, &format!("{slow}: not done within the time that -m gives"));
+    get(&["-k", "-m", "0.5", &slow]).assert_failed(28, &format!("{slow}: not done within the time limit (-m)"));
     assert!(begun.elapsed() < Duration::from_secs(10));
     // 600 kB at 400 kB/s; the first twentieth of a second is free.
     let begun = Instant::now();
@@ -66,7 +66,7 @@ fn nobody_there() {
         .assert_failed(28, &format!("cannot connect to {host}: no answer within 0.4 s {hint}"));
     assert!(begun.elapsed() < Duration::from_secs(10));
     get(&["-m", "0.4", &format!("https://{host}/")])
-        .assert_failed(28, &format!("https://{host}/: not done within the time that -m gives"));
+        .assert_failed(28, &format!("https://{host}/: not done within the time limit (-m)"));
     // A port that nobody has; by name, the other address is tried as well.
     let begun = Instant::now();
     for host in ["127.0.0.1:1", "localhost:1"] {
