@@ -18,7 +18,7 @@ pub enum Progress {
 /// A handler that reads and writes a stream step by step, and keeps its state between the steps.
 ///
 /// ```
-/// use mio_quiche::{StreamHandler, Progress, Recv, Result, Stream};
+/// use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 ///
 /// /// Counts the bytes of the request's body.
 /// #[derive(Default)]
