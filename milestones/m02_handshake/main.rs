@@ -61,7 +61,7 @@ fn on_event(now: Instant, event: Event, endpoint: &mut Endpoint) {
     match event {
         Event::Connected(conn) => println!("connected: {conn:?}"),
         Event::Closed(conn, cause) => println!("closed: {conn:?}, {cause}"),
-        // No request is served yet. This code says so, and that the client may try again elsewhere.
+        // No request is served yet. This code tells the client that it may retry elsewhere.
         Event::Request(request) => {
             let id = request.stream_id();
             println!("rejected: {id:?}, {} {}", request.method(), request.path());

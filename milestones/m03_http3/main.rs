@@ -96,7 +96,7 @@ impl Hello {
             Ok(false) => {
                 self.unsent.insert(id, body);
             }
-            // All is sent, or the client wants no more of it: we are through with the stream.
+            // Everything is sent, or the client stopped the stream: release it.
             Ok(true) | Err(_) => endpoint.release(now, id),
         }
     }

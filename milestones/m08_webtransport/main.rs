@@ -31,7 +31,7 @@ const MAX: usize = 4096;
 /// One session.
 #[derive(Default)]
 struct Visit {
-    /// A unidirectional stream of ours, and what there was no room for yet.
+    /// A unidirectional stream that we opened, and the data that did not fit yet.
     news: Option<StreamId>,
     unsent: Vec<u8>,
     /// What came so far on streams that are read to their end.

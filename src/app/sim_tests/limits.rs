@@ -26,7 +26,7 @@ fn a_malformed_request_costs_its_stream_only() {
 #[test]
 fn a_request_without_a_head_is_incomplete() {
     let mut sim = Sim::connected(Options::default());
-    // Stream 0 by hand: nothing but its end. quiche::h3 does not tell of it.
+    // Stream 0 by hand: only its FIN. quiche::h3 does not report it.
     sim.client.stream_send(0, b"", true).expect("a stream");
     let mut reset = None;
     sim.run_until("the reset", |sim| {
@@ -90,7 +90,7 @@ fn what_is_read_whole_has_a_bound() {
 fn stream_credit_comes_back_whatever_the_handler_read() {
     let mut sim = Sim::connected(Options::default());
     for round in 0..150 {
-        // A route that reads no body, one that does not exist, and one whose answer the client gives up.
+        // A route that reads no body, one that does not exist, and one whose response the client stops.
         let (a, b) = (sim.post("/", &payload(3000)), sim.post("/nowhere", &payload(3000)));
         let c = sim.get("/stream/1000000");
         sim.client.stream_shutdown(c, quiche::Shutdown::Read, 0x10c).expect("open");
@@ -202,7 +202,7 @@ fn shutdown_says_goaway_finishes_and_closes() {
     sim.step();
     let error = sim.client.peer_error().expect("closed by the server");
     assert_eq!((error.is_app, error.error_code), (true, 0x100));
-    // Served if it came before GOAWAY, rejected if after.
+    // Served if it arrived before GOAWAY, rejected if after.
     assert!(sim.answers[&late].finished || sim.answers[&late].reset == Some(0x10b), "{:?}", sim.answers[&late]);
 }
 

@@ -75,7 +75,7 @@ fn what_is_no_request_is_refused() {
 #[test]
 fn idle_and_slow_connections_stop_nobody() {
     let port = open();
-    // One takes nothing of an answer that no socket buffer holds, others say nothing.
+    // One does not read a response larger than any socket buffer, others send nothing.
     let mut slow = connect(&port);
     slow.write_all(b"GET /large HTTP/1.1\r\n\r\n").unwrap();
     let idle: Vec<TcpStream> = (0..MAX_CONNECTIONS - 2).map(|_| connect(&port)).collect();

@@ -14,7 +14,7 @@ use crate::h3::Recv;
 use crate::transport::table::StreamId;
 use crate::wire::capsule::{self, Capsule};
 
-/// Streams that are opened and given up in one session. More than a session may have at a time.
+/// Streams that are opened and aborted in one session. More than a session may have at a time.
 const MANY: u64 = 3000;
 
 /// Opens a stream of the session by hand, with nothing but its header.
@@ -45,7 +45,7 @@ fn a_stream_whose_end_and_stop_come_with_its_header_gives_its_place_back() {
     assert!(client.within(SOON, |c| c.is_whole(last)), "an echo after all of them");
 }
 
-/// Notes the code that reading of each of the peer's streams fails with.
+/// Records the code with which reading of each of the peer's streams fails.
 #[derive(Clone, Default)]
 struct NoteResets(Rc<RefCell<Vec<u64>>>);
 
@@ -103,7 +103,7 @@ fn a_unidirectional_stream_is_seen_though_its_reset_comes_in_the_same_turn() {
     resets_right_behind_headers(false);
 }
 
-/// Sends so many DRAIN capsules for a datagram.
+/// Sends this many DRAIN capsules for a datagram.
 struct Drains(usize);
 
 impl SessionHandler for Drains {
@@ -115,7 +115,7 @@ impl SessionHandler for Drains {
     }
 }
 
-/// A session whose server has so many capsules to send, of which the client takes 1000 bytes.
+/// A session whose server has this many capsules to send, of which the client accepts 1000 bytes.
 fn with_capsules_that_wait(count: usize) -> Client {
     let router = Router::new().webtransport("/wt", move |req| req.accept(Drains(count)));
     let client = |config: &mut quiche::Config| {
@@ -131,7 +131,7 @@ fn with_capsules_that_wait(count: usize) -> Client {
     client
 }
 
-/// Nothing is left of the session, and a shutdown is through with the connection soon.
+/// Nothing is left of the session, and a shutdown closes the connection soon.
 fn assert_forgotten(client: &mut Client) {
     client.within(SOON, |c| c.server_streams() == 0);
     assert_eq!((client.server_streams(), client.sim.server.session_count()), (0, 0));
@@ -143,7 +143,7 @@ fn assert_forgotten(client: &mut Client) {
 
 #[test]
 fn a_session_that_is_failed_while_capsules_wait_leaves_nothing_behind() {
-    // S4: more than the server keeps for a peer that reads none, so the session fails.
+    // S4: more than the server queues for a peer that does not read, so the session fails.
     let mut client = with_capsules_that_wait(8000);
     assert_eq!(client.connect_reset(), Some(ErrorCode::H3_EXCESSIVE_LOAD.0));
     // Fails when the stop that came with the reset has reset it already.

@@ -7,7 +7,7 @@ fn sha256(data: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, data).as_ref())
 }
 
-/// Downloads and uploads at a time, each of which has to come out equal.
+/// Concurrent downloads and uploads, each of which must arrive unchanged.
 fn transfer(world: &mut World, peer: usize) {
     let (small, large, up) = (payload(1_000), payload(150_000), payload(100_000));
     let peer_ = &mut world.peers[peer];
@@ -70,7 +70,7 @@ fn reordering() {
     }
 }
 
-/// Packets that were tampered with are dropped, and the connection does not mind (RFC 9001 section 5.3).
+/// Packets that were tampered with are dropped, and the connection survives (RFC 9001 section 5.3).
 #[test]
 fn corruption_breaks_no_connection() {
     for world in under(Link { corrupt: 10, ..Link::LAN }, |_| {}) {
@@ -82,7 +82,7 @@ fn corruption_breaks_no_connection() {
 
 #[test]
 fn a_path_with_a_small_mtu() {
-    // What a server sends by default does not fit: it finds out what does.
+    // A server's default packet size does not fit: it finds one that does.
     for world in under(Link { mtu: 1300, ..Link::LAN }, |config| config.transport.discover_pmtu = true) {
         assert!(world.network.counts.too_large > 0, "{:?}", world.network.counts);
     }

@@ -16,12 +16,12 @@ use crate::h3::Recv;
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
 
-/// What came.
+/// Data received.
 #[derive(Default)]
 struct Log {
-    /// On streams of ours.
+    /// On streams opened by the client.
     echoes: BTreeSet<Vec<u8>>,
-    /// On streams of the server's.
+    /// On streams opened by the server.
     answers: BTreeSet<Vec<u8>>,
     datagrams: usize,
     failed: Option<ClientError>,
@@ -30,7 +30,7 @@ struct Log {
 
 type Shared = Rc<RefCell<Log>>;
 
-/// Sends something on a stream, if it is to, and keeps what comes.
+/// Sends data on a stream, if there is any, and keeps received data.
 struct Talk {
     unsent: Bytes,
     received: Vec<u8>,
@@ -68,7 +68,7 @@ impl Talker {
     }
 }
 
-/// What is sent on the nth stream.
+/// The content of the nth stream.
 fn text(n: usize) -> Vec<u8> {
     format!("stream {n} ").repeat(1 + n * n).into_bytes()
 }
@@ -117,7 +117,7 @@ fn streams_both_ways_under_loss_and_jitter() {
         let mut world = World::new(seed, link);
         world.client(|_| {});
         let log = open(&mut world, "/wt/echo?open=3");
-        // A request beside it takes another connection.
+        // A concurrent request uses another connection.
         let get = world.clients[0].get("https://localhost:4433/");
         world.run_until("all streams", |_| {
             let log = log.borrow();
