@@ -44,7 +44,7 @@ fn serve(args: Args) -> mio_quiche::Result<()> {
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
     println!("listening on {}", event_loop.local_addr());
     let mut signals = 0;
-    while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
+    while signals < 2 && !(signals > 0 && endpoint.is_shut_down()) {
         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
         if wakeup.signals > 0 {
             signals += wakeup.signals;

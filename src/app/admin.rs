@@ -13,7 +13,7 @@ use ring::digest::{SHA256, digest};
 
 use super::cert::CertInfo;
 use crate::error::{Error, Result};
-use crate::net::{AdminAnswer, AdminPort, Waker};
+use crate::net::{AdminPort, AdminResponse, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -154,16 +154,16 @@ struct Pages {
 }
 
 impl Pages {
-    fn answer(&mut self, method: &str, path: &str) -> AdminAnswer {
+    fn answer(&mut self, method: &str, path: &str) -> AdminResponse {
         if !["/", "/metrics", "/healthz", "/demo.json"].contains(&path) {
-            return AdminAnswer::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
+            return AdminResponse::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
         }
         if !["GET", "HEAD"].contains(&method) {
-            let mut answer = AdminAnswer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut answer = AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.fields.push(("allow", "GET, HEAD".to_owned()));
             return answer;
         }
-        let ok = |content_type, body| AdminAnswer { content_type, ..AdminAnswer::text(StatusCode::OK, body) };
+        let ok = |content_type, body| AdminResponse { content_type, ..AdminResponse::text(StatusCode::OK, body) };
         match path {
             "/" => {
                 let mut page = ok("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
@@ -181,12 +181,14 @@ impl Pages {
                 ok("application/json", self.demo.clone())
             }
             _ => match self.snapshot() {
-                None => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
+                None => AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
                 Some(snapshot) if path == "/metrics" => {
                     ok(prometheus::CONTENT_TYPE, prometheus::encode(snapshot).into())
                 }
-                Some(snapshot) if snapshot.draining => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-                Some(_) => AdminAnswer::text(StatusCode::OK, "ok\n"),
+                Some(snapshot) if snapshot.shutting_down => {
+                    AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+                }
+                Some(_) => AdminResponse::text(StatusCode::OK, "ok\n"),
             },
         }
     }

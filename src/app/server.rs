@@ -27,9 +27,9 @@ use crate::stats::{ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
-/// Time for sessions to end by themselves in a shutdown, unless half of the [drain
-/// timeout](ServerConfig::drain_timeout) is shorter.
-const SESSION_DRAIN: Duration = Duration::from_secs(5);
+/// Time for sessions to end by themselves in a shutdown, unless half of the
+/// [shutdown timeout](ServerConfig::shutdown_timeout) is shorter.
+const SESSION_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP/3 server on one UDP socket, run by the thread that calls [`run`](Server::run).
 ///
@@ -49,7 +49,7 @@ pub struct Server {
     admin: Option<Admin>,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
-    drain_timeout: Duration,
+    shutdown_timeout: Duration,
 }
 
 /// Stops a server from another thread.
@@ -94,7 +94,7 @@ impl Server {
             value: format!("'{addr}'"),
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
-        let drain_timeout = config.drain_timeout;
+        let shutdown_timeout = config.shutdown_timeout;
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
@@ -104,7 +104,7 @@ impl Server {
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
         let app = App::new(router, allow_origins);
-        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), drain_timeout })
+        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -134,23 +134,23 @@ impl Server {
             connections: self.endpoint.connection_count(),
             handshakes: self.endpoint.handshake_count(),
             sessions: self.endpoint.session_count(),
-            draining: self.endpoint.is_draining(),
+            shutting_down: self.endpoint.is_shutting_down(),
         }
     }
 
     /// Serves until a shutdown: after SIGINT, SIGTERM or [`ServerHandle::shutdown`] it takes no new requests, lets
-    /// the running ones end (for at most [`ServerConfig::drain_timeout`]), closes every connection and returns. A
+    /// the running ones end (for at most [`ServerConfig::shutdown_timeout`]), closes every connection and returns. A
     /// second signal makes it return at once.
     ///
     /// # Errors
     /// An error of the socket.
     pub fn run(&mut self) -> Result<()> {
         let mut signals = 0;
-        let mut drain_deadline: Option<Instant> = None;
+        let mut shutdown_deadline: Option<Instant> = None;
         let mut session_deadline: Option<Instant> = None;
         loop {
             let now = net::now();
-            let until = [drain_deadline, session_deadline].into_iter().flatten().min();
+            let until = [shutdown_deadline, session_deadline].into_iter().flatten().min();
             let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
             let now = net::now();
             signals += wakeup.signals;
@@ -163,10 +163,10 @@ impl Server {
                 }
             }
             let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
-            if must_stop && drain_deadline.is_none() {
-                log::info!("shutting down: {} connections to drain", self.endpoint.connection_count());
-                drain_deadline = Some(now + self.drain_timeout);
-                session_deadline = Some(now + SESSION_DRAIN.min(self.drain_timeout / 2));
+            if must_stop && shutdown_deadline.is_none() {
+                log::info!("shutting down: {} connections open", self.endpoint.connection_count());
+                shutdown_deadline = Some(now + self.shutdown_timeout);
+                session_deadline = Some(now + SESSION_SHUTDOWN_TIMEOUT.min(self.shutdown_timeout / 2));
                 self.endpoint.shutdown();
             }
             if signals > 1 {
@@ -181,12 +181,12 @@ impl Server {
             if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
                 admin.answer(|| self.snapshot());
             }
-            if let Some(deadline) = drain_deadline {
-                if self.endpoint.is_drained() {
+            if let Some(deadline) = shutdown_deadline {
+                if self.endpoint.is_shut_down() {
                     return Ok(());
                 }
                 if now >= deadline {
-                    log::warn!("{} connections were not drained in time", self.endpoint.connection_count());
+                    log::warn!("{} connections did not end in time", self.endpoint.connection_count());
                     // So that no client waits for responses that will not come.
                     self.endpoint.close_all(ErrorCode::H3_NO_ERROR, b"shutting down");
                     self.turn(now)?;

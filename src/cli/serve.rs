@@ -119,7 +119,7 @@ struct Limits {
     handshake_timeout: Duration,
     /// Time for running responses after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    drain_timeout: Duration,
+    shutdown_timeout: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -204,7 +204,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.max_streams_bidi = limits.max_requests;
     config.max_request_body = limits.max_body;
     config.transport.handshake_timeout = limits.handshake_timeout;
-    config.drain_timeout = limits.drain_timeout;
+    config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;
     config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]

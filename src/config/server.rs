@@ -48,7 +48,7 @@ pub struct ServerConfig {
     /// the old key then lead to full handshakes. Default: none, a random key at each start.
     pub ticket_key: Option<PathBuf>,
     /// Time for running responses after a shutdown began (RFC 9114 section 5.2). Default: 30 s.
-    pub drain_timeout: Duration,
+    pub shutdown_timeout: Duration,
     /// When clients must prove their address (RFC 9000 section 8.1). Default: [`RetryPolicy::Auto`].
     pub retry: RetryPolicy,
     /// Handshakes under way above which [`RetryPolicy::Auto`] sends Retry packets. Default: 100.
@@ -88,7 +88,7 @@ impl ServerConfig {
             key,
             client_ca: None,
             ticket_key: None,
-            drain_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
             retry: RetryPolicy::default(),
             retry_threshold: 100,
             retry_token_lifetime: Duration::from_secs(15),

@@ -256,7 +256,7 @@ impl Endpoint {
 
     /// Whether every connection is closed and its close was sent.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
+    pub fn is_shut_down(&self) -> bool {
         !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.transport.is_over()))
     }
 
@@ -268,7 +268,7 @@ impl Endpoint {
 
     /// Whether a graceful shutdown is under way.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub fn is_shutting_down(&self) -> bool {
         self.core.shutting_down
     }
 

@@ -35,7 +35,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A response of the admin port.
 #[derive(Clone, Debug)]
-pub struct AdminAnswer {
+pub struct AdminResponse {
     /// The status.
     pub status: StatusCode,
     /// The media type of the body.
@@ -46,10 +46,10 @@ pub struct AdminAnswer {
     pub body: Bytes,
 }
 
-impl AdminAnswer {
+impl AdminResponse {
     /// A plain text response.
     pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        AdminAnswer { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
+        AdminResponse { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
     }
 
     fn serialize(&self, with_body: bool) -> Vec<u8> {
@@ -87,7 +87,7 @@ impl AdminPort {
     ///
     /// # Errors
     /// An address that cannot be bound, or another error of the system.
-    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminAnswer + Send + 'static) -> Result<Self> {
+    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminResponse + Send + 'static) -> Result<Self> {
         let mut listener = TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source })?;
         let addr = listener.local_addr()?;
         let poll = Poll::new()?;
@@ -129,7 +129,7 @@ struct Port<F> {
     answer: F,
 }
 
-impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
+impl<F: FnMut(&str, &str) -> AdminResponse> Port<F> {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         loop {
@@ -186,12 +186,12 @@ enum State {
     /// The response, and how much of it is sent.
     Writing(Vec<u8>, usize),
     /// The response is sent; the number of discarded bytes of the body.
-    Draining(usize),
+    Discarding(usize),
 }
 
 impl Peer {
     /// Progresses as far as the socket allows. An error, including the one for the regular end, closes the connection.
-    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
         loop {
             match self.advance(answer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -201,7 +201,7 @@ impl Peer {
         }
     }
 
-    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
         let mut buf = [0; 2048];
         match &mut self.state {
             State::Reading(head) => {
@@ -215,10 +215,10 @@ impl Peer {
                 *sent += self.stream.write(&output[*sent..])?;
                 if *sent == output.len() {
                     self.stream.shutdown(Shutdown::Write)?;
-                    self.state = State::Draining(0);
+                    self.state = State::Discarding(0);
                 }
             }
-            State::Draining(thrown) => {
+            State::Discarding(thrown) => {
                 *thrown += read(&mut self.stream, &mut buf)?;
                 if *thrown > MAX_BODY {
                     return Err(io::ErrorKind::FileTooLarge.into());
@@ -238,9 +238,9 @@ fn read(stream: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The response to a complete or invalid head.
-fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> Option<Vec<u8>> {
+fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> Option<Vec<u8>> {
     const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let refuse = |status| Some(AdminAnswer::text(status, format!("{status}\n")).serialize(true));
+    let refuse = |status| Some(AdminResponse::text(status, format!("{status}\n")).serialize(true));
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {

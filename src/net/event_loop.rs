@@ -74,7 +74,7 @@ pub struct Wakeup {
 ///             endpoint.release(now, id);
 ///         }
 ///     };
-///     while !(endpoint.is_draining() && endpoint.is_drained()) {
+///     while !(endpoint.is_shutting_down() && endpoint.is_shut_down()) {
 ///         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
 ///         if wakeup.signals > 0 {
 ///             endpoint.shutdown();

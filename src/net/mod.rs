@@ -5,7 +5,7 @@ mod event_loop;
 mod resolver;
 mod socket;
 
-pub use admin::{AdminAnswer, AdminPort};
+pub use admin::{AdminPort, AdminResponse};
 pub use event_loop::{EventLoop, Waker, Wakeup};
 pub use resolver::resolve;
 pub(crate) use resolver::{Lookups, reachable};

@@ -29,7 +29,7 @@ pub struct Snapshot {
     /// WebTransport sessions that are open.
     pub sessions: usize,
     /// A shutdown has begun.
-    pub draining: bool,
+    pub shutting_down: bool,
 }
 
 /// The metrics of a server, as `GET /metrics` returns them.
@@ -52,7 +52,7 @@ impl Collector for Snapshot {
         gauge(e, "connections_open", "QUIC connections in the table", self.connections)?;
         gauge(e, "handshakes_open", "Handshakes under way", self.handshakes)?;
         gauge(e, "webtransport_sessions_open", "WebTransport sessions that are open", self.sessions)?;
-        gauge(e, "draining", "1 after a shutdown has begun", usize::from(self.draining))?;
+        gauge(e, "shutting_down", "1 after a shutdown has begun", usize::from(self.shutting_down))?;
 
         counter(e, "udp_received_datagrams", "UDP datagrams received", s.datagrams_in)?;
         counter(e, "udp_received_bytes", "Bytes in the UDP datagrams received", s.bytes_in)?;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn values_come_out() {
         let mut snapshot =
-            Snapshot { connections: 3, handshakes: 2, sessions: 4, draining: true, ..Default::default() };
+            Snapshot { connections: 3, handshakes: 2, sessions: 4, shutting_down: true, ..Default::default() };
         snapshot.stats.requests = u64::MAX;
         snapshot.stats.bytes_in = 7;
         snapshot.stats.capsules_drain = 5;
@@ -155,7 +155,7 @@ mod tests {
             ("mio_quiche_handshakes_open", 2),
             ("mio_quiche_webtransport_sessions_open", 4),
             ("mio_quiche_webtransport_capsules_total{type=\"drain\"}", 5),
-            ("mio_quiche_draining", 1),
+            ("mio_quiche_shutting_down", 1),
             ("mio_quiche_responses_total{route=\"/a/:id\",status=\"2xx\"}", 2),
             ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 1),
             (r#"mio_quiche_responses_total{route="/say/\"\\",status="none"}"#, 1),

@@ -504,7 +504,7 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
 
 #[test]
 fn a_server_that_does_not_wait_longer_says_so() {
-    let mut server = Server::start(&["--drain-timeout", "0.3", "--admin", "127.0.0.1:0"]);
+    let mut server = Server::start(&["--shutdown-timeout", "0.3", "--admin", "127.0.0.1:0"]);
     // A method that is not sent again, as the server may have begun; its body never ends.
     let request = ClientRequest::new(Method::POST, &server.url("/upload")).unwrap().streamed_body(None);
     let (done, ended) = mpsc::channel();

@@ -71,7 +71,7 @@ fn a_hundred_files_with_retry() {
 #[test]
 fn a_hundred_files_under_loss() {
     // The client's CONNECTION_CLOSE may be lost too, and then nobody acknowledges the last answers.
-    let stats = hundred_files(&["--drain-timeout", "1"], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
+    let stats = hundred_files(&["--shutdown-timeout", "1"], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
     assert_eq!(stats.get("requests"), 100);
 }
 

@@ -100,7 +100,7 @@ impl Body {
     pub(super) fn open(&self, waker: &Waker) -> Source {
         let (all, waker) = (self.parts.clone(), waker.clone());
         let parts = all.iter().cloned().collect();
-        Source { all, parts, open: None, drained: false, waker, strip: false, name: String::new(), left: None }
+        Source { all, parts, open: None, exhausted: false, waker, strip: false, name: String::new(), left: None }
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) struct Source {
     parts: VecDeque<Part>,
     open: Option<Open>,
     /// A part that can be read only once was opened.
-    drained: bool,
+    exhausted: bool,
     waker: Waker,
     strip: bool,
     name: String,
@@ -138,7 +138,7 @@ pub(super) struct Source {
 impl Source {
     /// Restarts from the beginning; false if it cannot.
     pub(super) fn restart(&mut self) -> bool {
-        if self.drained {
+        if self.exhausted {
             return false;
         }
         (self.parts, self.open) = (self.all.iter().cloned().collect(), None);
@@ -170,7 +170,7 @@ impl Source {
                 }
                 continue;
             };
-            self.drained |= matches!(open, Open::Pipe(_));
+            self.exhausted |= matches!(open, Open::Pipe(_));
             let got = match open {
                 Open::File(file) => read_chunk(file),
                 Open::Pipe(chunks) => match chunks.try_recv() {

@@ -8,8 +8,8 @@ use super::*;
 
 fn open() -> AdminPort {
     AdminPort::open(([127, 0, 0, 1], 0).into(), |method, path| match path {
-        "/large" => AdminAnswer::text(StatusCode::OK, vec![b'x'; 4 << 20]),
-        _ => AdminAnswer::text(StatusCode::OK, format!("{method} {path}\n")),
+        "/large" => AdminResponse::text(StatusCode::OK, vec![b'x'; 4 << 20]),
+        _ => AdminResponse::text(StatusCode::OK, format!("{method} {path}\n")),
     })
     .unwrap()
 }

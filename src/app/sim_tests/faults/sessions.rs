@@ -137,8 +137,8 @@ fn assert_forgotten(client: &mut Client) {
     assert_eq!((client.server_streams(), client.sim.server.session_count()), (0, 0));
     client.sim.server.shutdown();
     let began = net::now();
-    client.within(SOON, |c| c.sim.server.is_drained());
-    assert!(client.sim.server.is_drained(), "the shutdown is not through after {:?}", elapsed(began));
+    client.within(SOON, |c| c.sim.server.is_shut_down());
+    assert!(client.sim.server.is_shut_down(), "the shutdown has not ended after {:?}", elapsed(began));
 }
 
 #[test]
