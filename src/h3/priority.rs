@@ -38,7 +38,7 @@ impl Priority {
         Some(priority)
     }
 
-    /// Urgency and incremental flag in quiche's terms: lower urgencies belong to the control streams of quiche::h3.
+    /// Urgency and incremental flag as quiche takes them: lower urgencies belong to the control streams of quiche::h3.
     pub(crate) fn for_quiche(self) -> (u8, bool) {
         const OFFSET: u8 = 124;
         (OFFSET + self.urgency.min(7), self.incremental)

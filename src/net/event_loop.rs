@@ -62,7 +62,7 @@ pub struct Wakeup {
 ///
 /// fn main() -> mio_quiche::Result<()> {
 ///     let config = ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
-///     let socket = UdpSocket::bind("[::]:4433".parse().expect("an address"), config.socket_buffer)?;
+///     let socket = UdpSocket::bind("[::]:4433".parse().expect("an address"), config.transport.socket_buffer)?;
 ///     let mut event_loop = EventLoop::new(socket, true)?;
 ///     let mut endpoint = Endpoint::server(config, net::now())?;
 ///     let mut app = |now: Instant, event: Event, endpoint: &mut Endpoint| {

@@ -158,7 +158,7 @@ impl Transport {
         (capacity >= window).then_some(capacity)
     }
 
-    /// Sends a field section. False if there is no credit for it now.
+    /// Sends a field section. False when there is no room for it now.
     pub(crate) fn send_fields<T: h3::NameValue>(
         &mut self,
         stream: u64,
