@@ -13,7 +13,7 @@ use super::local_ids::LocalIds;
 use super::stall::share_control_streams;
 use super::stop_credit::StopCredit;
 
-/// The kind of a field section.
+/// What a field section is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     /// The first one on its stream.
