@@ -128,7 +128,7 @@ fn a_new_certificate_is_taken_without_a_restart() {
     assert_eq!(before.get(&url).unwrap().status, 200);
     fs::write(server.dir().join("key.pem"), "nonsense").unwrap();
     server.signal("HUP");
-    wait_for("the refusal", DEADLINE, || server.log().contains("stay as they were").then_some(()));
+    wait_for("the refusal", DEADLINE, || server.log().contains("were not reloaded").then_some(()));
     assert_eq!(client(|config| config.cert_hashes = vec![old]).get(&url).unwrap().status, 200);
     for file in ["cert.pem", "key.pem", "ca.pem"] {
         fs::remove_file(server.dir().join(file)).unwrap();
@@ -137,7 +137,7 @@ fn a_new_certificate_is_taken_without_a_restart() {
     let new = hash_of(&server);
     assert_ne!(old, new);
     server.signal("HUP");
-    wait_for("the new certificate", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    wait_for("the new certificate", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
     assert_eq!(client(|config| config.cert_hashes = vec![new]).get(&url).unwrap().status, 200);
     assert!(shown(&server).contains(&BASE64.encode(&new)), "{}", shown(&server));
     assert_eq!(before.get(&url).unwrap().status, 200, "the connection that was there goes on");
@@ -210,7 +210,7 @@ fn a_ticket_key_outlives_the_server() {
     // After a rotation the ticket is no longer good, and the handshake is a full one.
     fs::write(key.path(), [8; 48]).unwrap();
     two.signal("HUP");
-    wait_for("the new key", DEADLINE, || two.log().contains("were read anew").then_some(()));
+    wait_for("the new key", DEADLINE, || two.log().contains("keys reloaded").then_some(()));
     let mut full = insecure();
     full.set_ticket(&two.url("/"), ticket).unwrap();
     assert_eq!(full.get(&two.url("/")).unwrap().status, 200);

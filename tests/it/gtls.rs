@@ -242,7 +242,7 @@ fn early_requests(retry: &str) {
     // The server no longer has the key of that ticket: what came early is void, and is sent again.
     fs::write(file("ticket.key"), [8; 48]).unwrap();
     server.signal("HUP");
-    wait_for("the new key", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    wait_for("the new key", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
     assert_eq!(post(&[]), ended(true, true, "200", "changes something"));
     assert_eq!(counts(), [Some(5), Some(2)]);
     assert_eq!(get(&[]), ended(true, false, "200", "Hello, HTTP/3!\n"));

@@ -128,7 +128,7 @@ fn the_servers_close() {
     let (code, out, err) = wt(&["--expect-close", &close]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out.lines().last(), Some("session    closed by the peer with code 4294967295 (enough)"));
-    let error = "the session was closed by the peer with code 4294967295 (enough) before all was done";
+    let error = "the session was closed by the peer with code 4294967295 (enough) before everything was done";
     assert_eq!(report(1, &[&close])["error"], error);
     let on_datagram = server.url("/wt/close?code=3&on=datagram");
     let found = report(0, &["--expect-close", "--datagrams", "1", &on_datagram]);

@@ -72,13 +72,13 @@ fn sessions_one_after_the_other(count: usize) -> usize {
     let mut conn = net.connect(SERVER);
     let mut connections = 1;
     for n in 0..count {
-        let mut asked = net.ask(conn, &connect(), false);
-        if asked == Err(RequestError::HasSessions) && n > 0 {
+        let mut sent = net.ask(conn, &connect(), false);
+        if sent == Err(RequestError::HasSessions) && n > 0 {
             conn = net.connect(SERVER);
             connections += 1;
-            asked = net.ask(conn, &connect(), false);
+            sent = net.ask(conn, &connect(), false);
         }
-        let id = asked.unwrap_or_else(|error| panic!("session {n}: {error:?}"));
+        let id = sent.unwrap_or_else(|error| panic!("session {n}: {error:?}"));
         assert!(net.within(SOON, |net| net.client.session(net::now(), id).is_some()), "session {n} does not open");
         net.assert_echo(id);
         net.assert_echo(id);
@@ -184,12 +184,12 @@ fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
     let conn = net.connect(SERVER);
     let mut head = head(Method::GET, "/");
     head.headers.insert("x", "y".repeat(40_000).parse().expect("a value"));
-    let mut asked = Err(RequestError::Blocked);
+    let mut sent = Err(RequestError::Blocked);
     net.within(Duration::from_secs(1), |net| {
-        asked = net.client.request(conn, &head, true);
-        asked != Err(RequestError::Blocked)
+        sent = net.client.request(conn, &head, true);
+        sent != Err(RequestError::Blocked)
     });
-    match asked {
+    match sent {
         // Sent in pieces, and rejected by the server's own limit.
         Ok(id) => {
             net.app.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });

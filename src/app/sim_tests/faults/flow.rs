@@ -179,8 +179,8 @@ fn capsules_that_waited_for_the_answer_are_worked_off_in_several_turns() {
         server.handle_timeouts(now);
         server.drive(now);
         for event in waiting_events(server) {
-            if let Event::SessionRequest(asked) = event {
-                request = Some(asked.stream_id());
+            if let Event::SessionRequest(session) = event {
+                request = Some(session.stream_id());
             }
         }
         let mut buf = vec![0; 65_507];
