@@ -142,8 +142,10 @@ fn output_files() {
     let full = get(&["-k", "-o", "/dev/full", &one]);
     let why = "No space left on device (os error 28)";
     full.assert_failed(23, &format!("{one}: cannot write to '/dev/full': {why}"));
-    get(&["-k", "-O", &server.url("/")])
-        .assert_failed(23, &format!("URL '{}' does not end in a file name (use -o FILE instead of -O)", server.url("/")));
+    get(&["-k", "-O", &server.url("/")]).assert_failed(
+        23,
+        &format!("URL '{}' does not end in a file name (use -o FILE instead of -O)", server.url("/")),
+    );
 }
 
 #[test]
