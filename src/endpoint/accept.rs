@@ -16,7 +16,7 @@ use crate::transport::token::TokenCheck;
 
 /// RFC 9000 section 14.1.
 const MIN_INITIAL_DATAGRAM: usize = 1200;
-/// Maximum queued stateless packets, so that a flood of unknown versions cannot exhaust memory.
+/// Stateless answers that may wait; a flood of unknown versions shall not fill the memory.
 const MAX_STATELESS: usize = 256;
 
 /// The destination of a datagram.

@@ -36,7 +36,7 @@ pub enum RequestError {
     /// The connection has ended, or is not ready for requests yet.
     #[error("the connection cannot take requests")]
     Closed,
-    /// No stream credit for now: [`Event::RequestsPossible`] follows when there is.
+    /// No stream credit for now: [`Event::RequestsPossible`](super::Event::RequestsPossible) follows when there is.
     #[error("no request can be sent on this connection now")]
     Blocked,
     /// The handshake chose another protocol than HTTP/3.
@@ -59,7 +59,7 @@ pub enum RequestError {
     /// The server does not support WebTransport.
     #[error("the server does no WebTransport")]
     NoWebTransport,
-    /// Session streams of this connection use the following stream ids, so it cannot carry further requests.
+    /// A session opened a bidirectional stream on the connection, and the requests that fit in front of it are used up.
     #[error("the ids of further requests are taken by streams of sessions")]
     HasSessions,
 }
@@ -100,7 +100,7 @@ impl Endpoint {
     }
 
     /// Sends a request; with `end` it has no body, otherwise its body is written to the stream.
-    /// [`Event::Response`] reports the response.
+    /// [`Event::Response`](super::Event::Response) reports the response.
     ///
     /// # Errors
     /// [`RequestError::Blocked`] if there is no credit now; the other errors are permanent.

@@ -1,4 +1,4 @@
-//! Shutdown of a connection: GOAWAY, about a round trip, then the close (RFC 9114 section 5.2), so that a request that
+//! The end of a connection: GOAWAY, then about a round trip, then the close (RFC 9114 section 5.2), so that a request that
 //! crosses the GOAWAY is rejected and not lost.
 
 use std::time::{Duration, Instant};

@@ -320,7 +320,7 @@ impl Endpoint {
         counts.fold((0, 0), |sum, (resets, stops)| (sum.0 + resets, sum.1 + stops))
     }
 
-    /// Streams of all connections that still exist, for tests of leaks.
+    /// Streams of all connections that are not forgotten, for tests of leaks.
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()

@@ -1,4 +1,4 @@
-//! Request validation (RFC 9114 sections 4.2, 4.3 and 4.4). quiche passes on whatever QPACK decoded.
+//! Request validation (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK decoded.
 
 use std::borrow::Cow;
 

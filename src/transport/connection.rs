@@ -162,8 +162,8 @@ impl Transport {
         }
     }
 
-    /// Writes the next packet into `buf`; `None` when there is nothing to send. `open_streams` and `has_sessions` determine
-    /// how hard to [try](super::stall).
+    /// Writes the next packet into `buf`; `None` when there is nothing to send. `open_streams` and `has_sessions` say how
+    /// hard to [try](super::stall).
     pub(crate) fn send(&mut self, buf: &mut [u8], tries: &mut usize) -> Option<Packet> {
         if let Some((packet, info)) = self.paths.take_packet() {
             buf[..packet.len()].copy_from_slice(&packet);

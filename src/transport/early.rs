@@ -1,5 +1,5 @@
-//! 0-RTT. quiche reports no early data between a Retry and the second try of the first flight, though data written
-//! meanwhile is sent in it; so the end of the handshake decides if a request is early, not `is_in_early_data`.
+//! 0-RTT. quiche denies early data between a Retry and the second try of the first flight, though what is written in the
+//! meantime goes with it; so whether a request is early is decided by the handshake's end, not by `is_in_early_data`.
 
 use super::buf::Quic;
 

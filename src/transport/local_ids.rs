@@ -1,10 +1,10 @@
 //! Ids of the streams that this side opens for sessions.
 //!
 //! quiche::h3 counts the ids of requests by itself: 0, 4, 8 and so on, whatever else was opened. On a client the
-//! bidirectional streams of sessions therefore skip the ids of the next few requests, and when those are used up the
-//! connection accepts no further one.
+//! bidirectional streams of sessions therefore keep clear of the next few requests, and when those are used up the
+//! connection takes no further one.
 
-/// Ids reserved for requests before the first stream of a session.
+/// Requests that still fit in front of the first stream of a session.
 const RESERVED: u64 = 0;
 
 /// The next stream id of each kind.
@@ -41,11 +41,11 @@ impl LocalIds {
         self.first_bidi.is_none_or(|first| self.is_server || self.next_request < first)
     }
 
-    /// Takes the next id of a kind of which the peer allows `left` more.
+    /// Takes the next id of a kind of which the peer lets us open `left` more.
     pub(super) fn take(&mut self, bidi: bool, left: u64) -> u64 {
         if bidi && self.first_bidi.is_none() {
             if !self.is_server {
-                // Streams before one that is opened count as opened.
+                // Streams in front of one that is opened count as opened.
                 self.next_bidi = self.next_request + 4 * RESERVED.min(left / 4);
             }
             self.first_bidi = Some(self.next_bidi);

@@ -1,5 +1,5 @@
-//! One test for each known fault, which asserts the right behaviour. Those that fail today are ignored until the fix;
-//! the others guard what works, or behaviour of quiche that the engine must handle.
+//! One test for each known fault, which says what is right. Those that fail today are ignored until the cure comes; a
+//! test without that mark holds fast what works, or what quiche does and the engine has to live with.
 
 mod client;
 mod connection;
