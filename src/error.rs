@@ -69,11 +69,11 @@ error_codes! {
     QPACK_DECOMPRESSION_FAILED = 0x200;
     /// An HTTP datagram is malformed (RFC 9297 section 5.2).
     H3_DATAGRAM_ERROR = 0x33;
-    /// WebTransport: a stream came before its session, and too many did.
+    /// WebTransport: too many streams arrived before their session.
     WT_BUFFERED_STREAM_REJECTED = 0x3994_bd84;
     /// WebTransport: the stream's session has ended.
     WT_SESSION_GONE = 0x170d_7b68;
-    /// WebTransport: the session's flow control was not obeyed.
+    /// WebTransport: the session's flow control was violated.
     WT_FLOW_CONTROL_ERROR = 0x045d_4487;
     /// WebTransport: no subprotocol in common.
     WT_ALPN_ERROR = 0x0817_b3dd;
@@ -85,8 +85,8 @@ impl ErrorCode {
     const FIRST_WEBTRANSPORT: u64 = 0x52e4_a40f_a8db;
     const LAST_WEBTRANSPORT: u64 = 0x52e5_ac98_3162;
 
-    /// The code that carries an application's error code on a stream of a WebTransport session. Codes of the form
-    /// `0x1f * N + 0x21` are left out, as HTTP/3 reserves them (RFC 9114 section 8.1).
+    /// The code that carries an application's error code on a stream of a WebTransport session. Codes of the form `0x1f
+    /// * N + 0x21` are skipped, as HTTP/3 reserves them (RFC 9114 section 8.1).
     pub const fn webtransport(code: u32) -> Self {
         ErrorCode(Self::FIRST_WEBTRANSPORT + code as u64 + code as u64 / 0x1e)
     }
@@ -125,7 +125,7 @@ pub enum Error {
     /// A setting is wrong or a file that it names cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A connection cannot be begun.
+    /// A connection cannot be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A connection cannot be moved to another address.
@@ -137,32 +137,32 @@ pub enum Error {
     /// A datagram cannot be sent.
     #[error(transparent)]
     Datagram(#[from] DatagramError),
-    /// A WebTransport session cannot do what was asked of it.
+    /// An operation on a WebTransport session failed.
     #[error(transparent)]
     Session(#[from] SessionError),
     /// A route cannot be registered.
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// The system refused something.
+    /// An error of the operating system.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The server's address cannot be bound.
     #[error("cannot listen on {addr}: {source}{}", bind_hint(source, "--listen"))]
     Bind {
-        /// The address that was asked for.
+        /// The requested address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The admin port's address cannot be bound.
     #[error("cannot open the admin port on {addr}: {source}{}", bind_hint(source, "--admin"))]
     Admin {
-        /// The address that was asked for.
+        /// The requested address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Whatever a handler wants to report.
+    /// An error returned by a handler.
     #[error(transparent)]
     Handler(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -177,7 +177,7 @@ fn bind_hint(source: &io::Error, option: &str) -> String {
 }
 
 impl Error {
-    /// Wraps an error of the application's own for a handler to return.
+    /// Wraps an application error for a handler to return.
     pub fn handler(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Handler(error.into())
     }
@@ -189,7 +189,7 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-/// A wrong setting, found when the server is built and not later.
+/// An invalid setting, found when the server is built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -198,9 +198,9 @@ pub enum ConfigError {
     Range {
         /// The setting's name.
         setting: &'static str,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What would be accepted.
+        /// The accepted values.
         expected: &'static str,
     },
     /// A certificate or key file cannot be read.
@@ -210,10 +210,10 @@ pub enum ConfigError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file can be read but holds something else.
+    /// A file can be read but has the wrong content.
     #[error("'{}' holds no {what} in PEM form (make one with: mio-quiche cert)", path.display())]
     NotPem {
         /// `certificate` or `private key`.
@@ -221,7 +221,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
-    /// The key is not the certificate's.
+    /// The key does not belong to the certificate.
     #[error(
         "private key '{}' does not belong to certificate '{}' (make a new pair with: mio-quiche cert)",
         key.display(), cert.display()
@@ -239,24 +239,24 @@ pub enum ConfigError {
         what: &'static str,
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// quiche refused a setting that passed our checks.
-    #[error("quiche refused {setting}: {source}")]
+    /// quiche rejected a setting that passed our checks.
+    #[error("quiche rejected {setting}: {source}")]
     Refused {
         /// The setting's name.
         setting: &'static str,
         /// The text of quiche's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The system has no random numbers for keys.
-    #[error("the system gives no random numbers")]
+    /// The system provides no random numbers for keys.
+    #[error("the system provides no random numbers")]
     NoRandom,
 }
 
 impl ConfigError {
-    /// Makes errors of those with which quiche refuses a setting.
+    /// Converts quiche's error for a setting.
     pub(crate) fn refused<E: fmt::Display>(setting: &'static str) -> impl FnOnce(E) -> Self {
         move |error| ConfigError::Refused { setting, source: QuicheError::boxed(error) }
     }
@@ -273,7 +273,7 @@ impl QuicheError {
     }
 }
 
-/// Why a connection was not begun.
+/// Why a connection was not opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -283,8 +283,8 @@ pub enum ConnectError {
         /// The text of quiche's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// quiche refused the connection, as for a host that cannot be a server's name in TLS.
-    #[error("quiche refused the connection: {source}")]
+    /// quiche rejected the connection, e.g. for a host that cannot be a server name in TLS.
+    #[error("quiche rejected the connection: {source}")]
     Refused {
         /// The text of quiche's error.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -308,11 +308,11 @@ pub enum MigrateError {
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
-    /// The peer has not given a connection id for another path (RFC 9000 section 5.1.1).
-    #[error("the peer has given no connection id for another path")]
+    /// The peer has not issued a connection id for another path (RFC 9000 section 5.1.1).
+    #[error("the peer has not issued a connection id for another path")]
     NoConnectionId,
-    /// quiche refused the move, as on a server or before the handshake is complete.
-    #[error("quiche refused to move the connection: {source}")]
+    /// quiche rejected the move, e.g. on a server or before the handshake is complete.
+    #[error("quiche refused to migrate the connection: {source}")]
     Refused {
         /// The text of quiche's error.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -332,7 +332,7 @@ impl MigrateError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The stream or its connection is gone: the id is stale.
+    /// The stream or its connection has ended: the id is stale.
     #[error("the stream is closed")]
     Closed,
     /// The peer reset its sending side (RFC 9000 section 19.4).
@@ -344,19 +344,19 @@ pub enum StreamError {
     /// The message breaks HTTP/3's rules; the stream was reset with the violation's code.
     #[error("malformed message: {0}")]
     Malformed(Violation),
-    /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body), or what is read is
-    /// longer than the reader wants.
+    /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body), or the data is
+    /// longer than the reader's limit.
     #[error("the body is longer than {limit} bytes")]
     BodyTooLarge {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: u64,
     },
     /// A response head is larger than [`MAX_RESPONSE_HEAD`](crate::MAX_RESPONSE_HEAD).
     #[error("the response head has {size} bytes, more than {limit}")]
     HeadTooLarge {
-        /// Its size, counted as RFC 9114 section 4.2.2 does.
+        /// Its size, counted as in RFC 9114 section 4.2.2.
         size: usize,
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
     /// The call does not fit the stream's state, such as a second response head.
@@ -368,8 +368,8 @@ pub enum StreamError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DatagramError {
-    /// The connection, stream or session is gone.
-    #[error("there is nobody left to send a datagram to")]
+    /// The connection, stream or session is closed.
+    #[error("the connection, stream or session is closed")]
     Closed,
     /// Datagrams are off here: see [`datagram_queue`](crate::TransportConfig::datagram_queue).
     #[error("datagrams are turned off on this side (datagram_queue)")]
@@ -386,12 +386,12 @@ pub enum DatagramError {
         /// The largest payload at the moment.
         max: usize,
     },
-    /// As many as [`datagram_queue`](crate::TransportConfig::datagram_queue) says wait already.
+    /// The queue of [`datagram_queue`](crate::TransportConfig::datagram_queue) datagrams is full.
     #[error("too many datagrams wait to be sent")]
     QueueFull,
 }
 
-/// Why a WebTransport session did not do what was asked of it.
+/// Why an operation on a WebTransport session failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -404,8 +404,8 @@ pub enum SessionError {
 }
 
 impl StreamError {
-    /// The application's code that the peer gave up a stream of a session with; 0 for any other error. What to give up
-    /// with in turn.
+    /// The application's code with which the peer aborted a stream of a session; 0 for any other error. Use it to abort
+    /// in turn.
     pub fn session_code(&self) -> u32 {
         match self {
             StreamError::Reset(code) | StreamError::Stopped(code) => code.to_webtransport().unwrap_or(0),
@@ -421,19 +421,19 @@ pub enum Violation {
     /// A pseudo-header field that the request needs is missing.
     #[error("pseudo-header {0} is missing")]
     MissingPseudoHeader(&'static str),
-    /// A pseudo-header field stands twice.
-    #[error("pseudo-header {0} stands twice")]
+    /// A pseudo-header field is duplicated.
+    #[error("pseudo-header {0} is duplicated")]
     DuplicatePseudoHeader(&'static str),
-    /// A pseudo-header field that requests do not have, or one that this kind of request may not carry.
+    /// An unknown pseudo-header field, or one that this kind of request must not have.
     #[error("pseudo-header {0:?} is not allowed here")]
     UnexpectedPseudoHeader(String),
     /// A pseudo-header field after a regular one.
     #[error("pseudo-header {0:?} after a regular field")]
     LatePseudoHeader(String),
-    /// A pseudo-header field with a value that it cannot have.
+    /// A pseudo-header field with an invalid value.
     #[error("pseudo-header {0} has an invalid value")]
     InvalidPseudoHeader(&'static str),
-    /// A field name that is no lower-case token.
+    /// A field name that is not a lower-case token.
     #[error("field name {0:?} is not a lower-case token")]
     InvalidFieldName(String),
     /// A field value with CR, LF, NUL or another control character.
@@ -442,15 +442,15 @@ pub enum Violation {
     /// A connection-specific field (RFC 9114 section 4.2).
     #[error("field {0:?} is connection-specific")]
     ConnectionSpecificField(String),
-    /// `content-length` is no number, or stands twice with different values.
+    /// `content-length` is not a number, or is repeated with different values.
     #[error("content-length is invalid")]
     InvalidContentLength,
-    /// The body is not as long as `content-length` says.
+    /// The body's length differs from `content-length`.
     #[error("content-length is {declared} but the body has {received} bytes")]
     ContentLengthMismatch {
         /// The field's value.
         declared: u64,
-        /// The bytes that arrived (at least so many, when there were too many).
+        /// The bytes that arrived (a lower bound if there were too many).
         received: u64,
     },
     /// `host` and `:authority` differ.
@@ -462,7 +462,7 @@ pub enum Violation {
     /// The stream ended before the request's head.
     #[error("the stream ended before the message's head")]
     Incomplete,
-    /// More informational responses in front of the final one than a client bears.
+    /// More informational responses before the final one than a client accepts.
     #[error("too many informational responses")]
     TooManyInformational,
     /// Over the limit on the number of fields; answered with 431.
@@ -477,7 +477,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The status that answers the request, where an answer makes sense; otherwise the stream is reset with
+    /// The status of the response, where a response makes sense; otherwise the stream is reset with
     /// [`code`](Violation::code).
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -510,10 +510,10 @@ pub enum RouteError {
         method: String,
         /// The new pattern.
         pattern: String,
-        /// The pattern that stands already.
+        /// The existing pattern.
         existing: String,
     },
-    /// The pattern is wrong.
+    /// The pattern is invalid.
     #[error("route pattern {pattern:?} is invalid: {reason}")]
     Invalid {
         /// The pattern.
@@ -532,14 +532,14 @@ mod tests {
     #[test]
     fn errors_of_quiche_are_told_as_text() {
         let error = ConfigError::refused("alpn")(quiche::Error::TlsFail);
-        assert_eq!(error.to_string(), "quiche refused alpn: TlsFail");
+        assert_eq!(error.to_string(), "quiche rejected alpn: TlsFail");
         assert_eq!(error.source().unwrap().to_string(), "TlsFail");
         let error = ConnectError::ticket(quiche::Error::CryptoFail);
         assert_eq!(error.to_string(), "the session ticket cannot be read: CryptoFail");
         assert_eq!(error.source().unwrap().to_string(), "CryptoFail");
         assert!(matches!(MigrateError::refused(quiche::Error::OutOfIdentifiers), MigrateError::NoConnectionId));
         let error = MigrateError::refused(quiche::Error::InvalidState);
-        assert_eq!(error.to_string(), "quiche refused to move the connection: InvalidState");
+        assert_eq!(error.to_string(), "quiche refused to migrate the connection: InvalidState");
     }
 
     #[test]

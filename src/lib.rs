@@ -27,9 +27,9 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, Exchange, Fetched, Progress, Response,
+    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Response,
     ResponseHandler, Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest,
-    SessionResponse, StaticFiles,
+    SessionResponse, StaticFiles, StreamHandler,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,
@@ -46,7 +46,7 @@ pub use wt::{EndedBy, SessionEnd};
 
 /// This crate's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The version of quiche that it is built on.
+/// The version of quiche in use.
 pub const QUICHE_VERSION: &str = env!("MIO_QUICHE_QUICHE_VERSION");
 
 /// Both versions in one line, such as `mio-quiche 0.1.0 (quiche 0.30.0)`.
@@ -56,8 +56,8 @@ pub fn version() -> String {
 
 /// The course: a server for HTTP/3 and WebTransport in nine steps, from the build to a session with a browser.
 ///
-/// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check that
-/// holds it against real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
+/// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check with
+/// real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
 pub mod guide {
     #[doc = include_str!("../milestones/m00_build/README.md")]
     pub mod m00_build {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-/// What an endpoint counted since it began. Plain numbers: the endpoint lives on one thread.
+/// Counters of an endpoint since its creation. Plain numbers, as an endpoint lives on one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -17,7 +17,7 @@ pub struct Stats {
     pub datagrams_out: u64,
     /// Bytes in them.
     pub bytes_out: u64,
-    /// Datagrams ignored because they are no QUIC packets.
+    /// Datagrams ignored because they are not QUIC packets.
     pub ignored_garbage: u64,
     /// Datagrams ignored because no connection has their destination connection id.
     pub ignored_unknown_cid: u64,
@@ -45,7 +45,7 @@ pub struct Stats {
     pub early_requests: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
-    /// Moves of clients to another address (RFC 9000 section 9), NAT rebindings among them.
+    /// Moves of clients to another address (RFC 9000 section 9), including NAT rebindings.
     pub migrations: u64,
     /// Requests whose head was valid.
     pub requests: u64,
@@ -59,7 +59,7 @@ pub struct Stats {
     pub datagram_frames_in: u64,
     /// QUIC DATAGRAM frames sent.
     pub datagram_frames_out: u64,
-    /// Datagrams that nobody took: for no stream or session, too many before their session, or over a limit when sent.
+    /// Datagrams dropped: for no stream or session, too many before their session, or over a limit when sent.
     pub datagram_frames_dropped: u64,
     /// WebTransport sessions accepted.
     pub sessions_opened: u64,
@@ -91,12 +91,12 @@ pub struct Stats {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseCounts(BTreeMap<Arc<str>, [u64; CLASSES.len()]>);
 
-/// By the first digit of the status; the first class is for what was cut off before it had one.
+/// By the first digit of the status; the first class is for responses aborted before they had one.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl ResponseCounts {
-    /// Counts a response. The pattern is `None` where no route matched; paths, of which clients make up any number, are
-    /// no patterns.
+    /// Counts a response. The pattern is `None` where no route matched; paths are not counted, as clients can invent
+    /// any number of them.
     pub fn count(&mut self, pattern: Option<&str>, status: Option<StatusCode>) {
         let pattern = pattern.unwrap_or("-");
         let class = status.map_or(0, |s| usize::from(s.as_u16() / 100)).min(CLASSES.len() - 1);
@@ -106,8 +106,8 @@ impl ResponseCounts {
         }
     }
 
-    /// Pattern (`-` where no route matched), class (`2xx`; `none` for what was cut off before it had a status) and number
-    /// of those that are not zero.
+    /// Pattern (`-` where no route matched), class (`2xx`; `none` if aborted before it had a status) and number of
+    /// those that are not zero.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str, u64)> {
         let rows = self.0.iter().flat_map(|(pattern, counts)| {
             CLASSES.iter().zip(counts).map(move |(class, count)| (&**pattern, *class, *count))

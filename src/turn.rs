@@ -1,5 +1,5 @@
-//! One turn of an endpoint, in the one order that is right: take datagrams in, run the timers, run the engine and the
-//! application until both are through, send.
+//! One turn of an endpoint, in the required order: receive, run the timers, run the engine and the application until
+//! both are done, send.
 //!
 //! Nothing here touches a socket or reads a clock. [`EventLoop::turn`](crate::net::EventLoop::turn) runs it on a UDP
 //! socket; a simulation runs it on a [`DatagramIo`] of its own.
@@ -12,14 +12,14 @@ use crate::endpoint::{Endpoint, Event};
 /// Rounds of engine and application in one turn before packets go out.
 const MAX_ROUNDS_PER_TURN: usize = 4;
 
-/// What takes the events of an endpoint.
+/// Handles the events of an endpoint.
 ///
-/// A closure of the same arguments is one, too.
+/// A closure with the same arguments is an `Application`.
 pub trait Application {
-    /// Something happened.
+    /// Handles one event.
     fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint);
 
-    /// All events of a round are taken: what they made possible can be started.
+    /// Called after all events of a round, e.g. to start new requests.
     fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let _ = (now, endpoint);
     }
@@ -31,20 +31,20 @@ impl<F: FnMut(Instant, Event, &mut Endpoint)> Application for F {
     }
 }
 
-/// Where an endpoint's datagrams come from and go to.
+/// Receives and sends an endpoint's datagrams.
 pub trait DatagramIo {
-    /// Feeds the endpoint with the datagrams that wait, up to a bound.
+    /// Passes waiting datagrams to the endpoint, up to a bound.
     fn receive(&mut self, now: Instant, endpoint: &mut Endpoint);
 
-    /// Sends what the endpoint has, up to a bound. What cannot leave now is kept, and leaves first in the next call. True
-    /// if nothing is left.
+    /// Sends the endpoint's datagrams, up to a bound. What cannot be sent now is kept and sent first in the next call.
+    /// Returns true if nothing is left.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool>;
 }
 
-/// One turn: takes datagrams in, runs the timers, [settles](settle), sends, and takes the events that sending caused.
+/// One turn: receives, runs the timers, [settles](settle), sends, and handles the events that sending caused.
 ///
 /// # Errors
 /// As [`DatagramIo::transmit`].
@@ -59,18 +59,19 @@ pub fn turn(
     let settled = settle(now, endpoint, app);
     io.transmit(endpoint)?;
     if settled && endpoint.needs_drive() {
-        // The first flight of a resumed session has left: what can go with it shall not wait for the answer.
+        // The first flight of a resumed session was sent: 0-RTT requests must not wait for the server's response.
         settle(now, endpoint, app);
         io.transmit(endpoint)?;
     }
-    // Only when its last packet is sent is a connection over.
+    // A connection ends only when its last packet is sent.
     dispatch(now, endpoint, app);
     Ok(())
 }
 
-/// Runs engine and application by turns, up to a bound, until the engine has nothing to do. False if it still has.
+/// Runs engine and application alternately, up to a bound, until the engine has nothing to do. Returns false if it
+/// still has.
 ///
-/// To be called after every use of the endpoint, with packets sent afterwards.
+/// Call it after every use of the endpoint, and send packets afterwards.
 pub fn settle(now: Instant, endpoint: &mut Endpoint, app: &mut impl Application) -> bool {
     for _ in 0..MAX_ROUNDS_PER_TURN {
         endpoint.drive(now);
@@ -83,7 +84,7 @@ pub fn settle(now: Instant, endpoint: &mut Endpoint, app: &mut impl Application)
     false
 }
 
-/// Hands every event that waits to the application.
+/// Passes every queued event to the application.
 fn dispatch(now: Instant, endpoint: &mut Endpoint, app: &mut impl Application) {
     while let Some(event) = endpoint.poll_event() {
         app.on_event(now, event, endpoint);

@@ -9,7 +9,7 @@ use wtransport::quinn;
 use crate::{Result, client};
 
 /// How long an answer may take; a server that knows one session per connection gives none.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens connections with so many sessions each, says `ready`, and keeps them.
 pub(crate) async fn idle(url: &str, connections: u32, sessions: u32, hold: Duration) -> Result<()> {
@@ -22,7 +22,7 @@ pub(crate) async fn idle(url: &str, connections: u32, sessions: u32, hold: Durat
         let connection = endpoint.connect(url).await?;
         let mut further = Vec::new();
         for _ in 1..sessions {
-            let session = timeout(PATIENCE, session(&connection, &connect)).await;
+            let session = timeout(SESSION_TIMEOUT, session(&connection, &connect)).await;
             further.push(session.map_err(|_| "no answer to a further session")??);
         }
         open.push((connection, further));

@@ -44,7 +44,7 @@ fn serve(args: Args) -> mio_quiche::Result<()> {
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
     println!("listening on {}", event_loop.local_addr());
     let mut signals = 0;
-    while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
+    while signals < 2 && !(signals > 0 && endpoint.is_shut_down()) {
         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
         if wakeup.signals > 0 {
             signals += wakeup.signals;
@@ -61,7 +61,7 @@ fn on_event(now: Instant, event: Event, endpoint: &mut Endpoint) {
     match event {
         Event::Connected(conn) => println!("connected: {conn:?}"),
         Event::Closed(conn, cause) => println!("closed: {conn:?}, {cause}"),
-        // No request is served yet. This code says so, and that the client may try again elsewhere.
+        // No request is served yet. This code tells the client that it may retry elsewhere.
         Event::Request(request) => {
             let id = request.stream_id();
             println!("rejected: {id:?}, {} {}", request.method(), request.path());

@@ -43,7 +43,7 @@ fn serve(args: &Args) -> mio_quiche::Result<()> {
     println!("listening on {}", event_loop.local_addr());
     let mut hello = Hello::default();
     let mut signals = 0;
-    while signals < 2 && !(signals > 0 && endpoint.is_drained()) {
+    while signals < 2 && !(signals > 0 && endpoint.is_shut_down()) {
         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
         if wakeup.signals > 0 {
             signals += wakeup.signals;
@@ -96,7 +96,7 @@ impl Hello {
             Ok(false) => {
                 self.unsent.insert(id, body);
             }
-            // All is sent, or the client wants no more of it: we are through with the stream.
+            // Everything is sent, or the client stopped the stream: release it.
             Ok(true) | Err(_) => endpoint.release(now, id),
         }
     }

@@ -11,7 +11,7 @@ impl ResponseHandler for Count {
         loop {
             match s.read(&mut buf)? {
                 Recv::Data(n) => self.0 += n as u64,
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::Parser;
 use data_encoding::HEXLOWER;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
-use mio_quiche::{Echo, Exchange, Progress, Recv, Request, Response, Result, Router, Server, Stream};
+use mio_quiche::{Echo, Progress, Recv, Request, Response, Result, Router, Server, Stream, StreamHandler};
 use ring::digest;
 
 #[path = "../exit.rs"]
@@ -38,7 +38,7 @@ struct Download {
     chunk: Bytes,
 }
 
-impl Exchange for Download {
+impl StreamHandler for Download {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
             if self.chunk.is_empty() {
@@ -66,7 +66,7 @@ struct Upload {
     answer: Option<Bytes>,
 }
 
-impl Exchange for Upload {
+impl StreamHandler for Upload {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         while self.answer.is_none() {
             match s.read_chunk(CHUNK as usize)? {
@@ -74,7 +74,7 @@ impl Exchange for Upload {
                     self.bytes += bytes.len() as u64;
                     self.hash.update(&bytes);
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let sha256 = HEXLOWER.encode(self.hash.clone().finish().as_ref());
                     let json = serde_json::json!({ "bytes": self.bytes, "sha256": sha256 });

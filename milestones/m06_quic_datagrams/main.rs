@@ -32,7 +32,7 @@ fn burst(to: &mut Datagrams<'_>, count: usize) -> Result<usize, DatagramError> {
     let (len, mut refused) = (to.max_len().unwrap_or(0), 0);
     for n in 0..count {
         match to.send(format!("{:len$}", format!("{n} of {count}")).as_bytes()) {
-            // Nobody is told when there is room again: what is refused now is lost.
+            // There is no event when the queue has room again: a datagram refused now is lost.
             Err(DatagramError::QueueFull) => refused += 1,
             other => other?,
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bytes::Bytes;
 use clap::Parser;
-use mio_quiche::{DatagramError, Exchange, Progress, Recv, Request, Response, Result, Router, Server, Stream};
+use mio_quiche::{DatagramError, Progress, Recv, Request, Response, Result, Router, Server, Stream, StreamHandler};
 
 #[path = "../exit.rs"]
 mod exit;
@@ -30,14 +30,14 @@ struct Probe {
     answer: Option<Bytes>,
 }
 
-impl Exchange for Probe {
+impl StreamHandler for Probe {
     /// The body: as long as it has not ended, datagrams are welcome.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 1024];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
-                Recv::Blocked => {
+                Recv::Pending => {
                     // The head goes ahead of the body: the client may begin.
                     s.send_head()?;
                     return Ok(Progress::Pending);

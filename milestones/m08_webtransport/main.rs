@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::Parser;
 use mio_quiche::app::cert::CertInfo;
-use mio_quiche::{Echo, Error, Exchange, Result, Router, Server, Session, SessionEnd, SessionHandler, StreamId};
+use mio_quiche::{Echo, Error, Result, Router, Server, Session, SessionEnd, SessionHandler, StreamHandler, StreamId};
 
 #[path = "../exit.rs"]
 mod exit;
@@ -31,7 +31,7 @@ const MAX: usize = 4096;
 /// One session.
 #[derive(Default)]
 struct Visit {
-    /// A unidirectional stream of ours, and what there was no room for yet.
+    /// A unidirectional stream that we opened, and the data that did not fit yet.
     news: Option<StreamId>,
     unsent: Vec<u8>,
     /// What came so far on streams that are read to their end.
@@ -63,7 +63,7 @@ impl SessionHandler for Visit {
     }
 
     /// A stream of the visitor's: a bidirectional one is echoed, a unidirectional one is a note, for `ready` to read.
-    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(if id.is_bidi() { Some(Box::new(Echo::default())) } else { None })
     }
 

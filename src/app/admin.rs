@@ -13,21 +13,21 @@ use ring::digest::{SHA256, digest};
 
 use super::cert::CertInfo;
 use crate::error::{Error, Result};
-use crate::net::{AdminAnswer, AdminPort, Waker};
+use crate::net::{AdminPort, AdminResponse, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
-/// The demo page: one file, with all that it needs.
+/// The demo page: one self-contained file.
 const PAGE: &str = include_str!("demo_page.html");
-/// How long the event loop may take to tell about itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit for a snapshot from the event loop.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The question how things are, with the way back.
+/// A request for a snapshot: the channel for the answer.
 type Ask = SyncSender<Snapshot>;
 
 /// An open admin port, on the event loop's side.
 #[derive(Debug)]
 pub(super) struct Admin {
-    // In this order: who still waits for an answer learns that there will be none, then the port's thread ends.
+    // In this order: first pending requests fail, then the port's thread ends.
     asks: Receiver<Ask>,
     port: AdminPort,
     demos: Sender<Bytes>,
@@ -46,12 +46,12 @@ impl Admin {
         let mut pages = Pages { ask, waker, policy: policy(), demo, new_demos };
         let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
         if !port.local_addr().ip().is_loopback() {
-            log::warn!("the admin port asks for no password, and is not bound to a loopback address");
+            log::warn!("the admin port is unauthenticated and not bound to a loopback address");
         }
         Ok(Admin { asks, port, demos, server, cert })
     }
 
-    /// Tells the page of the certificate that there is now.
+    /// Tells the page about a new certificate.
     ///
     /// # Errors
     /// A certificate that cannot be read.
@@ -66,17 +66,17 @@ impl Admin {
         self.port.local_addr()
     }
 
-    /// Answers what the port's thread asked. To be called when the loop was woken.
+    /// Answers the port's thread. Call it when the loop was woken.
     pub(super) fn answer(&self, snapshot: impl Fn() -> Snapshot) {
         for ask in self.asks.try_iter() {
-            // It may have lost patience.
+            // It may have timed out.
             let _ = ask.try_send(snapshot());
         }
     }
 }
 
-/// The origins that the page of an admin port on `addr` has in a browser: what to allow for WebTransport. With a
-/// loopback or unspecified address the loopback names are among them.
+/// The origins that the page of an admin port on `addr` has in a browser, to allow for WebTransport. A loopback or
+/// unspecified address includes the loopback names.
 pub fn admin_origins(addr: SocketAddr) -> Vec<String> {
     let ip = addr.ip().to_canonical();
     let mut hosts = Vec::new();
@@ -88,7 +88,7 @@ pub fn admin_origins(addr: SocketAddr) -> Vec<String> {
     }
     let mut origins: Vec<String> = Vec::new();
     for host in hosts {
-        // RFC 6454 section 6.2: the scheme's own port is left out.
+        // RFC 6454 section 6.2: the scheme's default port is omitted.
         let origin = match addr.port() {
             80 => format!("http://{host}"),
             port => format!("http://{host}:{port}"),
@@ -100,7 +100,7 @@ pub fn admin_origins(addr: SocketAddr) -> Vec<String> {
     origins
 }
 
-/// An address as it stands in a URL.
+/// An address in the form used in URLs.
 fn host(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -108,7 +108,7 @@ fn host(ip: IpAddr) -> String {
     }
 }
 
-/// What the page wants to know. Where the server listens on every address, the page may put its own host into the URL.
+/// Data for the page. If the server listens on every address, the page may put its own host into the URL.
 fn demo(server: SocketAddr, cert: &CertInfo) -> Bytes {
     let any = server.ip().is_unspecified();
     let host = match server.ip() {
@@ -149,21 +149,21 @@ struct Pages {
     waker: Waker,
     policy: String,
     demo: Bytes,
-    /// What takes its place.
+    /// The replacement of the placeholder.
     new_demos: Receiver<Bytes>,
 }
 
 impl Pages {
-    fn answer(&mut self, method: &str, path: &str) -> AdminAnswer {
+    fn answer(&mut self, method: &str, path: &str) -> AdminResponse {
         if !["/", "/metrics", "/healthz", "/demo.json"].contains(&path) {
-            return AdminAnswer::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
+            return AdminResponse::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
         }
         if !["GET", "HEAD"].contains(&method) {
-            let mut answer = AdminAnswer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut answer = AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.fields.push(("allow", "GET, HEAD".to_owned()));
             return answer;
         }
-        let ok = |content_type, body| AdminAnswer { content_type, ..AdminAnswer::text(StatusCode::OK, body) };
+        let ok = |content_type, body| AdminResponse { content_type, ..AdminResponse::text(StatusCode::OK, body) };
         match path {
             "/" => {
                 let mut page = ok("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
@@ -181,23 +181,25 @@ impl Pages {
                 ok("application/json", self.demo.clone())
             }
             _ => match self.snapshot() {
-                None => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
+                None => AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
                 Some(snapshot) if path == "/metrics" => {
                     ok(prometheus::CONTENT_TYPE, prometheus::encode(snapshot).into())
                 }
-                Some(snapshot) if snapshot.draining => AdminAnswer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-                Some(_) => AdminAnswer::text(StatusCode::OK, "ok\n"),
+                Some(snapshot) if snapshot.shutting_down => {
+                    AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+                }
+                Some(_) => AdminResponse::text(StatusCode::OK, "ok\n"),
             },
         }
     }
 
-    /// Asks the event loop. `None` if it takes too long, or is gone.
+    /// Asks the event loop. `None` if it takes too long or has ended.
     fn snapshot(&self) -> Option<Snapshot> {
         let (reply, answer) = sync_channel(1);
-        // Full while an earlier question, given up by now, still waits for the loop.
+        // Full while an earlier question that timed out still waits for the loop.
         self.ask.try_send(reply).ok()?;
         self.waker.wake().ok()?;
-        answer.recv_timeout(PATIENCE).ok()
+        answer.recv_timeout(SNAPSHOT_TIMEOUT).ok()
     }
 }
 

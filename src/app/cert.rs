@@ -1,4 +1,4 @@
-//! Development certificates: made by `mio-quiche cert`, good for two weeks and for nothing but trying things out.
+//! Development certificates: made by `mio-quiche cert`, valid for two weeks, for development only.
 //!
 //! A browser accepts such a certificate for WebTransport by its hash (`serverCertificateHashes`): it has to be ECDSA P-256
 //! and valid for at most 14 days (W3C WebTransport, "custom certificate requirements").
@@ -19,10 +19,10 @@ use rcgen::{
 use ring::digest::{SHA256, digest};
 use x509_parser::pem::Pem;
 
-/// Names that every development certificate has.
+/// Names in every development certificate.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// For clients whose clock is behind.
+/// Allows for clients whose clock is slow.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 /// From the first to the last valid second, both counted: 13 days, a day less than browsers allow.
@@ -39,7 +39,7 @@ pub enum CertError {
         /// Why.
         source: io::Error,
     },
-    /// The file holds no certificate that can be understood.
+    /// The file contains no certificate that can be parsed.
     Parse {
         /// The certificate file.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum CertError {
     Generate(rcgen::Error),
     /// The file or directory cannot be written.
     Write {
-        /// What was to be written.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -97,7 +97,7 @@ impl From<rcgen::Error> for CertError {
     }
 }
 
-/// A development certificate with its key, and the certificate of the CA that signed it. The CA's own key is thrown away.
+/// A development certificate with its key, and the certificate of the CA that signed it. The CA's own key is discarded.
 pub struct DevCert {
     ca_pem: String,
     cert_pem: String,
@@ -105,7 +105,7 @@ pub struct DevCert {
 }
 
 impl fmt::Debug for DevCert {
-    /// Without the key.
+    /// Does not print the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DevCert").field("cert_pem", &self.cert_pem).finish_non_exhaustive()
     }
@@ -116,7 +116,7 @@ impl DevCert {
     /// an hour ago for 13 days in all.
     ///
     /// # Errors
-    /// [`CertError::Name`] for a name that is none, [`CertError::Generate`] if there is no randomness.
+    /// [`CertError::Name`] for an invalid name, [`CertError::Generate`] if the system provides no random numbers.
     pub fn generate(names: &[String]) -> Result<Self, CertError> {
         Self::generate_at(names, crate::net::wall_clock())
     }
@@ -156,7 +156,7 @@ impl DevCert {
         Ok(Self { ca_pem: ca.pem(), cert_pem: cert.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// Certificate of the CA, PEM: what a client is told to trust.
+    /// Certificate of the CA, PEM: the one that clients should trust.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
@@ -174,8 +174,8 @@ impl DevCert {
         &self.key_pem
     }
 
-    /// Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into `dir`, which is made if need be. Each file is replaced
-    /// at once: a reader finds the old or the new one, never half of it.
+    /// Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into `dir`, which is created if missing. Each file is
+    /// replaced atomically: a reader sees the old or the new content, never a mixture.
     ///
     /// # Errors
     /// [`CertError::Write`] with the path.
@@ -208,7 +208,7 @@ fn is_name(name: &str) -> bool {
     name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && name.split('.').all(label))
 }
 
-/// What a certificate file says about its first certificate.
+/// Facts about the first certificate of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CertInfo {
@@ -223,10 +223,10 @@ pub struct CertInfo {
 }
 
 impl CertInfo {
-    /// Reads the first certificate of a PEM file; a private key in the same file is passed over.
+    /// Reads the first certificate of a PEM file; a private key in the same file is ignored.
     ///
     /// # Errors
-    /// [`CertError::Read`] and [`CertError::Parse`], both with the path and the way to a new certificate.
+    /// [`CertError::Read`] and [`CertError::Parse`], both with the path and a hint how to make a new certificate.
     pub fn read(cert_pem: &Path) -> Result<Self, CertError> {
         let pem = fs::read(cert_pem).map_err(|source| CertError::Read { path: cert_pem.to_owned(), source })?;
         Self::parse(&pem).map_err(|reason| CertError::Parse { path: cert_pem.to_owned(), reason })
@@ -268,7 +268,7 @@ impl CertInfo {
         BASE64.encode(&self.spki_sha256)
     }
 
-    /// Whether the certificate is valid at `now` and stays so for `d`.
+    /// Whether the certificate is valid at `now` and remains valid for `d`.
     #[must_use]
     pub fn is_valid_for(&self, now: SystemTime, d: Duration) -> bool {
         now >= self.not_before && now.checked_add(d).is_some_and(|end| end <= self.not_after)

@@ -1,4 +1,4 @@
-//! What handles QUIC datagrams.
+//! Handlers of QUIC datagrams.
 
 use bytes::Bytes;
 
@@ -9,16 +9,16 @@ use crate::transport::table::ConnId;
 /// Handles the QUIC datagrams (RFC 9221) of connections, on a server or a client. Functions and closures that take
 /// `(&mut Datagrams<'_>, Bytes)` are handlers.
 ///
-/// Who keeps something for each connection keeps it by its [id](Datagrams::id), from
-/// [`opened`](DatagramHandler::opened) to [`closed`](DatagramHandler::closed).
+/// Key per-connection state by its [id](Datagrams::id), from [`opened`](DatagramHandler::opened) to
+/// [`closed`](DatagramHandler::closed).
 pub trait DatagramHandler {
-    /// On a client: the connection can send. On a server: a connection's first datagram came, and
+    /// On a client: the connection can send. On a server: a connection's first datagram arrived, and
     /// [`datagram`](DatagramHandler::datagram) follows.
     fn opened(&mut self, datagrams: &mut Datagrams<'_>) {
         let _ = datagrams;
     }
 
-    /// A datagram came.
+    /// A datagram arrived.
     fn datagram(&mut self, datagrams: &mut Datagrams<'_>, payload: Bytes);
 
     /// A connection that was opened has ended.
@@ -26,7 +26,7 @@ pub trait DatagramHandler {
         let _ = (id, cause);
     }
 
-    /// On a client: the connection could not be made.
+    /// On a client: the connection could not be established.
     fn failed(&mut self, error: &ClientError) {
         let _ = error;
     }

@@ -1,4 +1,4 @@
-//! The routes of the demo server, which the tests and benchmarks talk to.
+//! The routes of the demo server, used by the tests and benchmarks.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -10,19 +10,19 @@ use ring::digest;
 use serde::Serialize;
 
 use super::checksum::{hex, sha256};
-use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::static_files::StaticFiles;
+use super::stream_handler::{Echo, Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::{ConfigError, Error, Result};
 use crate::h3::{Recv, Request};
 
-/// The demo's payload repeats after so many bytes: the byte at offset `n` is `n % 251`.
+/// Period of the demo's payload in bytes: the byte at offset `n` is `n % 251`.
 const PERIOD: usize = 251;
-/// Bytes written at once.
+/// Bytes written per call.
 const CHUNK: usize = 64 * 1024;
-/// The longest wait that `/slow` grants.
+/// The longest delay that `/slow` accepts.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
 static PAYLOAD: LazyLock<Bytes> = LazyLock::new(|| (0..CHUNK + PERIOD).map(|n| (n % PERIOD) as u8).collect());
@@ -37,25 +37,25 @@ const USERS: [User; 3] = [User { id: 1, name: "Ada" }, User { id: 2, name: "Grac
 
 /// The demo's routes; with `root`, its files under `/files/`.
 ///
-/// | route | answer |
+/// | route | response |
 /// |---|---|
 /// | `GET /` | `Hello, HTTP/3!` |
 /// | `GET /api/users`, `/api/users/:id` | JSON |
 /// | `POST /api/echo` | the request's body |
 /// | `GET /files/*` | files of the root directory |
-/// | `GET /stream/:bytes` | so many bytes, and their SHA-256 as the trailer `x-checksum` (not with `?checksum=off`) |
-/// | `POST /upload` | JSON with the bytes that came and their SHA-256 (not with `?checksum=off`) |
-/// | `GET`, `POST /trailers/demo` | a body with trailers; what trailers the request had |
-/// | `GET /slow?delay=MS` | an answer after so many milliseconds |
-/// | `GET /status/:code` | the plain answer for a status |
-/// | `GET`, `POST /h3dgram/echo` | HTTP datagrams come back until the request ends; then how many |
-/// | WebTransport `/wt/echo` | datagrams and streams come back; `?open=N` opens N streams to the client |
-/// | WebTransport `/wt/hash` | streams are answered by their length and SHA-256; `?pause=MS` leaves the first unread for a time |
+/// | `GET /stream/:bytes` | that many bytes, with their SHA-256 as the trailer `x-checksum` (not with `?checksum=off`) |
+/// | `POST /upload` | JSON with the number of bytes received and their SHA-256 (not with `?checksum=off`) |
+/// | `GET`, `POST /trailers/demo` | a body with trailers; lists the trailers of the request |
+/// | `GET /slow?delay=MS` | a response after that many milliseconds |
+/// | `GET /status/:code` | the plain response for a status |
+/// | `GET`, `POST /h3dgram/echo` | echoes HTTP datagrams until the request ends, then returns their number |
+/// | WebTransport `/wt/echo` | echoes datagrams and streams; `?open=N` opens N streams to the client |
+/// | WebTransport `/wt/hash` | returns the length and SHA-256 of each stream; `?pause=MS` delays reading the first one |
 /// | WebTransport `/wt/close` | closed with `?code=N&reason=TEXT&repeat=N`, at once or on the first datagram (`&on=datagram`); `&streams=echo` |
-/// | WebTransport `/wt/reject` | refused with `?status=N` |
+/// | WebTransport `/wt/reject` | rejected with `?status=N` |
 /// | `GET /wt/closes` | JSON of the sessions that ended since the last call |
 ///
-/// QUIC datagrams that are not HTTP's come back too.
+/// QUIC datagrams that do not belong to HTTP are echoed.
 ///
 /// # Errors
 /// When the root directory cannot be opened.
@@ -118,7 +118,7 @@ struct Payload {
     digest: Option<digest::Context>,
 }
 
-impl Exchange for Payload {
+impl StreamHandler for Payload {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         while self.offset < self.total {
             let from = (self.offset % PERIOD as u64) as usize;
@@ -169,7 +169,7 @@ impl Upload {
     }
 }
 
-impl Exchange for Upload {
+impl StreamHandler for Upload {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         while self.answer.is_none() {
             match s.read(&mut self.buffer)? {
@@ -179,7 +179,7 @@ impl Exchange for Upload {
                         digest.update(&self.buffer[..n]);
                     }
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let answer = self.make_answer();
                     if let Some(head) = s.head_mut() {
@@ -197,19 +197,19 @@ impl Exchange for Upload {
     }
 }
 
-/// Tells what trailers the request had, and sends some.
+/// Reports the request's trailers, and sends some.
 #[derive(Default)]
 struct Trailers {
     answer: Option<Bytes>,
 }
 
-impl Exchange for Trailers {
+impl StreamHandler for Trailers {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 4096];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let shown = |(name, value): (&http::HeaderName, &HeaderValue)| {
                         format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))

@@ -9,26 +9,26 @@ use ring::digest;
 use serde::Serialize;
 
 use super::checksum::{hex, sha256};
-use super::exchange::{Echo, Exchange, Progress};
 use super::response::Response;
 use super::router::Router;
 use super::session::{Session, SessionHandler, SessionRequest};
+use super::stream_handler::{Echo, Progress, StreamHandler};
 use crate::endpoint::{Datagrams, Stream};
 use crate::error::{DatagramError, Error, ErrorCode, Result, SessionError};
 use crate::h3::{Recv, Request};
 use crate::transport::table::StreamId;
 use crate::wt::{EndedBy, SessionEnd};
 
-/// Streams that `?open=N` grants.
+/// Largest N of `?open=N`.
 const MAX_OPEN: u64 = 100;
-/// Ends that are kept for `/wt/closes`.
+/// Closed sessions kept for `/wt/closes`.
 const MAX_CLOSES: usize = 1000;
-/// Times that `?repeat=N` grants.
+/// Largest N of `?repeat=N`.
 const MAX_REASON: usize = 1024;
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
 
-/// What became of a session, for `/wt/closes`.
+/// How a session ended, for `/wt/closes`.
 #[derive(Debug, Serialize)]
 struct Close {
     path: String,
@@ -80,7 +80,7 @@ pub(super) fn add_routes(router: Router) -> Router {
         .get("/wt/closes", move |_req, res: Response| res.json(&ended.try_iter().collect::<Vec<_>>()))
 }
 
-/// Notes how a session ended.
+/// Records how a session ended.
 #[derive(Debug)]
 struct Noted {
     path: String,
@@ -95,12 +95,12 @@ impl Noted {
             EndedBy::Connection => "connection",
         };
         let (path, code, reason) = (self.path.clone(), end.code, end.reason.clone());
-        // When nobody asks for them, the first ones are kept.
+        // If nobody fetches them, the first ones are kept.
         let _ = self.closes.try_send(Close { path, by, code, reason });
     }
 }
 
-/// A datagram that cannot be sent now is lost, as on the way.
+/// A datagram that cannot be sent now is dropped, as the network might.
 fn send_back(result: Result<(), DatagramError>) -> Result<()> {
     match result {
         Ok(()) | Err(DatagramError::QueueFull | DatagramError::TooLarge { .. }) => Ok(()),
@@ -108,20 +108,20 @@ fn send_back(result: Result<(), DatagramError>) -> Result<()> {
     }
 }
 
-/// Sends the datagrams of a request back, until its body ends.
+/// Echoes the datagrams of a request until its body ends.
 #[derive(Default)]
 struct DatagramEcho {
     count: u64,
     answer: Option<Bytes>,
 }
 
-impl Exchange for DatagramEcho {
+impl StreamHandler for DatagramEcho {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 1024];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
-                Recv::Blocked => {
+                Recv::Pending => {
                     if s.head_mut().is_some() {
                         s.send_head()?;
                     }
@@ -142,17 +142,16 @@ impl Exchange for DatagramEcho {
     }
 }
 
-/// A session that sends back what it gets: datagrams, bidirectional streams, and unidirectional ones on streams of its
-/// own.
+/// A session that echoes datagrams, bidirectional streams, and unidirectional ones on streams of its own.
 #[derive(Debug, Default)]
 pub struct EchoSession {
     to_open: u64,
     opened: u64,
-    /// Unidirectional streams of the peer's that wait until one of ours can be opened for them.
+    /// The peer's unidirectional streams that wait until a stream can be opened for their echo.
     waiting: VecDeque<StreamId>,
-    /// The stream of ours that answers one of the peer's, and what is still to be written there.
+    /// For each of the peer's streams: the local stream that answers it, and the data still to be written there.
     answers: HashMap<StreamId, Relay>,
-    /// Whose answer a stream of ours is.
+    /// For each local stream: the peer's stream that it answers.
     sources: HashMap<StreamId, StreamId>,
     noted: Option<Noted>,
 }
@@ -193,12 +192,12 @@ impl EchoSession {
         Ok(())
     }
 
-    /// Moves bytes from a stream of the peer's to ours, until either blocks.
+    /// Moves bytes from a peer's stream to the local one, until either blocks.
     fn relay(&mut self, s: &mut Session<'_>, from: StreamId) {
         let Some(relay) = self.answers.get_mut(&from) else { return };
         let to = relay.to;
         let over = relay.run(s, from).unwrap_or_else(|error| {
-            // The peer gave up one of them: the other is given up as well.
+            // The peer aborted one of them: aborts the other as well.
             let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
             for id in [from, to] {
                 if let Some(mut stream) = s.stream(id) {
@@ -216,14 +215,14 @@ impl EchoSession {
 }
 
 impl Relay {
-    /// True when all is written.
+    /// Returns true when everything is written.
     fn run(&mut self, s: &mut Session<'_>, from: StreamId) -> Result<bool> {
         loop {
             if !self.finished && self.chunk.is_empty() {
                 let Some(mut source) = s.stream(from) else { return Ok(true) };
                 match source.read_chunk(CHUNK)? {
                     Recv::Data(chunk) => self.chunk = chunk,
-                    Recv::Blocked => return Ok(false),
+                    Recv::Pending => return Ok(false),
                     Recv::Finished => self.finished = true,
                 }
             }
@@ -248,7 +247,7 @@ impl SessionHandler for EchoSession {
         send_back(s.send_datagram(&payload))
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if id.is_bidi() {
             return Ok(Some(Box::new(Echo::default())));
         }
@@ -275,13 +274,13 @@ impl SessionHandler for EchoSession {
     }
 }
 
-/// Says something first, then sends back what comes.
+/// Sends a greeting, then echoes the stream.
 struct Greeting {
     text: Bytes,
     echo: Echo,
 }
 
-impl Exchange for Greeting {
+impl StreamHandler for Greeting {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         s.write_bytes(&mut self.text)?;
         if !self.text.is_empty() {
@@ -291,10 +290,10 @@ impl Exchange for Greeting {
     }
 }
 
-/// Answers streams by their length and hash.
+/// Answers streams with their length and hash.
 #[derive(Debug)]
 struct HashSession {
-    /// For how long the first stream is left unread.
+    /// Delay before the first stream is read.
     pause: Option<Duration>,
     noted: Noted,
 }
@@ -304,7 +303,7 @@ impl SessionHandler for HashSession {
         send_back(s.send_datagram(&payload))
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, _id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, _id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         let due = self.pause.take().map(|pause| s.now() + pause);
         Ok(Some(Box::new(HashStream { due, digest: Some(sha256()), bytes: 0, answer: Bytes::new() })))
     }
@@ -321,7 +320,7 @@ struct HashStream {
     answer: Bytes,
 }
 
-impl Exchange for HashStream {
+impl StreamHandler for HashStream {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if let Some(due) = self.due.filter(|due| *due > s.now()) {
             s.wake_at(due);
@@ -333,7 +332,7 @@ impl Exchange for HashStream {
                     self.bytes += chunk.len() as u64;
                     digest.update(&chunk);
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     let sha256 = self.digest.take().map(hex).unwrap_or_default();
                     self.answer = format!("{}\n", serde_json::json!({ "bytes": self.bytes, "sha256": sha256 })).into();
@@ -350,13 +349,13 @@ impl Exchange for HashStream {
     }
 }
 
-/// Closes itself.
+/// A session that closes itself.
 #[derive(Debug)]
 struct CloseSession {
     code: u32,
     reason: String,
     on_datagram: bool,
-    /// Streams come back, instead of being refused.
+    /// Echoes streams instead of resetting them.
     echo: bool,
     noted: Noted,
 }
@@ -374,7 +373,7 @@ impl SessionHandler for CloseSession {
         Ok(())
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if self.echo && id.is_bidi() {
             return Ok(Some(Box::new(Echo::default())));
         }

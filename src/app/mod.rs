@@ -1,4 +1,4 @@
-//! The application's side: routes, handlers, responses, files and the server that runs them.
+//! The application: routes, handlers, responses, files, and the server that runs them.
 
 mod admin;
 pub mod cert;
@@ -7,7 +7,6 @@ mod client;
 mod datagrams;
 pub mod demo;
 mod demo_sessions;
-mod exchange;
 pub mod files;
 mod origin;
 mod response;
@@ -16,6 +15,7 @@ mod server;
 mod session;
 mod sessions;
 mod static_files;
+mod stream_handler;
 
 #[cfg(test)]
 mod router_tests;
@@ -23,12 +23,14 @@ mod router_tests;
 mod sim_tests;
 
 pub use admin::admin_origins;
-pub use client::{AltService, Client, ClientError, ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
+pub use client::{
+    AltService, Client, ClientError, ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions,
+};
 pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
-pub use exchange::{Echo, Exchange, Progress};
 pub use response::Response;
 pub use router::Router;
 pub use server::{Server, ServerHandle};
 pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
 pub use static_files::StaticFiles;
+pub use stream_handler::{Echo, Progress, StreamHandler};

@@ -4,8 +4,8 @@ use url::Url;
 
 use crate::h3::Request;
 
-/// Whether a request for a session may pass: its origin is the server's own, or one that is allowed. One without an
-/// origin passes only where any may.
+/// Whether a request for a session is allowed: its origin is the server's own or in the list. A request without an
+/// origin is allowed only if every origin is.
 pub(super) fn is_allowed(request: &Request, allowed: &[String]) -> bool {
     if allowed.iter().any(|origin| origin == "*") {
         return true;

@@ -5,13 +5,12 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderVa
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use super::exchange::Exchange;
-use crate::h3::{Request, ResponseHead, plain_answer};
+use super::stream_handler::StreamHandler;
+use crate::h3::{Request, ResponseHead, plain_response};
 
-/// A response under construction. A handler gets an empty 200 and returns what it made of it.
+/// A response under construction. A handler receives an empty 200 and returns the response.
 ///
-/// Wrong values do not fail where they are set: a field name or status that HTTP does not allow turns the response
-/// into a 500 and is logged, as a handler could not do anything better.
+/// Setters do not fail: an invalid field name or status turns the response into a 500 and is logged.
 pub struct Response {
     pub(super) head: ResponseHead,
     pub(super) body: Body,
@@ -19,14 +18,14 @@ pub struct Response {
 
 pub(super) enum Body {
     Bytes(Bytes),
-    Exchange(Box<dyn Exchange>),
+    Handler(Box<dyn StreamHandler>),
 }
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
-            Body::Exchange(_) => "streamed".to_owned(),
+            Body::Handler(_) => "streamed".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
     }
@@ -47,7 +46,7 @@ impl Response {
     pub fn status(mut self, status: u16) -> Self {
         match StatusCode::from_u16(status) {
             Ok(status) if !status.is_informational() => self.head.status = status,
-            _ => return self.broken(&format!("{status} is no final status")),
+            _ => return self.broken(&format!("{status} is not a final status")),
         }
         self
     }
@@ -70,7 +69,7 @@ impl Response {
     }
 
     fn broken(self, why: &str) -> Self {
-        log::error!("a handler made an invalid response: {why}");
+        log::error!("a handler returned an invalid response: {why}");
         Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
@@ -86,7 +85,7 @@ impl Response {
         self.bytes("text/html; charset=utf-8", html)
     }
 
-    /// A JSON body; a value that cannot be written as JSON gives a 500.
+    /// A JSON body; a value that cannot be serialised becomes a 500.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         match serde_json::to_vec(value) {
@@ -94,7 +93,7 @@ impl Response {
                 json.push(b'\n');
                 self.bytes("application/json", json)
             }
-            Err(e) => self.broken(&format!("no JSON: {e}")),
+            Err(e) => self.broken(&format!("cannot serialise JSON: {e}")),
         }
     }
 
@@ -112,23 +111,23 @@ impl Response {
         self.status(status).header(LOCATION, location)
     }
 
-    /// A body that `exchange` streams. The exchange may still change the head, by [`Stream::head_mut`], before it
+    /// A body that `handler` streams. The handler may still change the head, by [`Stream::head_mut`], before it
     /// writes.
     ///
     /// [`Stream::head_mut`]: crate::Stream::head_mut
     #[must_use]
-    pub fn stream(mut self, exchange: impl Exchange + 'static) -> Self {
-        self.body = Body::Exchange(Box::new(exchange));
+    pub fn stream(mut self, handler: impl StreamHandler + 'static) -> Self {
+        self.body = Body::Handler(Box::new(handler));
         self
     }
-    /// The plain answer for a status, with its phrase as the body.
+    /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
-        let (headers, body) = plain_answer(status);
+        let (headers, body) = plain_response(status);
         Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
     }
 
-    /// Replaces an error without a body by the plain answer for it, and sets `content-length` where it is known
-    /// (RFC 9110 section 8.6: not for 204 and 304).
+    /// Replaces an error without a body by its plain response, and sets `content-length` where it is known (RFC 9110
+    /// section 8.6: not for 204 and 304).
     pub(super) fn complete(&mut self, request: &Request) {
         let status = self.head.status;
         let Body::Bytes(body) = &mut self.body else { return };
@@ -139,11 +138,11 @@ impl Response {
         }
         let is_error = status.is_client_error() || status.is_server_error();
         if body.is_empty() && is_error && !self.head.headers.contains_key(CONTENT_LENGTH) {
-            let (headers, plain) = plain_answer(status);
+            let (headers, plain) = plain_response(status);
             *body = plain;
             self.head.headers.extend(headers);
         }
-        // An answer to HEAD may have declared a length without a body.
+        // A response to HEAD may declare a length without a body.
         if !(request.method() == Method::HEAD && self.head.headers.contains_key(CONTENT_LENGTH)) {
             self.head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
@@ -155,7 +154,7 @@ impl Response {
     pub(super) fn body_text(&self) -> String {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Body::Exchange(_) => "streamed".to_owned(),
+            Body::Handler(_) => "streamed".to_owned(),
         }
     }
 }

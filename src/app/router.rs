@@ -14,7 +14,7 @@ use crate::h3::{Request, is_known_method};
 type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
 type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
 
-/// What answers a request of a route.
+/// The handler of a route.
 enum Handler {
     Http(HttpHandler),
     /// An extended CONNECT for a WebTransport session.
@@ -34,8 +34,8 @@ struct Route {
 /// the path, slashes included (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
 /// parameter beats `*`. Parameters are percent-decoded after matching, so that `%2F` stays inside a segment.
 ///
-/// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a method that a path does not have by 405 and
-/// one that HTTP does not have by 501.
+/// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
+/// unknown method by 501.
 ///
 /// ```
 /// use mio_quiche::Router;
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Router {
 }
 
 impl Router {
-    /// A router without routes: everything is 404.
+    /// A router without routes: every response is 404.
     pub fn new() -> Self {
         Self::default()
     }
@@ -96,8 +96,8 @@ impl Router {
 
     /// A route for any method.
     ///
-    /// A pattern that is wrong or conflicts with another is told by [`check`](Router::check), which building a server
-    /// does first.
+    /// [`check`](Router::check) reports a pattern that is invalid or conflicts with another one; building a server
+    /// calls it first.
     #[must_use]
     pub fn route(
         mut self,
@@ -112,7 +112,7 @@ impl Router {
     }
 
     /// A route for WebTransport sessions. The handler sees the request (path, origin, fields, offered subprotocols) and
-    /// accepts or rejects it; nothing is accepted by itself.
+    /// accepts or rejects it; sessions are never accepted implicitly.
     ///
     /// ```
     /// use mio_quiche::{Router, app::EchoSession};
@@ -132,15 +132,15 @@ impl Router {
         self
     }
 
-    /// A handler for QUIC datagrams (RFC 9221) that are not HTTP's: on connections with another application protocol
-    /// than `h3`, and on those whose client did not ask for HTTP datagrams.
+    /// A handler for QUIC datagrams (RFC 9221) that do not belong to HTTP: on connections with another application
+    /// protocol than `h3`, and on those whose client did not ask for HTTP datagrams.
     #[must_use]
     pub fn quic_datagrams(mut self, handler: impl DatagramHandler + 'static) -> Self {
         self.datagrams = Some(Box::new(handler));
         self
     }
 
-    /// Whether a route asks for WebTransport sessions.
+    /// Whether a route accepts WebTransport sessions.
     pub(super) fn has_sessions(&self) -> bool {
         self.routes.iter().flatten().any(|route| matches!(route.handler, Handler::Session(_)))
     }
@@ -148,7 +148,7 @@ impl Router {
     /// Whether all routes could be registered.
     ///
     /// # Errors
-    /// The first one that could not; a conflict names both patterns.
+    /// The first route that could not be registered; a conflict names both patterns.
     pub fn check(&self) -> Result<(), RouteError> {
         self.error.clone().map_or(Ok(()), Err)
     }
@@ -157,7 +157,7 @@ impl Router {
         let (shape, params) = parse_pattern(pattern)?;
         let invalid = |e: matchit::InsertError| RouteError::Invalid { pattern: pattern.into(), reason: e.to_string() };
         let index = match self.paths.at(&shape) {
-            // A shape matches itself; that another pattern matches it means nothing yet.
+            // A shape matches itself; a match by another pattern is not a conflict yet.
             Ok(found) if self.routes[*found.value].iter().any(|r| same_shape(&r.pattern, &shape)) => *found.value,
             _ => {
                 self.paths.insert(shape, self.routes.len()).map_err(invalid)?;
@@ -176,17 +176,17 @@ impl Router {
         Ok(())
     }
 
-    /// Calls the handler of the route that matches, or answers in its stead.
+    /// Calls the handler of the matching route, or returns the default response if there is none.
     pub(super) fn call(&mut self, request: &mut Request) -> Response {
         match self.find(request) {
             Ok(Handler::Http(handler)) => handler(request, Response::default()),
-            // Only an extended CONNECT is for a session.
+            // Only an extended CONNECT opens a session.
             Ok(Handler::Session(_)) => Response::plain(StatusCode::NOT_IMPLEMENTED),
             Err(response) => *response,
         }
     }
 
-    /// Asks the handler of the route that matches whether it takes a session.
+    /// Lets the handler of the matching route accept or reject a session.
     pub(super) fn open_session(&mut self, request: &mut Request) -> SessionResponse {
         match self.find(request) {
             Ok(Handler::Session(open)) => open(SessionRequest::new(request)),
@@ -195,7 +195,8 @@ impl Router {
         }
     }
 
-    /// The handler for a request, whose parameters are set, or the answer that there is none.
+    /// Finds the handler for a request and sets the request's parameters, or returns the response for a request without
+    /// a handler.
     fn find(&mut self, request: &mut Request) -> Result<&mut Handler, Box<Response>> {
         let target = &request.head.target;
         let path = request.path();
@@ -249,7 +250,7 @@ fn allow<'a>(routes: impl Iterator<Item = &'a Route>) -> HeaderValue {
     methods.push("OPTIONS");
     methods.sort_unstable();
     methods.dedup();
-    // Methods are tokens, which fields may hold.
+    // Methods are tokens, which are valid in field values.
     HeaderValue::try_from(methods.join(", ")).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 

@@ -6,7 +6,7 @@ fn request(method: &str, path: &str) -> Request {
     Request::for_test(method, path)
 }
 
-/// The status, the body and `allow` of the router's answer.
+/// The status, the body and `allow` of the router's response.
 fn call(router: &mut Router, method: &str, path: &str) -> (u16, String, Option<String>) {
     let mut request = request(method, path);
     let mut response = router.call(&mut request);

@@ -11,12 +11,12 @@ use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::admin::{Admin, admin_origins};
-use super::exchange::{Exchange, Progress, SendBytes};
 use super::origin;
 use super::response::{Body, Response};
 use super::router::Router;
-use super::session::Answer;
+use super::session::SessionDecision;
 use super::sessions::Sessions;
+use super::stream_handler::{Progress, SendBytes, StreamHandler};
 use crate::config::ServerConfig;
 use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
@@ -27,9 +27,9 @@ use crate::stats::{ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
-/// How long sessions have to end by themselves when the server shuts down, unless half of the
-/// [drain timeout](ServerConfig::drain_timeout) is shorter.
-const SESSION_DRAIN: Duration = Duration::from_secs(5);
+/// Time for sessions to end by themselves in a shutdown, unless half of the
+/// [shutdown timeout](ServerConfig::shutdown_timeout) is shorter.
+const SESSION_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP/3 server on one UDP socket, run by the thread that calls [`run`](Server::run).
 ///
@@ -49,7 +49,7 @@ pub struct Server {
     admin: Option<Admin>,
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
-    drain_timeout: Duration,
+    shutdown_timeout: Duration,
 }
 
 /// Stops a server from another thread.
@@ -64,17 +64,17 @@ impl ServerHandle {
     /// Begins a graceful shutdown, as SIGTERM does.
     ///
     /// # Errors
-    /// What the system reports when the loop cannot be woken.
+    /// The error of the system when the loop cannot be woken.
     pub fn shutdown(&self) -> Result<()> {
         self.stop.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
     }
 
-    /// Reads certificate, private key and ticket key anew for connections to come, as SIGHUP does. Files that cannot be
-    /// used are logged, and change nothing.
+    /// Reloads certificate, private key and ticket key for new connections, as SIGHUP does. If a file cannot be used,
+    /// the error is logged and nothing changes.
     ///
     /// # Errors
-    /// What the system reports when the loop cannot be woken.
+    /// The error of the system when the loop cannot be woken.
     pub fn reload(&self) -> Result<()> {
         self.reload.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
@@ -85,7 +85,7 @@ impl Server {
     /// Binds the UDP address, such as `[::]:4433` for IPv6 and IPv4, and checks settings and routes.
     ///
     /// # Errors
-    /// An address that cannot be parsed or bound, a wrong setting, a route that conflicts.
+    /// An address that cannot be parsed or bound, an invalid setting, or a conflict between routes.
     pub fn bind(addr: &str, mut config: ServerConfig, router: Router) -> Result<Self> {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
@@ -94,7 +94,7 @@ impl Server {
             value: format!("'{addr}'"),
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
-        let drain_timeout = config.drain_timeout;
+        let shutdown_timeout = config.shutdown_timeout;
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
@@ -104,7 +104,7 @@ impl Server {
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
         let app = App::new(router, allow_origins);
-        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), drain_timeout })
+        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -112,7 +112,7 @@ impl Server {
         self.event_loop.local_addr()
     }
 
-    /// The address of the admin port, if [`ServerConfig::admin`] asks for one.
+    /// The address of the admin port, if [`ServerConfig::admin`] is set.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::local_addr)
     }
@@ -134,23 +134,23 @@ impl Server {
             connections: self.endpoint.connection_count(),
             handshakes: self.endpoint.handshake_count(),
             sessions: self.endpoint.session_count(),
-            draining: self.endpoint.is_draining(),
+            shutting_down: self.endpoint.is_shutting_down(),
         }
     }
 
     /// Serves until a shutdown: after SIGINT, SIGTERM or [`ServerHandle::shutdown`] it takes no new requests, lets
-    /// the running ones end (for at most [`ServerConfig::drain_timeout`]), closes every connection and returns. A
+    /// the running ones end (for at most [`ServerConfig::shutdown_timeout`]), closes every connection and returns. A
     /// second signal makes it return at once.
     ///
     /// # Errors
-    /// What the system reports about the socket.
+    /// An error of the socket.
     pub fn run(&mut self) -> Result<()> {
         let mut signals = 0;
-        let mut drain_deadline: Option<Instant> = None;
+        let mut shutdown_deadline: Option<Instant> = None;
         let mut session_deadline: Option<Instant> = None;
         loop {
             let now = net::now();
-            let until = [drain_deadline, session_deadline].into_iter().flatten().min();
+            let until = [shutdown_deadline, session_deadline].into_iter().flatten().min();
             let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
             let now = net::now();
             signals += wakeup.signals;
@@ -158,15 +158,15 @@ impl Server {
                 let admin = self.admin.as_ref();
                 let read = self.endpoint.reload().map_err(Error::from);
                 match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
-                    Ok(()) => log::info!("certificate and keys were read anew"),
-                    Err(e) => log::error!("certificate and keys stay as they were: {e}"),
+                    Ok(()) => log::info!("certificate and keys reloaded"),
+                    Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }
             }
             let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
-            if must_stop && drain_deadline.is_none() {
-                log::info!("shutting down: {} connections to drain", self.endpoint.connection_count());
-                drain_deadline = Some(now + self.drain_timeout);
-                session_deadline = Some(now + SESSION_DRAIN.min(self.drain_timeout / 2));
+            if must_stop && shutdown_deadline.is_none() {
+                log::info!("shutting down: {} connections open", self.endpoint.connection_count());
+                shutdown_deadline = Some(now + self.shutdown_timeout);
+                session_deadline = Some(now + SESSION_SHUTDOWN_TIMEOUT.min(self.shutdown_timeout / 2));
                 self.endpoint.shutdown();
             }
             if signals > 1 {
@@ -181,13 +181,13 @@ impl Server {
             if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
                 admin.answer(|| self.snapshot());
             }
-            if let Some(deadline) = drain_deadline {
-                if self.endpoint.is_drained() {
+            if let Some(deadline) = shutdown_deadline {
+                if self.endpoint.is_shut_down() {
                     return Ok(());
                 }
                 if now >= deadline {
-                    log::warn!("{} connections were not drained in time", self.endpoint.connection_count());
-                    // So that no client waits for answers that will not come.
+                    log::warn!("{} connections did not end in time", self.endpoint.connection_count());
+                    // So that no client waits for responses that will not come.
                     self.endpoint.close_all(ErrorCode::H3_NO_ERROR, b"shutting down");
                     self.turn(now)?;
                     return Ok(());
@@ -206,11 +206,11 @@ pub(super) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
     sessions: Sessions,
-    /// Connections whose QUIC datagrams have come.
+    /// Connections on which a QUIC datagram arrived.
     datagram_conns: HashSet<ConnId>,
     allow_origins: Vec<String>,
     responses: ResponseCounts,
-    /// The `date` field of the second that the first half names.
+    /// The current second, and its `date` field.
     date: (u64, HeaderValue),
 }
 
@@ -222,28 +222,28 @@ impl std::fmt::Debug for App {
 
 struct Running {
     request: Box<Request>,
-    exchange: Sender,
+    handler: Sender,
     began: Instant,
 }
 
-/// What answers. A body in memory is by far the most frequent, and needs no box.
+/// The handler of a response body. A body in memory is by far the most frequent, and needs no box.
 enum Sender {
     Bytes(SendBytes),
-    Exchange(Box<dyn Exchange>),
+    Handler(Box<dyn StreamHandler>),
 }
 
 impl Sender {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         match self {
             Sender::Bytes(body) => body.poll(s),
-            Sender::Exchange(exchange) => exchange.poll(s),
+            Sender::Handler(handler) => handler.poll(s),
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
             Sender::Bytes(_) => Ok(()),
-            Sender::Exchange(exchange) => exchange.datagram(s, payload),
+            Sender::Handler(handler) => handler.datagram(s, payload),
         }
     }
 }
@@ -256,7 +256,7 @@ impl App {
         App { router, running: BTreeMap::new(), sessions, datagram_conns, allow_origins, responses, date }
     }
 
-    /// Exchanges that are not through.
+    /// Number of responses that are not finished.
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {
         self.running.len()
@@ -278,13 +278,13 @@ impl App {
     fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
         if !origin::is_allowed(&request, &self.allow_origins) {
             let origin = request.header("origin").unwrap_or("none").to_owned();
-            log::info!("{:?}: a session is refused for its origin: {origin}", request.stream_id());
+            log::info!("{:?}: session rejected because of its origin: {origin}", request.stream_id());
             let body = format!("origin {origin} is not allowed here\n");
             return self.respond(now, request, Response::default().status(403).text(body), endpoint);
         }
         match self.router.open_session(&mut request).0 {
-            Answer::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
-            Answer::Reject(response) => self.respond(now, request, *response, endpoint),
+            SessionDecision::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
+            SessionDecision::Reject(response) => self.respond(now, request, *response, endpoint),
         }
     }
 
@@ -295,13 +295,13 @@ impl App {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         let Response { head, body } = response;
         stream.set_head(head);
-        let exchange = match body {
-            // RFC 9110 section 9.3.2: what GET would have sent, without the body.
+        let handler = match body {
+            // RFC 9110 section 9.3.2: the response to GET, without its body.
             _ if request.method() == Method::HEAD => Sender::Bytes(SendBytes(Default::default())),
             Body::Bytes(bytes) => Sender::Bytes(SendBytes(bytes)),
-            Body::Exchange(exchange) => Sender::Exchange(exchange),
+            Body::Handler(handler) => Sender::Handler(handler),
         };
-        let running = Running { request, exchange, began: now };
+        let running = Running { request, handler, began: now };
         self.run(now, id, running, None, endpoint);
     }
 
@@ -326,11 +326,11 @@ impl App {
         endpoint: &mut Endpoint,
     ) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
-        // A handler that waits for something else would not notice that nobody wants its answer any more.
+        // A handler that waits for something else would not notice that the peer stopped the stream.
         let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
-        let exchange = &mut running.exchange;
-        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| exchange.datagram(&mut stream, payload)));
-        let result = taken.and_then(|()| exchange.poll(&mut stream)).and_then(|progress| {
+        let handler = &mut running.handler;
+        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload)));
+        let result = taken.and_then(|()| handler.poll(&mut stream)).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }
@@ -352,7 +352,7 @@ impl App {
         endpoint.release(now, id);
     }
 
-    /// Answers with an error if the head has not left, and otherwise leaves it to the release to reset the stream.
+    /// Sends an error response if the head was not sent yet; otherwise the release resets the stream.
     fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
         let status = match error {
             Error::Stream(StreamError::BodyTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -371,7 +371,7 @@ impl App {
         head.headers.insert(DATE, self.date.now());
         stream.set_head(head);
         if let Body::Bytes(mut body) = body {
-            // When even this does not fit, the release resets the stream.
+            // If even this does not fit, the release resets the stream.
             let _ = stream.finish_with(&mut body);
         }
     }
@@ -403,7 +403,7 @@ impl Application for App {
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}
-            // Of clients only.
+            // Events of clients only.
             Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
             Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
             Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
@@ -420,7 +420,7 @@ impl Application for App {
 }
 
 impl Running {
-    /// The access log. Addresses of clients only at debug level.
+    /// The access log. Logs addresses of clients only at debug level.
     fn log(&self, now: Instant, status: Option<StatusCode>, sent: u64, error: Option<&Error>) {
         const TARGET: &str = "mio_quiche::access";
         if !log::log_enabled!(target: TARGET, log::Level::Info) {
@@ -447,7 +447,7 @@ impl Clock for (u64, HeaderValue) {
         let time = net::wall_clock();
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         if second != self.0 {
-            // An HTTP date is ASCII.
+            // An HTTP date is always ASCII.
             let value = HeaderValue::try_from(httpdate::fmt_http_date(time));
             *self = (second, value.unwrap_or(HeaderValue::from_static("")));
         }

@@ -1,4 +1,4 @@
-//! What an application writes for WebTransport: a decision about a request, and a handler for the session.
+//! The application's part of WebTransport: the decision about a request, and a handler for the session.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,8 +7,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::client::ClientError;
-use super::exchange::Exchange;
 use super::response::Response;
+use super::stream_handler::StreamHandler;
 use crate::endpoint;
 use crate::error::{ErrorCode, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
@@ -18,7 +18,7 @@ use crate::wt::SessionEnd;
 const AVAILABLE_PROTOCOLS: HeaderName = HeaderName::from_static("wt-available-protocols");
 const PROTOCOL: HeaderName = HeaderName::from_static("wt-protocol");
 
-/// A client's request for a session: accept or reject it. Everything that a [`Request`] has can be looked at.
+/// A client's request for a session, to accept or reject. It dereferences to [`Request`].
 #[derive(Debug)]
 pub struct SessionRequest<'a> {
     request: &'a Request,
@@ -37,7 +37,7 @@ impl<'a> SessionRequest<'a> {
         SessionRequest { request }
     }
 
-    /// The origin of the page that asks, such as `https://example.com`. It has been checked against
+    /// The origin of the requesting page, such as `https://example.com`. It has been checked against
     /// [`allow_origins`](crate::WebTransportConfig::allow_origins).
     pub fn origin(&self) -> Option<&str> {
         self.request.header("origin")
@@ -46,7 +46,7 @@ impl<'a> SessionRequest<'a> {
     /// The subprotocols that the client offers, in its order of preference.
     pub fn subprotocols(&self) -> Vec<String> {
         let Some(value) = self.request.headers().get(AVAILABLE_PROTOCOLS) else { return Vec::new() };
-        // A field that is no list of strings is as good as none.
+        // A field that is not a list of strings is ignored.
         let list: List = Parser::new(value.as_bytes()).parse().unwrap_or_default();
         let name = |entry: &ListEntry| match entry {
             ListEntry::Item(Item { bare_item: BareItem::String(name), .. }) => Some(name.as_str().to_owned()),
@@ -57,7 +57,7 @@ impl<'a> SessionRequest<'a> {
 
     /// Accepts the session.
     pub fn accept(self, handler: impl SessionHandler + 'static) -> SessionResponse {
-        SessionResponse(Answer::Accept(Box::new(handler), HeaderMap::new()))
+        SessionResponse(SessionDecision::Accept(Box::new(handler), HeaderMap::new()))
     }
 
     /// Accepts the session with one of the offered subprotocols.
@@ -67,7 +67,7 @@ impl<'a> SessionRequest<'a> {
         match HeaderValue::try_from(quoted) {
             Ok(value) if self.subprotocols().iter().any(|offered| offered == subprotocol) => {
                 headers.insert(PROTOCOL, value);
-                SessionResponse(Answer::Accept(Box::new(handler), headers))
+                SessionResponse(SessionDecision::Accept(Box::new(handler), headers))
             }
             _ => {
                 log::error!("a handler chose the subprotocol {subprotocol:?}, which was not offered");
@@ -85,28 +85,28 @@ impl<'a> SessionRequest<'a> {
     }
 }
 
-/// What a request for a session is answered with.
+/// The response to a request for a session.
 #[derive(Debug)]
-pub struct SessionResponse(pub(super) Answer);
+pub struct SessionResponse(pub(super) SessionDecision);
 
-pub(super) enum Answer {
+pub(super) enum SessionDecision {
     Accept(Box<dyn SessionHandler>, HeaderMap),
     Reject(Box<Response>),
 }
 
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for SessionDecision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Answer::Accept(_, headers) => f.debug_tuple("Accept").field(headers).finish(),
-            Answer::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
+            SessionDecision::Accept(_, headers) => f.debug_tuple("Accept").field(headers).finish(),
+            SessionDecision::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
         }
     }
 }
 
 impl SessionResponse {
-    /// Rejects the session with a response of the application's own.
+    /// Rejects the session with a custom response.
     pub fn reject(response: Response) -> Self {
-        SessionResponse(Answer::Reject(Box::new(response)))
+        SessionResponse(SessionDecision::Reject(Box::new(response)))
     }
 }
 
@@ -116,11 +116,11 @@ pub struct Session<'a> {
     pub(super) changes: &'a mut Changes,
 }
 
-/// What a handler did with streams in one call.
+/// The changes that a handler made to streams in one call.
 #[derive(Default)]
 pub(super) struct Changes {
     pub(super) opened: Vec<StreamId>,
-    pub(super) started: Vec<(StreamId, Box<dyn Exchange>)>,
+    pub(super) started: Vec<(StreamId, Box<dyn StreamHandler>)>,
     pub(super) released: Vec<StreamId>,
 }
 
@@ -145,12 +145,12 @@ impl<'a> DerefMut for Session<'a> {
 }
 
 impl Session<'_> {
-    /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets an exchange
+    /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets a stream handler
     /// [do that](Session::run).
     ///
     /// # Errors
     /// [`SessionError::StreamLimit`] when the peer allows no more for now;
-    /// [`streams_available`](SessionHandler::streams_available) tells when it does.
+    /// [`streams_available`](SessionHandler::streams_available) is called when it does.
     pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
         self.inner.open_bidi().inspect(|&id| self.changes.opened.push(id))
     }
@@ -163,13 +163,12 @@ impl Session<'_> {
         self.inner.open_uni().inspect(|&id| self.changes.opened.push(id))
     }
 
-    /// Lets an exchange run a stream that was opened here or by the peer.
-    pub fn run(&mut self, id: StreamId, exchange: impl Exchange + 'static) {
-        self.changes.started.push((id, Box::new(exchange)));
+    /// Lets a stream handler run a stream that was opened here or by the peer.
+    pub fn run(&mut self, id: StreamId, handler: impl StreamHandler + 'static) {
+        self.changes.started.push((id, Box::new(handler)));
     }
 
-    /// Tells that the handler is through with a stream that it ran itself: what it did not send is reset, what it did
-    /// not read is thrown away.
+    /// Releases a stream that the handler ran itself: an unfinished sending side is reset, unread data is discarded.
     pub fn release(&mut self, id: StreamId) {
         self.inner.release(id);
         self.changes.released.push(id);
@@ -178,8 +177,7 @@ impl Session<'_> {
 
 /// The application's side of a session.
 ///
-/// Every method has a default, so that a handler writes only what it needs. An error from any of them closes the
-/// session.
+/// Every method has a default. An error from any of them closes the session.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -196,12 +194,12 @@ impl Session<'_> {
 /// }
 /// ```
 pub trait SessionHandler {
-    /// On a client: the server's answer to the request, whatever it is, with the chosen `wt-protocol`.
+    /// On a client: the server's response to the request, with any status and the chosen `wt-protocol`.
     fn response(&mut self, head: &ResponseHead) {
         let _ = head;
     }
 
-    /// On a client: there will be no session.
+    /// On a client: the session could not be opened.
     fn failed(&mut self, error: &ClientError) {
         let _ = error;
     }
@@ -215,7 +213,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// A datagram came. By default it is dropped.
+    /// A datagram arrived. By default it is dropped.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -224,12 +222,12 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The peer opened a stream: returns what runs it, or `None` when the handler does that itself, in
+    /// The peer opened a stream. Returns a handler for it, or `None` if this handler runs it in
     /// [`ready`](SessionHandler::ready). By default the stream is reset.
     ///
     /// # Errors
     /// Any error closes the session.
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         if let Some(mut stream) = s.stream(id) {
             stream.reset(ErrorCode::webtransport(0));
         }
@@ -237,8 +235,7 @@ pub trait SessionHandler {
         Ok(None)
     }
 
-    /// A stream that the handler runs itself may be read or written further. To be [released](Session::release) when
-    /// it is through.
+    /// A stream that the handler runs itself is ready for reading or writing. [Release](Session::release) it when done.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -247,7 +244,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// A stream could not be opened before, as the peer allowed no more; now it does.
+    /// The peer allows more streams, after a stream could not be opened.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -256,7 +253,7 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The peer asks for the session to be ended soon.
+    /// The peer asks to end the session soon.
     ///
     /// # Errors
     /// Any error closes the session.
@@ -291,8 +288,10 @@ mod tests {
         let ask = || SessionRequest::new(&request);
         assert_eq!(ask().subprotocols(), ["echo-v1", "a \"b\""]);
         let chosen = |name: &str| match ask().accept_with(name, Nothing).0 {
-            Answer::Accept(_, headers) => headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned()),
-            Answer::Reject(response) => Some(response.head.status.to_string()),
+            SessionDecision::Accept(_, headers) => {
+                headers.get(PROTOCOL).map(|v| v.to_str().unwrap_or_default().to_owned())
+            }
+            SessionDecision::Reject(response) => Some(response.head.status.to_string()),
         };
         assert_eq!(chosen("echo-v1").as_deref(), Some("\"echo-v1\""));
         assert_eq!(chosen("a \"b\"").as_deref(), Some("\"a \\\"b\\\"\""));

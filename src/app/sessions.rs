@@ -1,4 +1,4 @@
-//! Events of sessions turned into calls of their handlers.
+//! Turns events of sessions into calls of their handlers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,23 +6,23 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::exchange::{Exchange, Progress};
 use super::session::{Changes, Session, SessionHandler};
+use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
 use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
-/// The code that a session is closed with when its handler fails.
+/// The code of the close when a session's handler fails.
 const HANDLER_FAILED: u32 = 1;
 
 /// The open sessions of a server or a client.
 #[derive(Default)]
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
-    /// Streams of sessions: what runs each, or nothing where the session's handler does.
-    streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn Exchange>>)>,
+    /// Streams of sessions: the handler of each, or `None` where the session's handler runs it.
+    streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
 }
 
 struct Running {
@@ -82,28 +82,28 @@ impl Sessions {
 
     pub(super) fn on_stream(&mut self, now: Instant, session: StreamId, id: StreamId, endpoint: &mut Endpoint) {
         self.streams.insert(id, (session, None));
-        let mut exchange = None;
+        let mut stream_handler = None;
         self.with(now, session, endpoint, |handler, s| {
-            exchange = handler.stream(s, id)?;
+            stream_handler = handler.stream(s, id)?;
             Ok(())
         });
         if let Some((_, slot)) = self.streams.get_mut(&id) {
-            *slot = exchange;
+            *slot = stream_handler;
             self.on_ready(now, id, endpoint);
         }
     }
 
     pub(super) fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
-        let Some((session, exchange)) = self.streams.get_mut(&id) else { return };
+        let Some((session, stream_handler)) = self.streams.get_mut(&id) else { return };
         let session = *session;
-        let Some(exchange) = exchange else {
+        let Some(stream_handler) = stream_handler else {
             return self.with(now, session, endpoint, |handler, s| handler.ready(s, id));
         };
         let Some(mut stream) = endpoint.stream(now, id) else {
             self.streams.remove(&id);
             return;
         };
-        let result = exchange.poll(&mut stream).and_then(|progress| {
+        let result = stream_handler.poll(&mut stream).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }
@@ -143,7 +143,7 @@ impl Sessions {
         running.handler.closed(end);
     }
 
-    /// A connection is gone, and its sessions with it.
+    /// A connection has ended, and its sessions with it.
     pub(super) fn on_connection_closed(&mut self, now: Instant, conn: ConnId, cause: &CloseCause) {
         let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
         let ended: Vec<StreamId> = self.open.range(first..=last).map(|(id, _)| *id).collect();
@@ -153,7 +153,7 @@ impl Sessions {
         }
     }
 
-    /// Calls a session's handler, and starts what it wants to run.
+    /// Calls a session's handler, and starts the stream handlers that it asked for.
     pub(super) fn with(
         &mut self,
         now: Instant,
@@ -167,7 +167,7 @@ impl Sessions {
         let mut session = Session { inner, changes: &mut changes };
         if let Err(error) = call(&mut *running.handler, &mut session) {
             match error {
-                // The peer gave up a stream, which its handler need not bear.
+                // The peer aborted a stream: not an error of the handler.
                 Error::Stream(error) => log::debug!("{id:?}: {error}"),
                 error => log::error!("{id:?}: a handler failed: {error}"),
             }
@@ -177,8 +177,8 @@ impl Sessions {
         for stream in changes.released {
             self.streams.remove(&stream);
         }
-        for (stream, exchange) in changes.started {
-            self.streams.insert(stream, (id, Some(exchange)));
+        for (stream, stream_handler) in changes.started {
+            self.streams.insert(stream, (id, Some(stream_handler)));
             self.on_ready(now, stream, endpoint);
         }
     }

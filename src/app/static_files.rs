@@ -9,19 +9,19 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::LOCATION;
 
-use super::exchange::{Exchange, Progress};
 use super::files::{FileEntry, FileRoot, LookupError, plan};
 use super::response::Response;
+use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Request;
 use crate::net;
 
-/// Bytes read from a file at once.
+/// Bytes read from a file per call.
 const CHUNK: usize = 64 * 1024;
 
 /// A directory to serve: media types, `index.html` for directories, ranges (RFC 9110 section 14) and conditional
-/// requests (section 13). No path leads out of it, and names that begin with a dot are not there.
+/// requests (section 13). No path leads out of it, and names that begin with a dot are hidden.
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -80,7 +80,7 @@ struct FileBody {
     chunk: Bytes,
 }
 
-impl Exchange for FileBody {
+impl StreamHandler for FileBody {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
             if self.chunk.is_empty() && !self.rest.is_empty() {

@@ -9,7 +9,7 @@ use mio_quiche::net;
 
 use super::{Failure, print};
 
-/// A certificate that is valid for less than this is made anew by `--if-needed`.
+/// `--if-needed` replaces a certificate that expires sooner than this.
 const NEEDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Debug, ClapArgs)]
@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Directory for cert.pem, key.pem and ca.pem
     #[arg(long, value_name = "DIR", default_value = "certs")]
     out: PathBuf,
-    /// Further names or addresses; localhost, 127.0.0.1 and ::1 are always in it
+    /// Further names or addresses; localhost, 127.0.0.1 and ::1 are always included
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
     /// Do nothing if the certificate there is valid for another day

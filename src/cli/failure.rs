@@ -1,4 +1,4 @@
-//! How a command fails, and what the commands share.
+//! Failures of a command, and helpers that the commands share.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
-/// Prints to standard output; a reader that went away (`| head`) is no failure.
+/// Prints to standard output; a closed pipe (`| head`) is not a failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! What the client's commands share: whom to trust, where hosts are, and what an error means to a script.
+//! Shared by the client commands: trust, addresses of hosts, and exit codes of errors.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 something failed or was not as it should be, 2 wrong arguments or settings; as curl's: 6 host not
 resolved, 7 cannot connect, 28 timeout, 35 TLS handshake failed, 60 certificate not accepted; 130 interrupted.";
 
-/// Which servers are trusted.
+/// The trust options.
 #[derive(Debug, ClapArgs)]
 pub(super) struct Trust {
     /// Accept any certificate
     #[arg(short = 'k', long)]
     insecure: bool,
-    /// Trust the certificate authorities in this PEM file too
+    /// Also trust the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// Trust exactly the certificate with this SHA-256, whoever signed it; repeatable
@@ -43,7 +43,7 @@ impl Trust {
     }
 }
 
-/// Where hosts are that are not looked up.
+/// Addresses of hosts that need no look-up.
 #[derive(Debug, ClapArgs)]
 pub(super) struct KnownHosts {
     /// Connect to ADDR for this host and port (* is any host) instead of looking it up; repeatable
@@ -59,7 +59,7 @@ struct KnownHost {
 }
 
 impl KnownHosts {
-    /// The resolver that knows them, and asks the system for the rest.
+    /// A resolver for these hosts, which asks the system for all others.
     pub(super) fn resolver(&self) -> Option<Resolver> {
         let known = self.resolve.clone();
         let resolver = Resolver::new(move |host, port| {
@@ -76,10 +76,10 @@ impl KnownHosts {
 fn known_host(text: &str) -> Result<KnownHost, String> {
     let (host, rest) = text.split_once(':').ok_or("not HOST:PORT:ADDR")?;
     let (port, addresses) = rest.split_once(':').ok_or("not HOST:PORT:ADDR")?;
-    let port = port.parse().map_err(|_| format!("'{port}' is no port"))?;
+    let port = port.parse().map_err(|_| format!("'{port}' is not a port"))?;
     let address = |text: &str| {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        bare.parse().map_err(|_| format!("'{text}' is no address"))
+        bare.parse().map_err(|_| format!("'{text}' is not an address"))
     };
     let addresses = addresses.split(',').map(address).collect::<Result<_, String>>()?;
     Ok(KnownHost { host: host.to_owned(), port, addresses })
@@ -119,10 +119,10 @@ impl From<&ClientError> for Failure {
     }
 }
 
-/// Messages of the library, when `RUST_LOG` asks for them.
+/// Logs messages of the library if `RUST_LOG` is set.
 pub(super) fn log_if_asked() {
     if let Ok(filters) = std::env::var("RUST_LOG") {
-        // Fails where a logger is set already.
+        // Fails if a logger is already set.
         let _ = env_logger::Builder::new().parse_filters(&filters).format_timestamp_millis().try_init();
     }
 }

@@ -49,10 +49,10 @@ struct Transport {
     /// Congestion control
     #[arg(long, value_enum, default_value = "cubic")]
     cc: Cc,
-    /// Take requests of safe methods in the first flight of clients that come back (0-RTT); such a flight can be replayed
+    /// Accept safe methods in the first flight of returning clients (0-RTT); such a flight can be replayed
     #[arg(long)]
     early_data: bool,
-    /// File of 48 random bytes that session tickets are sealed with; SIGHUP reads it anew, as the certificate
+    /// File of 48 random bytes that session tickets are sealed with; SIGHUP reloads it with the certificate
     #[arg(long, value_name = "FILE")]
     ticket_key: Option<PathBuf>,
     /// Largest UDP payload sent, 1200 to 65527 bytes
@@ -79,7 +79,7 @@ struct WebTransport {
     /// send none
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// Take no sessions; H3_WEBTRANSPORT=0 says the same
+    /// Accept no sessions; same as H3_WEBTRANSPORT=0
     #[arg(long)]
     no_webtransport: bool,
     /// Drafts offered in SETTINGS; all: newer ones too, with flow control of sessions
@@ -111,15 +111,15 @@ struct Limits {
     /// Requests at a time on a connection; with WebTransport at least 1000, as its streams count too
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
-    /// Longest request body; over it 413 [default: none]
+    /// Longest request body; longer ones get 413 [default: none]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
-    /// Seconds that a handshake may take
+    /// Time limit for a handshake, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     handshake_timeout: Duration,
-    /// Seconds that running responses have after SIGTERM
+    /// Time for running responses after SIGTERM, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    drain_timeout: Duration,
+    shutdown_timeout: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -204,7 +204,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.max_streams_bidi = limits.max_requests;
     config.max_request_body = limits.max_body;
     config.transport.handshake_timeout = limits.handshake_timeout;
-    config.drain_timeout = limits.drain_timeout;
+    config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;
     config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]

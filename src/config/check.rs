@@ -1,4 +1,4 @@
-//! The checks that all settings share.
+//! Checks shared by all settings.
 
 use std::io;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(super) fn pem(what: &'static str, path: &Path, labels: &[&str]) -> Result<()
     }
 }
 
-/// A path as quiche takes it.
+/// A path in the form that quiche accepts.
 pub(super) fn utf8<'a>(what: &'static str, path: &'a Path) -> Result<&'a str, ConfigError> {
     path.to_str().ok_or_else(|| ConfigError::Path {
         what,

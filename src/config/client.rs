@@ -30,27 +30,27 @@ pub struct ClientConfig {
     /// Directory of certificate authorities that are trusted besides the system's, by OpenSSL's hashed names. Default:
     /// none.
     pub ca_dir: Option<PathBuf>,
-    /// SHA-256 hashes of certificates (DER). If there are any, a server is trusted exactly if its certificate has one of
-    /// them, regardless of its authority and its name, as with a browser's `serverCertificateHashes`. Default: none.
+    /// SHA-256 hashes of certificates (DER). If there are any, a server is trusted if and only if its certificate has
+    /// one of them, regardless of authority and name, as with a browser's `serverCertificateHashes`. Default: none.
     pub cert_hashes: Vec<[u8; 32]>,
     verify: bool,
-    /// Looks hosts up. Default: `None`, which asks the system.
+    /// Resolves host names. Default: `None`, the system's resolver.
     pub resolver: Option<Resolver>,
-    /// Time that looking a host up and the handshakes with its addresses may take together. Each handshake ends after
-    /// [`handshake_timeout`](TransportConfig::handshake_timeout) too, if that is shorter. Default: 10 s.
+    /// Time limit for looking a host up and the handshakes with its addresses together. Each handshake is also limited
+    /// by [`handshake_timeout`](TransportConfig::handshake_timeout), if that is shorter. Default: 10 s.
     pub connect_timeout: Duration,
     /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), if they offer HTTP/3; their
     /// certificate must be for the origin. Default: off.
     pub alt_svc: bool,
     /// WebTransport sessions. Default: [`enabled`](WebTransportConfig::enabled), otherwise as for a server.
     pub webtransport: WebTransportConfig,
-    /// SIGINT and SIGTERM end waiting, instead of ending the process. Default: off.
+    /// SIGINT and SIGTERM end the waiting instead of the process. Default: off.
     pub handle_signals: bool,
 }
 
 type LookUp = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
-/// What looks hosts up in the place of the system: for addresses that are known beforehand, or another resolver.
+/// Resolves host names instead of the system: for known addresses, or another resolver.
 #[derive(Clone)]
 pub struct Resolver(Arc<LookUp>);
 
@@ -61,8 +61,8 @@ impl std::fmt::Debug for Resolver {
 }
 
 impl Resolver {
-    /// Looks hosts up by `look_up`, which is given a name and a port. It runs on a thread of its own and may block. Hosts
-    /// that are addresses are not looked up.
+    /// Looks hosts up by `look_up`, which receives a name and a port. It runs on a thread of its own and may block.
+    /// Hosts that are addresses are not looked up.
     pub fn new(look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Resolver(Arc::new(look_up))
     }
@@ -77,7 +77,7 @@ impl Resolver {
 pub struct Dangerous<'a>(&'a mut ClientConfig);
 
 impl Dangerous<'_> {
-    /// Accepts any certificate, so that anybody on the way can read and change everything.
+    /// Accepts any certificate, so anyone on the path can read and change everything.
     pub fn accept_any_certificate(self) {
         self.0.verify = false;
     }
@@ -101,22 +101,22 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
-    /// The settings that give up security, set apart so that they are seen.
+    /// The settings that give up security, kept apart so that they stand out.
     pub fn dangerous(&mut self) -> Dangerous<'_> {
         Dangerous(self)
     }
 
-    /// Checks every setting. [`Client::new`](crate::Client::new) does so too.
+    /// Checks every setting. [`Client::new`](crate::Client::new) also does so.
     ///
     /// # Errors
-    /// The first setting that is wrong, with its value and its range.
+    /// The first invalid setting, with its value and its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.transport.check()?;
         self.webtransport.check()?;
         check::positive("connect_timeout", self.connect_timeout)
     }
 
-    /// Whether the server's certificate is held against authorities and name.
+    /// Whether the server's certificate is checked against authorities and name.
     pub(crate) fn checks_authority(&self) -> bool {
         self.verify && self.cert_hashes.is_empty()
     }

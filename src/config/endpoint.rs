@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::limits::HARD_FIELD_SECTION;
+use super::limits::MAX_FIELD_SECTION;
 use super::tls::Tls;
 use super::{RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig};
 use crate::error::ConfigError;
 
-/// The checked settings of an [`Endpoint`](crate::Endpoint), made of a server's or a client's. What is about accepting
-/// connections and requests is not used in a client.
+/// The checked settings of an [`Endpoint`](crate::Endpoint), made from a server's or a client's. A client does not use
+/// the settings about accepting connections and requests.
 #[derive(Debug)]
 pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
@@ -39,7 +39,7 @@ impl EndpointConfig {
     /// The settings of HTTP/3 in the form that quiche takes.
     pub(crate) fn to_h3(&self) -> Result<quiche::h3::Config, ConfigError> {
         let mut c = quiche::h3::Config::new().map_err(ConfigError::refused("the HTTP/3 settings"))?;
-        c.set_max_field_section_size(HARD_FIELD_SECTION);
+        c.set_max_field_section_size(MAX_FIELD_SECTION);
         c.set_qpack_max_table_capacity(0);
         c.set_qpack_blocked_streams(0);
         if self.webtransport.is_on() {

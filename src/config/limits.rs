@@ -3,21 +3,21 @@
 use super::check;
 use crate::error::ConfigError;
 
-/// Limits on a request's head. A request over a limit is answered with the status given here (RFC 6585 section 5,
-/// RFC 9110 section 15.5.15); the connection stays open.
+/// Limits on a request's head. A request over a limit gets the status given here (RFC 6585 section 5, RFC 9110 section
+/// 15.5.15); the connection stays open.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestLimits {
-    /// Fields, without pseudo-header fields; over it 431. Default: 100.
+    /// Fields, without pseudo-header fields; more get 431. Default: 100.
     pub max_fields: usize,
-    /// Bytes of a field name; over it 431. Default: 256.
+    /// Bytes of a field name; more get 431. Default: 256.
     pub max_name: usize,
-    /// Bytes of a field value; over it 431. Default: 8192.
+    /// Bytes of a field value; more get 431. Default: 8192.
     pub max_value: usize,
-    /// Bytes of the field section as RFC 9114 section 4.2.2 counts them (32 more per field), 1 to 65536; over it 431.
+    /// Bytes of the field section as RFC 9114 section 4.2.2 counts them (32 more per field), 1 to 65536; more get 431.
     /// Default: 16 KiB.
     pub max_field_section: usize,
-    /// Bytes of the request target; over it 414. Default: 2048.
+    /// Bytes of the request target; more get 414. Default: 2048.
     pub max_target: usize,
 }
 
@@ -34,15 +34,15 @@ impl Default for RequestLimits {
 }
 
 /// The largest response head in bytes, each field counted with 32 bytes more (RFC 9114 section 4.2.2). quiche writes a
-/// head in one piece, and one that is larger than the congestion window would wait for ever (quiche issue 1573).
+/// head in one piece, and one larger than the congestion window would never be sent (quiche issue 1573).
 pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
 
-/// Paths that a connection has at a time, and connection ids that it takes of its peer.
+/// Paths that a connection has at a time, and connection ids that it accepts from its peer.
 pub(crate) const MAX_PATHS: usize = 8;
 
 /// `SETTINGS_MAX_FIELD_SECTION_SIZE` as quiche sends it. quiche closes the whole connection when a peer exceeds it, so it
 /// is larger than [`RequestLimits::max_field_section`], which leaves room to answer 431.
-pub(super) const HARD_FIELD_SECTION: u64 = 64 * 1024;
+pub(super) const MAX_FIELD_SECTION: u64 = 64 * 1024;
 
 impl RequestLimits {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -51,7 +51,7 @@ impl RequestLimits {
         check::at_least_one("request_limits.max_value", self.max_value)?;
         check::at_least_one("request_limits.max_target", self.max_target)?;
         let section = self.max_field_section as u64;
-        let fits = (1..=HARD_FIELD_SECTION).contains(&section);
+        let fits = (1..=MAX_FIELD_SECTION).contains(&section);
         check::range("request_limits.max_field_section", section, fits, "1 to 65536 bytes")
     }
 }

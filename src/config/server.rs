@@ -27,17 +27,18 @@ pub struct ServerConfig {
     pub cert: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
-    /// PEM file of authorities: clients must show a certificate of one of them. Default: none, clients need no certificate.
+    /// PEM file of authorities: clients must present a certificate of one of them. Default: none, clients need no
+    /// certificate.
     pub client_ca: Option<PathBuf>,
     /// File of 48 random bytes that session tickets are sealed with, so that clients can resume after a restart or on
     /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
-    /// the old key then lead to full handshakes. Default: none, which draws a key at each start.
+    /// the old key then lead to full handshakes. Default: none, a random key at each start.
     pub ticket_key: Option<PathBuf>,
-    /// Time that responses may go on after a shutdown began (RFC 9114 section 5.2). Default: 30 s.
-    pub drain_timeout: Duration,
+    /// Time for running responses after a shutdown began (RFC 9114 section 5.2). Default: 30 s.
+    pub shutdown_timeout: Duration,
     /// When clients must prove their address (RFC 9000 section 8.1). Default: [`RetryPolicy::Auto`].
     pub retry: RetryPolicy,
-    /// Handshakes under way from which on [`RetryPolicy::Auto`] asks for the proof. Default: 100.
+    /// Handshakes under way above which [`RetryPolicy::Auto`] sends Retry packets. Default: 100.
     pub retry_threshold: usize,
     /// Time for which a Retry token is valid (RFC 9000 section 8.1.3). Default: 15 s.
     pub retry_token_lifetime: Duration,
@@ -45,15 +46,14 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Handshakes at a time; an Initial packet over the limit is ignored. Default: 2 000.
     pub max_handshakes: usize,
-    /// The longest request body in bytes, over it 413; `None` sets no limit. Default: none.
+    /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
     pub request_limits: RequestLimits,
-    /// WebTransport sessions. Default: off until a route asks for them, see
-    /// [`enabled`](WebTransportConfig::enabled).
+    /// WebTransport sessions. Default: off until a route enables them, see [`enabled`](WebTransportConfig::enabled).
     pub webtransport: WebTransportConfig,
     /// TCP address where `Server` answers HTTP/1.1 with a demo page (`/`), metrics for Prometheus (`/metrics`) and its
-    /// health (`/healthz`). It does not ask for a password: bind it to a loopback address. Default: none.
+    /// health (`/healthz`). It is unauthenticated: bind it to a loopback address. Default: none.
     pub admin: Option<SocketAddr>,
     /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. Default: on.
     pub handle_signals: bool,
@@ -63,7 +63,7 @@ impl ServerConfig {
     /// The default settings with a certificate chain and its private key, both in PEM files.
     ///
     /// # Errors
-    /// A file that cannot be read or holds no PEM block of its kind. Whether the two belong together is found when
+    /// A file that cannot be read or holds no PEM block of its kind. Whether the two belong together is checked when
     /// the server is built.
     pub fn from_pem(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let (cert, key) = (cert.into(), key.into());
@@ -75,7 +75,7 @@ impl ServerConfig {
             key,
             client_ca: None,
             ticket_key: None,
-            drain_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
             retry: RetryPolicy::default(),
             retry_threshold: 100,
             retry_token_lifetime: Duration::from_secs(15),
@@ -89,11 +89,11 @@ impl ServerConfig {
         })
     }
 
-    /// Checks every setting. [`Server::bind`](crate::Server::bind) does so too, so that a server that starts has no wrong
+    /// Checks every setting. [`Server::bind`](crate::Server::bind) also does so, so a server that starts has valid
     /// ones.
     ///
     /// # Errors
-    /// The first setting that is wrong, with its value and its range.
+    /// The first invalid setting, with its value and its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.transport.check()?;
         self.webtransport.check()?;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn config() -> ServerConfig {
-        // What is in the files is not looked at here, but for the labels.
+        // Only the labels in the files are checked here.
         let dir = tempfile::tempdir().unwrap();
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         std::fs::write(&cert, "-----BEGIN CERTIFICATE-----\n").unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::check;
 use crate::error::ConfigError;
 
-/// Bytes of a key for session tickets, as BoringSSL wants it.
+/// Bytes of a key for session tickets, as BoringSSL requires.
 const TICKET_KEY_LEN: usize = 48;
 
 /// Identity and trust of a role.
@@ -15,7 +15,7 @@ pub(super) enum Tls {
     Client(ClientTls),
 }
 
-/// The files that a server proves itself with, and those that it checks clients with.
+/// The server's identity, and the authorities that it checks clients with.
 #[derive(Debug)]
 pub(super) struct ServerTls {
     pub(super) cert: PathBuf,
@@ -55,7 +55,7 @@ impl ServerTls {
         if c.load_priv_key_from_pem_file(key).is_ok() {
             return Ok(());
         }
-        // quiche says no more than "TLS failure": a key that loads without a certificate belongs to another one.
+        // quiche only reports "TLS failure": if the key loads without the certificate, it belongs to another one.
         let alone = quiche::Config::new(quiche::PROTOCOL_VERSION).and_then(|mut c| c.load_priv_key_from_pem_file(key));
         Err(match alone {
             Ok(()) => ConfigError::Mismatch { cert: self.cert.clone(), key: self.key.clone() },
@@ -73,7 +73,7 @@ pub(super) struct ClientTls {
 }
 
 impl ClientTls {
-    /// Puts the authorities into quiche's settings.
+    /// Adds the authorities to quiche's settings.
     pub(super) fn apply(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
         if let Some(file) = &self.ca_file {
             check::pem("certificate", file, &["BEGIN CERTIFICATE"])?;

@@ -1,4 +1,4 @@
-//! What both sides of a connection have: QUIC, the parts of TLS that need no identity, the socket, and logs.
+//! Settings shared by both sides: QUIC, the parts of TLS that need no identity, the socket, and logs.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use super::limits::MAX_PATHS;
 use super::{WebTransportConfig, check};
 use crate::error::ConfigError;
 
-/// A time that stands for no limit, and that can be added to the time of day.
+/// A duration that means no limit, and can be added to the time of day.
 pub(super) const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before a connection is made for it.
+/// When a client must prove its address by a Retry packet (RFC 9000 section 8.1.2) before the server creates a connection for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RetryPolicy {
-    /// Never: one round trip less.
+    /// Never: saves one round trip.
     Off,
     /// Always.
     On,
@@ -35,7 +35,7 @@ pub enum CongestionControl {
     Bbr2,
 }
 
-/// The settings of QUIC, TLS and the UDP socket that servers and clients have in common. They hold for each connection.
+/// The settings of QUIC, TLS and the UDP socket that servers and clients have in common. They apply to each connection.
 ///
 /// [`ServerConfig`](super::ServerConfig) and [`ClientConfig`](super::ClientConfig) hold one each, with the defaults of
 /// their side: [`TransportConfig::server`] and [`TransportConfig::client`]. It can be cloned from one to the other.
@@ -85,15 +85,15 @@ pub struct TransportConfig {
     pub congestion_control: CongestionControl,
     /// QUIC datagrams (RFC 9221) that wait in each direction, at least 1; `None` turns datagrams off. Default: 1024.
     pub datagram_queue: Option<usize>,
-    /// Send a reserved setting, reserved frames and a reserved stream (GREASE), so that peers keep ignoring what they do not
-    /// know (RFC 9114 sections 6.2.3, 7.2.4.1 and 7.2.8). A server sends no reserved frames to clients that may
-    /// open sessions, some of which wait for ever behind them. Default: on.
+    /// Send a reserved setting, reserved frames and a reserved stream (GREASE), so that peers keep ignoring unknown
+    /// extensions (RFC 9114 sections 6.2.3, 7.2.4.1 and 7.2.8). A server sends no reserved frames to clients that may
+    /// open sessions, some of which then wait forever. Default: on.
     pub grease: bool,
     /// Application protocols in order of preference, each of 1 to 255 bytes (RFC 7301 section 3.1). Default: `h3`.
     pub alpn: Vec<Vec<u8>>,
-    /// Requests in the first flight (0-RTT, RFC 9001 section 4.6) of a resumed connection, for safe methods only (RFC 8470).
-    /// A server takes them and answers others with 425; a client sends them. Default: off, as anyone who records such a
-    /// flight can replay it.
+    /// Requests in the first flight (0-RTT, RFC 9001 section 4.6) of a resumed connection, for safe methods only (RFC
+    /// 8470). A server accepts them and answers others with 425; a client sends them. Default: off, as anyone who
+    /// records such a flight can replay it.
     pub early_data: bool,
     /// Directory in which a qlog file `{source connection id}.sqlog` is written for each connection
     /// (draft-ietf-quic-qlog-main-schema). It is created if it is missing. Default: none.
@@ -167,7 +167,7 @@ impl TransportConfig {
     pub(super) fn apply(&self, webtransport: &WebTransportConfig, c: &mut quiche::Config) -> Result<(), ConfigError> {
         let alpn: Vec<&[u8]> = self.alpn.iter().map(Vec::as_slice).collect();
         c.set_application_protos(&alpn).map_err(ConfigError::refused("alpn"))?;
-        // To quiche, 0 is no timeout at all.
+        // To quiche, 0 means no timeout.
         c.set_max_idle_timeout(self.idle_timeout.as_millis().try_into().unwrap_or(u64::MAX >> 2).max(1));
         c.set_max_recv_udp_payload_size(65527);
         c.set_max_send_udp_payload_size(self.max_udp_payload);

@@ -5,19 +5,19 @@ use std::time::Duration;
 use super::check;
 use crate::error::ConfigError;
 
-/// Setting of draft-02: the endpoint does WebTransport. What Chromium and Firefox ask for.
+/// Setting of draft-02: the endpoint supports WebTransport. Chromium and Firefox require it.
 pub(crate) const SETTING_ENABLE_DRAFT02: u64 = 0x2b60_3742;
-/// Setting of draft-07: sessions that the server takes on a connection.
+/// Setting of draft-07: sessions that the server accepts on a connection.
 pub(crate) const SETTING_MAX_SESSIONS_DRAFT07: u64 = 0xc671_706a;
-/// Setting of draft-13: sessions that the server takes on a connection.
+/// Setting of draft-13: sessions that the server accepts on a connection.
 pub(crate) const SETTING_MAX_SESSIONS_DRAFT13: u64 = 0x14e9_cd29;
-/// Setting of draft-15: the endpoint does WebTransport.
+/// Setting of draft-15: the endpoint supports WebTransport.
 pub(crate) const SETTING_ENABLED_DRAFT15: u64 = 0x2c7c_f000;
-/// Settings for the limits that a session begins with.
+/// Initial limit of a session's unidirectional streams.
 pub(crate) const SETTING_INITIAL_MAX_STREAMS_UNI: u64 = 0x2b64;
-/// As above, for bidirectional streams.
+/// Initial limit of a session's bidirectional streams.
 pub(crate) const SETTING_INITIAL_MAX_STREAMS_BIDI: u64 = 0x2b65;
-/// As above, for bytes on streams.
+/// Initial limit of bytes on a session's streams.
 pub(crate) const SETTING_INITIAL_MAX_DATA: u64 = 0x2b61;
 
 /// Settings for WebTransport sessions (draft-ietf-webtrans-http3).
@@ -27,13 +27,13 @@ pub struct WebTransportConfig {
     /// Offer sessions. Default: off for a server, where [`Server::bind`](crate::Server::bind) turns it on when the router
     /// has a route for sessions and `allowed` is set; on for a client.
     pub enabled: bool,
-    /// Whether routes may turn sessions on. Default: on.
+    /// Whether routes may enable sessions. Default: on.
     pub allowed: bool,
     /// The drafts that are offered in SETTINGS (RFC 9114 section 7.2.4). Default: those of today's browsers.
     pub drafts: Drafts,
     /// Sessions at a time on a connection. Default: 16.
     pub max_sessions: usize,
-    /// Sessions at a time on all connections; over it 429. Default: 10 000.
+    /// Sessions at a time on all connections; further ones get 429. Default: 10 000.
     pub max_sessions_total: usize,
     /// Streams of each kind that the peer may have open in a session. Default: 1000.
     pub max_session_streams: usize,
@@ -45,7 +45,7 @@ pub struct WebTransportConfig {
     pub initial_max_data: u64,
     /// Time without traffic after which a session is closed. Default: none.
     pub idle_timeout: Option<Duration>,
-    /// Time after which a connection is closed that had only sessions, all of which have ended: Chromium opens a connection
+    /// Time after which a connection that had only sessions is closed, once all have ended: Chromium opens a connection
     /// for each session and never closes it. Default: 10 s.
     pub linger: Duration,
     /// Origins (RFC 6454) besides the server's own whose pages may open sessions, such as `https://example.com`; `*` for
@@ -59,7 +59,7 @@ pub enum Drafts {
     /// Draft-02 and draft-07, which today's browsers ask for.
     #[default]
     Browsers,
-    /// These and draft-13 to draft-15, with flow control of sessions.
+    /// Also draft-13 to draft-15, with flow control of sessions.
     All,
 }
 
@@ -81,7 +81,7 @@ impl Default for WebTransportConfig {
     }
 }
 
-/// The limits that a session begins with, in SETTINGS of either side; zeros are no limits.
+/// The initial limits of a session, in SETTINGS of either side; zero means no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionLimits {
     pub(crate) data: u64,
@@ -90,7 +90,7 @@ pub(crate) struct SessionLimits {
 }
 
 impl SessionLimits {
-    /// A side that sends no limit above zero does not ask for flow control.
+    /// A side that sends no limit above zero does not request flow control.
     pub(crate) fn any(&self) -> bool {
         self.data > 0 || self.bidi > 0 || self.uni > 0
     }
@@ -102,7 +102,7 @@ impl WebTransportConfig {
         self.enabled && self.allowed && cfg!(feature = "webtransport")
     }
 
-    /// The limits that a session begins with on our side.
+    /// The local side's initial limits of a session.
     pub(crate) fn limits(&self) -> SessionLimits {
         match self.drafts {
             Drafts::Browsers => SessionLimits::default(),

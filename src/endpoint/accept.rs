@@ -17,15 +17,15 @@ use crate::transport::token::TokenCheck;
 /// Stateless answers that may wait; a flood of unknown versions shall not fill the memory.
 const MAX_STATELESS: usize = 256;
 
-/// Where a datagram goes.
+/// The destination of a datagram.
 pub(super) struct Route {
     pub(super) conn: ConnId,
-    /// It is addressed to a connection id that we chose, and not to one that a client made up.
+    /// It is addressed to a connection id that this side chose, not one that a client made up.
     pub(super) to_our_id: bool,
 }
 
 impl Endpoint {
-    /// The connection that a datagram is for; a new one for a good Initial packet.
+    /// The connection that a datagram is for; a new one for a valid Initial packet.
     pub(super) fn route(
         &mut self,
         now: Instant,
@@ -48,7 +48,7 @@ impl Endpoint {
             };
             let found = self.table.lookup(&cid).or_else(|| match self.core.role {
                 Role::Server => None,
-                // It may be a stateless reset, which has no id: the connection can tell.
+                // It may be a stateless reset, which has no id: the connection can recognise it.
                 Role::Client => {
                     self.table.ids().find(|id| self.table.get(*id).is_some_and(|c| c.transport.peer_addr() == from))
                 }
@@ -57,7 +57,7 @@ impl Endpoint {
             return found.map(ours);
         }
         if self.core.role == Role::Client {
-            // Retry and Version Negotiation are for the connection to see.
+            // Retry and Version Negotiation are handled by the connection.
             let dcid = invariants(datagram).and_then(|(_, dcid, _)| Cid::from_slice(dcid));
             let found = dcid.and_then(|cid| self.table.lookup(&cid));
             self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
@@ -66,7 +66,7 @@ impl Endpoint {
         let len = datagram.len();
         match invariants(datagram) {
             Some((version, ..)) if is_supported(version) => {}
-            // Version 0 is a Version Negotiation packet, which no server is sent (RFC 9000 section 17.2.1).
+            // Version 0 is a Version Negotiation packet, never sent to a server (RFC 9000 section 17.2.1).
             None | Some((0, ..)) => {
                 self.core.stats.ignored_garbage += 1;
                 return None;
@@ -87,7 +87,7 @@ impl Endpoint {
         if let Some(id) = Cid::from_slice(header.dcid()).and_then(|cid| self.table.lookup(&cid)) {
             return Some(ours(id));
         }
-        // A client goes on with the id that it chose itself until our first packet reaches it.
+        // A client uses the id that it chose itself until the server's first packet arrives.
         let derived = self.core.cids.derive(header.dcid());
         if let Some(conn) = self.table.lookup(&derived) {
             return Some(Route { conn, to_our_id: false });

@@ -1,4 +1,4 @@
-//! A client's calls of the endpoint: connections out, requests, tickets, moves.
+//! A client's calls of the endpoint: connections, requests, tickets, migration.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::error::{ConnectError, MigrateError};
 use crate::transport::Transport;
 use crate::transport::table::{ConnId, StreamId};
 
-/// A request's head as a client sends it.
+/// The head of a client's request.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     /// The method.
@@ -25,7 +25,7 @@ pub struct RequestHead {
     pub path: String,
     /// `:protocol` of an extended CONNECT (RFC 9220); `webtransport` asks for a session.
     pub protocol: Option<String>,
-    /// The header fields; connection-specific ones (RFC 9114 section 4.2) are left out.
+    /// The header fields; connection-specific ones (RFC 9114 section 4.2) are omitted.
     pub headers: HeaderMap,
 }
 
@@ -33,16 +33,16 @@ pub struct RequestHead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The connection is gone, or has not got that far.
+    /// The connection has ended, or is not ready for requests yet.
     #[error("the connection cannot take requests")]
     Closed,
-    /// No room for now: [`Event::RequestsPossible`] tells when there is.
+    /// No stream credit for now: [`Event::RequestsPossible`](super::Event::RequestsPossible) follows when there is.
     #[error("no request can be sent on this connection now")]
     Blocked,
     /// The handshake chose another protocol than HTTP/3.
     #[error("the connection does not speak HTTP/3")]
     NoHttp3,
-    /// The server goes away (RFC 9114 section 5.2): a new connection is needed.
+    /// The server sent GOAWAY (RFC 9114 section 5.2): a new connection is needed.
     #[error("the server takes no more requests on this connection")]
     GoingAway,
     /// The head is larger than the congestion window, and heads are sent in one piece.
@@ -56,7 +56,7 @@ pub enum RequestError {
     /// The head cannot be sent.
     #[error("the request's head cannot be sent")]
     Head,
-    /// The server does no WebTransport.
+    /// The server does not support WebTransport.
     #[error("the server does no WebTransport")]
     NoWebTransport,
     /// A session opened a bidirectional stream on the connection, which takes no further request after that.
@@ -65,11 +65,11 @@ pub enum RequestError {
 }
 
 impl Endpoint {
-    /// Begins a connection from our address `local` to `remote`. `host` is whom the certificate must be for: a name, or
+    /// Opens a connection from the local address `local` to `remote`. The certificate must be for `host`: a name, or
     /// an address. `ticket` resumes an [earlier session](Endpoint::ticket).
     ///
     /// # Errors
-    /// [`ConnectError::Ticket`] for a ticket that cannot be read, and what else quiche refuses.
+    /// [`ConnectError::Ticket`] for an invalid ticket, or another error of quiche.
     pub fn connect(
         &mut self,
         now: Instant,
@@ -100,10 +100,10 @@ impl Endpoint {
     }
 
     /// Sends a request; with `end` it has no body, otherwise its body is written to the stream.
-    /// [`Event::Response`] tells of the answer.
+    /// [`Event::Response`](super::Event::Response) reports the response.
     ///
     /// # Errors
-    /// [`RequestError::Blocked`] when there is no room or credit now, or others for good.
+    /// [`RequestError::Blocked`] if there is no credit now; the other errors are permanent.
     pub fn request(&mut self, id: ConnId, head: &RequestHead, end: bool) -> Result<StreamId, RequestError> {
         // A request does not depend on the time.
         let conn = self.table.get_mut(id).ok_or(RequestError::Closed)?;
@@ -112,23 +112,23 @@ impl Endpoint {
         conn.request(&mut cx, head, end)
     }
 
-    /// The session that a later connection to the same server can resume, with the server's transport parameters. Known
+    /// The TLS session that a later connection to the same server can resume, with its transport parameters. Known
     /// some time after the handshake.
     pub fn ticket(&self, id: ConnId) -> Option<&[u8]> {
         self.table.get(id)?.transport.session()
     }
 
-    /// Whether requests that are sent now go in the first flight (0-RTT), where they can be replayed.
+    /// Whether requests sent now are part of the first flight (0-RTT), where they can be replayed.
     pub fn is_early(&self, id: ConnId) -> bool {
         self.table.get(id).is_some_and(|conn| conn.is_early())
     }
 
-    /// Whether a handshake resumed a session.
+    /// Whether a handshake resumed a TLS session.
     pub fn is_resumed(&self, id: ConnId) -> bool {
         self.table.get(id).is_some_and(|conn| conn.transport.is_resumed())
     }
 
-    /// Whether the server took what was sent in the first flight (0-RTT).
+    /// Whether the server accepted the first flight's data (0-RTT).
     pub fn is_early_accepted(&self, id: ConnId) -> bool {
         self.table.get(id).is_some_and(|conn| conn.transport.is_early_accepted())
     }
@@ -143,10 +143,10 @@ impl Endpoint {
         self.table.get(id)?.transport.peer_certificate()
     }
 
-    /// Moves a connection to another address of ours (RFC 9000 section 9). Packets that come to the old one are lost.
+    /// Migrates a connection to another local address (RFC 9000 section 9). Packets to the old one are lost.
     ///
     /// # Errors
-    /// [`MigrateError::NoConnectionId`] without a spare connection id of the server's, and what else quiche refuses, as
+    /// [`MigrateError::NoConnectionId`] without a spare connection id of the server, or another error of quiche, e.g.
     /// before the handshake is complete.
     pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), MigrateError> {
         let conn = self.table.get_mut(id).ok_or(MigrateError::Closed)?;

@@ -12,9 +12,9 @@ const TIMEOUTS: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Closing {
     goaway: GoAway,
-    /// When a connection that has had only sessions, and has none left, ends.
+    /// When a connection that had only sessions closes, after the last one has ended.
     linger_until: Option<Instant>,
-    /// The application was told that the connection is closed.
+    /// The application was notified that the connection is closed.
     pub(super) reported: bool,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Closing {
 enum GoAway {
     #[default]
     No,
-    /// To be sent as soon as the control stream has room.
+    /// It will be sent as soon as the control stream has credit.
     Wanted(&'static [u8]),
     /// Sent: requests from stream `limit` on are rejected. The connection closes at `close_at` or when the last request is
     /// over.
@@ -30,7 +30,7 @@ enum GoAway {
 }
 
 impl Closing {
-    /// Begins to end the connection. True if that is new.
+    /// Begins the shutdown. Returns true if it was not under way.
     pub(super) fn begin(&mut self, reason: &'static [u8]) -> bool {
         let new = self.goaway == GoAway::No;
         if new {
@@ -39,12 +39,12 @@ impl Closing {
         new
     }
 
-    /// Whether a request came too late.
+    /// Whether a request arrived after the limit of GOAWAY.
     pub(super) fn rejects(&self, stream: u64) -> bool {
         matches!(self.goaway, GoAway::Sent { limit, .. } if stream >= limit)
     }
 
-    /// Sends GOAWAY, and closes when its time has come. `next_request`: the first request that was not taken.
+    /// Sends GOAWAY, and closes when it is time. `next_request`: the first request that was not accepted.
     pub(super) fn advance(&mut self, now: Instant, transport: &mut Transport, next_request: u64, requests: usize) {
         if let GoAway::Wanted(reason) = self.goaway
             && transport.send_goaway(next_request)
@@ -53,13 +53,13 @@ impl Closing {
             self.goaway = GoAway::Sent { limit: next_request, close_at, reason };
         }
         let GoAway::Sent { close_at, reason, .. } = self.goaway else { return };
-        // Closing drops what is not acknowledged.
+        // Closing drops unacknowledged data.
         if now >= close_at && requests == 0 && transport.is_acked() {
             transport.close(ErrorCode::H3_NO_ERROR, reason);
         }
     }
 
-    /// A connection without requests that had only sessions ends some time after the last one, as browsers do not close it.
+    /// A connection that had only sessions is closed some time after the last one, as browsers do not close it.
     pub(super) fn linger(&mut self, now: Instant, has_only_had_sessions: bool, linger: Duration) {
         self.linger_until = match has_only_had_sessions {
             true => self.linger_until.or(Some(now + linger)),

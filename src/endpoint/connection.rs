@@ -1,4 +1,4 @@
-//! One connection: QUIC with HTTP/3 on it, its streams, and the parts that deal with them.
+//! One connection: QUIC with HTTP/3 on it, its streams, and the parts that handle them.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -31,27 +31,27 @@ pub(crate) struct Connection {
     pub(super) turn: Turn,
 }
 
-/// What a connection knows of its requests beside the streams.
+/// A connection's state of requests besides the streams.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     /// The first request stream that was not used.
     pub(super) next: u64,
-    /// There was a request that was not for a session.
+    /// There was a request other than for a session.
     pub(super) had_request: bool,
-    /// On a client: a request could not be sent, and the application wants to know when one can.
+    /// On a client: a request could not be sent, so the application must be notified when one can.
     pub(super) wanted: bool,
-    /// On a client: what could not be sent is for a session, which needs the server's SETTINGS.
+    /// On a client: the request that could not be sent is for a session, which needs the server's SETTINGS.
     pub(super) settings_wanted: bool,
-    /// On a client: the server takes no more requests.
+    /// On a client: the server accepts no more requests.
     pub(super) going_away: bool,
-    /// On a client: the server's address, where it was asked for by address. Its certificate must name it.
+    /// On a client: the server's address, if the URL has an address. The certificate must include it.
     pub(super) server_ip: Option<IpAddr>,
 }
 
 /// Where a connection is in the turn of the loop.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    /// Packets came, or timers fired, since the last `drive`.
+    /// Packets arrived or timers fired since the last `drive`.
     pub(super) received: bool,
     /// It is on the list of those to drive.
     pub(super) dirty: bool,
@@ -59,7 +59,7 @@ pub(super) struct Turn {
     pub(super) sending: bool,
     pub(super) armed: Armed,
     pub(super) deferred: Option<Box<Deferred>>,
-    /// Streams of sessions whose arrival is to be dealt with.
+    /// Streams of sessions whose arrival is not processed yet.
     pub(super) arrivals: VecDeque<u64>,
 }
 
@@ -79,12 +79,12 @@ impl Connection {
         }
     }
 
-    /// What is written now may go under the keys of 0-RTT.
+    /// Data written now may be sent under 0-RTT keys.
     pub(super) fn is_early(&self) -> bool {
         self.handshake.has_begun() && !self.transport.is_established()
     }
 
-    /// A client's first flight has left, and more may go with it (0-RTT).
+    /// A client's first flight was sent, and more may follow in it (0-RTT).
     pub(super) fn may_begin_early(&self) -> bool {
         self.role == Role::Client && !self.handshake.has_begun() && self.transport.is_in_early_data()
     }
@@ -132,12 +132,12 @@ impl Connection {
         }
     }
 
-    /// The session that a stream belongs to, if it is a session's.
+    /// The session that a stream belongs to, if any.
     pub(super) fn session_of(&self, stream: u64) -> Option<u64> {
         self.streams.of_session(stream).map(|state| state.session)
     }
 
-    /// Takes a stream out of the table, with its timer.
+    /// Removes a stream from the table, with its timer.
     pub(super) fn remove_stream(&mut self, cx: &mut Cx<'_>, stream: u64) -> Option<StreamState> {
         let mut state = self.streams.remove(stream)?;
         self.followups.waiting.remove(&stream);

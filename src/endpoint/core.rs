@@ -1,4 +1,4 @@
-//! What all connections of an endpoint share, and what a connection is handed when it works.
+//! State that all connections of an endpoint share, and the context of a call to a connection.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -21,7 +21,7 @@ pub(crate) enum Role {
     Client,
 }
 
-/// What all connections share.
+/// State that all connections share.
 pub(crate) struct Core {
     pub(super) role: Role,
     pub(crate) settings: EndpointConfig,
@@ -34,7 +34,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers<TimerKey>,
     pub(super) events: VecDeque<Event>,
     pub(crate) stats: Stats,
-    /// Connections to look at in the next `drive`.
+    /// Connections to drive.
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections that may have something to send.
     pub(super) sending: VecDeque<ConnId>,
@@ -42,11 +42,11 @@ pub(crate) struct Core {
     pub(super) stateless: VecDeque<(Vec<u8>, Transmit)>,
     /// Handshakes under way.
     pub(super) handshakes: usize,
-    /// Sessions that are open.
+    /// Open sessions.
     pub(super) sessions: usize,
     /// A graceful shutdown is under way.
     pub(super) shutting_down: bool,
-    /// Changes to the table that a connection asks for while it is borrowed from it.
+    /// Changes to the table requested by a connection while it is borrowed from it.
     pub(super) cid_changes: Vec<(ConnId, CidChange)>,
 }
 
@@ -56,7 +56,7 @@ pub(super) enum CidChange {
     Retired(Cid),
 }
 
-/// What a connection is handed when it works: the time, its id, and what all connections share.
+/// The context of a call to a connection: the time, its id, and the shared state.
 pub(crate) struct Cx<'a> {
     pub(crate) now: Instant,
     pub(crate) conn: ConnId,

@@ -1,4 +1,4 @@
-//! What sending a datagram has in common: HTTP's (RFC 9297), which belong to a request or a session, and QUIC's own
+//! Shared parts of sending datagrams: HTTP datagrams (RFC 9297) of a request or a session, and QUIC DATAGRAM frames
 //! (RFC 9221).
 
 use crate::error::DatagramError;

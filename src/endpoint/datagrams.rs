@@ -1,4 +1,4 @@
-//! Datagrams of a connection: QUIC's own (RFC 9221) and HTTP's (RFC 9297).
+//! Datagrams of a connection: QUIC DATAGRAM frames (RFC 9221) and HTTP datagrams (RFC 9297).
 
 use bytes::Bytes;
 
@@ -12,8 +12,8 @@ use crate::transport::table::{ConnId, StreamId};
 use crate::wire::datagram;
 use crate::wt::Named;
 
-/// A borrowed handle for the QUIC datagrams of a connection that are not HTTP's: of one with another application
-/// protocol, or whose peer did not ask for HTTP datagrams.
+/// A borrowed handle for the QUIC datagrams of a connection that do not belong to HTTP: one with another application
+/// protocol, or whose peer did not enable HTTP datagrams.
 pub struct Datagrams<'a> {
     pub(super) id: ConnId,
     pub(super) conn: &'a mut Connection,
@@ -37,7 +37,7 @@ impl Datagrams<'_> {
         self.conn.transport.peer_addr()
     }
 
-    /// The largest payload in bytes at the moment; `None` when datagrams are off on one of the sides.
+    /// The largest payload in bytes at the moment; `None` if datagrams are off on either side.
     pub fn max_len(&self) -> Option<usize> {
         self.core.settings.transport.datagram_queue?;
         max_len(&self.conn.transport, 0)
@@ -46,7 +46,7 @@ impl Datagrams<'_> {
     /// Sends a datagram.
     ///
     /// # Errors
-    /// When datagrams are off, when it is too large, when too many wait, or when the connection's datagrams are HTTP's.
+    /// If datagrams are off, it is too large, too many wait, or the connection's datagrams belong to HTTP.
     pub fn send(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
         let sent = self.try_send(payload);
         self.core.count_sent(&sent);
@@ -66,12 +66,12 @@ impl Datagrams<'_> {
         self.conn.transport.datagrams_queued()
     }
 
-    /// Closes the connection with an application error code (RFC 9000 section 10.2). Datagrams that wait are lost.
+    /// Closes the connection with an application error code (RFC 9000 section 10.2). Queued datagrams are lost.
     pub fn close(&mut self, code: u64, reason: &[u8]) {
         self.conn.transport.close(ErrorCode(code), reason);
     }
 
-    /// Drops the waiting datagrams of which `predicate` is true, and says how many.
+    /// Drops the queued datagrams for which `predicate` is true, and returns their number.
     pub fn purge(&mut self, predicate: impl Fn(&[u8]) -> bool) -> usize {
         let before = self.queued();
         self.conn.transport.purge_datagrams(predicate);
@@ -91,14 +91,14 @@ impl Core {
 }
 
 impl Endpoint {
-    /// The QUIC datagrams of a connection, unless it is gone or they are HTTP's.
+    /// The QUIC datagrams of a connection, unless it has ended or they belong to HTTP.
     pub fn datagrams(&mut self, id: ConnId) -> Option<Datagrams<'_>> {
         self.mark(id);
         let conn = self.table.get_mut(id).filter(|conn| !conn.transport.has_http_datagrams())?;
         Some(Datagrams { id, conn, core: &mut self.core })
     }
 
-    /// Whether a connection's datagrams are HTTP's, once that is known: with HTTP/3 the peer's SETTINGS tell.
+    /// Whether a connection's datagrams belong to HTTP, once known: in HTTP/3 from the peer's SETTINGS.
     pub fn has_http_datagrams(&self, id: ConnId) -> Option<bool> {
         let conn = self.table.get(id).filter(|conn| conn.handshake.has_begun())?;
         match conn.transport.has_http3() {
@@ -110,7 +110,7 @@ impl Endpoint {
     /// Sends an HTTP datagram for a request or a session.
     ///
     /// # Errors
-    /// When the stream is gone, when datagrams are off, when it is too large or when too many wait.
+    /// If the stream is closed, datagrams are off, it is too large, or too many wait.
     pub fn send_datagram(&mut self, id: StreamId, payload: &[u8]) -> Result<(), DatagramError> {
         let sent = self.with(self.now, id.conn, |conn, cx| {
             if let Some(state) = conn.session_mut(id.id) {
@@ -138,7 +138,7 @@ impl Connection {
         sent
     }
 
-    /// Takes the datagrams that came. While it is not known whose they are, as the peer's SETTINGS are missing, they
+    /// Receives the datagrams. While the peer's SETTINGS are missing, it is unknown if they belong to HTTP, so they
     /// wait in quiche's bounded queue.
     pub(super) fn poll_datagrams(&mut self, cx: &mut Cx<'_>) {
         if self.transport.datagrams_received() == 0 {
@@ -175,7 +175,7 @@ impl Connection {
             // RFC 9297 section 2.1: none after the end of the stream that it belongs to.
             Some(state) if state.takes_datagrams() => cx.emit(Event::Datagram(cx.id(stream), payload)),
             Some(state) if !state.is_connect() => cx.core.stats.datagram_frames_dropped += 1,
-            // Its stream, or its session, may still come.
+            // Its stream or session may still arrive.
             _ if !self.was_used(stream) || self.streams.request(stream).is_some() => {
                 self.buffer_datagram(cx, stream, payload);
             }

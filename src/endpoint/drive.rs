@@ -12,16 +12,16 @@ use crate::transport::Http3Event;
 use crate::transport::timers::TimerKey;
 use crate::wt::Sessions;
 
-/// HTTP/3 events of one connection in one turn; the rest waits for the next, so that nobody starves.
+/// HTTP/3 events of one connection in one turn; the rest waits for the next, so that no connection starves.
 const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a peer holds at a time: one in use, the others for migration.
 const ACTIVE_CIDS: usize = 4;
-/// Time between two looks for ends that quiche does not report, where there are too many streams for one look.
+/// Interval of the checks for FINs that quiche does not report, if there are too many streams for one check.
 const UNSEEN_FIN_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Connection {
-    /// A datagram came. Streams of sessions are looked at before the next one is taken in: quiche drops the unread bytes
-    /// of a stream when its RESET_STREAM comes, and with them its header.
+    /// A UDP datagram arrived. Session streams are classified before the next one: quiche drops the unread bytes
+    /// of a stream when its RESET_STREAM arrives, and with them its header.
     pub(super) fn on_received(&mut self, cx: &mut Cx<'_>) {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
@@ -153,13 +153,13 @@ impl Connection {
         }
     }
 
-    /// Nothing may follow trailers (RFC 9114 section 4.1); quiche::h3 lets it pass.
+    /// Nothing may follow trailers (RFC 9114 section 4.1); quiche::h3 does not check this.
     pub(super) fn close_for_trailers(&mut self, cx: &mut Cx<'_>, stream: u64) {
         log::debug!("{:?}: a frame behind trailers", cx.id(stream));
         self.transport.close(ErrorCode::H3_FRAME_UNEXPECTED, b"frame behind trailers");
     }
 
-    /// Tells the application that a stream is ready, or deals with it when it was released.
+    /// Notifies the application that a stream is ready, or continues a released stream.
     pub(super) fn notify_ready(&mut self, cx: &mut Cx<'_>, stream: u64) {
         match self.streams.get(stream) {
             Some(StreamState::Request(_)) if self.has_session(stream) => self.read_capsules(cx, stream),
@@ -191,7 +191,7 @@ impl Connection {
         }
     }
 
-    /// Looks for streams that the peer stopped or reset.
+    /// Checks for streams that the peer stopped or reset.
     fn note_signals(&mut self, cx: &mut Cx<'_>) {
         let signals = self.transport.take_signals();
         let Connection { transport, streams, .. } = self;
@@ -222,7 +222,7 @@ impl Connection {
         }
     }
 
-    /// Lets those write that wait for room.
+    /// Notifies streams that wait for credit to write.
     fn poll_writable(&mut self, cx: &mut Cx<'_>) {
         if self.followups.waiting.is_empty() {
             return;
@@ -232,7 +232,7 @@ impl Connection {
                 continue;
             }
             if let Some(mut handle) = self.session_stream(cx, stream) {
-                // When it fails the peer wants no more, and the application is told.
+                // If it fails, the peer stopped the stream, and the application is notified.
                 let _ = handle.flush();
             } else if let Some(mut handle) = self.http_stream(cx, stream)
                 && handle.flush_queued() == Ok(false)
@@ -257,20 +257,20 @@ impl Connection {
         }
     }
 
-    /// The application is done with a stream: what it did not send is given up, what it did not read is discarded.
+    /// The application released a stream: an unfinished sending side is reset, unread data is discarded.
     pub(super) fn release(&mut self, cx: &mut Cx<'_>, stream: u64) {
         if self.session_of(stream).is_some() {
             return self.release_session_stream(cx, stream);
         }
         if self.sessions.as_ref().is_some_and(|sessions| sessions.map.contains_key(&stream)) {
-            // Nothing happens to one that is closed already.
+            // No effect if it is already closed.
             return self.close_session(cx, stream, 0, "");
         }
         let Some(state) = self.streams.request_mut(stream) else { return };
         state.released = true;
         let is_connect = state.is_connect();
         let code = match self.role {
-            // The rest of a response is of no use.
+            // The rest of a response is not needed.
             Role::Client if !state.is_complete() && !is_connect => Some(ErrorCode::H3_REQUEST_CANCELLED),
             _ if state.is_sending() => Some(ErrorCode::H3_INTERNAL_ERROR),
             _ => None,
@@ -294,7 +294,7 @@ impl Connection {
         }
         match handle.state.end() {
             StreamEnd::Whole => self.transport.retire(stream),
-            // Resetting the response, too, could take it from a client that only gave up its own body.
+            // Resetting the response as well could lose it for a client that only aborted its own body.
             StreamEnd::Answered => self.transport.retire_aborted(stream),
             StreamEnd::Aborted if !self.transport.is_retired(stream) => {
                 self.transport.abort(stream, ErrorCode::H3_REQUEST_CANCELLED);
@@ -304,7 +304,7 @@ impl Connection {
         self.remove_stream(cx, stream);
     }
 
-    /// Gives up both directions of a stream that the application does not know.
+    /// Aborts a stream that the application does not know.
     pub(super) fn abort_stream(&mut self, cx: &mut Cx<'_>, stream: u64, code: ErrorCode) {
         self.transport.abort(stream, code);
         self.remove_stream(cx, stream);
@@ -323,7 +323,7 @@ impl Connection {
         }
     }
 
-    /// Begins a graceful end.
+    /// Begins a graceful shutdown.
     pub(super) fn go_away(&mut self, cx: &mut Cx<'_>) {
         if self.closing.begin(b"shutting down") {
             self.drain_sessions(cx);
@@ -333,7 +333,7 @@ impl Connection {
         }
     }
 
-    /// A deadline has passed. False when there is nothing to do yet.
+    /// Handles a deadline that passed. Returns false if there is nothing to do yet.
     pub(super) fn on_timeout(&mut self, cx: &mut Cx<'_>) -> bool {
         let mut acted = self.turn.deferred.as_ref().is_some_and(|deferred| deferred.due() <= cx.now);
         if self.transport.check_stall(cx.now) {
@@ -362,8 +362,8 @@ impl Connection {
         acted || self.transport.has_unseen_fins()
     }
 
-    /// Nothing is in flight although there are open streams: makes sure that no stream stands in the way of others, and
-    /// gives up heads that never fit.
+    /// Nothing is in flight although there are open streams: ensures that no stream blocks others, and
+    /// aborts streams whose head never fits.
     fn unblock(&mut self, cx: &mut Cx<'_>) {
         let mut stuck = Vec::new();
         for (stream, state) in
@@ -398,7 +398,7 @@ impl Connection {
         cx.notify_ready(queued, stream);
     }
 
-    /// After everything was sent: arms the timer. True when the connection is over and can be dropped.
+    /// After everything was sent: arms the timer. Returns true if the connection has ended and can be dropped.
     pub(super) fn settle(&mut self, cx: &mut Cx<'_>) -> bool {
         let is_gone = self.transport.is_closed();
         if is_gone || self.transport.is_draining() && !self.has_streams() {
@@ -429,8 +429,8 @@ impl Connection {
         false
     }
 
-    /// The connection is over, and its sessions with it. What has come can be read while it drains (RFC 9000 section 10.2);
-    /// without streams there is nothing to wait for.
+    /// The connection has ended, and its sessions with it. Data is readable while it drains (RFC 9000 section 10.2);
+    /// without streams there is no need to wait.
     fn report_closed(&mut self, cx: &mut Cx<'_>) {
         self.handshake.end(cx.core);
         self.forget_sessions(cx);
@@ -449,7 +449,7 @@ impl Connection {
         self.sessions.as_ref().is_some_and(|sessions| !sessions.map.is_empty())
     }
 
-    /// Whether somebody waits for something, so that the connection must not pass for idle.
+    /// Whether anything is outstanding, so that the connection must be kept alive.
     fn has_outstanding(&self) -> bool {
         self.streams.requests() > 0 || self.has_sessions()
     }
@@ -459,7 +459,7 @@ impl Connection {
         had_session && !self.requests.had_request && !self.has_streams()
     }
 
-    /// Has the connection driven again in this turn or the next.
+    /// Schedules the connection to be driven again in this turn or the next.
     pub(super) fn mark(&mut self, cx: &mut Cx<'_>) {
         if !std::mem::replace(&mut self.turn.dirty, true) {
             cx.core.dirty.push_back(cx.conn);

@@ -1,4 +1,4 @@
-//! What the engine tells the application.
+//! Events from the engine to the application.
 
 use bytes::Bytes;
 
@@ -7,46 +7,46 @@ use crate::transport::CloseCause;
 use crate::transport::table::{ConnId, StreamId};
 use crate::wt::SessionEnd;
 
-/// Something that happened. The application asks for events; the engine never calls it.
+/// An event. The application polls for events; the engine never calls it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A handshake is complete and HTTP/3 runs.
+    /// A handshake is complete and HTTP/3 has started.
     Connected(ConnId),
     /// The head of a valid request. It must be answered on its stream, or [released](super::Endpoint::release).
     Request(Box<Request>),
-    /// A client asks for a WebTransport session. It must be [accepted](super::Endpoint::accept_session), or refused: by
-    /// an answer on its stream, or a release.
+    /// A client requests a WebTransport session. It must be [accepted](super::Endpoint::accept_session), or rejected:
+    /// by a response on its stream, or a release.
     SessionRequest(Box<Request>),
-    /// The peer opened a stream in a session. It must be [released](super::Endpoint::release) some time.
+    /// The peer opened a stream in a session. It must be [released](super::Endpoint::release) eventually.
     SessionStream {
         /// The session.
         session: StreamId,
         /// The stream.
         stream: StreamId,
     },
-    /// A datagram came for a session, or for a request (RFC 9297).
+    /// An HTTP datagram arrived for a session or a request (RFC 9297).
     Datagram(StreamId, Bytes),
-    /// A datagram came that is not HTTP's: the connection has another application protocol, or the client did not ask
+    /// A datagram arrived that does not belong to HTTP: another application protocol, or the client did not ask
     /// for HTTP datagrams.
     QuicDatagram(ConnId, Bytes),
-    /// A stream could not be opened in a session; now one can.
+    /// A stream can be opened in a session, after one could not.
     StreamsAvailable(StreamId),
-    /// The peer asks for a session to be ended soon.
+    /// The peer asks to end a session soon.
     SessionDraining(StreamId),
-    /// A session has ended. What is left of its streams ends by itself. (None comes when the connection ends.)
+    /// A session has ended. Its remaining streams end by themselves. (Not sent when the connection ends.)
     SessionClosed(StreamId, SessionEnd),
-    /// On a client: requests can be sent that could not before.
+    /// On a client: requests can be sent again.
     RequestsPossible(ConnId),
-    /// On a client: an informational response (RFC 9110 section 15.2) came in front of the final one.
+    /// On a client: an informational response (RFC 9110 section 15.2) arrived before the final one.
     Informational(StreamId, Box<ResponseHead>),
     /// On a client: the head of a response. For a request for a session, any 2xx means that it is open.
     Response(StreamId, Box<ResponseHead>),
-    /// On a client: the server takes no more requests on this connection (RFC 9114 section 5.2). Those that it did not
-    /// process fail with H3_REQUEST_REJECTED.
+    /// On a client: the server accepts no more requests on this connection (RFC 9114 section 5.2). Those that it did
+    /// not process fail with H3_REQUEST_REJECTED.
     GoingAway(ConnId),
-    /// A stream may be read or written further, or failed, or its time has come.
+    /// A stream can be read or written, has failed, or its `wake_at` deadline has passed.
     Ready(StreamId),
-    /// A connection is gone, and all its streams with it.
+    /// A connection has ended, and all its streams with it.
     Closed(ConnId, CloseCause),
 }

@@ -1,4 +1,4 @@
-//! A connection's handshake: when HTTP/3 can begin, and until when it must be complete.
+//! A connection's handshake: its deadline, and when HTTP/3 can begin.
 
 use std::time::Instant;
 
@@ -7,13 +7,13 @@ use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// Until when it must be complete; `None` once it is over.
+    /// Its deadline; `None` once it has ended.
     deadline: Option<Instant>,
-    /// The application protocol has begun.
+    /// The application protocol has started.
     begun: bool,
 }
 
-/// What a handshake came to since the last look.
+/// The progress of a handshake since the last check.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Progress {
     /// The application protocol can begin: the handshake is complete, or a first flight can carry data (0-RTT).
@@ -51,7 +51,7 @@ impl Handshake {
         Progress { begins, completed }
     }
 
-    /// It is over, one way or the other.
+    /// It has ended, with or without success.
     pub(super) fn end(&mut self, core: &mut Core) {
         if self.deadline.take().is_some() {
             core.handshakes -= 1;

@@ -1,4 +1,4 @@
-//! The engine: datagrams and time in; datagrams, a deadline and events out. No socket, no clock, no callbacks.
+//! The sans-I/O engine: datagrams and time in; datagrams, a deadline and events out. No socket, clock or callbacks.
 
 mod accept;
 mod client;
@@ -51,14 +51,14 @@ use verify::ServerVerifier;
 ///
 /// **Mutate, drain, mutate:** after [`recv`](Endpoint::recv), [`handle_timeouts`](Endpoint::handle_timeouts) or any
 /// use of a [`Stream`], call [`drive`](Endpoint::drive) and take every [event](Endpoint::poll_event), until there is no
-/// more; then send what [`poll_transmit`](Endpoint::poll_transmit) gives, and sleep until
+/// more; then send what [`poll_transmit`](Endpoint::poll_transmit) returns, and sleep until
 /// [`next_timeout`](Endpoint::next_timeout).
 ///
 /// quiche reads the clock itself where it measures round trips, so `now` should be the real time.
 pub struct Endpoint {
     table: Table<Box<Connection>>,
     core: Core,
-    /// The time of the call that was given it last.
+    /// The time passed to the latest call.
     now: Instant,
 }
 
@@ -74,18 +74,18 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint that accepts connections.
+    /// A server endpoint, which accepts connections.
     ///
     /// # Errors
-    /// The first setting that is wrong or whose file cannot be used.
+    /// The first setting that is invalid or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
         Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now)
     }
 
-    /// An endpoint that makes connections, by [`connect`](Endpoint::connect).
+    /// A client endpoint, which opens connections by [`connect`](Endpoint::connect).
     ///
     /// # Errors
-    /// The first setting that is wrong or whose file cannot be used.
+    /// The first setting that is invalid or whose file cannot be used.
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
         Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now)
     }
@@ -117,7 +117,7 @@ impl Endpoint {
         Ok(Endpoint { table: Table::new(), core, now })
     }
 
-    /// Takes in one UDP datagram that came from `from` to our address `to`. Its bytes are decrypted in place.
+    /// Receives one UDP datagram from `from` to the local address `to`. Its bytes are decrypted in place.
     pub fn recv(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
         self.now = now;
         self.core.stats.datagrams_in += 1;
@@ -132,7 +132,7 @@ impl Endpoint {
         conn.mark(&mut cx);
     }
 
-    /// Runs what is due. To be called every turn, whether or not datagrams came.
+    /// Runs the timers that are due. Call it every turn, even if no datagrams arrived.
     pub fn handle_timeouts(&mut self, now: Instant) {
         self.now = now;
         while let Some(key) = self.core.timers.pop_due(now) {
@@ -146,7 +146,7 @@ impl Endpoint {
                 TimerKey::Conn(_) => {
                     conn.turn.armed.fired();
                     if !conn.on_timeout(&mut cx) {
-                        // The deadline had moved back.
+                        // The deadline was postponed.
                         if conn.settle(&mut cx) {
                             self.remove(id);
                         }
@@ -160,7 +160,7 @@ impl Endpoint {
         }
     }
 
-    /// Runs HTTP/3 on every connection that something happened to, and makes [events](Endpoint::poll_event) of it.
+    /// Runs HTTP/3 on every connection with activity, and queues [events](Endpoint::poll_event).
     pub fn drive(&mut self, now: Instant) {
         self.now = now;
         for _ in 0..self.core.dirty.len() {
@@ -192,13 +192,13 @@ impl Endpoint {
         Some(event)
     }
 
-    /// When [`handle_timeouts`](Endpoint::handle_timeouts) has something to do at the latest.
+    /// When [`handle_timeouts`](Endpoint::handle_timeouts) must be called at the latest.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Instant> {
         self.core.timers.next()
     }
 
-    /// Whether there is something to drive, to take or to send at once.
+    /// Whether there is something to drive, poll or send at once.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let core = &self.core;
@@ -211,14 +211,14 @@ impl Endpoint {
         !self.core.dirty.is_empty()
     }
 
-    /// A stream to read and write, unless it or its connection is gone.
+    /// A stream to read and write, unless it or its connection has ended.
     pub fn stream(&mut self, now: Instant, id: StreamId) -> Option<Stream<'_>> {
         self.mark(id.conn);
         self.table.get_mut(id.conn)?.stream(now, id, &mut self.core)
     }
 
-    /// The application is done with a stream: what it did not send is given up, what it did not read is discarded. The
-    /// stream of a session's request closes the session.
+    /// Releases a stream: an unfinished sending side is reset, and unread data is discarded. Releasing the
+    /// CONNECT stream of a session closes the session.
     pub fn release(&mut self, now: Instant, id: StreamId) {
         self.with(now, id.conn, |conn, cx| conn.release(cx, id.id));
     }
@@ -235,8 +235,8 @@ impl Endpoint {
         }
     }
 
-    /// Reloads certificate, keys and the settings of TLS, for the connections to come. When one of the files cannot be
-    /// used nothing changes.
+    /// Reloads certificate, keys and TLS settings for new connections. If one of the files cannot be
+    /// used, nothing changes.
     ///
     /// # Errors
     /// The file that cannot be used.
@@ -254,9 +254,9 @@ impl Endpoint {
         }
     }
 
-    /// Whether every connection is closed, and the packet that says so is sent.
+    /// Whether every connection is closed and its close was sent.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
+    pub fn is_shut_down(&self) -> bool {
         !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.transport.is_over()))
     }
 
@@ -268,7 +268,7 @@ impl Endpoint {
 
     /// Whether a graceful shutdown is under way.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub fn is_shutting_down(&self) -> bool {
         self.core.shutting_down
     }
 
@@ -284,7 +284,7 @@ impl Endpoint {
         self.core.stats
     }
 
-    /// Has a connection work, and be driven afterwards.
+    /// Calls a connection, and schedules it to be driven.
     fn with<T>(&mut self, now: Instant, id: ConnId, call: impl FnOnce(&mut Connection, &mut Cx<'_>) -> T) -> Option<T> {
         let conn = self.table.get_mut(id)?;
         let mut cx = Cx { now, conn: id, core: &mut self.core };
@@ -292,7 +292,7 @@ impl Endpoint {
         Some(call(conn, &mut cx))
     }
 
-    /// Has a connection driven.
+    /// Schedules a connection to be driven.
     fn mark(&mut self, id: ConnId) {
         self.with(self.now, id, |_, _| {});
     }
@@ -307,13 +307,13 @@ impl Endpoint {
         self.table.cid_count()
     }
 
-    /// Deadlines that are armed, for tests of leaks.
+    /// Armed deadlines, for tests of leaks.
     #[cfg(test)]
     pub(crate) fn timer_count(&self) -> usize {
         self.core.timers.len()
     }
 
-    /// Streams that peers reset and that they stopped.
+    /// Streams that peers reset, and streams that they stopped.
     #[cfg(test)]
     pub(crate) fn given_up_by_peers(&self) -> (u64, u64) {
         let counts = self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.transport.signal_counts());

@@ -1,15 +1,15 @@
-//! What leaves: runs of datagrams, and a packet that waits for its run.
+//! Outgoing runs of datagrams, and a packet deferred to the next run.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::transport::Packet;
 
-/// Where the bytes at the front of the buffer go: one datagram, or several of `segment` bytes (the last may be
+/// Describes the bytes at the front of the buffer: one datagram, or several of `segment` bytes (the last may be
 /// shorter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
-    /// Our address.
+    /// The local address.
     pub from: SocketAddr,
     /// The peer's address.
     pub to: SocketAddr,
@@ -19,7 +19,7 @@ pub struct Transmit {
     pub segment: usize,
 }
 
-/// A packet that could not go out with the run that it was made for: larger than the run's, for another path, or to be sent
+/// A packet that did not fit its run: larger than the run's packets, for another path, or to be sent
 /// later.
 #[derive(Debug)]
 pub(super) struct Deferred {

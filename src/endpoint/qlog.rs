@@ -3,7 +3,7 @@
 use crate::transport::Transport;
 use crate::wt::SessionEnd;
 
-/// Something happened to a session, or to a stream of it.
+/// An event of a session or one of its streams.
 pub(super) fn session(transport: &mut Transport, name: &str, session: u64, stream: Option<u64>) {
     #[cfg(feature = "qlog")]
     write(transport, name, || serde_json::json!({ "session_id": session, "stream_id": stream }));
@@ -27,6 +27,6 @@ fn write(transport: &mut Transport, name: &str, data: impl FnOnce() -> serde_jso
     use qlog::events::{EventImportance, JsonEvent};
     let Some(streamer) = transport.qlog() else { return };
     let name = format!("webtransport:{name}");
-    // A file that cannot be written is quiche's to report.
+    // quiche reports write errors of the file.
     let _ = streamer.add_event_now(JsonEvent { time: 0.0, importance: EventImportance::Core, name, data: data() });
 }

@@ -1,4 +1,4 @@
-//! A server's side of requests: their heads, their ends, and the answers that the engine gives itself.
+//! A server's side of requests: their heads, their ends, and the engine's own responses.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,7 +8,7 @@ use super::core::{Cx, Role};
 use super::event::Event;
 use super::streams::StreamState;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_answer, validate_request, validate_trailers};
+use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_response, validate_request, validate_trailers};
 use crate::transport::{Header, NameValue};
 
 impl Connection {
@@ -17,7 +17,7 @@ impl Connection {
         self.requests.next = self.requests.next.max(stream + 4);
     }
 
-    /// Enters a request.
+    /// Inserts a request.
     pub(super) fn insert_request(&mut self, stream: u64, mut state: RequestState) {
         if state.is_receiving() {
             self.transport.watch_fin(stream);
@@ -50,12 +50,12 @@ impl Connection {
         cx.core.stats.early_requests += u64::from(is_early);
         let request = Box::new(Request::new(head, cx.id(stream), self.transport.peer_addr(), is_early));
         if is_early && !request.method().is_safe() {
-            // RFC 8470 section 5.2: what can be replayed must not change anything.
+            // RFC 8470 section 5.2: requests that can be replayed must be safe.
             return self.respond_plainly(cx, stream, StatusCode::TOO_EARLY);
         }
         match request.protocol() {
             Some("webtransport" | "webtransport-h3") => self.on_session_request(cx, request),
-            // RFC 9220 section 3: a protocol that is not known.
+            // RFC 9220 section 3: an unknown protocol.
             Some(_) => self.respond_plainly(cx, stream, StatusCode::NOT_IMPLEMENTED),
             None => {
                 self.requests.had_request = true;
@@ -76,12 +76,12 @@ impl Connection {
         self.respond_plainly(cx, stream, status);
     }
 
-    /// Responds with a status and a line of text, and is done with the request.
+    /// Responds with a status and a line of text, and releases the request.
     pub(super) fn respond_plainly(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode) {
         if let Some(mut handle) = self.http_stream(cx, stream) {
-            let (headers, body): (_, Bytes) = plain_answer(status);
+            let (headers, body): (_, Bytes) = plain_response(status);
             handle.set_head(ResponseHead { status, headers });
-            // A response of a few bytes that does not fit now is not worth a queue: the release aborts the stream.
+            // If such a small response does not fit now, the release aborts the stream.
             let _ = handle.finish_with(&mut { body });
         }
         self.release(cx, stream);
@@ -101,7 +101,7 @@ impl Connection {
     /// The peer's FIN was reached.
     pub(super) fn on_finished(&mut self, cx: &mut Cx<'_>, stream: u64) {
         let Some(state) = self.streams.request_mut(stream) else {
-            // The head never came, unless this side is done with the stream.
+            // The head is missing, unless this side has retired the stream.
             let is_request = stream.is_multiple_of(4) && self.role == Role::Server;
             if is_request && !self.transport.is_retired(stream) {
                 self.note_used(stream);
@@ -117,7 +117,7 @@ impl Connection {
         }
     }
 
-    /// Aborts a stream whose message is malformed, and lets its handler know.
+    /// Aborts a stream whose message is malformed, and notifies its handler.
     pub(super) fn fail(&mut self, cx: &mut Cx<'_>, stream: u64, violation: Violation) {
         cx.core.stats.malformed_requests += 1;
         log::debug!("{:?}: {violation}", cx.id(stream));
@@ -128,7 +128,7 @@ impl Connection {
     }
 
     pub(super) fn on_priority_update(&mut self, cx: &mut Cx<'_>, stream: u64) {
-        // One that comes before its request is taken with the request.
+        // A PRIORITY_UPDATE that precedes its request is applied with the request.
         if self.streams.request(stream).is_none() {
             return;
         }

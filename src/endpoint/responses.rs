@@ -11,7 +11,7 @@ use crate::h3::{Priority, RequestState, validate_response};
 use crate::transport::table::StreamId;
 use crate::transport::{Header, HeaderRef, NameValue, RequestRefused};
 
-/// Informational responses accepted in front of a final one.
+/// Informational responses accepted before a final one.
 const MAX_INFORMATIONAL: u8 = 32;
 
 impl Connection {
@@ -31,7 +31,7 @@ impl Connection {
             return Err(RequestError::Blocked);
         }
         if is_session {
-            // RFC 9220: not before the server has said that it takes them.
+            // RFC 9220: not before the server's SETTINGS enable extended CONNECT.
             if self.transport.peer_settings().is_none() {
                 (self.requests.wanted, self.requests.settings_wanted) = (true, true);
                 return Err(RequestError::Blocked);
@@ -56,7 +56,7 @@ impl Connection {
             RequestRefused::Invalid => RequestError::Head,
         })?;
         if is_session {
-            // Not to stand in the way of its session's streams.
+            // So that it does not block its session's streams.
             self.transport.set_priority(stream, (Priority::default().for_quiche().0, true));
         }
         self.requests.had_request |= !is_session;
@@ -65,7 +65,7 @@ impl Connection {
         Ok(cx.id(stream))
     }
 
-    /// Reports that requests can be sent that could not. Packets came, so there may be room and credit.
+    /// Reports that requests can be sent again. Packets arrived, so there may be credit.
     pub(super) fn continue_requests(&mut self, cx: &mut Cx<'_>) {
         if self.role == Role::Server || !self.requests.wanted {
             return;
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// The head of a response, an informational one, or trailers.
+    /// Handles the head of a response, an informational one, or trailers.
     pub(super) fn on_response_fields(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], more: bool) {
         let Some(state) = self.streams.request_mut(stream) else { return };
         if !state.awaits_response() {

@@ -13,8 +13,8 @@ use crate::transport::table::StreamId;
 use crate::wire::capsule;
 use crate::wire::datagram::overhead;
 
-/// A borrowed handle to a WebTransport session that is open. It lives as long as one call of a handler; what lasts is
-/// its id, the [`StreamId`] of its CONNECT stream.
+/// A borrowed handle to an open WebTransport session, valid for one call of a handler. Keep its id between calls:
+/// the [`StreamId`] of its CONNECT stream.
 pub struct Session<'a> {
     pub(super) id: StreamId,
     pub(super) now: Instant,
@@ -54,10 +54,10 @@ impl Session<'_> {
         self.conn.has_session(self.id.id)
     }
 
-    /// Sends a datagram. It may be lost, and it may overtake others.
+    /// Sends a datagram. Datagrams may be lost or reordered.
     ///
     /// # Errors
-    /// When the session has ended, when the datagram is too large or when too many wait.
+    /// If the session has ended, the datagram is too large, or too many wait.
     pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
         let Some(state) = self.conn.session_mut(self.id.id) else { return Err(DatagramError::Closed) };
         state.last_active = self.now;
@@ -72,7 +72,8 @@ impl Session<'_> {
     /// Opens a bidirectional stream.
     ///
     /// # Errors
-    /// [`SessionError::StreamLimit`] when the peer allows no more for now; the application is told when it does.
+    /// [`SessionError::StreamLimit`] if the peer allows no more for now:
+    /// [`Event::StreamsAvailable`](super::Event::StreamsAvailable) follows.
     pub fn open_bidi(&mut self) -> Result<StreamId, SessionError> {
         self.with(|conn, cx, session| conn.open_stream(cx, session, true))
     }
@@ -85,14 +86,14 @@ impl Session<'_> {
         self.with(|conn, cx, session| conn.open_stream(cx, session, false))
     }
 
-    /// A stream of this session to read and write, unless it is gone.
+    /// A stream of this session to read and write, unless it has ended.
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
         let is_mine = id.conn == self.id.conn && self.conn.session_of(id.id) == Some(self.id.id);
         if is_mine { self.conn.stream(self.now, id, self.core) } else { None }
     }
 
-    /// Tells that the application is through with a stream of this session: what it did not send is reset, what it did
-    /// not read is thrown away.
+    /// Releases a stream of this session: an unfinished sending side is reset, and
+    /// unread data is discarded.
     pub fn release(&mut self, id: StreamId) {
         if id.conn == self.id.conn && self.conn.session_of(id.id) == Some(self.id.id) {
             self.with(|conn, cx, _| conn.release(cx, id.id));
@@ -121,11 +122,11 @@ impl Endpoint {
         Some(Session { id, now, conn, core: &mut self.core })
     }
 
-    /// Accepts the session that an [`Event::SessionRequest`](super::Event::SessionRequest) asks for, with further fields
-    /// for the response's head. (It is refused like any request: by an answer on its stream.)
+    /// Accepts the session of an [`Event::SessionRequest`](super::Event::SessionRequest), with further fields
+    /// for the response's head. (Reject it like any request: by a response on its stream.)
     ///
     /// # Errors
-    /// [`SessionError::Closed`] when the request is gone or was answered already.
+    /// [`SessionError::Closed`] if the request has ended or was answered already.
     pub fn accept_session(&mut self, now: Instant, id: StreamId, headers: HeaderMap) -> Result<(), SessionError> {
         let accepted = self.with(now, id.conn, |conn, cx| conn.accept_session(cx, id.id, headers));
         accepted.unwrap_or(Err(SessionError::Closed))
@@ -142,7 +143,7 @@ impl Endpoint {
         }
     }
 
-    /// Sessions that are open.
+    /// Open sessions.
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.core.sessions

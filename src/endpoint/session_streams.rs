@@ -1,4 +1,4 @@
-//! The streams of WebTransport sessions, the peer's and ours, from their first bytes until nothing is left of them.
+//! The streams of WebTransport sessions, opened by either side, from their first bytes to their removal.
 
 use super::connection::Connection;
 use super::core::{Cx, Role};
@@ -15,11 +15,11 @@ use crate::wt::{
 
 /// Streams of sessions that are delivered in one drive.
 const ARRIVALS_PER_DRIVE: usize = 64;
-/// Bytes of a stream without an owner that are thrown away at once.
+/// Bytes of a stream without an owner discarded per call.
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
 impl Connection {
-    /// Keeps the streams of sessions from quiche::h3. To be called after each packet, and before HTTP/3 is polled.
+    /// Defers the streams of sessions from quiche::h3. Call it after each packet, and before HTTP/3 is polled.
     pub(super) fn classify_streams(&mut self, cx: &mut Cx<'_>) {
         self.learn_settings(cx);
         if self.sessions.is_none() {
@@ -82,7 +82,7 @@ impl Connection {
                 self.transport.defer(stream, None)?;
                 self.streams.insert(stream, StreamState::Classifying(header));
             }
-            // A GREASE stream that came in pieces, for example, is read and forgotten like any unknown one.
+            // A GREASE stream that arrived in pieces, for example, is discarded like any unknown one.
             Classification::Foreign(kind) if !is_bidi(stream) && !is_http_stream_type(kind) => {
                 self.transport.defer(stream, None)?;
                 self.streams.insert(stream, StreamState::Discarding);
@@ -100,14 +100,14 @@ impl Connection {
         (stream & SERVER_INITIATED != 0) == (self.role == Role::Client)
     }
 
-    /// The head of a message was read: what stands behind it must not be the signal of a session's stream, which is
-    /// allowed in front of everything else only. (What stands behind further frames cannot be seen, and is skipped by
-    /// quiche::h3 like a frame of an unknown type.) While nothing has come, it is looked at again.
+    /// The head of a message was read: it must not be followed by the signal of a session's stream, which is
+    /// only allowed at the start of a stream. (A signal after further frames cannot be seen, and is skipped by
+    /// quiche::h3 like a frame of an unknown type.) Retries while there is no data.
     pub(super) fn is_signal_misplaced(&mut self, cx: &mut Cx<'_>, stream: u64) -> bool {
         if self.sessions.is_none() {
             return false;
         }
-        // A peek that fails is found out for certain by the next stream that is classified.
+        // A failing peek is certain to be noticed by the next stream that is classified.
         let found = has_signal_next(&mut self.transport, stream).unwrap_or(Some(false));
         if let Some(state) = self.streams.request_mut(stream) {
             state.is_signal_possible = found.is_none();
@@ -119,7 +119,7 @@ impl Connection {
         found == Some(true)
     }
 
-    /// Delivers streams whose header has come, a bounded number of them.
+    /// Delivers streams whose header has arrived, a bounded number per call.
     pub(super) fn deliver_arrivals(&mut self, cx: &mut Cx<'_>) {
         for _ in 0..ARRIVALS_PER_DRIVE {
             let Some(stream) = self.turn.arrivals.pop_front() else { return };
@@ -130,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// A stream of the peer's names a session.
+    /// A peer's stream names a session.
     pub(super) fn on_arrival(&mut self, cx: &mut Cx<'_>, stream: u64) {
         let Some(&StreamState::Buffered { session, fin }) = self.streams.get(stream) else { return };
         let Some(sessions) = &mut self.sessions else { return };
@@ -174,7 +174,7 @@ impl Connection {
         cx.emit(Event::SessionStream { session: cx.id(session), stream: cx.id(stream) });
     }
 
-    /// Gives up a stream of the peer's that no session takes.
+    /// Aborts a peer's stream that no session accepts.
     pub(super) fn refuse_stream(&mut self, cx: &mut Cx<'_>, stream: u64, code: ErrorCode) {
         if is_bidi(stream) {
             self.abort_stream(cx, stream, code);
@@ -186,7 +186,7 @@ impl Connection {
         }
     }
 
-    /// Throws away what came on a stream, and forgets the stream at its end.
+    /// Discards the data of a stream, and removes the stream at its end.
     pub(super) fn discard(&mut self, cx: &mut Cx<'_>, stream: u64) {
         loop {
             match self.transport.discard(stream, DISCARD_AT_ONCE) {
@@ -200,7 +200,7 @@ impl Connection {
         }
     }
 
-    /// Opens a stream of ours.
+    /// Opens a stream.
     pub(super) fn open_stream(&mut self, cx: &mut Cx<'_>, session: u64, bidi: bool) -> Result<StreamId, SessionError> {
         let left = self.transport.streams_left(bidi);
         let Some(state) = self.session_mut(session) else { return Err(SessionError::Closed) };
@@ -214,7 +214,7 @@ impl Connection {
         cx.core.stats.session_streams_out += 1;
         qlog::session(&mut self.transport, "stream_opened", session, Some(stream));
         if let Some(mut handle) = self.session_stream(cx, stream) {
-            // The header goes with the first bytes, or later when there is no room now.
+            // The header is sent with the first bytes, or later if there is no credit now.
             let _ = handle.flush();
         }
         if bidi {
@@ -223,11 +223,11 @@ impl Connection {
         Ok(cx.id(stream))
     }
 
-    /// Sends ends that waited until everything before them was acknowledged.
+    /// Sends FINs that waited until all data before them was acknowledged.
     pub(super) fn continue_fins(&mut self, cx: &mut Cx<'_>) {
         for stream in std::mem::take(&mut self.followups.pending_fins) {
             let Some(mut handle) = self.session_stream(cx, stream) else { continue };
-            // When it fails the peer wants no more, and the stream is over.
+            // If it fails, the peer stopped the stream, which has then ended.
             let _ = handle.flush();
             match handle.state.fin_pending {
                 true => self.followups.pending_fins.push(stream),
@@ -264,7 +264,7 @@ impl Connection {
             *session.peer_streams(bidi) -= 1;
             session.on_stream_over(bidi);
         }
-        // A unidirectional stream of the peer's leaves nothing to be acknowledged.
+        // A peer's unidirectional stream has nothing to acknowledge.
         if !matches!(state.send, Half::Failed(StreamError::Misuse(_))) {
             self.transport.retire(stream);
         }

@@ -15,23 +15,23 @@ use crate::transport::timers::TimerKey;
 use crate::wire::capsule::{self, Capsule};
 use crate::wt::{EndedBy, Flow, PeerSupport, SessionEnd, SessionState};
 
-/// Chromium loses the code and reason of a close when resets or STOP_SENDING of the session's streams come in the same
-/// flight, in whichever order; and its page crashes when the end of the CONNECT stream does while a stream is in use.
+/// Chromium loses the code and reason of a close if RESET_STREAM or STOP_SENDING of its streams arrive in the same
+/// flight, in any order; and its page crashes if the FIN of the CONNECT stream does while a stream is in use.
 const RESET_DELAY: Duration = Duration::from_millis(20);
-/// How long a CLOSE capsule may wait for room before the CONNECT stream is reset instead.
+/// Time for a CLOSE capsule to be sent before the CONNECT stream is reset instead.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of capsules that may wait for room on a CONNECT stream; a peer that reads none loses the session.
+/// Bytes of capsules that may wait on a CONNECT stream; the session of a peer that does not read them fails.
 const MAX_CAPSULES: usize = 16 * 1024;
 /// Capsules of one session that are processed in one drive.
 const CAPSULES_PER_DRIVE: usize = 128;
 
 impl Connection {
-    /// Looks at the peer's SETTINGS once they came. A peer without WebTransport is not looked at again.
+    /// Reads the peer's SETTINGS once they have arrived. Without WebTransport in them, it stops checking.
     pub(super) fn learn_settings(&mut self, cx: &mut Cx<'_>) {
         let Some(sessions) = self.sessions.as_mut().filter(|sessions| sessions.peer.is_none()) else { return };
         let Some(settings) = self.transport.peer_settings() else { return };
         let mut peer = PeerSupport::of(settings);
-        // Only draft-02 to draft-08 want a setting of clients; later ones make do with HTTP datagrams (draft-12 section 3.1).
+        // Only draft-02 to draft-08 require a setting of clients; later ones HTTP datagrams (draft-12 section 3.1).
         peer.offered |= self.role == Role::Server;
         peer.offered &= self.transport.has_http_datagrams();
         sessions.peer = Some(peer);
@@ -41,7 +41,7 @@ impl Connection {
         let pending = std::mem::take(&mut sessions.pending);
         if !peer.offered {
             self.sessions = None;
-            // They were begun to be read, so quiche::h3 can make nothing of them.
+            // Their headers are partly consumed, so quiche::h3 cannot read them.
             for stream in self.streams.classifying() {
                 self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_INCOMPLETE);
             }
@@ -65,7 +65,7 @@ impl Connection {
         };
         let flow = limits.any() && peer.limits.any();
         match sessions.map.len() + sessions.offered.len() >= settings.max_sessions {
-            // Without flow control the client cannot know better, and may ask again elsewhere.
+            // Without flow control the client cannot know the limit, and may retry elsewhere.
             true if !flow => self.refuse_session(cx, stream, ErrorCode::H3_REQUEST_REJECTED),
             true => self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS),
             false if cx.core.sessions >= settings.max_sessions_total => {
@@ -85,7 +85,7 @@ impl Connection {
         self.retire_session(cx, stream);
     }
 
-    /// Enters a session: a request for one was accepted, by us or by the server.
+    /// Inserts a session: this side or the server accepted a request for it.
     pub(super) fn open_session(&mut self, cx: &mut Cx<'_>, stream: u64) {
         let ours = cx.core.settings.webtransport.limits();
         let Some(sessions) = &mut self.sessions else { return };
@@ -120,12 +120,12 @@ impl Connection {
             return Err(SessionError::Closed);
         }
         self.deliver_buffered(cx, stream);
-        // No capsule is processed before the response, so there may be some by now.
+        // Capsules are not processed before the response, so some may be waiting.
         self.read_capsules(cx, stream);
         Ok(())
     }
 
-    /// Delivers what came before the session.
+    /// Delivers streams and datagrams buffered for the session.
     pub(super) fn deliver_buffered(&mut self, cx: &mut Cx<'_>, session: u64) {
         let Some(sessions) = &mut self.sessions else { return };
         let (streams, datagrams) = sessions.buffered.take(session);
@@ -149,7 +149,7 @@ impl Connection {
         cx.core.stats.datagram_frames_dropped += u64::from(dropped);
     }
 
-    /// Datagrams that overtook their request. Streams that name it are refused, as it is not a session.
+    /// Delivers datagrams that overtook their request. Buffered streams are aborted, as it is not a session.
     pub(super) fn deliver_buffered_datagrams(&mut self, cx: &mut Cx<'_>, stream: u64) {
         let Some(sessions) = &mut self.sessions else { return };
         let (streams, datagrams) = sessions.buffered.take(stream);
@@ -161,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// Reads what came on a session's CONNECT stream, a bounded part of it in one call.
+    /// Reads a session's CONNECT stream, a bounded part of it per call.
     pub(super) fn read_capsules(&mut self, cx: &mut Cx<'_>, session: u64) {
         let mut left = CAPSULES_PER_DRIVE;
         while let Some(state) = self.session_mut(session) {
@@ -170,7 +170,7 @@ impl Connection {
                 let Some(mut handle) = self.http_stream(cx, session) else { return };
                 match handle.read_chunk(2048) {
                     Ok(Recv::Data(chunk)) => bytes = chunk,
-                    Ok(Recv::Blocked) => return,
+                    Ok(Recv::Pending) => return,
                     Ok(Recv::Finished) => return self.on_connect_finished(cx, session),
                     Err(error) => {
                         let reset = matches!(error, StreamError::Reset(_));
@@ -183,7 +183,7 @@ impl Connection {
             if bytes.is_empty() {
                 continue;
             }
-            // The rest waits, so that others have their turn.
+            // The rest waits, so that other sessions get their share.
             let Some(state) = self.session_mut(session) else { return };
             state.unparsed = bytes;
             self.mark(cx);
@@ -199,7 +199,7 @@ impl Connection {
         }
     }
 
-    /// Takes capsules off the front of `bytes`, as many as are `left`.
+    /// Processes capsules from the front of `bytes`, at most `left`.
     fn on_capsule_bytes(&mut self, cx: &mut Cx<'_>, session: u64, bytes: &mut Bytes, left: &mut usize) {
         while *left > 0 {
             let Some(state) = self.session_mut(session) else { return bytes.clear() };
@@ -248,7 +248,7 @@ impl Connection {
         }
     }
 
-    /// With flow control, what came in all must keep to the limit. `bytes` came on the connection since the last call.
+    /// Checks the flow control limit on received data. `bytes` arrived on the connection since the last call.
     fn check_flow(&mut self, cx: &mut Cx<'_>, bytes: u64) {
         let Some(sessions) = &mut self.sessions else { return };
         let mut due = Vec::new();
@@ -305,7 +305,7 @@ impl Connection {
         }
     }
 
-    /// Sends the CLOSE capsule of a session that we closed, and what follows it.
+    /// Sends the CLOSE capsule of a session closed locally, then its FIN and resets.
     fn continue_close(&mut self, cx: &mut Cx<'_>, session: u64) {
         self.flush_capsules(cx, session);
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
@@ -326,11 +326,11 @@ impl Connection {
         cx.core.timers.arm(TimerKey::Session(cx.id(session)), &mut state.armed, end_at);
     }
 
-    /// Ends our side of a session's CONNECT stream, discards the rest of the peer's, and gives up the session's streams.
+    /// Finishes a session's CONNECT stream, discards the rest of the peer's data, and aborts the session's streams.
     fn finish_session(&mut self, cx: &mut Cx<'_>, session: u64) {
         if let Some(mut handle) = self.http_stream(cx, session) {
             if handle.is_sending() {
-                // Fails when the peer stopped it.
+                // Fails if the peer stopped it.
                 let _ = handle.finish();
             }
             handle.state.released = true;
@@ -339,14 +339,14 @@ impl Connection {
         self.retire_session(cx, session);
     }
 
-    /// Sends capsules that wait.
+    /// Sends queued capsules.
     pub(super) fn flush_capsules(&mut self, cx: &mut Cx<'_>, session: u64) {
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
         if state.out.is_empty() {
             return;
         }
         let is_open = state.end.is_none();
-        // A close that follows a reset too closely is held back; its timer comes back to it.
+        // A close too soon after a reset is deferred to its timer.
         if !is_open && state.last_abort.is_some_and(|at| at + RESET_DELAY > cx.now) {
             return;
         }
@@ -357,7 +357,7 @@ impl Connection {
         };
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
         if !written {
-            // The peer wants none.
+            // The peer stopped the stream.
             out.clear();
         }
         let rest = out.len();
@@ -370,7 +370,7 @@ impl Connection {
         }
     }
 
-    /// Gives up what is left of a session's streams, and remembers that it was closed.
+    /// Aborts a session's remaining streams, and remembers that it was closed.
     fn retire_session(&mut self, cx: &mut Cx<'_>, session: u64) {
         let Some(sessions) = &mut self.sessions else { return };
         let (buffered, datagrams) = sessions.buffered.take(session);
@@ -392,7 +392,7 @@ impl Connection {
         }
     }
 
-    /// A CONNECT stream was released. If no session came of it, what was buffered for one is refused.
+    /// A CONNECT stream was released. If it did not become a session, streams buffered for it are aborted.
     pub(super) fn on_connect_over(&mut self, cx: &mut Cx<'_>, stream: u64) {
         if self.sessions.as_ref().is_some_and(|sessions| sessions.named(stream) == crate::wt::Named::Unknown) {
             cx.core.stats.sessions_rejected += 1;
@@ -422,9 +422,9 @@ impl Connection {
         }
     }
 
-    /// What is left to do for sessions after quiche::h3 was polled.
+    /// Drives the sessions, after quiche::h3 was polled.
     pub(super) fn drive_sessions(&mut self, cx: &mut Cx<'_>, received: bool) {
-        // They may have come together with requests for sessions.
+        // They may have arrived together with requests for sessions.
         self.learn_settings(cx);
         self.deliver_arrivals(cx);
         if received {
@@ -465,7 +465,7 @@ impl Connection {
         self.sessions.as_mut()?.open_mut(session)
     }
 
-    /// The ids of the sessions that are open.
+    /// The ids of the open sessions.
     pub(super) fn open_sessions(&self) -> Vec<u64> {
         self.sessions.as_ref().map(|sessions| sessions.open_ids()).unwrap_or_default()
     }
@@ -480,7 +480,7 @@ impl Connection {
         self.mark(cx);
     }
 
-    /// The connection is over, and its sessions with it.
+    /// The connection has ended, and its sessions with it.
     pub(super) fn forget_sessions(&mut self, cx: &mut Cx<'_>) {
         let Some(sessions) = self.sessions.take() else { return };
         for (session, mut state) in sessions.map {

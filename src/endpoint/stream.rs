@@ -11,12 +11,12 @@ use crate::h3::{HttpStream, Priority, Recv, ResponseHead};
 use crate::transport::table::StreamId;
 use crate::wt::SessionStream;
 
-/// A borrowed handle to a stream. It lives as long as one call of a handler; what lasts is its [`StreamId`].
+/// A borrowed handle to a stream, valid for one call of a handler. Keep its [`StreamId`] between calls.
 ///
 /// The same type serves the body of a request and of its response, and the streams of a WebTransport session. Writing
-/// goes straight into quiche, which takes as much as flow control and congestion control allow: backpressure is QUIC's.
+/// goes straight into quiche, up to the limits of flow control and congestion control: QUIC provides the backpressure.
 ///
-/// What only HTTP has (heads, trailers) is empty on a stream of a session, and setting it is
+/// Heads and trailers exist in HTTP only: they are empty on a stream of a session, and setting them is
 /// [`StreamError::Misuse`].
 #[derive(Debug)]
 pub struct Stream<'a>(Kind<'a>);
@@ -60,7 +60,7 @@ impl<'a> Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// The stream's id: what to keep between calls.
+    /// The stream's id, to keep between calls.
     pub fn id(&self) -> StreamId {
         match &self.0 {
             Kind::Http(stream) => stream.id,
@@ -76,21 +76,21 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether it is a stream of a WebTransport session, and not a request's.
+    /// Whether it is a stream of a WebTransport session, not of a request.
     pub fn is_session_stream(&self) -> bool {
         matches!(self.0, Kind::Session(_))
     }
 
-    /// Whether what a client writes now goes in the first flight (0-RTT), where it can be replayed.
+    /// Whether data that a client writes now is part of the first flight (0-RTT), where it can be replayed.
     pub fn is_early(&self) -> bool {
         match &self.0 {
-            // There is no request before the handshake is complete, but an early one.
+            // Before the handshake is complete, every request is an early one.
             Kind::Http(stream) => !stream.transport.is_established(),
             Kind::Session(_) => false,
         }
     }
 
-    /// Makes the stream ready at `at`, whether or not data moves. It may be ready before, too.
+    /// Makes the stream ready at `at`, even without progress. It may also become ready earlier.
     pub fn wake_at(&mut self, at: Instant) {
         either!(self, stream => stream.wake_at(at));
     }
@@ -114,13 +114,13 @@ impl Stream<'_> {
     /// Reads bytes into `buf`.
     ///
     /// # Errors
-    /// [`StreamError::Reset`] when the peer gave up; for a request's body also [`StreamError::Malformed`] when it does
-    /// not fit its `content-length` and [`StreamError::BodyTooLarge`] over the configured limit.
+    /// [`StreamError::Reset`] if the peer reset it; for a request's body also [`StreamError::Malformed`] if it does
+    /// not match its `content-length` and [`StreamError::BodyTooLarge`] over the configured limit.
     pub fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
         either!(self, stream => stream.read(buf))
     }
 
-    /// Reads at most `max` bytes into a buffer of their own, for passing on without a copy.
+    /// Reads at most `max` bytes into a new buffer, to pass on without a copy.
     ///
     /// # Errors
     /// As [`read`](Stream::read).
@@ -128,17 +128,17 @@ impl Stream<'_> {
         either!(self, stream => stream.read_chunk(max))
     }
 
-    /// Reads what has come to the end of `into`, for what is small enough to be wanted whole. True once the stream has
-    /// ended; otherwise to be called again when it is ready.
+    /// Appends the available data to `into`, for small bodies that are needed as a whole. Returns true once the stream
+    /// has ended; otherwise call it again when the stream is ready.
     ///
     /// # Errors
-    /// As [`read`](Stream::read), and [`StreamError::BodyTooLarge`] when there are more than `max` bytes.
+    /// As [`read`](Stream::read), and [`StreamError::BodyTooLarge`] if there are more than `max` bytes.
     pub fn read_to_end(&mut self, into: &mut Vec<u8>, max: usize) -> StreamResult<bool> {
         loop {
-            // With one more than there may be, so that the end is seen, too.
+            // One byte more than the limit, to also see the end.
             match self.read_chunk(max.saturating_sub(into.len()).saturating_add(1))? {
                 Recv::Data(bytes) => into.extend_from_slice(&bytes),
-                Recv::Blocked => return Ok(false),
+                Recv::Pending => return Ok(false),
                 Recv::Finished => return Ok(true),
             }
             if into.len() > max {
@@ -147,7 +147,7 @@ impl Stream<'_> {
         }
     }
 
-    /// The request's trailer fields (RFC 9110 section 6.5), known when reading gave [`Recv::Finished`].
+    /// The request's trailer fields (RFC 9110 section 6.5), known once reading returned [`Recv::Finished`].
     pub fn trailers(&self) -> Option<&HeaderMap> {
         match &self.0 {
             Kind::Http(stream) => stream.trailers(),
@@ -155,7 +155,7 @@ impl Stream<'_> {
         }
     }
 
-    /// The response's head, as long as it can be changed: until the first byte of the body, the end, or an error.
+    /// The response's head, while it can be changed: until the first byte of the body, the end, or an error.
     pub fn head_mut(&mut self) -> Option<&mut ResponseHead> {
         match &mut self.0 {
             Kind::Http(stream) => stream.head_mut(),
@@ -163,19 +163,19 @@ impl Stream<'_> {
         }
     }
 
-    /// Lays the response's final head ready; it leaves with the first write or the end, in one packet with it. To be
-    /// called once, before either; the router does it for its handlers.
+    /// Stages the final response head; it is sent with the first write or the end, in the same packet. Must be
+    /// called once, before either; the router does this for its handlers.
     pub fn set_head(&mut self, head: ResponseHead) {
         if let Kind::Http(stream) = &mut self.0 {
             stream.set_head(head);
         }
     }
 
-    /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, in front of the final
+    /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, before the final
     /// one.
     ///
     /// # Errors
-    /// [`StreamError::Misuse`] when the status is not 1xx or the final head has left.
+    /// [`StreamError::Misuse`] if the status is not 1xx or the final head was sent.
     pub fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
         match &mut self.0 {
             Kind::Http(stream) => stream.send_informational(status, headers),
@@ -183,7 +183,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Sends the response's head now, before there is a body.
+    /// Sends the response's head now, before the body.
     ///
     /// # Errors
     /// As [`write`](Stream::write).
@@ -194,16 +194,16 @@ impl Stream<'_> {
         }
     }
 
-    /// Writes bytes, and says how many were taken; when that is not all, the stream becomes ready as soon as there is
-    /// room again.
+    /// Writes bytes, and returns how many were accepted; if not all, the stream becomes ready as soon as there is
+    /// credit again.
     ///
     /// # Errors
-    /// [`StreamError::Stopped`] when the peer does not want more, [`StreamError::Misuse`] after the end.
+    /// [`StreamError::Stopped`] if the peer stopped the stream, [`StreamError::Misuse`] after the end.
     pub fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
         either!(self, stream => stream.write(data))
     }
 
-    /// Writes bytes without copying them, and leaves in `data` what was not taken.
+    /// Writes bytes without copying them, and leaves the rest in `data`.
     ///
     /// # Errors
     /// As [`write`](Stream::write).
@@ -211,8 +211,8 @@ impl Stream<'_> {
         either!(self, stream => stream.write_bytes(data))
     }
 
-    /// Writes the last bytes and ends the stream with them. True once all are taken; otherwise to be called again with
-    /// what is left in `data` when the stream is ready.
+    /// Writes the last bytes and finishes the stream. Returns true once all are accepted; otherwise call it again with
+    /// the rest in `data` when the stream is ready.
     ///
     /// # Errors
     /// As [`write`](Stream::write).
@@ -220,8 +220,8 @@ impl Stream<'_> {
         either!(self, stream => stream.finish_with(data))
     }
 
-    /// Ends what is sent. The end is kept and sent later if there is no room for it. On a stream of a session it
-    /// waits until all before it is acknowledged, so [`finish_with`](Stream::finish_with) is quicker.
+    /// Finishes the sending side. The FIN is sent later if there is no credit now. On a stream of a session it
+    /// waits until all data is acknowledged, so [`finish_with`](Stream::finish_with) is faster.
     ///
     /// # Errors
     /// As [`write`](Stream::write).
@@ -229,7 +229,7 @@ impl Stream<'_> {
         either!(self, stream => stream.finish())
     }
 
-    /// Ends the response with trailer fields (RFC 9110 section 6.5).
+    /// Finishes the response with trailer fields (RFC 9110 section 6.5).
     ///
     /// # Errors
     /// As [`write`](Stream::write).
@@ -240,8 +240,8 @@ impl Stream<'_> {
         }
     }
 
-    /// Gives up both directions: resets what is sent and asks the peer to stop (RFC 9114 section 4.1.1). On a stream of
-    /// a session `code` is an application's, made by [`ErrorCode::webtransport`].
+    /// Aborts both directions: RESET_STREAM and STOP_SENDING (RFC 9114 section 4.1.1). On a stream of
+    /// a session `code` is an application code, made by [`ErrorCode::webtransport`].
     pub fn reset(&mut self, code: ErrorCode) {
         match &mut self.0 {
             Kind::Http(stream) => stream.reset(code),
@@ -249,13 +249,13 @@ impl Stream<'_> {
         }
     }
 
-    /// Resets what is sent on a stream of a session (RFC 9000 section 19.4) and goes on reading.
+    /// Resets the sending side of a stream of a session (RFC 9000 section 19.4); reading continues.
     ///
     /// # Errors
-    /// [`StreamError::Misuse`] on a request's stream, whose two directions end together.
+    /// [`StreamError::Misuse`] on a request's stream, whose directions can only be aborted together.
     pub fn reset_send(&mut self, code: ErrorCode) -> StreamResult<()> {
         match &mut self.0 {
-            Kind::Http(_) => Err(StreamError::Misuse("a response is given up with its request, by reset")),
+            Kind::Http(_) => Err(StreamError::Misuse("a response can only be aborted with its request, by reset")),
             Kind::Session(stream) => {
                 stream.reset_send(code);
                 Ok(())
@@ -263,16 +263,16 @@ impl Stream<'_> {
         }
     }
 
-    /// Asks the peer to stop sending on a stream of a session (RFC 9000 section 19.5) and goes on writing.
+    /// Asks the peer to stop sending on a stream of a session (RFC 9000 section 19.5); writing continues.
     ///
-    /// quiche never gives back the credit of a stream that was stopped, so on a connection half of the
-    /// [streams](crate::TransportConfig::max_streams_uni) can be; what comes on others is thrown away instead.
+    /// quiche never returns the credit of a stopped stream, so at most half of a connection's
+    /// [streams](crate::TransportConfig::max_streams_uni) are stopped; data on others is discarded instead.
     ///
     /// # Errors
-    /// [`StreamError::Misuse`] on a request's stream, whose body is simply left unread.
+    /// [`StreamError::Misuse`] on a request's stream: just do not read its body.
     pub fn stop(&mut self, code: ErrorCode) -> StreamResult<()> {
         match &mut self.0 {
-            Kind::Http(_) => Err(StreamError::Misuse("a request's body that is not wanted is left unread")),
+            Kind::Http(_) => Err(StreamError::Misuse("a request's body cannot be stopped: leave it unread")),
             Kind::Session(stream) => {
                 stream.stop(code);
                 Ok(())
@@ -280,7 +280,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Changes the priority of what is sent (RFC 9218).
+    /// Changes the priority of the sending side (RFC 9218).
     pub fn set_priority(&mut self, priority: Priority) {
         either!(self, stream => stream.set_priority(priority));
     }
@@ -288,7 +288,7 @@ impl Stream<'_> {
     /// Sends an HTTP datagram (RFC 9297) that belongs to this request.
     ///
     /// # Errors
-    /// When datagrams are off, when it is too large or when too many wait. On a stream of a session, whose datagrams
+    /// If datagrams are off, it is too large, or too many wait. On a stream of a session, whose datagrams
     /// belong to the session, [`DatagramError::Closed`].
     pub fn send_datagram(&mut self, payload: &[u8]) -> Result<(), DatagramError> {
         match &mut self.0 {
@@ -297,7 +297,7 @@ impl Stream<'_> {
         }
     }
 
-    /// The status sent, or laid ready.
+    /// The status sent or staged.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match &self.0 {
             Kind::Http(stream) => stream.status(),
@@ -305,7 +305,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether the final head has left, so that the status is no longer open.
+    /// Whether the final head was sent, so that the status can no longer change.
     pub(crate) fn is_answered(&self) -> bool {
         match &self.0 {
             Kind::Http(stream) => stream.is_answered(),
@@ -313,7 +313,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Whether what is sent has not ended: neither finished nor given up by either side.
+    /// Whether the sending side is open: neither finished, reset nor stopped.
     pub fn is_sending(&self) -> bool {
         match &self.0 {
             Kind::Http(stream) => stream.is_sending(),
@@ -321,11 +321,11 @@ impl Stream<'_> {
         }
     }
 
-    /// Why nothing can be sent any more, if the peer stopped the response or it was cut off.
+    /// The error of the sending side, if the peer stopped the response or it was aborted.
     pub(crate) fn send_failure(&self) -> Option<StreamError> {
         match &self.0 {
             Kind::Http(stream) => stream.send_failure(),
-            // Reading may go on.
+            // The receiving side is open.
             Kind::Session(_) => None,
         }
     }

@@ -17,12 +17,12 @@ use crate::h3::RequestState;
 use crate::transport::table::StreamMap;
 use crate::wt::{PartialHeader, SessionStreamState};
 
-/// What a stream is.
+/// The kind of a stream.
 #[derive(Debug)]
 pub(super) enum StreamState {
-    /// Its header, which says what it is, is not complete.
+    /// Its header, which determines the kind, is not complete.
     Classifying(PartialHeader),
-    /// It names a session that is not open yet; with `fin` there is nothing behind its header.
+    /// It names a session that is not open yet; with `fin` it ends after its header.
     Buffered { session: u64, fin: bool },
     /// quiche::h3 has it, and has reported no request on it.
     Http,
@@ -30,11 +30,11 @@ pub(super) enum StreamState {
     Request(RequestState),
     /// A stream of a session.
     Session(SessionStreamState),
-    /// What comes on it is thrown away.
+    /// Its data is discarded.
     Discarding,
 }
 
-/// The table, with the counts that would otherwise take a walk through it.
+/// The table, with counts that would otherwise need a scan.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     map: StreamMap<StreamState>,
@@ -77,7 +77,7 @@ impl Streams {
         }
     }
 
-    /// Enters a stream, or moves it on.
+    /// Inserts a stream, or changes its kind.
     pub(super) fn insert(&mut self, stream: u64, state: StreamState) {
         self.count(&state, true);
         if let Some(old) = self.map.insert(stream, state) {
@@ -103,7 +103,7 @@ impl Streams {
         }
     }
 
-    /// Requests that are not over.
+    /// Requests that have not ended.
     pub(super) fn requests(&self) -> usize {
         self.requests
     }

@@ -1,4 +1,4 @@
-//! Packets out: runs of equal-sized packets, as generic segmentation offload wants them, and pacing.
+//! Sending: runs of equal-sized packets, as generic segmentation offload requires, and pacing.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::core::Cx;
 use super::outgoing::{Deferred, Transmit};
 
-/// The event loop sleeps in milliseconds, so packets due within the next one leave at once.
+/// The event loop sleeps in milliseconds, so packets due within the next one are sent at once.
 const PACING_GRANULARITY: Duration = Duration::from_millis(1);
 
 impl Endpoint {
@@ -51,7 +51,7 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Fills `buf` with a run of packets; also says whether there may be more to send now.
+    /// Fills `buf` with a run of packets; also returns whether there may be more to send now.
     fn fill(&mut self, now: Instant, buf: &mut [u8], max_segments: usize) -> (Option<Transmit>, bool) {
         let horizon = now + PACING_GRANULARITY;
         let packet_size = self.transport.packet_size();

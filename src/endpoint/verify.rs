@@ -1,4 +1,4 @@
-//! What a client demands of a server's certificate beyond what quiche checks.
+//! A client's checks of a server's certificate, in addition to quiche's.
 
 use std::net::IpAddr;
 
@@ -19,10 +19,10 @@ impl ServerVerifier {
         ServerVerifier { hashes: config.cert_hashes.clone(), checks_authority: config.checks_authority() }
     }
 
-    /// Verifies a certificate (DER). `ip`: the server's address, when it was asked for by address.
+    /// Verifies a certificate (DER). `ip`: the server's address, if the URL has an address instead of a name.
     ///
     /// # Errors
-    /// The reason to refuse it.
+    /// The reason to reject it.
     pub(super) fn verify(&self, cert: Option<&[u8]>, ip: Option<IpAddr>) -> Result<(), &'static str> {
         if !self.hashes.is_empty() {
             let hash = cert.map(|cert| digest::digest(&digest::SHA256, cert));
@@ -38,7 +38,7 @@ impl ServerVerifier {
     }
 }
 
-/// Whether a certificate's subject alternative names have an address (RFC 5280 section 4.2.1.6).
+/// Whether a certificate's subject alternative names include an address (RFC 5280 section 4.2.1.6).
 fn names_address(cert: &[u8], ip: IpAddr) -> bool {
     let octets = match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),

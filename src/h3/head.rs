@@ -1,15 +1,15 @@
-//! Values that reading and answering have in common.
+//! Types shared by reading and responding.
 
 use http::{HeaderMap, StatusCode};
 
-/// What reading a stream gave.
+/// The result of reading a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recv<T = usize> {
     /// Data: how many bytes, or the bytes.
     Data(T),
-    /// Nothing now. The stream becomes ready when there is more.
-    Blocked,
-    /// The peer has sent everything.
+    /// No data now. The stream becomes ready when there is more.
+    Pending,
+    /// The peer has finished the stream, and everything was read.
     Finished,
 }
 

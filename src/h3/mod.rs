@@ -1,15 +1,15 @@
 //! One request and its response on quiche's HTTP/3: validation, bodies in and out, trailers, priorities.
 
-mod answer;
 mod head;
+mod plain_response;
 mod priority;
 mod request;
 mod state;
 mod stream;
 mod validate;
 
-pub(crate) use answer::{is_known_method, plain_answer};
 pub use head::{Recv, ResponseHead};
+pub(crate) use plain_response::{is_known_method, plain_response};
 pub use priority::Priority;
 pub use request::Request;
 pub(crate) use state::{Followups, Half, RequestState, StreamEnd};

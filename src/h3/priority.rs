@@ -6,7 +6,7 @@ use sfv::{BareItem, Dictionary, ListEntry, Parser};
 /// How urgent a response is (RFC 9218 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Priority {
-    /// 0, the most urgent, to 7. 3 when the client says nothing.
+    /// 0, the most urgent, to 7. Default: 3.
     pub urgency: u8,
     /// Whether parts of the response are useful already, so that it may share the bandwidth with others of its
     /// urgency.
@@ -20,8 +20,8 @@ impl Default for Priority {
 }
 
 impl Priority {
-    /// Reads a `priority` field or the payload of a PRIORITY_UPDATE frame. What is missing or out of its range takes
-    /// its default (RFC 9218 section 4); `None` when the value is no Structured Fields dictionary.
+    /// Parses a `priority` field or the payload of a PRIORITY_UPDATE frame. A missing or out-of-range member takes
+    /// its default (RFC 9218 section 4); `None` if the value is not a Structured Fields dictionary.
     pub fn parse(value: &[u8]) -> Option<Priority> {
         let fields: Dictionary = Parser::new(value).parse().ok()?;
         let mut priority = Priority::default();
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(parse("u=0"), Some((0, false)));
         assert_eq!(parse("u=7, i"), Some((7, true)));
         assert_eq!(parse("i=?0, u=5"), Some((5, false)));
-        assert_eq!(parse("u=8"), Some((3, false)), "out of range is as good as missing");
+        assert_eq!(parse("u=8"), Some((3, false)), "out of range counts as missing");
         assert_eq!(parse("u=-1, i=1"), Some((3, false)));
         assert_eq!(parse("u=1, x=?1;p=\"q\", y=(1 2)"), Some((1, false)), "unknown members are ignored");
         assert_eq!(parse("u=1,,"), None);

@@ -19,7 +19,7 @@ pub struct Request {
     peer: SocketAddr,
     is_early: bool,
     pattern: Option<Arc<str>>,
-    /// Where each parameter's value stands in the target.
+    /// Where each parameter's value is in the target.
     params: Vec<(Arc<str>, Range<usize>)>,
 }
 
@@ -48,12 +48,12 @@ impl Request {
         &self.head.authority
     }
 
-    /// The path as it was sent, still percent-encoded.
+    /// The path as sent, percent-encoded.
     pub fn path(&self) -> &str {
         self.head.target.split('?').next().unwrap_or_default()
     }
 
-    /// What stands behind the `?`, still percent-encoded.
+    /// The query after the `?`, percent-encoded.
     pub fn query(&self) -> Option<&str> {
         self.head.target.split_once('?').map(|(_, query)| query)
     }
@@ -81,13 +81,13 @@ impl Request {
     }
 
     /// The value of the route's parameter `:name` (or `*`, for the rest of the path), percent-decoded; `%2F` is then
-    /// part of the value and no separator. `None` if the route has no such parameter or the value is not UTF-8.
+    /// part of the value, not a separator. `None` if the route has no such parameter or the value is not UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
         percent_decode_str(self.head.target.get(range.clone())?).decode_utf8().ok()
     }
 
-    /// The pattern of the route that matched, such as `/api/users/:id`: what to label metrics with.
+    /// The pattern of the route that matched, such as `/api/users/:id`: a label for metrics.
     pub fn pattern(&self) -> Option<&str> {
         self.pattern.as_deref()
     }
@@ -97,12 +97,12 @@ impl Request {
         self.peer
     }
 
-    /// Whether it came in the first flight of a connection (0-RTT), and so may be a replay (RFC 8470).
+    /// Whether it arrived in the first flight of a connection (0-RTT), and so may be a replay (RFC 8470).
     pub fn is_early(&self) -> bool {
         self.is_early
     }
 
-    /// The stream, and in it the connection.
+    /// The id of the stream, which includes the connection.
     pub fn stream_id(&self) -> StreamId {
         self.stream
     }

@@ -1,4 +1,4 @@
-//! What the engine keeps for a request stream.
+//! The engine's state of a request stream.
 
 use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
@@ -21,7 +21,7 @@ pub(crate) enum Half {
     Failed(StreamError),
 }
 
-/// Field sections, and the end, that wait for room.
+/// Field sections, and the FIN, that wait for credit.
 #[derive(Debug, Default)]
 pub(super) struct Queued {
     pub(super) sections: Vec<(Section, Vec<Header>)>,
@@ -46,28 +46,28 @@ pub(crate) struct RequestState {
     /// A response to HEAD ends with its head.
     pub(super) bodiless: bool,
     pub(super) expects_continue: bool,
-    /// A request of ours was HEAD, whose response has no body.
+    /// A request sent here was HEAD, whose response has no body.
     sent_head: bool,
-    /// A request of ours whose final response has not come.
+    /// A request sent here whose final response has not arrived.
     awaits_response: bool,
     informational: u8,
-    /// An extended CONNECT: what follows its head are capsules, and its datagrams are a session's.
+    /// An extended CONNECT: capsules follow its head, and its datagrams belong to a session.
     connect: bool,
-    /// The signal of a session's stream, which is not allowed there, may come next.
+    /// The signal of a session's stream, which is not allowed here, may follow.
     pub(crate) is_signal_possible: bool,
     /// A `Ready` event for the stream is in the queue.
     pub(crate) ready_queued: bool,
-    /// The application is done with the stream.
+    /// The application released the stream.
     pub(crate) released: bool,
     /// Body bytes discarded since the release.
     pub(super) discarded: u64,
     pub(crate) armed: Armed,
 }
 
-/// What the handles of streams leave for the connection to do.
+/// Work that stream handles leave to the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Followups {
-    /// Streams that wait for room to write.
+    /// Streams that wait for credit to write.
     pub(crate) waiting: HashSet<u64, BuildHasherDefault<StreamHasher>>,
     /// Messages found malformed while their bodies were read.
     pub(crate) malformed: u64,
@@ -116,7 +116,7 @@ impl RequestState {
         }
     }
 
-    /// The state of a request that we send. Its head has left.
+    /// The state of a request sent here, after its head.
     pub(crate) fn sent(is_head: bool, end: bool, connect: bool) -> Self {
         RequestState {
             awaits_response: true,
@@ -129,7 +129,7 @@ impl RequestState {
         }
     }
 
-    /// Whether the final response to a request of ours is still to come.
+    /// Whether the final response to a request sent here is still outstanding.
     pub(crate) fn awaits_response(&self) -> bool {
         self.awaits_response
     }
@@ -140,7 +140,7 @@ impl RequestState {
         self.informational
     }
 
-    /// The final response to a request of ours.
+    /// Notes the final response to a request sent here.
     pub(crate) fn on_response(&mut self, head: &ResponseHead) -> Result<(), Violation> {
         self.awaits_response = false;
         let bodiless = self.sent_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -148,7 +148,7 @@ impl RequestState {
         Ok(())
     }
 
-    /// The server refused a session of ours: what follows is an ordinary body.
+    /// The server rejected a session: an ordinary body follows.
     pub(crate) fn connect_refused(&mut self) {
         self.connect = false;
     }
@@ -184,17 +184,17 @@ impl RequestState {
         self.trailers = Some(Box::new(trailers));
     }
 
-    /// Whether trailers have come, behind which nothing may follow (RFC 9114 section 4.1).
+    /// Whether trailers have arrived, after which nothing may follow (RFC 9114 section 4.1).
     pub(crate) fn has_trailers(&self) -> bool {
         self.trailers.is_some()
     }
 
-    /// Whether a field section of ours waits for room.
+    /// Whether a field section waits for credit.
     pub(crate) fn has_queued_section(&self) -> bool {
         self.queued.as_ref().is_some_and(|queued| !queued.sections.is_empty())
     }
 
-    /// Both directions fail at once, as when the message is malformed.
+    /// Fails both directions, e.g. if the message is malformed.
     pub(crate) fn fail(&mut self, error: StreamError) {
         for half in [&mut self.recv, &mut self.send] {
             if *half == Half::Open {
@@ -220,7 +220,7 @@ impl RequestState {
         self.send == Half::Open
     }
 
-    /// Nothing is left to do in either direction.
+    /// Whether both directions have ended.
     pub(crate) fn is_complete(&self) -> bool {
         self.recv != Half::Open && self.send != Half::Open && self.queued.is_none()
     }
@@ -238,10 +238,10 @@ impl RequestState {
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StreamEnd {
-    /// Both messages were whole.
+    /// Both messages were complete.
     Whole,
-    /// What we sent was whole, what came was not.
+    /// The sent message was complete, the received one was not.
     Answered,
-    /// What we sent was not whole.
+    /// The sent message was not complete.
     Aborted,
 }

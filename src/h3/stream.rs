@@ -1,4 +1,4 @@
-//! A request stream: reading the body that comes, writing the one that is sent.
+//! A request stream: reading the received body, writing the sent one.
 
 use std::time::Instant;
 
@@ -35,11 +35,11 @@ type StreamResult<T> = std::result::Result<T, StreamError>;
 
 /// RFC 9114 section 4.2.2: a field counts 32 bytes on top of its name and value.
 const FIELD_OVERHEAD: usize = 32;
-/// Bytes of a released stream's body that are discarded before the peer is told to stop.
+/// Bytes of a released stream's body that are discarded before STOP_SENDING.
 const MAX_DISCARD: u64 = 16 * 1024 * 1024;
 
 impl HttpStream<'_> {
-    /// Makes the stream ready at `at`, whether or not data moves. It may be ready before, too.
+    /// Makes the stream ready at `at`, even without progress. It may also become ready earlier.
     pub(crate) fn wake_at(&mut self, at: Instant) {
         self.timers.arm(TimerKey::Stream(self.id), &mut self.state.armed, at);
     }
@@ -57,7 +57,7 @@ impl HttpStream<'_> {
     /// Reads body bytes into `buf`.
     ///
     /// # Errors
-    /// [`StreamError::Reset`] when the peer gave up, [`StreamError::Malformed`] when the body does not fit its
+    /// [`StreamError::Reset`] if the peer reset it, [`StreamError::Malformed`] if the body does not match its
     /// `content-length`, [`StreamError::BodyTooLarge`] over the configured limit.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> StreamResult<Recv> {
         if let Some(recv) = self.before_read()? {
@@ -66,28 +66,28 @@ impl HttpStream<'_> {
         let read = self.transport.read_body(self.id.id, buf);
         Ok(match self.on_read(read, |n| *n)? {
             Some(n) => Recv::Data(n),
-            None => Recv::Blocked,
+            None => Recv::Pending,
         })
     }
 
-    /// Reads at most `max` body bytes into a buffer of their own, for passing on without a copy.
+    /// Reads at most `max` body bytes into a new buffer, to pass on without a copy.
     ///
     /// # Errors
     /// As [`read`](HttpStream::read).
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         match self.before_read()? {
             Some(Recv::Finished) => return Ok(Recv::Finished),
-            Some(_) => return Ok(Recv::Blocked),
+            Some(_) => return Ok(Recv::Pending),
             None => {}
         }
         let read = self.transport.read_body_chunk(self.id.id, max);
         Ok(match self.on_read(read, Bytes::len)? {
             Some(bytes) => Recv::Data(bytes),
-            None => Recv::Blocked,
+            None => Recv::Pending,
         })
     }
 
-    /// What reading gives without quiche being asked, if that is known.
+    /// The result of a read that needs no call of quiche, if known.
     fn before_read(&mut self) -> StreamResult<Option<Recv>> {
         match &self.state.recv {
             Half::Open => {}
@@ -95,8 +95,8 @@ impl HttpStream<'_> {
             Half::Failed(error) => return Err(error.clone()),
         }
         if self.state.awaits_response() {
-            // Whatever comes now is no body.
-            return Ok(Some(Recv::Blocked));
+            // Any further data is not part of a body.
+            return Ok(Some(Recv::Pending));
         }
         if self.state.expects_continue && !self.state.head_sent {
             self.state.expects_continue = false;
@@ -140,33 +140,33 @@ impl HttpStream<'_> {
         }
     }
 
-    /// The request's trailer fields (RFC 9110 section 6.5), known when reading gave [`Recv::Finished`].
+    /// The request's trailer fields (RFC 9110 section 6.5), known once reading returned [`Recv::Finished`].
     pub(crate) fn trailers(&self) -> Option<&HeaderMap> {
         self.state.trailers.as_deref()
     }
 
-    /// The response's head, as long as it can be changed: until the first byte of the body, the end, or an error.
+    /// The response's head, while it can be changed: until the first byte of the body, the end, or an error.
     pub(crate) fn head_mut(&mut self) -> Option<&mut ResponseHead> {
         self.state.staged.as_deref_mut()
     }
 
-    /// Lays the response's final head ready; it leaves with the first write or the end, in one packet with it. To be
-    /// called once, before either; the router does it for its handlers.
+    /// Stages the final response head; it is sent with the first write or the end, in the same packet. Must be
+    /// called once, before either; the router does this for its handlers.
     pub(crate) fn set_head(&mut self, head: ResponseHead) {
         self.state.staged = Some(Box::new(head));
     }
 
-    /// Sends the head that was laid ready, with nothing behind it yet.
+    /// Sends the staged head, without a body yet.
     pub(crate) fn send_staged_head(&mut self) -> StreamResult<()> {
         self.start_body().map(drop)
     }
 
-    /// The status sent, or laid ready.
+    /// The status sent or staged.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         self.state.status.or_else(|| self.state.staged.as_ref().map(|head| head.status))
     }
 
-    /// Whether the final head has left, so that the status is no longer open.
+    /// Whether the final head was sent, so that the status can no longer change.
     pub(crate) fn is_answered(&self) -> bool {
         self.state.status.is_some()
     }
@@ -175,7 +175,7 @@ impl HttpStream<'_> {
         self.state.is_sending()
     }
 
-    /// Why nothing can be sent any more, if the peer stopped the stream or it was cut off.
+    /// The error of the sending side, if the peer stopped the stream or it was aborted.
     pub(crate) fn send_failure(&self) -> Option<StreamError> {
         match &self.state.send {
             Half::Failed(error) => Some(error.clone()),
@@ -183,11 +183,11 @@ impl HttpStream<'_> {
         }
     }
 
-    /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, in front of the final
+    /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, before the final
     /// one.
     ///
     /// # Errors
-    /// [`StreamError::Misuse`] when the status is not 1xx or the final head has left.
+    /// [`StreamError::Misuse`] if the status is not 1xx or the final head was sent.
     pub(crate) fn send_informational(&mut self, status: StatusCode, headers: &HeaderMap) -> StreamResult<()> {
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(StreamError::Misuse("an informational response needs a status of 100 or 102 to 199"));
@@ -199,11 +199,11 @@ impl HttpStream<'_> {
         self.send_section(Kind::Informational, Some(status), headers, false)
     }
 
-    /// Writes body bytes, and says how many were taken; when that is not all, the stream becomes ready as soon as
-    /// there is room again.
+    /// Writes body bytes, and returns how many were accepted; if not all, the stream becomes ready as soon as
+    /// there is credit again.
     ///
     /// # Errors
-    /// [`StreamError::Stopped`] when the peer does not want more, [`StreamError::Misuse`] after the end.
+    /// [`StreamError::Stopped`] if the peer stopped the stream, [`StreamError::Misuse`] after the end.
     pub(crate) fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
         if !self.start_body()? || data.is_empty() {
             return Ok(0);
@@ -212,7 +212,7 @@ impl HttpStream<'_> {
         self.on_written(written, data.len())
     }
 
-    /// Writes body bytes without copying them, and leaves in `data` what was not taken.
+    /// Writes body bytes without copying them, and leaves the rest in `data`.
     ///
     /// # Errors
     /// As [`write`](HttpStream::write).
@@ -223,8 +223,8 @@ impl HttpStream<'_> {
         self.write_shared(data, false)
     }
 
-    /// Writes the last body bytes and ends the stream with them. True once all are taken; otherwise to be called
-    /// again with what is left in `data` when the stream is ready.
+    /// Writes the last body bytes and finishes the stream. Returns true once all are accepted; otherwise call it
+    /// again with the rest in `data` when the stream is ready.
     ///
     /// # Errors
     /// As [`write`](HttpStream::write).
@@ -243,7 +243,7 @@ impl HttpStream<'_> {
         Ok(done)
     }
 
-    /// Ends the response. The end is kept and sent later if there is no room for it.
+    /// Finishes the response. The FIN is sent later if there is no credit now.
     ///
     /// # Errors
     /// As [`write`](HttpStream::write).
@@ -267,7 +267,7 @@ impl HttpStream<'_> {
         Ok(())
     }
 
-    /// Ends the response with trailer fields (RFC 9110 section 6.5).
+    /// Finishes the response with trailer fields (RFC 9110 section 6.5).
     ///
     /// # Errors
     /// As [`write`](HttpStream::write).
@@ -280,7 +280,7 @@ impl HttpStream<'_> {
         self.send_section(Kind::Trailers, None, trailers, true)
     }
 
-    /// Gives up: resets what we send and asks the peer to stop (RFC 9114 section 4.1.1).
+    /// Aborts the stream: RESET_STREAM and STOP_SENDING (RFC 9114 section 4.1.1).
     pub(crate) fn reset(&mut self, code: ErrorCode) {
         self.abort(code);
         self.state.fail(StreamError::Closed);
@@ -308,7 +308,7 @@ impl HttpStream<'_> {
         }
     }
 
-    /// Sends what must stand in front of the body; false if the body has to wait for that.
+    /// Sends the heads before the body; returns false if the body has to wait for them.
     fn start_body(&mut self) -> StreamResult<bool> {
         self.send_half()?;
         if let Some(head) = self.state.staged.take() {
@@ -414,7 +414,7 @@ impl HttpStream<'_> {
         Ok(sent)
     }
 
-    /// Sends what waits in front of the body. True when nothing waits any more.
+    /// Sends queued field sections before the body. Returns true when none is left.
     pub(crate) fn flush_queued(&mut self) -> StreamResult<bool> {
         let Some(mut queued) = self.state.queued.take() else { return Ok(true) };
         while let Some((section, fields)) = queued.sections.first() {
@@ -437,12 +437,12 @@ impl HttpStream<'_> {
         Ok(true)
     }
 
-    /// Discards body bytes that nobody reads, as the stream's credit returns only when all are read.
+    /// Discards unread body bytes, as the stream's credit returns only when all are read.
     pub(crate) fn discard(&mut self) {
         if self.state.recv == Half::Open && self.transport.readable_len(self.id.id, 1) > 0 {
             self.discard_readable();
         }
-        // The response has left already: what the body's length should have been no longer matters.
+        // The response was sent already, so the declared length of the body no longer matters.
         self.state.declared = None;
     }
 
@@ -465,7 +465,7 @@ impl HttpStream<'_> {
     }
 }
 
-/// What a field section is for.
+/// The kind of a field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Informational,

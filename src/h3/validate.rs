@@ -149,7 +149,7 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "host")
 }
 
-/// RFC 9114 section 4.2: these describe one hop's connection; `te` may only say `trailers`.
+/// RFC 9114 section 4.2: these describe one hop's connection; `te` may only be `trailers`.
 fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
@@ -158,7 +158,7 @@ fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// RFC 9114 section 4.2.1: `cookie` may come in crumbs, which belong together with `"; "` between them.
+/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined with `"; "`.
 fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
     let joined = map.get(COOKIE).and_then(|first| {
         let all = [first.as_bytes(), b"; ", crumb.as_bytes()].concat();

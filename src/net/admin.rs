@@ -1,8 +1,8 @@
 //! The admin port's transport: a small HTTP/1.1 server on a thread of its own.
 //!
-//! It has a bound on everything: connections, the size of a head, time. One request per connection, and no bodies of
-//! requests. That is why it is not tiny_http, which (as of 0.12) allocates what a `content-length` claims, and aborts
-//! the process when there is not so much.
+//! Everything is bounded: connections, the size of a head, time. It serves one request per connection and ignores
+//! request bodies. tiny_http is not used because (as of 0.12) it allocates as much as a `content-length` claims, and
+//! aborts the process if that fails.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -28,28 +28,28 @@ const MAX_CONNECTIONS: usize = 16;
 const MAX_HEAD: usize = 8 * 1024;
 /// Header fields of a request.
 const MAX_FIELDS: usize = 64;
-/// Bytes of a request's body that are thrown away, so that closing the connection does not cost the answer.
+/// Bytes of a request's body that are discarded, so that closing the connection does not lose the response.
 const MAX_BODY: usize = 64 * 1024;
-/// How long a connection may take to send its request, and to take the answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for a connection to send its request and to receive the response.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An answer of the admin port.
+/// A response of the admin port.
 #[derive(Clone, Debug)]
-pub struct AdminAnswer {
+pub struct AdminResponse {
     /// The status.
     pub status: StatusCode,
     /// The media type of the body.
     pub content_type: &'static str,
-    /// Further header fields, besides those that every answer has.
+    /// Further header fields, besides those of every response.
     pub fields: Vec<(&'static str, String)>,
-    /// The body; it is left out where the method is HEAD.
+    /// The body; omitted for HEAD.
     pub body: Bytes,
 }
 
-impl AdminAnswer {
-    /// A text.
+impl AdminResponse {
+    /// A plain text response.
     pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        AdminAnswer { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
+        AdminResponse { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
     }
 
     fn serialize(&self, with_body: bool) -> Vec<u8> {
@@ -86,8 +86,8 @@ impl AdminPort {
     /// Listens on `addr`; `answer` is called on the port's own thread with the method and the path of each request.
     ///
     /// # Errors
-    /// An address that cannot be bound, or what else the system reports.
-    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminAnswer + Send + 'static) -> Result<Self> {
+    /// An address that cannot be bound, or another error of the system.
+    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminResponse + Send + 'static) -> Result<Self> {
         let mut listener = TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source })?;
         let addr = listener.local_addr()?;
         let poll = Poll::new()?;
@@ -129,7 +129,7 @@ struct Port<F> {
     answer: F,
 }
 
-impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
+impl<F: FnMut(&str, &str) -> AdminResponse> Port<F> {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         loop {
@@ -149,7 +149,7 @@ impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
             }
             let now = super::now();
             self.peers.retain(|_, peer| peer.deadline > now);
-            // In every turn: a place may have become free for one that waits.
+            // In every turn, as a slot may have become free for a waiting connection.
             self.accept(now)?;
         }
     }
@@ -168,7 +168,7 @@ impl<F: FnMut(&str, &str) -> AdminAnswer> Port<F> {
             let slot = self.peers.vacant_entry();
             // The first event, that it is writable, comes at once.
             self.poll.registry().register(&mut stream, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
-            slot.insert(Peer { stream, deadline: now + PATIENCE, state: State::Reading(Vec::new()) });
+            slot.insert(Peer { stream, deadline: now + REQUEST_TIMEOUT, state: State::Reading(Vec::new()) });
         }
         Ok(())
     }
@@ -181,17 +181,17 @@ struct Peer {
 }
 
 enum State {
-    /// What came of the head.
+    /// The head received so far.
     Reading(Vec<u8>),
-    /// The answer, and how much of it is sent.
+    /// The response, and how much of it is sent.
     Writing(Vec<u8>, usize),
-    /// The answer is sent; so many bytes of a body were thrown away.
-    Draining(usize),
+    /// The response is sent; the number of discarded bytes of the body.
+    Discarding(usize),
 }
 
 impl Peer {
-    /// Goes as far as the socket allows. An error, also the one that stands for the regular end, closes the connection.
-    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+    /// Progresses as far as the socket allows. An error, including the one for the regular end, closes the connection.
+    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
         loop {
             match self.advance(answer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -201,7 +201,7 @@ impl Peer {
         }
     }
 
-    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> io::Result<()> {
+    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
         let mut buf = [0; 2048];
         match &mut self.state {
             State::Reading(head) => {
@@ -215,10 +215,10 @@ impl Peer {
                 *sent += self.stream.write(&output[*sent..])?;
                 if *sent == output.len() {
                     self.stream.shutdown(Shutdown::Write)?;
-                    self.state = State::Draining(0);
+                    self.state = State::Discarding(0);
                 }
             }
-            State::Draining(thrown) => {
+            State::Discarding(thrown) => {
                 *thrown += read(&mut self.stream, &mut buf)?;
                 if *thrown > MAX_BODY {
                     return Err(io::ErrorKind::FileTooLarge.into());
@@ -237,10 +237,10 @@ fn read(stream: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// The answer to a head that is complete or wrong.
-fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminAnswer) -> Option<Vec<u8>> {
+/// The response to a complete or invalid head.
+fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> Option<Vec<u8>> {
     const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let refuse = |status| Some(AdminAnswer::text(status, format!("{status}\n")).serialize(true));
+    let refuse = |status| Some(AdminResponse::text(status, format!("{status}\n")).serialize(true));
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {

@@ -18,7 +18,7 @@ const SOCKET: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const WAKER: Token = Token(2);
 
-/// GSO runs sent in one turn at most, so that receiving has its turn too.
+/// GSO runs sent in one turn at most, so that receiving gets its share.
 const MAX_RUNS_PER_TURN: usize = 256;
 
 /// Wakes the loop from another thread.
@@ -29,19 +29,19 @@ impl Waker {
     /// Ends the loop's sleep.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn wake(&self) -> io::Result<()> {
         self.0.wake()
     }
 }
 
-/// What ended a sleep of the loop. Datagrams are not mentioned: the socket knows.
+/// What ended a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wakeup {
-    /// SIGINT and SIGTERM that came.
+    /// Number of SIGINT and SIGTERM received.
     pub signals: usize,
-    /// SIGHUP came.
+    /// SIGHUP was received.
     pub hangup: bool,
     /// The socket has errors, of some destination.
     pub error: bool,
@@ -49,9 +49,9 @@ pub struct Wakeup {
     pub waker: bool,
 }
 
-/// The event loop of one socket: it sleeps, and runs a turn of an endpoint when it is told to.
+/// The event loop of one socket: it sleeps, and runs turns of an endpoint on demand.
 ///
-/// A loop of one's own around an [`Endpoint`], with what else a program has to do in it:
+/// Your own loop around an [`Endpoint`]:
 ///
 /// ```no_run
 /// use std::time::Instant;
@@ -74,7 +74,7 @@ pub struct Wakeup {
 ///             endpoint.release(now, id);
 ///         }
 ///     };
-///     while !(endpoint.is_draining() && endpoint.is_drained()) {
+///     while !(endpoint.is_shutting_down() && endpoint.is_shut_down()) {
 ///         let wakeup = event_loop.sleep(net::now(), &endpoint, None)?;
 ///         if wakeup.signals > 0 {
 ///             endpoint.shutdown();
@@ -85,20 +85,20 @@ pub struct Wakeup {
 /// }
 /// ```
 ///
-/// Whatever is done with the endpoint, be it a stream that is written to or a connection that is closed, is to be done
-/// between the sleep and the turn, or in the turn by the [`Application`]. The turn then runs the engine and sends. An
-/// endpoint that is used after its turn has work, so the next sleep ends at once.
+/// Use the endpoint (write to a stream, close a connection) between the sleep and the turn, or in the [`Application`]
+/// during the turn. The turn then runs the engine and sends. An endpoint that is used after its turn has work, so the
+/// next sleep ends at once.
 pub struct EventLoop {
     poll: Poll,
     events: Events,
     socket: UdpSocket,
     signals: Option<Signals>,
     waker: Waker,
-    /// The socket may have datagrams that were not taken yet: epoll tells of new ones only.
+    /// The socket may have more datagrams: epoll is edge-triggered and reports new ones only.
     readable: bool,
-    /// A run that the socket had no room for; it stands at the front of the send buffer.
+    /// A run that did not fit into the socket; it is at the front of the send buffer.
     unsent: Option<Transmit>,
-    /// The endpoint makes connections, which know our side by the socket's address only.
+    /// The endpoint is a client, whose connections know the local side by the socket's address only.
     for_client: bool,
 }
 
@@ -109,19 +109,19 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop for an endpoint that accepts connections, around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it
-    /// instead of ending the process.
+    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it instead of
+    /// ending the process.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn new(socket: UdpSocket, signals: bool) -> Result<Self> {
         Self::with_role(socket, signals, false)
     }
 
-    /// As [`new`](EventLoop::new), for an endpoint that makes connections.
+    /// As [`new`](EventLoop::new), for a client endpoint.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn for_client(socket: UdpSocket, signals: bool) -> Result<Self> {
         Self::with_role(socket, signals, true)
     }
@@ -157,13 +157,13 @@ impl EventLoop {
         self.waker.clone()
     }
 
-    /// Sleeps until something comes or is due: a datagram, a signal, a [wake](Waker::wake), a timer of the endpoint's, or
-    /// `until`. Does not sleep at all while the endpoint has something to do.
+    /// Sleeps until a datagram, a signal, a [wake](Waker::wake), a timer of the endpoint, or `until`. Does not sleep at
+    /// all while the endpoint has something to do.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn sleep(&mut self, now: Instant, endpoint: &Endpoint, until: Option<Instant>) -> io::Result<Wakeup> {
-        // What waits to be sent while the socket is full has to go on waiting.
+        // Data that waits for a full socket is not a reason to wake.
         let idle = !endpoint.has_work() || self.is_blocked();
         let deadline = match idle {
             true => [endpoint.next_timeout(), until].into_iter().flatten().min(),
@@ -172,11 +172,11 @@ impl EventLoop {
         self.wait(now, deadline)
     }
 
-    /// One turn of the endpoint and what takes its events: receives, runs the timers, the engine and the application, and
-    /// sends. To be called after every [sleep](EventLoop::sleep), whatever ended it.
+    /// One turn of the endpoint and its application: receives, runs the timers, the engine and the application, and
+    /// sends. Call it after every [sleep](EventLoop::sleep), whatever ended it.
     ///
     /// # Errors
-    /// What the system reports about the socket.
+    /// An error of the socket.
     pub fn turn(&mut self, now: Instant, endpoint: &mut Endpoint, app: &mut impl Application) -> io::Result<()> {
         turn::turn(now, self, endpoint, app)
     }
@@ -184,17 +184,17 @@ impl EventLoop {
     /// Sleeps until something comes, at most until `deadline`, or not at all when datagrams wait already.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn wait(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
         let deadline = if self.readable { Some(now) } else { deadline };
         self.poll(now, deadline)
     }
 
-    /// As [`wait`](EventLoop::wait), but sleeps although datagrams wait: for a caller that takes no more in while it
-    /// [is blocked](EventLoop::is_blocked).
+    /// As [`wait`](EventLoop::wait), but sleeps even if datagrams wait: for a caller that does not receive while it [is
+    /// blocked](EventLoop::is_blocked).
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn wait_writable(&mut self, now: Instant, deadline: Option<Instant>) -> io::Result<Wakeup> {
         self.poll(now, deadline)
     }
@@ -224,10 +224,10 @@ impl EventLoop {
         Ok(wakeup)
     }
 
-    /// Puts another socket in the place of the loop's. What waits in the old one is lost.
+    /// Replaces the loop's socket. Datagrams that wait in the old one are lost.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn replace_socket(&mut self, mut socket: UdpSocket) -> io::Result<()> {
         self.poll.registry().deregister(&mut self.socket.io)?;
         self.poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
@@ -235,7 +235,7 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Hands every datagram that waits to `each`, up to a bound: for a protocol that is not QUIC.
+    /// Passes every waiting datagram to `each`, up to a bound: for protocols other than QUIC.
     pub fn receive_each(&mut self, each: impl FnMut(Datagram<'_>)) {
         if !self.readable {
             return;
@@ -247,12 +247,12 @@ impl EventLoop {
         }
     }
 
-    /// Sends what `next` writes to the front of the buffer that it is given, until it has no more: for a protocol that
-    /// is not QUIC. `next` is told how many segments may go out at once. What the socket has no room for is kept, and
-    /// goes out first in the next call. Sends up to a bound; true if nothing is left.
+    /// Sends what `next` writes to the front of the given buffer, until it has no more: for protocols other than QUIC.
+    /// `next` gets the number of segments that may be sent at once. Data that does not fit into the socket is kept and
+    /// sent first in the next call. Sends up to a bound; returns true if nothing is left.
     ///
     /// # Errors
-    /// What the system reports about the socket; errors of one destination are logged and passed over.
+    /// What the system reports about the socket; errors of one destination are logged and ignored.
     pub fn transmit_each(&mut self, mut next: impl FnMut(&mut [u8], usize) -> Option<Transmit>) -> io::Result<bool> {
         if let Some(transmit) = self.unsent {
             if !self.send(transmit) {
@@ -277,7 +277,7 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Whether the socket is full, so that what is to be sent has to wait.
+    /// Whether the socket is full, so that sending must wait.
     pub fn is_blocked(&self) -> bool {
         self.unsent.is_some()
     }
@@ -287,7 +287,7 @@ impl EventLoop {
         match self.socket.send(&transmit, &self.socket.send_buffer) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => false,
-            // As good as lost on the way, which QUIC repairs.
+            // Equivalent to a loss on the path, which QUIC repairs.
             Err(e) => {
                 log::debug!("sending to {} failed: {e}", transmit.to);
                 true
@@ -303,7 +303,7 @@ impl DatagramIo for EventLoop {
     }
 
     fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
-        // The clock is read anew for each run: a packet that quiche wants out "now" must not look like one for later.
+        // Reads the clock for each run: a packet that quiche releases "now" must not look like one for later.
         self.transmit_each(|buf, segments| endpoint.poll_transmit(super::now(), buf, segments))
     }
 }

@@ -1,11 +1,11 @@
-//! The rim: the UDP socket, the event loop and the clock. The only place that does I/O.
+//! The I/O layer: the UDP socket, the event loop and the clock. The only module that does I/O.
 
 mod admin;
 mod event_loop;
 mod resolver;
 mod socket;
 
-pub use admin::{AdminAnswer, AdminPort};
+pub use admin::{AdminPort, AdminResponse};
 pub use event_loop::{EventLoop, Waker, Wakeup};
 pub use resolver::resolve;
 pub(crate) use resolver::{Lookups, reachable};
@@ -14,13 +14,13 @@ pub use socket::{Datagram, UdpSocket};
 use std::time::{Instant, SystemTime};
 
 /// The time now, for the engine.
-#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the clock")]
 pub fn now() -> Instant {
     Instant::now()
 }
 
 /// The time of day now, for `date` fields and certificates.
-#[expect(clippy::disallowed_methods, reason = "this is where time comes in")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the clock")]
 pub fn wall_clock() -> SystemTime {
     SystemTime::now()
 }

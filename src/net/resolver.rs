@@ -1,4 +1,4 @@
-//! Hosts are looked up on threads of their own, because the system's resolver blocks.
+//! Looks hosts up on separate threads, because the system's resolver blocks.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use crate::config::Resolver;
 /// Look-ups at a time; further ones wait.
 const MAX_THREADS: usize = 8;
 
-/// The number of a question, and what came of it.
+/// The id of a question, and its result.
 type Answer = (u64, io::Result<Vec<SocketAddr>>);
 
 #[derive(Debug)]
@@ -39,13 +39,13 @@ impl Lookups {
         Lookups { resolver, waker, sender, answers, waiting: VecDeque::new(), running: 0 }
     }
 
-    /// Begins to look a host up; `id` goes with the answer.
+    /// Begins to look a host up; `id` identifies the answer.
     pub(crate) fn start(&mut self, id: u64, host: String, port: u16) {
         self.waiting.push_back(Question { id, host, port });
         self.go_on();
     }
 
-    /// The next answer that came: the addresses in the resolver's order, or why there are none.
+    /// The next answer: the addresses in the resolver's order, or an error.
     pub(crate) fn next_answer(&mut self) -> Option<Answer> {
         let answer = self.answers.try_recv().ok()?;
         self.running -= 1;
@@ -60,7 +60,7 @@ impl Lookups {
             self.running += 1;
             let id = question.id;
             if let Err(e) = self.ask(question) {
-                // Comes out of `next_answer` in this turn or the next; the other end is ours.
+                // `next_answer` returns it in this turn or the next; cannot fail, as the receiver is a field.
                 let _ = self.sender.send((id, Err(e)));
                 let _ = self.waker.wake();
             }
@@ -73,7 +73,7 @@ impl Lookups {
         thread.spawn(move || {
             let Question { id, host, port } = question;
             let answer = look_up(resolver.as_ref(), &host, port);
-            // Fails when the client is gone.
+            // Fails when the client has been dropped.
             if sender.send((id, answer)).is_ok() {
                 let _ = waker.wake();
             }
@@ -89,11 +89,11 @@ fn look_up(resolver: Option<&Resolver>, host: &str, port: u16) -> io::Result<Vec
     }
 }
 
-/// Looks a host up, by `resolver` or by the system, and gives its addresses as a socket bound to `local` reaches them,
-/// IPv6 and IPv4 in turn (RFC 8305 section 4). Blocks.
+/// Looks a host up, by `resolver` or by the system, and returns its addresses in the form for a socket bound to
+/// `local`, IPv6 and IPv4 in turn (RFC 8305 section 4). Blocks.
 ///
 /// # Errors
-/// What the resolver says, or that none of the addresses can be used.
+/// The resolver's error, or an error if none of the addresses can be used.
 pub fn resolve(
     resolver: Option<&Resolver>,
     host: &str,
@@ -104,12 +104,12 @@ pub fn resolve(
     reachable(literal.or_else(|_| look_up(resolver, host, port))?, local)
 }
 
-/// As [`resolve`] gives them.
+/// In the form that [`resolve`] returns.
 pub(crate) fn reachable(all: Vec<SocketAddr>, local: SocketAddr) -> io::Result<VecDeque<SocketAddr>> {
     let (v6, v4): (Vec<_>, Vec<_>) = all.into_iter().partition(SocketAddr::is_ipv6);
     let mut addresses = VecDeque::new();
     for n in 0..v6.len().max(v4.len()) {
-        // Without IPv6 in the system there is no way to those.
+        // Without IPv6 in the system those are unreachable.
         addresses.extend(v6.get(n).filter(|_| local.is_ipv6()));
         addresses.extend(v4.get(n).map(|addr| mapped(*addr, local)));
     }

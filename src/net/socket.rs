@@ -10,11 +10,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::endpoint::Transmit;
 use crate::error::{Error, Result};
 
-/// A datagram, or with GRO several of one sender, fits in this.
+/// Holds one datagram, or with GRO several of one sender.
 const RECV_BUFFER: usize = 64 * 1024;
 /// The largest run that is sent at once: to the kernel, before segmentation, it is one IPv4 datagram.
 const SEND_BUFFER: usize = 65_507;
-/// Datagrams taken in one turn at most (some more when the last batch is large), so that sending has its turn too.
+/// Datagrams received in one turn at most (some more if the last batch is large), so that sending gets its share.
 const MAX_DATAGRAMS_PER_TURN: usize = 64;
 
 /// A received datagram.
@@ -24,7 +24,7 @@ pub struct Datagram<'a> {
     pub data: &'a mut [u8],
     /// Who sent it.
     pub from: SocketAddr,
-    /// The address of ours that it was sent to, also when the socket is bound to all of them.
+    /// The local address that it was sent to, even if the socket is bound to all addresses.
     pub to: SocketAddr,
 }
 
@@ -46,7 +46,7 @@ impl std::fmt::Debug for UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds exactly `addr`; `[::]` takes IPv4 too. `buffer` is the size in bytes that the kernel is asked for in each
+    /// Binds exactly `addr`; `[::]` takes IPv4 too. `buffer` is the size in bytes requested from the kernel in each
     /// direction.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl UdpSocket {
         self.local
     }
 
-    /// Asks the system to keep what ICMP says, for [`unreachable`](UdpSocket::unreachable), where it can.
+    /// Asks the system to keep ICMP errors for [`unreachable`](UdpSocket::unreachable), if supported.
     ///
     /// # Errors
     /// What the system reports.
@@ -99,15 +99,15 @@ impl UdpSocket {
         None
     }
 
-    /// Datagrams that [`send`](UdpSocket::send) takes at once.
+    /// Datagrams that [`send`](UdpSocket::send) accepts per call.
     pub fn max_segments(&self) -> usize {
         self.state.max_gso_segments()
     }
 
-    /// Hands every waiting datagram to `each`, up to a bound. True if the bound was met, so that more may wait.
+    /// Passes every waiting datagram to `each`, up to a bound. Returns true if the bound was reached, so more may wait.
     ///
     /// # Errors
-    /// What the system reports, except that nothing waits.
+    /// An error of the system, except `WouldBlock`.
     pub fn receive(&mut self, mut each: impl FnMut(Datagram<'_>)) -> io::Result<bool> {
         let mut taken = 0;
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
@@ -141,8 +141,8 @@ impl UdpSocket {
     /// Sends what `transmit` describes, from the front of `data`.
     ///
     /// # Errors
-    /// What the system reports; after [`WouldBlock`](io::ErrorKind::WouldBlock) nothing was sent and the call is to be
-    /// repeated when the socket is writable.
+    /// An error of the system; after [`WouldBlock`](io::ErrorKind::WouldBlock) nothing was sent: repeat the call when
+    /// the socket is writable.
     pub fn send(&self, transmit: &Transmit, data: &[u8]) -> io::Result<()> {
         let transmit = quinn_udp::Transmit {
             destination: transmit.to,
@@ -155,7 +155,7 @@ impl UdpSocket {
     }
 }
 
-/// Asks for kernel buffers; beyond the system's limits where privileges allow it. Less only costs speed.
+/// Requests kernel buffers, beyond the system's limits if privileges allow it. Smaller ones only cost speed.
 fn set_buffers(io: &std::net::UdpSocket, size: usize) {
     use rustix::net::sockopt;
     let receive = sockopt::set_socket_recv_buffer_size_force(io, size)

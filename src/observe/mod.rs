@@ -1,4 +1,4 @@
-//! Looking at what happens: metrics, and qlog files.
+//! Observability: metrics and qlog files.
 
 pub mod prometheus;
 #[cfg(feature = "qlog")]

@@ -11,10 +11,10 @@ use prometheus_client::registry::Registry;
 
 use crate::stats::{ResponseCounts, Stats};
 
-/// The media type of what [`encode`] gives.
+/// The media type of [`encode`]'s output.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What a server knows about itself at one moment.
+/// A snapshot of a server's state.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -29,10 +29,10 @@ pub struct Snapshot {
     /// WebTransport sessions that are open.
     pub sessions: usize,
     /// A shutdown has begun.
-    pub draining: bool,
+    pub shutting_down: bool,
 }
 
-/// The metrics of a server, as `GET /metrics` gives them.
+/// The metrics of a server, as `GET /metrics` returns them.
 pub fn encode(snapshot: Snapshot) -> String {
     let mut registry = Registry::with_prefix("mio_quiche");
     registry.register_collector(Box::new(snapshot));
@@ -52,14 +52,14 @@ impl Collector for Snapshot {
         gauge(e, "connections_open", "QUIC connections in the table", self.connections)?;
         gauge(e, "handshakes_open", "Handshakes under way", self.handshakes)?;
         gauge(e, "webtransport_sessions_open", "WebTransport sessions that are open", self.sessions)?;
-        gauge(e, "draining", "1 after a shutdown has begun", usize::from(self.draining))?;
+        gauge(e, "shutting_down", "1 after a shutdown has begun", usize::from(self.shutting_down))?;
 
         counter(e, "udp_received_datagrams", "UDP datagrams received", s.datagrams_in)?;
         counter(e, "udp_received_bytes", "Bytes in the UDP datagrams received", s.bytes_in)?;
         counter(e, "udp_sent_datagrams", "UDP datagrams sent", s.datagrams_out)?;
         counter(e, "udp_sent_bytes", "Bytes in the UDP datagrams sent", s.bytes_out)?;
-        counter(e, "ignored_garbage", "Datagrams ignored as no QUIC packets", s.ignored_garbage)?;
-        counter(e, "ignored_unknown_cid", "Datagrams ignored as no connection has their id", s.ignored_unknown_cid)?;
+        counter(e, "ignored_garbage", "Datagrams ignored because they are not QUIC packets", s.ignored_garbage)?;
+        counter(e, "ignored_unknown_cid", "Datagrams ignored because no connection has their id", s.ignored_unknown_cid)?;
         counter(e, "ignored_small_initial", "Initial packets ignored as too small", s.ignored_small_initial)?;
         counter(e, "ignored_over_limit", "Initial packets ignored over a limit", s.ignored_over_limit)?;
         counter(e, "ignored_bad_token", "Initial packets ignored because of their token", s.ignored_bad_token)?;
@@ -80,11 +80,11 @@ impl Collector for Snapshot {
 
         counter(e, "datagrams_received", "QUIC DATAGRAM frames received", s.datagram_frames_in)?;
         counter(e, "datagrams_sent", "QUIC DATAGRAM frames sent", s.datagram_frames_out)?;
-        counter(e, "datagrams_dropped", "Datagrams that nobody took, or over a limit", s.datagram_frames_dropped)?;
+        counter(e, "datagrams_dropped", "Datagrams dropped: no receiver, or over a limit", s.datagram_frames_dropped)?;
         counter(e, "webtransport_sessions_opened", "Sessions accepted", s.sessions_opened)?;
         counter(e, "webtransport_sessions_closed", "Sessions that ended, in whatever way", s.sessions_closed)?;
         counter(e, "webtransport_sessions_rejected", "Sessions refused", s.sessions_rejected)?;
-        counter(e, "webtransport_sessions_failed", "Sessions ended as the peer broke a rule", s.sessions_failed)?;
+        counter(e, "webtransport_sessions_failed", "Sessions ended because the peer broke a rule", s.sessions_failed)?;
         counter(e, "webtransport_streams_received", "Streams that peers opened", s.session_streams_in)?;
         counter(e, "webtransport_streams_opened", "Streams opened for peers", s.session_streams_out)?;
         counter(e, "webtransport_streams_rejected", "Streams refused", s.session_streams_rejected)?;
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn values_come_out() {
         let mut snapshot =
-            Snapshot { connections: 3, handshakes: 2, sessions: 4, draining: true, ..Default::default() };
+            Snapshot { connections: 3, handshakes: 2, sessions: 4, shutting_down: true, ..Default::default() };
         snapshot.stats.requests = u64::MAX;
         snapshot.stats.bytes_in = 7;
         snapshot.stats.capsules_drain = 5;
@@ -155,7 +155,7 @@ mod tests {
             ("mio_quiche_handshakes_open", 2),
             ("mio_quiche_webtransport_sessions_open", 4),
             ("mio_quiche_webtransport_capsules_total{type=\"drain\"}", 5),
-            ("mio_quiche_draining", 1),
+            ("mio_quiche_shutting_down", 1),
             ("mio_quiche_responses_total{route=\"/a/:id\",status=\"2xx\"}", 2),
             ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 1),
             (r#"mio_quiche_responses_total{route="/say/\"\\",status="none"}"#, 1),

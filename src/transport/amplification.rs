@@ -1,13 +1,13 @@
 //! The limit on what a server sends to an address that is not validated (RFC 9000 section 8.1). quiche does not count the
 //! padding of Initial packets, so every byte is counted here.
 
-/// Bytes sent for each byte received, at most.
+/// Maximum bytes sent per byte received.
 const FACTOR: usize = 3;
 
-/// What may be sent to the client of a new connection.
+/// The limit for the client of a new connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Amplification {
-    /// The client received something of ours: it answered to a connection id, or with a token, that only we make.
+    /// The client received data from us: it used a connection id, or a token, that only this server makes.
     Validated,
     /// Bytes that may still be sent.
     Limited(usize),
@@ -18,8 +18,8 @@ impl Amplification {
         if validated { Amplification::Validated } else { Amplification::Limited(0) }
     }
 
-    /// A datagram came. `to_our_id`: it is addressed to a connection id that we chose at random (RFC 9000 section 8.1 takes
-    /// that for a validation).
+    /// A datagram arrived. `to_our_id`: it is addressed to a random local connection id (RFC 9000 section 8.1 accepts
+    /// that as a validation).
     pub(super) fn on_received(&mut self, len: usize, to_our_id: bool) {
         match self {
             Amplification::Validated => {}
@@ -28,7 +28,7 @@ impl Amplification {
         }
     }
 
-    /// How many of `wanted` bytes the next datagram may have; `None` if not even the `least` that make sense.
+    /// How many of `wanted` bytes the next datagram may have; `None` if fewer than the useful minimum `least`.
     pub(super) fn allowed(&self, wanted: usize, least: usize) -> Option<usize> {
         match *self {
             Amplification::Validated => Some(wanted),
@@ -59,7 +59,7 @@ mod tests {
         }
         assert_eq!(limit.allowed(1200, MIN_INITIAL_DATAGRAM), None);
         limit.on_received(40, false);
-        assert_eq!(limit.allowed(1200, MIN_INITIAL_DATAGRAM), None, "120 bytes are no room for an Initial packet");
+        assert_eq!(limit.allowed(1200, MIN_INITIAL_DATAGRAM), None, "120 bytes are not enough for an Initial packet");
         limit.on_received(40, true);
         assert_eq!(limit.allowed(1350, MIN_INITIAL_DATAGRAM), Some(1350));
         assert_eq!(Amplification::new(true).allowed(1350, MIN_INITIAL_DATAGRAM), Some(1350));

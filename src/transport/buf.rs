@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 /// Bytes that fit into a buffer without an allocation: frame headers, most response heads, short bodies.
 pub(crate) const INLINE: usize = 86;
 
-/// Bytes to be sent: a few inline, or any number shared.
+/// Bytes to send: a few inline, or any number shared.
 #[derive(Clone, Debug)]
 pub(crate) struct Buf {
     data: Data,
@@ -20,8 +20,8 @@ enum Data {
     Shared(Bytes),
 }
 
-/// Tells whether quiche still holds bytes of a stream, as it does until they are acknowledged: every [`Buf`] written with
-/// it keeps a clone.
+/// Tracks whether quiche still holds bytes of a stream, as it does until they are acknowledged: every [`Buf`] written
+/// with it keeps a clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unacked(Arc<()>);
 
@@ -33,7 +33,7 @@ impl Unacked {
 }
 
 impl Buf {
-    /// Copies a short slice inline, a longer one into memory of its own.
+    /// Copies a short slice inline, a longer one into new memory.
     pub(crate) fn copy(slice: &[u8]) -> Self {
         let data = match Data::inline(slice) {
             Some(data) => data,
@@ -53,7 +53,7 @@ impl Buf {
         Buf { data, unacked: None }
     }
 
-    /// Has `unacked` know when the bytes are acknowledged.
+    /// Lets `unacked` track when the bytes are acknowledged.
     pub(crate) fn tracked(self, unacked: &Unacked) -> Self {
         Buf { unacked: Some(unacked.clone()), ..self }
     }
@@ -121,7 +121,7 @@ impl quiche::BufFactory for Buffers {
 /// quiche's connection with these buffers.
 pub(super) type Quic = quiche::Connection<Buffers>;
 
-/// Takes the first `n` bytes off, and frees the memory when none are left.
+/// Removes the first `n` bytes, and frees the memory when none are left.
 pub(super) fn take_front(data: &mut Bytes, n: usize) {
     match n == data.len() {
         true => *data = Bytes::new(),

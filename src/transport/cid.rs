@@ -1,23 +1,23 @@
 //! Connection ids.
 //!
-//! Every id of ours is the output of an HMAC under a key that is drawn at start-up. So the table's keys are
+//! Every local id is the output of an HMAC under a random key made at start-up. So the table's keys are
 //! unpredictable (a peer cannot aim for collisions), and the id of a new connection follows from the destination id
-//! that the client chose: Initial packets that are sent again find the connection without a second table.
+//! that the client chose: retransmitted Initial packets find the connection without a second table.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Bytes in each of our connection ids.
+/// Length of local connection ids in bytes.
 pub(crate) const CID_LEN: usize = 16;
 
-/// A connection id of ours.
+/// A local connection id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cid(pub(crate) [u8; CID_LEN]);
 
 impl Cid {
-    /// The id that `bytes` spell, if they have the length of ours.
+    /// The id in `bytes`, if they have the length of a local id.
     pub(crate) fn from_slice(bytes: &[u8]) -> Option<Cid> {
         bytes.try_into().ok().map(Cid)
     }
@@ -33,7 +33,7 @@ impl std::hash::Hash for Cid {
     }
 }
 
-/// Takes the first eight bytes as the hash, as ids in the table are HMAC output already.
+/// Uses the first eight bytes as the hash, as ids in the table are HMAC output already.
 #[derive(Default, Debug)]
 pub(crate) struct CidHasher(u64);
 
@@ -59,7 +59,7 @@ pub(crate) struct CidGenerator {
 }
 
 impl CidGenerator {
-    /// A generator with a random key, or `None` when the system has no randomness.
+    /// A generator with a random key, or `None` if the system provides no random numbers.
     pub(crate) fn new(random: &SystemRandom) -> Option<Self> {
         let mut key = [0; 32];
         random.fill(&mut key).ok()?;

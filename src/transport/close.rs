@@ -10,7 +10,7 @@ pub enum ClosedBy {
     Us,
     /// The peer.
     Peer,
-    /// Nobody: the idle timeout passed (RFC 9000 section 10.1).
+    /// Neither: the idle timeout passed (RFC 9000 section 10.1).
     IdleTimeout,
 }
 
@@ -19,7 +19,7 @@ pub enum ClosedBy {
 pub struct CloseCause {
     /// Who ended it.
     pub by: ClosedBy,
-    /// Whether `code` is an application's (HTTP/3) and not QUIC's own (RFC 9000 section 20).
+    /// Whether `code` is an application code (HTTP/3), not one of QUIC (RFC 9000 section 20).
     pub application: bool,
     /// The error code.
     pub code: ErrorCode,

@@ -1,4 +1,4 @@
-//! One QUIC connection: quiche's, with its quirks cured.
+//! One QUIC connection: quiche's, with workarounds for its quirks.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -22,10 +22,10 @@ use super::unseen_fin::UnseenFins;
 use super::{defer, early};
 use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
 
-/// Bytes taken from quiche at once at most.
+/// Maximum bytes read from quiche per call.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// A QUIC connection, with HTTP/3 on it once that has begun.
+/// A QUIC connection, with HTTP/3 on it once started.
 pub(crate) struct Transport {
     pub(super) quic: Quic,
     pub(super) h3: Option<h3::Connection>,
@@ -45,30 +45,30 @@ pub(crate) struct Transport {
     pub(super) unread: Vec<u64>,
 }
 
-/// A packet to be sent.
+/// A packet to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet {
     pub(crate) len: usize,
     pub(crate) info: SendInfo,
 }
 
-/// Reading gave no data.
+/// Why a read returned no data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadError {
-    /// Nothing has come.
+    /// No data now.
     Pending,
     /// The peer reset the stream with this code.
     Reset(u64),
-    /// The stream is gone.
+    /// quiche has dropped the stream.
     Gone,
 }
 
-/// Writing is over.
+/// Why a write failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriteError {
     /// The peer stopped the stream with this code.
     Stopped(u64),
-    /// The stream is gone.
+    /// quiche has dropped the stream.
     Gone,
 }
 
@@ -124,7 +124,7 @@ impl Transport {
         Ok(Self::new(quic, local, peer, retry.is_some()))
     }
 
-    /// A client's connection. `name` is asked for in the handshake and of the certificate.
+    /// A client's connection. `name` is sent in the handshake and checked in the certificate.
     pub(crate) fn connect(
         name: Option<&str>,
         scid: Cid,
@@ -137,13 +137,13 @@ impl Transport {
         Ok(Self::new(quic, local, peer, true))
     }
 
-    /// Resumes an earlier session.
+    /// Resumes an earlier TLS session.
     pub(crate) fn set_session(&mut self, ticket: &[u8]) -> Result<(), ConnectError> {
         self.quic.set_session(ticket).map_err(ConnectError::ticket)
     }
 
-    /// Takes in a datagram, which is decrypted in place. `to_our_id`: it is addressed to a connection id of ours, and not to
-    /// one that the client made up. False when the packet was refused.
+    /// Receives a datagram, which is decrypted in place. `to_our_id`: it is addressed to a local connection id, not to
+    /// one that the client made up. False if the packet was rejected.
     pub(crate) fn recv(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, to_our_id: bool) -> bool {
         let Some((to, from)) = self.paths.incoming(&mut self.quic, (to, from), &mut self.amplification) else {
             return false;
@@ -189,7 +189,7 @@ impl Transport {
                 Err(e) => {
                     log::debug!("quiche cannot send: {e}");
                     const INTERNAL_ERROR: u64 = 0x1;
-                    // Fails when the connection is closing anyhow.
+                    // Fails only if the connection is already closing.
                     self.quic.close(false, INTERNAL_ERROR, b"cannot send").ok()?;
                 }
             }
@@ -231,7 +231,7 @@ impl Transport {
         let _ = self.quic.close(false, code, reason);
     }
 
-    /// Has the peer acknowledge something, so that neither side's idle timeout passes.
+    /// Makes the peer acknowledge something, so that neither side's idle timeout passes.
     pub(crate) fn ping(&mut self) {
         // Fails when the connection is closed.
         let _ = self.quic.send_ack_eliciting();
@@ -259,7 +259,7 @@ impl Transport {
         CloseCause::of(&self.quic)
     }
 
-    /// Whether what the client sends, or has sent, goes in 0-RTT packets.
+    /// Whether the client's data is sent in 0-RTT packets.
     pub(crate) fn is_in_early_data(&self) -> bool {
         self.quic.is_in_early_data()
     }
@@ -303,17 +303,17 @@ impl Transport {
         self.paths.peer()
     }
 
-    /// Moves a client's connection to another address of ours.
+    /// Migrates a client's connection to another local address.
     pub(crate) fn migrate(&mut self, local: SocketAddr) -> Result<(), MigrateError> {
         self.paths.migrate(&mut self.quic, local).map_err(MigrateError::refused)
     }
 
-    /// The next move of the peer's.
+    /// The next migration of the peer.
     pub(crate) fn poll_migrated(&mut self) -> Option<Migrated> {
         self.paths.poll(&mut self.quic, &mut self.amplification)
     }
 
-    /// The next connection id of ours that the peer has retired.
+    /// The next local connection id that the peer has retired.
     pub(crate) fn poll_retired_cid(&mut self) -> Option<Cid> {
         loop {
             let retired = self.quic.retired_scid_next()?;
@@ -323,7 +323,7 @@ impl Transport {
         }
     }
 
-    /// Issues a further connection id, if the peer is to have one: `wanted` are active at a time.
+    /// Issues a further connection id if fewer than `wanted` are active.
     pub(crate) fn issue_cid(&mut self, cids: &mut CidGenerator, wanted: usize) -> Option<Cid> {
         let ready = self.quic.is_established() && !self.quic.is_closed();
         if !ready || self.quic.scids_left() == 0 || self.quic.active_scids() >= wanted {
@@ -340,12 +340,12 @@ impl Transport {
         self.quic.readable()
     }
 
-    /// The first bytes of a stream, which stay where they are; `None` when there are none.
+    /// The first bytes of a stream, without consuming them; `None` if there are none.
     pub(crate) fn peek(&mut self, stream: u64) -> Result<Option<Peeked>, PeekFailed> {
         peek(&mut self.quic, stream).map_err(|()| PeekFailed)
     }
 
-    /// Keeps a stream that is readable from quiche::h3, until it turns from not readable to readable.
+    /// Hides a readable stream from quiche::h3, until it turns from not readable to readable.
     pub(crate) fn defer(&mut self, stream: u64, priority: Option<(u8, bool)>) -> Result<(), PeekFailed> {
         match defer::defer(&mut self.quic, stream, priority.unwrap_or(defer::DEFAULT_PRIORITY)) {
             true => Ok(()),
@@ -353,7 +353,7 @@ impl Transport {
         }
     }
 
-    /// Gives a deferred stream to quiche::h3 after all.
+    /// Shows a deferred stream to quiche::h3 again.
     pub(crate) fn restore(&mut self, stream: u64) {
         defer::restore(&mut self.quic, stream);
     }
@@ -361,11 +361,11 @@ impl Transport {
     /// Reads into `buf`, which must not be empty: how many bytes, and whether the stream has ended.
     pub(crate) fn read(&mut self, stream: u64, buf: &mut [u8]) -> Result<(usize, bool), ReadError> {
         // quiche keeps a stale entry for a stream with only a FIN that is read into nothing.
-        debug_assert!(!buf.is_empty(), "a read of nothing");
+        debug_assert!(!buf.is_empty(), "an empty read");
         self.quic.stream_recv(stream, buf).map_err(read_error)
     }
 
-    /// Reads at most `max` bytes into a buffer of their own.
+    /// Reads at most `max` bytes into a new buffer.
     pub(crate) fn read_chunk(&mut self, stream: u64, max: usize) -> Result<(Bytes, bool), ReadError> {
         let available = self.quic.stream_readable_len(stream, max.clamp(1, MAX_CHUNK));
         let mut buf = BytesMut::with_capacity(available.max(1));
@@ -374,7 +374,7 @@ impl Transport {
         Ok((buf.freeze(), fin))
     }
 
-    /// Reads at most `max` bytes and throws them away.
+    /// Reads at most `max` bytes and discards them.
     pub(crate) fn discard(&mut self, stream: u64, max: usize) -> Result<(usize, bool), ReadError> {
         self.quic.stream_discard(stream, max).map_err(read_error)
     }
@@ -384,13 +384,13 @@ impl Transport {
         self.quic.stream_readable_len(stream, max)
     }
 
-    /// Whether all that is left to read is a FIN or a reset.
+    /// Whether only a FIN or a reset is left to read.
     pub(crate) fn is_at_end(&self, stream: u64) -> bool {
         signals::is_at_end(&self.quic, stream)
     }
 
-    /// Writes bytes without copying them, and leaves in `data` what was not taken. The stream's end goes with the last ones
-    /// if `fin` is set and all are taken.
+    /// Writes bytes without copying them, and leaves the rest in `data`. The FIN is sent with the last ones
+    /// if `fin` is set and all are accepted.
     pub(crate) fn write(
         &mut self,
         stream: u64,
@@ -408,7 +408,7 @@ impl Transport {
         }
     }
 
-    /// Writes a stream's end behind data that is acknowledged, as quiche never sends a lost FIN again that stands alone
+    /// Writes a FIN after data that is acknowledged, as quiche never retransmits a lost FIN that is sent alone
     /// when data before it is acknowledged after the FIN was written. True once it is written.
     pub(crate) fn write_fin(&mut self, stream: u64, unacked: &Unacked) -> Result<bool, WriteError> {
         if !unacked.is_empty() {
@@ -420,7 +420,7 @@ impl Transport {
         }
     }
 
-    /// `Done` means that there is no room now, unless quiche has dropped the stream.
+    /// `Done` means that there is no credit now, unless quiche has dropped the stream.
     fn write_error(&mut self, stream: u64, error: quiche::Error) -> Result<(), WriteError> {
         match error {
             quiche::Error::Done if !gone::is_gone(&mut self.quic, stream) => Ok(()),
@@ -429,7 +429,7 @@ impl Transport {
         }
     }
 
-    /// Bytes that a write would take now.
+    /// Bytes that a write would accept now.
     pub(crate) fn capacity(&mut self, stream: u64) -> Option<usize> {
         self.quic.stream_capacity(stream).ok()
     }
@@ -441,7 +441,7 @@ impl Transport {
 
     /// Sends RESET_STREAM (RFC 9000 section 19.4).
     pub(crate) fn reset(&mut self, stream: u64, code: ErrorCode) {
-        // Fails only where the direction is over already.
+        // Fails only if the direction has already ended.
         let _ = self.quic.stream_shutdown(stream, Shutdown::Write, code.0);
     }
 
@@ -472,12 +472,12 @@ impl Transport {
         self.retired.abort(stream);
     }
 
-    /// A stream is over in both directions.
+    /// A stream has ended in both directions.
     pub(crate) fn retire(&mut self, stream: u64) {
         self.retired.finish(&mut self.quic, stream);
     }
 
-    /// Whether this side is done with a stream that may have existed.
+    /// Whether this side has retired a stream that may have existed.
     pub(crate) fn is_retired(&mut self, stream: u64) -> bool {
         self.retired.contains(stream) || gone::is_gone(&mut self.quic, stream)
     }
@@ -493,7 +493,7 @@ impl Transport {
         all - std::mem::replace(&mut self.received, all)
     }
 
-    /// Whether everything sent on streams that are over is acknowledged.
+    /// Whether everything sent on ended streams is acknowledged.
     pub(crate) fn is_acked(&mut self) -> bool {
         self.retired.is_acked(&mut self.quic)
     }
@@ -511,11 +511,11 @@ impl Transport {
 
     /// Urgency and incremental flag in quiche's terms.
     pub(crate) fn set_priority(&mut self, stream: u64, (urgency, incremental): (u8, bool)) {
-        // Fails only for a stream that is gone.
+        // Fails only for a stream that quiche has dropped.
         let _ = self.quic.stream_priority(stream, urgency, incremental);
     }
 
-    /// Streams of a kind that the peer still lets us open.
+    /// Streams of a kind that the peer still allows.
     pub(crate) fn streams_left(&self, bidi: bool) -> u64 {
         match bidi {
             true => self.quic.peer_streams_left_bidi(),
@@ -523,7 +523,7 @@ impl Transport {
         }
     }
 
-    /// The id of the next stream of ours for a session; to be used at once.
+    /// The id of the next local stream for a session; must be used at once.
     pub(crate) fn take_stream_id(&mut self, bidi: bool) -> u64 {
         self.ids.take(bidi)
     }
@@ -543,12 +543,12 @@ impl Transport {
         self.unseen_fins.watch(stream);
     }
 
-    /// Watched streams that have ended unreported. Looks at a bounded number.
+    /// Watched streams that have ended unreported. Checks a bounded number.
     pub(crate) fn poll_unseen_fins(&mut self) -> Vec<u64> {
         self.unseen_fins.look(&self.quic)
     }
 
-    /// Whether watched streams are still to be looked at since the last packet.
+    /// Whether watched streams are still unchecked since the last packet.
     pub(crate) fn has_unseen_fins(&self) -> bool {
         self.unseen_fins.is_pending()
     }
@@ -573,17 +573,17 @@ impl Transport {
         self.quic.dgram_recv_buf().ok()
     }
 
-    /// Datagrams that came and were not taken.
+    /// Received datagrams not read yet.
     pub(crate) fn datagrams_received(&self) -> usize {
         self.quic.dgram_recv_queue_len()
     }
 
-    /// Datagrams that wait to be sent.
+    /// Datagrams queued for sending.
     pub(crate) fn datagrams_queued(&self) -> usize {
         self.quic.dgram_send_queue_len()
     }
 
-    /// Drops the waiting datagrams of which `predicate` is true.
+    /// Drops the queued datagrams for which `predicate` is true.
     pub(crate) fn purge_datagrams(&mut self, predicate: impl Fn(&[u8]) -> bool) {
         self.quic.dgram_purge_outgoing(predicate);
     }
@@ -599,7 +599,7 @@ impl Transport {
         self.stall.deadline()
     }
 
-    /// Whether the connection may have stalled: its sending streams are then to be made incremental.
+    /// Whether the connection may have stalled: its sending streams must then be made incremental.
     pub(crate) fn check_stall(&mut self, now: Instant) -> bool {
         self.stall.check(now, &self.quic)
     }
@@ -624,7 +624,7 @@ impl Transport {
         self.quic.qlog_streamer()
     }
 
-    /// RESET_STREAM and STOP_SENDING frames that came.
+    /// RESET_STREAM and STOP_SENDING frames received.
     #[cfg(test)]
     pub(crate) fn signal_counts(&self) -> (u64, u64) {
         let stats = self.quic.stats();

@@ -7,7 +7,7 @@ use super::buf::Quic;
 /// `ssl_early_data_accepted` of BoringSSL.
 const EARLY_DATA_ACCEPTED: u32 = 2;
 
-/// Whether the server took what was sent in 0-RTT packets.
+/// Whether the server accepted the data of 0-RTT packets.
 pub(super) fn is_accepted(quic: &Quic) -> bool {
     quic.early_data_reason() == EARLY_DATA_ACCEPTED
 }

@@ -1,8 +1,8 @@
-//! Streams that this side is done with and that quiche still holds.
+//! Streams that this side has retired and that quiche still holds.
 //!
-//! quiche drops a stream once both directions are over and acknowledged, but says so to nobody, and in some cases needs
-//! a push: a stream that the peer stopped is freed only when its capacity is asked for, and quiche::h3 drops its entry of
-//! an aborted stream only when a write to it fails. When the peer's RESET_STREAM comes after ours was acknowledged,
+//! quiche drops a stream once both directions are over and acknowledged, but does not report it, and in some cases
+//! needs a push: a stream that the peer stopped is freed only when its capacity is queried, and quiche::h3 drops its entry of
+//! an aborted stream only when a write to it fails. If the peer's RESET_STREAM arrives after ours was acknowledged,
 //! quiche never frees the stream.
 
 use std::collections::VecDeque;
@@ -11,13 +11,13 @@ use quiche::h3;
 
 use super::buf::Quic;
 
-/// Streams looked at in one sweep, so that a turn's work is bounded.
+/// Streams checked in one sweep, so that a turn's work is bounded.
 const SWEEP: usize = 32;
-/// Aborted streams remembered. What quiche has not freed when this many follow, it never frees.
+/// Aborted streams remembered. If this many follow, quiche will never free a stream.
 const MAX_ABORTED: usize = 64;
 
-/// Whether quiche has dropped a stream that existed. quiche answers writes to such a stream with `Done`, as when there is
-/// no room.
+/// Whether quiche has dropped a stream that existed. quiche returns `Done` for writes to such a stream, as when there
+/// is no room.
 pub(super) fn is_gone(quic: &mut Quic, stream: u64) -> bool {
     matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
 }
@@ -25,9 +25,9 @@ pub(super) fn is_gone(quic: &mut Quic, stream: u64) -> bool {
 /// The streams that quiche still holds.
 #[derive(Debug, Default)]
 pub(super) struct Retired {
-    /// Aborted, so that nothing of them is worth waiting for.
+    /// Aborted: no acknowledgement to wait for.
     aborted: VecDeque<u64>,
-    /// Finished, maybe with data that is not acknowledged.
+    /// Finished, possibly with unacknowledged data.
     unacked: VecDeque<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Retired {
         }
     }
 
-    /// A stream is over in both directions.
+    /// A stream has ended in both directions.
     pub(super) fn finish(&mut self, quic: &mut Quic, stream: u64) {
         match quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
@@ -65,7 +65,7 @@ impl Retired {
             let Some(stream) = self.unacked.pop_front() else { break };
             match quic.stream_capacity(stream) {
                 Err(quiche::Error::InvalidStreamState(_)) => {}
-                // The peer stopped it; asking freed it, unless something is still to come.
+                // The peer stopped it; asking freed it, unless more is to arrive.
                 Err(_) => self.abort(stream),
                 Ok(_) => self.unacked.push_back(stream),
             }
@@ -75,7 +75,7 @@ impl Retired {
             if !is_gone(quic, stream) {
                 self.aborted.push_back(stream);
             } else if let Some(h3) = h3 {
-                // Each fails, and the failure drops the entry.
+                // Each write fails, and the failure drops the entry.
                 let _ = h3.send_body(quic, stream, b"", true);
                 let _ = h3.send_response::<h3::Header, _>(quic, stream, &[], true);
             }

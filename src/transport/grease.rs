@@ -1,8 +1,8 @@
 //! No GREASE frames on the streams of sessions.
 //!
-//! quiche::h3 sends reserved frames in front of the first head of a connection, whichever that is, and some clients wait for
-//! ever for the response to a CONNECT that comes behind them. It gives up sending them where a stream has no room, and
-//! never tries again. A stream of the peer's without a sending side never has any; a head that cannot be encoded then
+//! quiche::h3 sends reserved frames before the first head of a connection, whichever that is, and some clients wait for
+//! ever for the response to a CONNECT that follows them. It skips sending them if a stream has no room, and
+//! never tries again. A peer's stream without a sending side never has any; a head that cannot be encoded then
 //! ends the call before anything else happens.
 
 use std::cell::Cell;
@@ -14,8 +14,8 @@ use super::buf::Quic;
 /// The peer's first unidirectional streams, one of which is its control stream.
 const PEER_STREAMS: u64 = 8;
 
-/// Keeps quiche::h3 from sending GREASE frames on a server's connection. To be called once the peer's SETTINGS have come, and
-/// with them its control stream.
+/// Keeps quiche::h3 from sending GREASE frames on a server's connection. Call it once the peer's SETTINGS, and
+/// with them its control stream, have arrived.
 pub(super) fn skip_frames(quic: &mut Quic, h3: &mut h3::Connection) {
     for n in 0..PEER_STREAMS {
         let stream = 2 + 4 * n;
@@ -27,7 +27,7 @@ pub(super) fn skip_frames(quic: &mut Quic, h3: &mut h3::Connection) {
     }
 }
 
-/// A field that turns out longer than it said, so that it does not fit into the buffer made for it.
+/// A field that is longer than its declared length, so that it does not fit into the buffer made for it.
 #[derive(Default)]
 struct Growing(Cell<bool>);
 

@@ -1,7 +1,7 @@
-//! HTTP/3 on a connection: quiche::h3, with its quirks cured.
+//! HTTP/3 on a connection: quiche::h3, with workarounds for its quirks.
 //!
-//! quiche::h3 reports data once and expects it to be read until it has no more. It forgets to report what stands behind an
-//! empty DATA frame, or behind a DATA header in a packet of its own; a stream that was read dry and has data nevertheless
+//! quiche::h3 reports data once and expects it to be read until it has no more. It does not report data after an
+//! empty DATA frame, or after a DATA header in a packet of its own; a stream that was read to the end but has data
 //! is remembered here as [unread](Transport::take_unread).
 
 use bytes::Bytes;
@@ -21,20 +21,20 @@ pub(crate) const URGENCY_OFFSET: u8 = 124;
 pub(crate) enum Section {
     /// The first one on its stream.
     First,
-    /// The head of another response in front of the final one, or the final one behind those.
+    /// The head of a further response: an informational one, or the final one after those.
     Further,
-    /// Behind a body.
+    /// After a body.
     Trailers,
 }
 
 /// Why a request was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestRefused {
-    /// No room or credit now.
+    /// No credit now.
     Blocked,
-    /// The server takes no more requests.
+    /// The server accepts no more requests.
     GoingAway,
-    /// The streams of sessions have taken the ids of further requests.
+    /// Session streams use the ids of further requests.
     IdsTaken,
     /// The head is larger than the congestion window, and quiche sends heads in one piece (quiche issue 1573).
     TooLarge {
@@ -46,8 +46,8 @@ pub(crate) enum RequestRefused {
 }
 
 impl Transport {
-    /// Begins HTTP/3. The peer may open `max_uni` unidirectional streams. False if that is not possible; quiche has closed the
-    /// connection then.
+    /// Starts HTTP/3. The peer may open `max_uni` unidirectional streams. False if that is not possible; quiche has
+    /// closed the connection then.
     pub(crate) fn begin_http3(&mut self, config: &h3::Config, max_uni: u64) -> bool {
         let uni_left = self.quic.peer_streams_left_uni();
         match h3::Connection::with_transport(&mut self.quic, config) {
@@ -94,12 +94,12 @@ impl Transport {
         std::mem::take(&mut self.unread)
     }
 
-    /// The peer's SETTINGS, once they came.
+    /// The peer's SETTINGS, once they have arrived.
     pub(crate) fn peer_settings(&self) -> Option<&[(u64, u64)]> {
         self.h3.as_ref()?.peer_settings_raw()
     }
 
-    /// Keeps a server from sending GREASE frames, once the peer's SETTINGS have come.
+    /// Keeps a server from sending GREASE frames, once the peer's SETTINGS have arrived.
     pub(crate) fn skip_grease_frames(&mut self) {
         if let Some(h3) = &mut self.h3 {
             super::grease::skip_frames(&mut self.quic, h3);
@@ -111,22 +111,22 @@ impl Transport {
         self.h3.as_ref().is_some_and(|h3| h3.dgram_enabled_by_peer(&self.quic))
     }
 
-    /// Whether the peer takes extended CONNECT (RFC 9220).
+    /// Whether the peer accepts extended CONNECT (RFC 9220).
     pub(crate) fn takes_extended_connect(&self) -> bool {
         self.h3.as_ref().is_some_and(h3::Connection::extended_connect_enabled_by_peer)
     }
 
-    /// The PRIORITY_UPDATE frame that came last for a stream (RFC 9218 section 7).
+    /// The latest PRIORITY_UPDATE frame for a stream (RFC 9218 section 7).
     pub(crate) fn take_priority_update(&mut self, stream: u64) -> Option<Vec<u8>> {
         self.h3.as_mut()?.take_last_priority_update(stream).ok()
     }
 
-    /// Sends GOAWAY: requests from `stream` on are not processed. False when there is no room now.
+    /// Sends GOAWAY: requests from `stream` on are not processed. False if there is no credit now.
     pub(crate) fn send_goaway(&mut self, stream: u64) -> bool {
         self.h3.as_mut().is_some_and(|h3| h3.send_goaway(&mut self.quic, stream).is_ok())
     }
 
-    /// Sends a request's head, and gives its stream.
+    /// Sends a request's head, and returns its stream.
     pub(crate) fn send_request<T: h3::NameValue>(&mut self, fields: &[T], fin: bool) -> Result<u64, RequestRefused> {
         if !self.ids.takes_requests() {
             return Err(RequestRefused::IdsTaken);
@@ -153,7 +153,7 @@ impl Transport {
         }
     }
 
-    /// The bytes that fit, when a head that does not fit never will: it needs more than the whole congestion window, which
+    /// The bytes that fit, if a head can never be sent: it needs more than the whole congestion window, which
     /// does not grow while nothing is sent.
     pub(crate) fn stuck_head_limit(&mut self, stream: u64) -> Option<usize> {
         let capacity = self.quic.stream_capacity(stream).ok()?;
@@ -187,7 +187,7 @@ impl Transport {
         }
     }
 
-    /// Writes body bytes without copying them, and leaves in `data` what was not taken; the end goes with the last ones.
+    /// Writes body bytes without copying them, and leaves the rest in `data`; the FIN is sent with the last ones.
     pub(crate) fn write_body(&mut self, stream: u64, data: &mut Bytes, fin: bool) -> Result<usize, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
         let mut buf = Buf::share(data);
@@ -202,8 +202,8 @@ impl Transport {
         none_if_blocked(h3.send_body(quic, stream, data, false))
     }
 
-    /// Ends a message. An empty DATA frame carries the FIN, as quiche may never send one again that stands alone and is
-    /// lost. False when there is no room now.
+    /// Finishes a message. An empty DATA frame carries the FIN, as quiche may never retransmit a lost FIN that is
+    /// sent alone. False if there is no credit now.
     pub(crate) fn end_body(&mut self, stream: u64) -> Result<bool, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
         match h3.send_body(quic, stream, b"", true) {
@@ -218,7 +218,7 @@ impl Transport {
         self.read_body_with(stream, |h3, quic| h3.recv_body(quic, stream, buf))
     }
 
-    /// Reads at most `max` body bytes into a buffer of their own.
+    /// Reads at most `max` body bytes into a new buffer.
     pub(crate) fn read_body_chunk(&mut self, stream: u64, max: usize) -> Result<Bytes, ReadError> {
         let available = self.quic.stream_readable_len(stream, max).max(1);
         let mut buf = bytes::BytesMut::with_capacity(available);
@@ -233,7 +233,7 @@ impl Transport {
         stream: u64,
         read: impl FnOnce(&mut h3::Connection, &mut super::buf::Quic) -> h3::Result<usize>,
     ) -> Result<usize, ReadError> {
-        // A FIN or a reset is reported by an event, with all that belongs to it. On a stream with nothing to read at all,
+        // A FIN or a reset is reported by an event, with its side effects. On a stream with nothing to read at all,
         // quiche::h3 must still be asked: it reports more data only after that.
         if self.is_at_end(stream) {
             return Err(ReadError::Pending);

@@ -5,7 +5,7 @@
 //! further request. (A gap for requests to come is no way out: an id that is used opens all smaller ones, and servers on
 //! quinn wait for the headers of those.)
 
-/// Where the next stream of each kind goes.
+/// The next stream id of each kind.
 #[derive(Debug)]
 pub(super) struct LocalIds {
     next_bidi: u64,

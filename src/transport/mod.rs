@@ -1,7 +1,7 @@
 //! QUIC on quiche: the only module that calls `quiche::Connection` and `quiche::h3::Connection`.
 //!
-//! It offers streams, datagrams, paths and HTTP/3's messages as if quiche had no quirks; each quirk is cured in one file,
-//! which says why, and shown by a test in `tests/quiche_behaviour`. Around quiche, it has connection ids, Retry tokens, the
+//! It offers streams, datagrams, paths and HTTP/3 messages without quiche's quirks; each has a workaround in one file,
+//! which explains it, and a test in `tests/quiche_behaviour`. Besides quiche, it has connection ids, Retry tokens, the
 //! connection table and timers.
 
 mod amplification;
@@ -35,7 +35,7 @@ pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
 
-/// RFC 9002 section 6.2.1, with the largest ACK delay that is usual.
+/// RFC 9002 section 6.2.1, with the usual maximum ACK delay.
 fn probe_timeout(rtt: Duration, variation: Duration) -> Duration {
     const GRANULARITY: Duration = Duration::from_millis(1);
     const MAX_ACK_DELAY: Duration = Duration::from_millis(25);

@@ -1,4 +1,4 @@
-//! Packets that belong to no connection yet: their headers, and the answers to them.
+//! Packets without a connection: their headers, and the replies to them.
 
 use super::cid::{CID_LEN, Cid};
 
@@ -31,7 +31,7 @@ impl LongHeader {
         self.header.token.as_deref().unwrap_or_default()
     }
 
-    /// A Retry packet (RFC 9000 section 17.2.5) that has the client go on with `scid` and `token`.
+    /// A Retry packet (RFC 9000 section 17.2.5) that makes the client continue with `scid` and `token`.
     pub(crate) fn retry(&self, scid: Cid, token: &[u8]) -> Option<Vec<u8>> {
         let LongHeader { header } = self;
         let new_scid = scid.to_quiche();
@@ -39,7 +39,7 @@ impl LongHeader {
     }
 }
 
-/// Whether the version is one of those that quiche speaks.
+/// Whether quiche supports the version.
 pub(crate) fn is_supported(version: u32) -> bool {
     quiche::version_is_supported(version)
 }

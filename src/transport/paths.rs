@@ -1,12 +1,12 @@
-//! Any number of address changes on a library that knows a bounded number of paths.
+//! Supports any number of address changes, though quiche knows a bounded number of paths.
 //!
 //! quiche 0.30 keeps as many paths as connection ids and evicts only one that has no destination id, while it gives every
 //! path the next spare id at once; with a peer whose ids are empty it evicts none. And it finds losses on a path only by
-//! acknowledgements of later packets on it, so what was in flight on a path that was left would never be sent again.
+//! acknowledgements of later packets on it, so data in flight on an abandoned path would never be retransmitted.
 //!
-//! So a path that is left is probed once more. The probe goes to its own address (RFC 9000 section 9.3.3), and a copy to
-//! where the peer is now, whose acknowledgement makes quiche look for losses. The oldest of several paths that were left
-//! are let fail: their packets are dropped until quiche gives them up. When no further path fits, a new address takes over
+//! So an abandoned path is probed once more. The probe goes to its own address (RFC 9000 section 9.3.3), and a copy to
+//! the peer's current address, whose acknowledgement makes quiche detect losses. The oldest of several abandoned paths
+//! are made to fail: their packets are dropped until quiche abandons them. If no path is free, a new address takes over
 //! the place of a failed one, which quiche then validates like a new path.
 
 use std::collections::VecDeque;
@@ -18,12 +18,12 @@ use super::amplification::Amplification;
 use super::buf::Quic;
 use crate::config::MAX_PATHS;
 
-/// Our address and the peer's.
+/// The local address and the peer's.
 type Addresses = (SocketAddr, SocketAddr);
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
-/// With more paths left than this, the oldest ones are let fail, so that one is free in time.
+/// With more abandoned paths than this, the oldest ones are made to fail, so that one is free in time.
 const KEPT: usize = MAX_PATHS / 2;
 
 /// The peer has moved.
@@ -36,13 +36,13 @@ pub(crate) struct Migrated {
 #[derive(Debug)]
 pub(super) struct Paths {
     current: Addresses,
-    /// Paths that the connection has left, the oldest first.
+    /// Paths that the connection has abandoned, the oldest first.
     left: VecDeque<Left>,
     /// Addresses that took over the place of a path that failed.
     taken_over: Vec<TakenOver>,
-    /// The path that is not validated, and what is sent on it is limited, although quiche takes it for validated.
+    /// The path that is not validated, with a limit on sending, although quiche considers it validated.
     limited: Option<Addresses>,
-    /// Packets that are to be sent next.
+    /// Packets to send next.
     packets: VecDeque<(Vec<u8>, SendInfo)>,
 }
 
@@ -51,7 +51,7 @@ struct Left {
     path: Addresses,
     /// Its own address was probed.
     probed: bool,
-    /// Its packets are dropped, until quiche gives it up.
+    /// Its packets are dropped, until quiche abandons it.
     failing: bool,
 }
 
@@ -59,7 +59,7 @@ struct Left {
 struct TakenOver {
     /// The path that quiche knows.
     path: Addresses,
-    /// The addresses that packets have in its place.
+    /// The actual addresses of its packets.
     actual: Addresses,
 }
 
@@ -79,7 +79,7 @@ impl Paths {
         self.current.1
     }
 
-    /// The path that quiche is to see for a datagram with these addresses; `None` when there is no room for a further path
+    /// The path to report to quiche for a datagram with these addresses; `None` if there is no room for a further path
     /// at the moment.
     pub(super) fn incoming(
         &mut self,
@@ -103,13 +103,13 @@ impl Paths {
         }
         let path = self.take_failed(quic)?;
         self.taken_over.push(TakenOver { path, actual });
-        // quiche takes the path's address for validated.
+        // quiche considers the path's address validated.
         *limit = Amplification::new(false);
         self.limited = Some(path);
         Some(path)
     }
 
-    /// Takes the place of a path that quiche has given up, or that was left before it was validated.
+    /// Replaces a path that quiche has abandoned, or that was abandoned before it was validated.
     fn take_failed(&mut self, quic: &Quic) -> Option<Addresses> {
         let current = self.path(self.current);
         // quiche reports only the first failure of a path.
@@ -126,7 +126,7 @@ impl Paths {
         let actual = (local, self.current.1);
         let moved = match quic.migrate_source(local) {
             Err(quiche::Error::OutOfIdentifiers) => {
-                // The path that was left first has got an id since that was not used yet.
+                // The path abandoned first has since got an id that was not used yet.
                 let Some(Left { path, .. }) = self.left.front() else {
                     return Err(quiche::Error::OutOfIdentifiers);
                 };
@@ -144,7 +144,7 @@ impl Paths {
         Ok(())
     }
 
-    /// The next event of quiche's that means a move.
+    /// The next event of quiche that means a migration.
     pub(super) fn poll(&mut self, quic: &mut Quic, limit: &mut Amplification) -> Option<Migrated> {
         if self.limited.is_some_and(|path| is_reachable(quic, path)) {
             self.limited = None;
@@ -171,7 +171,7 @@ impl Paths {
         None
     }
 
-    /// The connection goes on at `actual`.
+    /// The connection continues at `actual`.
     fn leave(&mut self, quic: &mut Quic, actual: Addresses) {
         let old = std::mem::replace(&mut self.current, actual);
         let path = self.path(old);
@@ -180,7 +180,7 @@ impl Paths {
         if path == new {
             return;
         }
-        // An id is not used from two of our addresses (RFC 9000 section 9.5). On a server quiche may have paths share an id,
+        // An id must not be used from two local addresses (RFC 9000 section 9.5). On a server paths may share an id,
         // and retiring one would break the other.
         if !quic.is_server()
             && let Ok(id) = quic.probe_path(path.0, path.1)
@@ -198,7 +198,7 @@ impl Paths {
         }
     }
 
-    /// Where a packet of quiche's goes; `None` to drop it. A copy may have [to be sent](Paths::take_packet), too.
+    /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Paths::take_packet).
     pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
         if path == self.current && self.taken_over.is_empty() {
@@ -217,13 +217,13 @@ impl Paths {
         Some(SendInfo { from: self.current.0, to: self.current.1, ..info })
     }
 
-    /// A packet came on `path`. A second one in a row on a path that quiche had given up would end the connection, as long
-    /// as quiche has not sent a challenge on it, so that leaves at once.
+    /// A packet arrived on `path`. A second one in a row on a path that quiche abandoned would end the connection, as
+    /// long as quiche has not sent a challenge on it, so that is sent at once.
     pub(super) fn revive(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
         if path == self.path(self.current) || is_validated(quic, path) || !quic.is_established() {
             return;
         }
-        // Challenges on other paths may come first.
+        // Challenges on other paths may precede it.
         for _ in 0..=MAX_PATHS {
             let Some(room) = limit.allowed(quic.max_send_udp_payload_size(), MIN_CHALLENGE_DATAGRAM) else { return };
             let mut packet = vec![0; room];
@@ -242,7 +242,7 @@ impl Paths {
         }
     }
 
-    /// Whether what is sent on a path counts against the limit for addresses that are not validated.
+    /// Whether data sent on a path counts against the limit for addresses that are not validated.
     pub(super) fn is_limited(&self, info: &SendInfo) -> bool {
         self.limited.is_none_or(|path| path == (info.from, info.to))
     }
@@ -264,7 +264,7 @@ fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
     quic.is_path_validated(local, peer).unwrap_or(false)
 }
 
-/// Whether a challenge on a path was answered, maybe one that was too small to validate the path. quiche does not export the
+/// Whether a challenge on a path was answered, possibly one too small to validate the path. quiche does not export the
 /// type of the state that says so.
 fn is_reachable(quic: &Quic, path: Addresses) -> bool {
     let stats = quic.path_stats().find(|stats| (stats.local_addr, stats.peer_addr) == path);

@@ -1,12 +1,12 @@
-//! A look at the first bytes of a stream that leaves them where they are.
+//! Peeks at the first bytes of a stream without consuming them.
 //!
-//! quiche has no such call, and quiche::h3 reads every stream it sees, so a stream of a WebTransport session would lose
+//! quiche cannot do this, and quiche::h3 reads every stream it sees, so a stream of a WebTransport session would lose
 //! its first bytes to it. `stream_recv_buf` hands each chunk to `BufMut::put_slice` *before* it changes the stream; a
 //! `put_slice` that copies and then unwinds is therefore a peek. `resume_unwind` runs no panic hook.
-//! `tests/quiche_behaviour` fails if quiche, which is pinned, ever changes that order; with a peek of its own (quiche
-//! issue 1114) this file goes.
+//! `tests/quiche_behaviour` fails if quiche, which is pinned, ever changes that order; once quiche can peek (quiche
+//! issue 1114) this file can go.
 
-/// Bytes shown at most: a signal and a session id, each in its longest form.
+/// Maximum bytes of a peek: a signal and a session id, each in its longest form.
 pub(crate) const PEEK: usize = 16;
 
 /// The first bytes of the next chunk of a stream; fewer than [`PEEK`] when the chunk is shorter.
@@ -35,7 +35,7 @@ mod unwinding {
     use super::super::buf::Quic;
     use super::{PEEK, Peeked};
 
-    /// What is thrown to leave quiche's loop.
+    /// The payload thrown to leave quiche's loop.
     struct Seen;
 
     struct Window<'a>(&'a mut Peeked);
@@ -61,10 +61,10 @@ mod unwinding {
         }
     }
 
-    /// Looks at the next chunk of a stream. `Ok(None)` when there is none, `Err(())` when quiche consumed it after all,
+    /// Peeks at the next chunk of a stream. `Ok(None)` if there is none, `Err(())` if quiche consumed it,
     /// which leaves the connection in an unknown state.
     pub(in crate::transport) fn peek(quic: &mut Quic, stream: u64) -> Result<Option<Peeked>, ()> {
-        // Without data the call would take an empty FIN or a reset off the stream.
+        // Without data the call would consume an empty FIN or a reset.
         let before = quic.stream_readable_len(stream, PEEK);
         if before == 0 {
             return Ok(None);
@@ -86,7 +86,7 @@ mod unwinding {
 #[cfg(feature = "webtransport")]
 pub(super) use unwinding::peek;
 
-/// Without the feature no stream is looked at.
+/// Without the feature no stream is peeked at.
 #[cfg(not(feature = "webtransport"))]
 pub(super) fn peek(_: &mut super::buf::Quic, _: u64) -> Result<Option<Peeked>, ()> {
     Ok(None)

@@ -1,7 +1,7 @@
-//! RESET_STREAM and STOP_SENDING frames that came.
+//! RESET_STREAM and STOP_SENDING frames received.
 //!
 //! quiche raises no edge for a STOP_SENDING once the stream's writable mark was taken, nor for a RESET_STREAM on a stream
-//! that has unread data or is [deferred](super::defer). It counts both, so a counter that moves says that it is worth
+//! that has unread data or is [deferred](super::defer). It counts both, so a changed counter means that it is worth
 //! asking each stream.
 
 use super::buf::Quic;
@@ -12,7 +12,7 @@ pub(super) struct Counters {
     resets: u64,
 }
 
-/// What came since the last look.
+/// Frames received since the last check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     /// STOP_SENDING frames.
@@ -31,7 +31,7 @@ impl Counters {
     }
 }
 
-/// The code of the STOP_SENDING frame that a stream's sending side was stopped with.
+/// The code of the STOP_SENDING frame for a stream.
 pub(super) fn stopped(quic: &mut Quic, stream: u64) -> Option<u64> {
     match quic.stream_capacity(stream) {
         Err(quiche::Error::StreamStopped(code)) => Some(code),
@@ -39,7 +39,7 @@ pub(super) fn stopped(quic: &mut Quic, stream: u64) -> Option<u64> {
     }
 }
 
-/// Whether a stream has an end to read, a FIN or a reset, and no data before it.
+/// Whether a stream has a FIN or a reset to read, and no data before it.
 pub(super) fn is_at_end(quic: &Quic, stream: u64) -> bool {
     quic.stream_readable(stream) && quic.stream_readable_len(stream, 1) == 0
 }

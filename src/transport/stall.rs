@@ -1,7 +1,7 @@
-//! Connections that come to a halt because quiche has a stream with nothing to send at the front of its queue, as after a
-//! loss that was none, and stops there. Each further call of `send` moves such a stream to the end of the queue if it is
-//! incremental. Datagrams bring that about, so connections with sessions call more often; on others a stall is looked for
-//! when a connection with open streams falls silent.
+//! Connections that stall because quiche has a stream with nothing to send at the front of its queue, as after a
+//! spurious loss, and stops there. Each further call of `send` moves such a stream to the end of the queue if it is
+//! incremental. Datagrams cause this, so connections with sessions call more often; others are checked for a stall
+//! when they have open streams and fall silent.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// Further calls of `send` with sessions.
 const WITH_SESSIONS: usize = 4;
 
-/// When to check, and what came of it.
+/// The deadline of the check, and its result.
 #[derive(Debug, Default)]
 pub(super) struct Stall {
     was_active: bool,
@@ -49,7 +49,7 @@ impl Stall {
         self.check_at
     }
 
-    /// Checks if it is time. True when nothing is in flight, so that the caller makes its sending streams incremental.
+    /// Checks if it is time. True if nothing is in flight: the caller then makes its sending streams incremental.
     pub(super) fn check(&mut self, now: Instant, quic: &Quic) -> bool {
         if self.check_at.is_none_or(|at| at > now) {
             return false;
@@ -61,12 +61,12 @@ impl Stall {
     }
 }
 
-/// Makes the streams of HTTP/3 itself incremental, so that none of them stands in the way. quiche::h3 opened them first.
+/// Makes the streams of HTTP/3 itself incremental, so that none of them blocks others. quiche::h3 opened them first.
 pub(super) fn share_control_streams(quic: &mut Quic, _: &h3::Connection) {
     const CONTROL_AND_QPACK: u64 = 3;
     let first = if quic.is_server() { 3 } else { 2 };
     for n in 0..CONTROL_AND_QPACK {
-        // Fails only for a stream that is gone.
+        // Fails only for a stream that quiche has dropped.
         let _ = quic.stream_priority(first + 4 * n, 0, true);
     }
 }

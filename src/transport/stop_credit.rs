@@ -1,5 +1,5 @@
 //! quiche never frees a unidirectional stream that was stopped, nor a bidirectional one that was only stopped, so its
-//! credit never returns to the peer. A connection therefore stops a bounded number of them; on others what comes is
+//! credit never returns to the peer. A connection therefore stops a bounded number of them; data on others is
 //! discarded.
 
 /// How many streams may still be stopped.
@@ -12,7 +12,7 @@ impl StopCredit {
         StopCredit(max_streams / 2)
     }
 
-    /// Takes one stop; false when none is left.
+    /// Uses one stop; false if none is left.
     pub(super) fn take(&mut self) -> bool {
         let some = self.0 > 0;
         self.0 -= u64::from(some);

@@ -8,7 +8,7 @@ use slab::Slab;
 
 use super::cid::{Cid, CidBuildHasher};
 
-/// Names a connection. The id of a connection that is gone names no other one, ever.
+/// Identifies a connection. Ids are never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId {
     pub(crate) index: u32,
@@ -21,7 +21,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// Names a stream of a connection.
+/// Identifies a stream of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId {
     /// The connection.
@@ -48,7 +48,7 @@ impl fmt::Debug for StreamId {
     }
 }
 
-/// A map by QUIC stream id. Ids are no choice of the peer's: each kind counts up, and few are open at a time.
+/// A map by QUIC stream id. The peer cannot choose ids freely: each kind counts up, and few are open at a time.
 pub(crate) type StreamMap<T> = HashMap<u64, T, BuildHasherDefault<StreamHasher>>;
 
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) struct StreamHasher(u64);
 
 impl Hasher for StreamHasher {
     fn finish(&self) -> u64 {
-        // The table takes its control bits from the top, which counted ids do not reach.
+        // The hash table takes its control bits from the top, which counted ids do not reach.
         self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -95,7 +95,7 @@ impl<T> Table<T> {
         self.slots.len()
     }
 
-    /// Enters a connection under its first connection id.
+    /// Inserts a connection under its first connection id.
     pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
@@ -105,7 +105,7 @@ impl<T> Table<T> {
         id
     }
 
-    /// Takes a connection out, with all its connection ids.
+    /// Removes a connection, with all its connection ids.
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
         self.get(id)?;
         let slot = self.slots.remove(id.index as usize);
@@ -119,7 +119,7 @@ impl<T> Table<T> {
         self.by_cid.get(cid).copied()
     }
 
-    /// Enters a further connection id.
+    /// Inserts a further connection id.
     pub(crate) fn add_cid(&mut self, id: ConnId, cid: Cid) {
         if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
             slot.cids.push(cid);
@@ -127,7 +127,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Takes a connection id out that the peer retired.
+    /// Removes a connection id that the peer retired.
     pub(crate) fn remove_cid(&mut self, id: ConnId, cid: &Cid) {
         if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
             slot.cids.retain(|c| c != cid);

@@ -1,4 +1,4 @@
-//! Deadlines of many things, at most one each.
+//! Deadlines of many owners, at most one each.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::table::{ConnId, StreamId};
 pub(crate) enum TimerKey {
     /// A connection.
     Conn(ConnId),
-    /// A stream whose handler wants to be woken.
+    /// A stream whose handler set a wake-up.
     Stream(StreamId),
     /// A session.
     Session(StreamId),
@@ -32,7 +32,7 @@ impl<K: Ord + Copy> Timers<K> {
         Timers { deadlines: BTreeSet::new() }
     }
 
-    /// Makes sure that `key` fires at `deadline` or before.
+    /// Ensures that `key` fires at `deadline` or before.
     pub(crate) fn arm(&mut self, key: K, armed: &mut Armed, deadline: Instant) {
         if armed.0.is_some_and(|at| at <= deadline) {
             return;
@@ -42,7 +42,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.deadlines.insert((deadline, key));
     }
 
-    /// Takes a deadline out.
+    /// Removes a deadline.
     pub(crate) fn cancel(&mut self, key: K, armed: &mut Armed) {
         if let Some(at) = armed.0.take() {
             self.deadlines.remove(&(at, key));
@@ -54,7 +54,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Takes a deadline that is due. Its owner must call [`fired`](Armed::fired), and arm what is still to come.
+    /// Removes a deadline that is due. Its owner must call [`fired`](Armed::fired), and arm the next one.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = *self.deadlines.first()?;
         if at > now {

@@ -1,5 +1,5 @@
 //! Retry tokens (RFC 9000 section 8.1.2): sealed by an AEAD, bound to the client's address and to the connection id
-//! that the Retry packet gave it, and good for a short time.
+//! from the Retry packet, and valid for a short time.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::cid::Cid;
 
-/// The first byte of our tokens, so that a token of another server is told from a forged one of ours.
+/// The first byte of our tokens, to distinguish a token of another server from a forged one.
 const KIND_RETRY: u8 = b'R';
 
-/// What a client's token turned out to be.
+/// The result of checking a client's token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum TokenCheck {
     /// Sealed by us, for this client, in time. Holds the destination connection id of its very first packet.
     Valid(Vec<u8>),
-    /// Not of our making: to be treated as no token (RFC 9000 section 8.1.3).
+    /// From another server: treated as no token (RFC 9000 section 8.1.3).
     Foreign,
     /// Looks like ours but is forged, expired or another client's.
     Invalid,
@@ -33,7 +33,7 @@ pub(crate) struct TokenKey {
 }
 
 impl TokenKey {
-    /// A random key, or `None` when the system has no randomness.
+    /// A random key, or `None` if the system provides no random numbers.
     pub(crate) fn new(random: &SystemRandom, epoch: Instant, lifetime: Duration) -> Option<Self> {
         let mut key = [0; 16];
         random.fill(&mut key).ok()?;
@@ -41,7 +41,7 @@ impl TokenKey {
         Some(TokenKey { key, random: random.clone(), epoch, lifetime })
     }
 
-    /// A token for the client at `peer` that first wrote to `odcid` and shall write to `scid` next.
+    /// A token for the client at `peer` that first wrote to `odcid` and must write to `scid` next.
     pub(crate) fn seal(&self, now: Instant, peer: SocketAddr, odcid: &[u8], scid: &Cid) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;

@@ -1,18 +1,18 @@
-//! Ends of streams that quiche does not report: a FIN that comes with bytes that were read already, as when a lost ACK has
-//! the peer send its last data again with the FIN, makes no stream readable.
+//! FINs that quiche does not report: a FIN with bytes that were already read, e.g. when a lost ACK makes
+//! the peer retransmit its last data with the FIN, does not make the stream readable.
 
 use std::collections::VecDeque;
 
 use super::buf::Quic;
 
-/// Streams looked at in one turn, so that idle streams cost a bounded amount.
+/// Streams checked in one turn, so that idle streams cost a bounded amount.
 const LOOKS: usize = 32;
 
-/// The streams with an open receiving side, in the order in which they are looked at.
+/// The streams with an open receiving side, in the order of checking.
 #[derive(Debug, Default)]
 pub(super) struct UnseenFins {
     open: VecDeque<u64>,
-    /// Streams still to be looked at since the last packet.
+    /// Streams not checked since the last packet.
     left: usize,
 }
 
@@ -23,17 +23,17 @@ impl UnseenFins {
         self.left += 1;
     }
 
-    /// A packet came.
+    /// A packet arrived.
     pub(super) fn on_received(&mut self) {
         self.left = self.open.len();
     }
 
-    /// Whether streams are still to be looked at.
+    /// Whether streams are still unchecked.
     pub(super) fn is_pending(&self) -> bool {
         self.left > 0
     }
 
-    /// Looks at some streams; gives those that have ended without being readable.
+    /// Checks some streams; returns those that have ended without being readable.
     pub(super) fn look(&mut self, quic: &Quic) -> Vec<u64> {
         let mut ended = Vec::new();
         for _ in 0..self.left.min(LOOKS) {

@@ -1,4 +1,4 @@
-//! Capsules (RFC 9297 section 3) and those of WebTransport, read as their bytes come, split anywhere.
+//! Capsules (RFC 9297 section 3) and those of WebTransport, parsed incrementally.
 
 use bytes::Bytes;
 
@@ -16,14 +16,14 @@ const STREAM_DATA_BLOCKED: u64 = 0x190b_4d42;
 const STREAMS_BLOCKED_BIDI: u64 = 0x190b_4d43;
 const STREAMS_BLOCKED_UNI: u64 = 0x190b_4d44;
 
-/// Bytes of the reason in a CLOSE capsule at most.
+/// Maximum length of the reason in a CLOSE capsule, in bytes.
 pub(crate) const MAX_REASON: usize = 1024;
 /// Bytes of a DATAGRAM capsule that are kept; a larger one would not fit into a QUIC datagram either.
 const MAX_DATAGRAM: u64 = 65_535;
 /// RFC 9000 section 4.6: more streams than this cannot be numbered.
 const MAX_STREAMS: u64 = 1 << 60;
 
-/// A capsule that means something here.
+/// A capsule, as far as it is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capsule {
     /// An HTTP datagram on the stream itself.
@@ -40,7 +40,7 @@ pub(crate) enum Capsule {
     DataBlocked,
     /// The peer would open more streams.
     StreamsBlocked,
-    /// One that is not known, skipped.
+    /// An unknown capsule, skipped.
     Unknown(u64),
 }
 
@@ -63,12 +63,12 @@ pub(crate) enum CapsuleError {
 
 #[derive(Debug, Default)]
 enum State {
-    /// Type and length, as far as they came.
+    /// Type and length, as far as received.
     #[default]
     Header,
     /// The value of a known capsule.
     Value { kind: u64, missing: usize },
-    /// What is left of an unknown one.
+    /// The rest of an unknown one.
     Skip { missing: u64 },
 }
 
@@ -76,12 +76,12 @@ enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     state: State,
-    /// The header or the value, as far as it came. Bounded by the largest known capsule.
+    /// The header or the value, as far as received. Bounded by the largest known capsule.
     buffer: Vec<u8>,
 }
 
 impl Decoder {
-    /// Takes bytes from the front of `input` until a capsule is complete. `None` when more bytes are needed.
+    /// Consumes bytes from the front of `input` until a capsule is complete. `None` if more bytes are needed.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Capsule>, CapsuleError> {
         loop {
             match &mut self.state {
@@ -123,7 +123,7 @@ impl Decoder {
         }
     }
 
-    /// The stream ended. An error in the middle of a capsule.
+    /// The stream ended: an error in the middle of a capsule.
     pub(crate) fn finish(&self) -> Result<(), CapsuleError> {
         match (&self.state, self.buffer.is_empty()) {
             (State::Header, true) | (State::Skip { missing: 0 }, _) => Ok(()),
@@ -163,7 +163,7 @@ fn parse(kind: u64, value: &[u8]) -> Result<Capsule, CapsuleError> {
         }
         DRAIN => Capsule::Drain,
         MAX_DATA => Capsule::MaxData(number()?),
-        // A value that is too large is the session's error, and not the message's.
+        // A value that is too large is an error of the session, not of the message.
         MAX_STREAMS_BIDI | MAX_STREAMS_UNI => Capsule::MaxStreams { bidi: kind == MAX_STREAMS_BIDI, max: number()? },
         DATA_BLOCKED => number().map(|_| Capsule::DataBlocked)?,
         STREAMS_BLOCKED_BIDI | STREAMS_BLOCKED_UNI => streams().map(|_| Capsule::StreamsBlocked)?,
@@ -171,7 +171,7 @@ fn parse(kind: u64, value: &[u8]) -> Result<Capsule, CapsuleError> {
     })
 }
 
-/// Appends a CLOSE capsule; of the reason as many whole characters as fit.
+/// Appends a CLOSE capsule; the reason is truncated at a character boundary.
 pub(crate) fn put_close(out: &mut Vec<u8>, code: u32, reason: &str) {
     let mut len = reason.len().min(MAX_REASON);
     while !reason.is_char_boundary(len) {

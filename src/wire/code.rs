@@ -1,4 +1,4 @@
-//! The numbers by which streams of WebTransport sessions are known (draft-ietf-webtrans-http3 section 4).
+//! The code points that mark streams of WebTransport sessions (draft-ietf-webtrans-http3 section 4).
 
 /// First varint of a bidirectional stream of a session.
 pub(crate) const BIDI_SIGNAL: u64 = 0x41;

@@ -7,13 +7,13 @@ use super::varint;
 /// RFC 9297 section 2.1: the largest stream id of a request is 2^62 - 4.
 const MAX_QUARTER: u64 = (1 << 60) - 1;
 
-/// Bytes in front of the payload of a datagram of the stream `stream`.
+/// Bytes before the payload of a datagram of the stream `stream`.
 pub(crate) fn overhead(stream: u64) -> usize {
     varint::len(stream / 4)
 }
 
-/// The id of the stream that a datagram belongs to, and its payload. `None` when the quarter stream id is cut off or
-/// too large, for which the connection is closed with H3_DATAGRAM_ERROR.
+/// The id of the stream that a datagram belongs to, and its payload. `None` if the quarter stream id is truncated or
+/// too large: the connection is then closed with H3_DATAGRAM_ERROR.
 pub(crate) fn parse(mut frame: Bytes) -> Option<(u64, Bytes)> {
     let (quarter, len) = varint::read(&frame)?;
     if quarter > MAX_QUARTER {

@@ -1,5 +1,5 @@
-//! What goes over the wire beside QUIC and HTTP/3 frames: variable-length integers, capsules, HTTP datagrams and the
-//! numbers of WebTransport. Reads any bytes without a panic; knows no connection.
+//! Wire formats besides QUIC and HTTP/3 frames: variable-length integers, capsules, HTTP datagrams and the numbers of
+//! WebTransport. Parses any bytes without a panic; independent of connections.
 
 pub(crate) mod capsule;
 pub(crate) mod code;

@@ -8,7 +8,7 @@ pub(crate) fn len_by_first(first: u8) -> usize {
     1 << (first >> 6)
 }
 
-/// The integer at the front of `bytes`, in whichever length, and the bytes it takes; `None` when it is cut off.
+/// The integer at the front of `bytes`, in any length, and its size in bytes; `None` if it is truncated.
 pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len = len_by_first(first);

@@ -1,4 +1,4 @@
-//! Streams and datagrams that come before their session, as packets overtake each other (draft-ietf-webtrans-http3
+//! Streams and datagrams that arrive before their session, as packets are reordered (draft-ietf-webtrans-http3
 //! section 4.6).
 
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ pub(crate) const MAX_STREAMS: usize = 16;
 /// Datagrams buffered per connection.
 pub(crate) const MAX_DATAGRAMS: usize = 32;
 
-/// What waits for its session. When it is full the oldest goes. The streams themselves are in the stream table; this is
+/// Streams and datagrams that wait for their session. The oldest is evicted. Streams are in the stream table; this is
 /// their order.
 #[derive(Debug)]
 pub(crate) struct Buffered {
@@ -24,20 +24,20 @@ impl Buffered {
         Buffered { max_streams, streams: VecDeque::new(), datagrams: VecDeque::new() }
     }
 
-    /// Keeps `stream` for `session`; gives the stream that had to make room.
+    /// Keeps `stream` for `session`; returns the evicted stream.
     pub(crate) fn keep_stream(&mut self, stream: u64, session: u64) -> Option<u64> {
         self.streams.push_back((stream, session));
         let full = self.streams.len() > self.max_streams;
         full.then(|| self.streams.pop_front()).flatten().map(|(stream, _)| stream)
     }
 
-    /// Keeps a datagram; true if another one had to go for it.
+    /// Keeps a datagram; returns true if another one was evicted.
     pub(crate) fn keep_datagram(&mut self, session: u64, payload: Bytes) -> bool {
         self.datagrams.push_back((session, payload));
         self.datagrams.len() > MAX_DATAGRAMS && self.datagrams.pop_front().is_some()
     }
 
-    /// Takes out what waited for `session`.
+    /// Removes the entries of `session`.
     pub(crate) fn take(&mut self, session: u64) -> (Vec<u64>, Vec<Bytes>) {
         let mut streams = Vec::new();
         self.streams.retain(|(stream, named)| {

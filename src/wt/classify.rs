@@ -3,32 +3,32 @@
 use crate::transport::{PEEK, PeekFailed, ReadError, Transport};
 use crate::wire::{code, varint};
 
-/// What was read of a stream whose header, signal or type and session id, is not complete.
+/// The bytes read of an incomplete header: signal or type, and session id.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PartialHeader {
     bytes: [u8; PEEK],
     len: usize,
 }
 
-/// What a look at a stream came to.
+/// The classification of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Classification {
-    /// quiche::h3 shall have it, untouched.
+    /// It belongs to quiche::h3, untouched.
     Http,
-    /// It belongs to the session that it names. Its header was read; with `fin` there is nothing behind it.
+    /// It belongs to the session that it names. Its header was read; with `fin` the stream ends after it.
     Session { session: u64, fin: bool },
     /// More bytes are needed.
     Incomplete(PartialHeader),
     /// It ended, or was reset, within its header.
     Ended,
-    /// Another frame or stream type, whose first bytes came in pieces and are read already.
+    /// Another frame or stream type, whose first bytes arrived in pieces and were consumed.
     Foreign(u64),
 }
 
-/// Looks at a stream that has something to read. `header` is what earlier calls have read of it.
+/// Classifies a readable stream. `header` holds the bytes that earlier calls have read.
 ///
 /// # Errors
-/// When quiche consumed what it should only have shown.
+/// If quiche consumed data in a peek.
 pub(crate) fn classify(
     transport: &mut Transport,
     stream: u64,
@@ -52,7 +52,7 @@ pub(crate) fn classify(
         }
     }
     loop {
-        // `40 xx` says the same as `xx` for xx < 0x40, so nothing is lost to quiche::h3 when the first byte is gone.
+        // `40 xx` encodes the same value as `xx` for xx < 0x40, so quiche::h3 loses nothing without the first byte.
         if header.bytes() == [0x40] && transport.peek(stream)?.is_some_and(|peeked| peeked.bytes()[0] < 0x40) {
             return Ok(Classification::Http);
         }
@@ -79,8 +79,8 @@ pub(crate) fn classify(
     }
 }
 
-/// Whether the signal of a session's stream is the next thing to read on a request stream, where it is not allowed. `None`
-/// while nothing is there to read.
+/// Whether the signal of a session's stream comes next on a request stream, where it is not allowed. `None`
+/// while there is nothing to read.
 ///
 /// # Errors
 /// As [`classify`].
@@ -100,8 +100,8 @@ impl PartialHeader {
     }
 }
 
-/// Whether a stream of type `kind` is HTTP/3's own: control, push and the two of QPACK (RFC 9114 section 6.2, RFC 9204
-/// section 4.2).
+/// Whether a stream of type `kind` belongs to HTTP/3 itself: control, push and the two of QPACK (RFC 9114 section 6.2,
+/// RFC 9204 section 4.2).
 pub(crate) fn is_http_stream_type(kind: u64) -> bool {
     kind <= 3
 }

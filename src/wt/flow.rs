@@ -1,11 +1,11 @@
-//! Flow control of a session (draft-ietf-webtrans-http3 section 5), on top of QUIC's, when both sides asked for it.
+//! Flow control of a session (draft-ietf-webtrans-http3 section 5), on top of QUIC's, if both sides enabled it.
 
 use std::time::{Duration, Instant};
 
 use crate::config::SessionLimits;
 use crate::wire::capsule;
 
-/// What one kind of thing is limited to and how much of it is used, in one direction.
+/// A limit and its use, for one resource in one direction.
 #[derive(Clone, Copy, Debug)]
 struct Credit {
     max: u64,
@@ -22,33 +22,33 @@ pub(crate) struct Flow {
     send_data: Credit,
     send_bidi: Credit,
     send_uni: Credit,
-    /// Streams of the peer's that are over.
+    /// The peer's streams that have ended.
     finished_bidi: u64,
     finished_uni: u64,
-    /// The limits that the peer was told of last as standing in the way.
+    /// The limits reported last to the peer as blocking.
     data_blocked_at: Option<u64>,
     bidi_blocked_at: Option<u64>,
     uni_blocked_at: Option<u64>,
     check: Check,
 }
 
-/// When what waits to be read is worth counting. quiche can only count by walking all chunks, so that is done when enough
-/// bytes have come for the limit to be passed, and rarely.
+/// When to count the unread bytes. quiche can only count by walking all chunks, so this is done only when enough
+/// bytes have arrived to exceed the limit, and rarely.
 #[derive(Clone, Copy, Debug, Default)]
 struct Check {
-    /// Bytes that waited at the last count.
+    /// Unread bytes at the last count.
     waiting: u64,
-    /// Bytes that came on the connection since.
+    /// Bytes that arrived on the connection since then.
     since: u64,
     not_before: Option<Instant>,
 }
 
-/// Time between two counts at least.
+/// Minimum time between two counts.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// RFC 9000 section 4.6: more streams than this cannot be numbered.
 const MAX_STREAMS: u64 = 1 << 60;
 
-/// A limit of the session that was not obeyed, or one that does not grow: WT_FLOW_CONTROL_ERROR.
+/// A violated limit of the session, or one that does not grow: WT_FLOW_CONTROL_ERROR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowError;
 
@@ -81,7 +81,7 @@ impl Flow {
         self.send_data.used += bytes;
     }
 
-    /// The limit stops a writer: tells the peer once per limit.
+    /// The limit blocks a writer: notifies the peer once per limit.
     pub(crate) fn on_blocked(&mut self, out: &mut Vec<u8>) {
         let max = self.send_data.max;
         if self.data_blocked_at.replace(max) != Some(max) {
@@ -89,7 +89,7 @@ impl Flow {
         }
     }
 
-    /// Takes one stream of the peer's credit for our streams; false when there is none.
+    /// Uses credit of the peer for one local stream; false if there is none.
     pub(crate) fn open(&mut self, bidi: bool, out: &mut Vec<u8>) -> bool {
         let credit = if bidi { &mut self.send_bidi } else { &mut self.send_uni };
         if credit.used < credit.max {
@@ -104,7 +104,7 @@ impl Flow {
         false
     }
 
-    /// Whether the peer's credit allows a further stream of ours.
+    /// Whether the peer's credit allows a further local stream.
     pub(crate) fn can_open(&self, bidi: bool) -> bool {
         let credit = if bidi { &self.send_bidi } else { &self.send_uni };
         credit.used < credit.max
@@ -117,7 +117,7 @@ impl Flow {
         if credit.used <= credit.max { Ok(()) } else { Err(FlowError) }
     }
 
-    /// A stream of the peer's is over: when half of the window is used up, the peer gets more.
+    /// A peer's stream has ended: when half of the window is used up, the peer gets more.
     pub(crate) fn on_stream_over(&mut self, bidi: bool, out: &mut Vec<u8>) {
         let (credit, finished, window) = match bidi {
             true => (&mut self.recv_bidi, &mut self.finished_bidi, self.window.bidi),
@@ -141,7 +141,7 @@ impl Flow {
         }
     }
 
-    /// `bytes` came on the connection. Whether so much may wait that [`check_received`](Flow::check_received) is due.
+    /// `bytes` arrived on the connection. Returns whether [`check_received`](Flow::check_received) is due.
     pub(crate) fn needs_check(&mut self, now: Instant, bytes: u64) -> bool {
         let check = &mut self.check;
         check.since += bytes;
@@ -149,7 +149,7 @@ impl Flow {
         possible && check.not_before.is_none_or(|at| at <= now)
     }
 
-    /// Checks what came in all: bytes read, and the `waiting` ones.
+    /// Checks the total received: bytes read, and the `waiting` ones.
     pub(crate) fn check_received(&mut self, now: Instant, waiting: u64) -> Result<(), FlowError> {
         self.check = Check { waiting, since: 0, not_before: Some(now + CHECK_INTERVAL) };
         if self.recv_data.used + waiting > self.recv_data.max { Err(FlowError) } else { Ok(()) }

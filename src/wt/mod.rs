@@ -1,4 +1,4 @@
-//! WebTransport over HTTP/3: which streams belong to sessions, and what sessions and their streams are made of.
+//! WebTransport over HTTP/3: classification of streams, and the state of sessions and their streams.
 
 mod buffered;
 mod classify;

@@ -1,13 +1,13 @@
-//! What the peer's SETTINGS say about WebTransport.
+//! The peer's SETTINGS about WebTransport.
 
 use crate::config::{self, SessionLimits};
 
 /// What the peer offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerSupport {
-    /// A setting of some draft says that the peer does WebTransport.
+    /// A setting of some draft says that the peer supports WebTransport.
     pub(crate) offered: bool,
-    /// The limits that its sessions begin with.
+    /// The initial limits of its sessions.
     pub(crate) limits: SessionLimits,
 }
 

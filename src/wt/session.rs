@@ -1,4 +1,4 @@
-//! One session: what lives on its CONNECT stream.
+//! One session: the state of its CONNECT stream.
 
 use std::time::Instant;
 
@@ -48,27 +48,27 @@ impl std::fmt::Display for SessionEnd {
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) decoder: Decoder,
-    /// Capsules to be sent.
+    /// Capsules to send.
     pub(crate) out: Vec<u8>,
-    /// Present when both sides asked for flow control.
+    /// Present if both sides enabled flow control.
     pub(crate) flow: Option<Box<Flow>>,
     /// It has ended. After a close by us its streams are aborted a little later.
     pub(crate) end: Option<SessionEnd>,
     pub(crate) ended_at: Instant,
-    /// When the CLOSE capsule of this side left.
+    /// When this side's CLOSE capsule was sent.
     pub(crate) close_sent_at: Option<Instant>,
-    /// Bytes of the CONNECT stream that were read and not processed.
+    /// Bytes of the CONNECT stream that were read but not processed.
     pub(crate) unparsed: Bytes,
-    /// A bidirectional stream could not be opened: the application wants to know when one can.
+    /// A bidirectional stream could not be opened: notify the application when one can.
     pub(crate) wants_bidi: bool,
     /// As above, for unidirectional streams.
     pub(crate) wants_uni: bool,
-    /// Bidirectional streams of the peer's that are open.
+    /// Open bidirectional streams of the peer.
     pub(crate) peer_bidi: usize,
-    /// Unidirectional streams of the peer's that are open.
+    /// Open unidirectional streams of the peer.
     pub(crate) peer_uni: usize,
     pub(crate) last_active: Instant,
-    /// When a stream was given up last, by RESET_STREAM or STOP_SENDING.
+    /// When a stream was last aborted by RESET_STREAM or STOP_SENDING.
     pub(crate) last_abort: Option<Instant>,
     pub(crate) armed: Armed,
 }
@@ -98,14 +98,14 @@ impl SessionState {
         if bidi { &mut self.peer_bidi } else { &mut self.peer_uni }
     }
 
-    /// A stream of the peer's is over: its credit returns.
+    /// A peer's stream has ended: its credit returns.
     pub(crate) fn on_stream_over(&mut self, bidi: bool) {
         if let Some(flow) = &mut self.flow {
             flow.on_stream_over(bidi, &mut self.out);
         }
     }
 
-    /// Whether the session's own flow control lets us open a stream.
+    /// Whether the session's own flow control allows opening a stream.
     pub(crate) fn can_open(&self, bidi: bool) -> bool {
         self.flow.as_ref().is_none_or(|flow| flow.can_open(bidi))
     }

@@ -1,4 +1,4 @@
-//! What a connection keeps for its WebTransport sessions.
+//! A connection's state of its WebTransport sessions.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -7,7 +7,7 @@ use super::peer::PeerSupport;
 use super::session::SessionState;
 use crate::h3::Request;
 
-/// Closed sessions that are remembered, to distinguish what comes late for them from what comes early.
+/// Closed sessions remembered, to distinguish late streams and datagrams from early ones.
 const MAX_CLOSED_SESSIONS: usize = 64;
 
 /// The sessions of a connection, open and pending.
@@ -17,16 +17,16 @@ pub(crate) struct Sessions {
     pub(crate) buffered: Buffered,
     /// Requests for sessions that the application has not answered.
     pub(crate) offered: Vec<u64>,
-    /// Requests for sessions that came before the peer's SETTINGS.
+    /// Requests for sessions that arrived before the peer's SETTINGS.
     pub(crate) pending: Vec<Request>,
     closed: VecDeque<u64>,
-    /// What the peer's SETTINGS say, once they came.
+    /// The peer's SETTINGS, once they have arrived.
     pub(crate) peer: Option<PeerSupport>,
     /// A session was opened on this connection.
     pub(crate) had_session: bool,
 }
 
-/// What a session id names.
+/// What a session id refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
     /// A session that is open.
@@ -35,12 +35,12 @@ pub(crate) enum Named {
     Closed,
     /// A stream that may become a session.
     Unknown,
-    /// Not a bidirectional stream of the client's: H3_ID_ERROR.
+    /// Not a bidirectional stream of the client: H3_ID_ERROR.
     Invalid,
 }
 
 impl Sessions {
-    /// On a client, `max_streams` is what the server may open: it may do so in the flight of its response.
+    /// On a client, `max_streams` is the server's limit: it may open streams in the flight of its response.
     pub(crate) fn new(is_server: bool, max_streams: u64) -> Self {
         Sessions {
             map: BTreeMap::new(),
@@ -53,7 +53,7 @@ impl Sessions {
         }
     }
 
-    /// What `session`, from a stream's header or a datagram, names.
+    /// What `session`, from a stream's header or a datagram, refers to.
     pub(crate) fn named(&self, session: u64) -> Named {
         match session {
             _ if !session.is_multiple_of(4) => Named::Invalid,
@@ -68,7 +68,7 @@ impl Sessions {
         self.map.get_mut(&session).filter(|session| session.end.is_none())
     }
 
-    /// The ids of the sessions that are open.
+    /// The ids of the open sessions.
     pub(crate) fn open_ids(&self) -> Vec<u64> {
         self.map.iter().filter(|(_, session)| session.end.is_none()).map(|(&id, _)| id).collect()
     }

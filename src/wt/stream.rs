@@ -13,7 +13,7 @@ use crate::transport::timers::{Armed, TimerKey, Timers};
 use crate::transport::{ReadError, Transport, Unacked, WriteError};
 use crate::wire::{code, varint};
 
-/// What the engine keeps for a stream of a session.
+/// The engine's state of a stream of a session.
 #[derive(Debug)]
 pub(crate) struct SessionStreamState {
     /// The session's id: its CONNECT stream.
@@ -24,31 +24,31 @@ pub(crate) struct SessionStreamState {
     sent: u64,
     /// Opened by the peer.
     pub(crate) from_peer: bool,
-    /// Signal and session id that are still to be sent, on a stream of ours.
+    /// Signal and session id not sent yet, on a local stream.
     header: Bytes,
     unacked: Unacked,
-    /// The end is to be sent when everything before it is acknowledged.
+    /// A FIN is pending until all data before it is acknowledged.
     pub(crate) fin_pending: bool,
     priority: Option<Priority>,
     /// A `Ready` event for the stream is in the queue.
     pub(crate) ready_queued: bool,
-    /// The application is done with the stream.
+    /// The application released the stream.
     pub(crate) released: bool,
     pub(crate) armed: Armed,
 }
 
-const NO_RECV: StreamError = StreamError::Misuse("a unidirectional stream of ours has nothing to read");
-const NO_SEND: StreamError = StreamError::Misuse("a unidirectional stream of the peer's cannot be written");
+const NO_RECV: StreamError = StreamError::Misuse("a unidirectional stream opened locally cannot be read");
+const NO_SEND: StreamError = StreamError::Misuse("a unidirectional stream of the peer cannot be written");
 
 impl SessionStreamState {
-    /// A stream of the peer's.
+    /// A stream opened by the peer.
     pub(crate) fn arrived(stream: u64, session: u64, fin: bool) -> Self {
         let send = if is_bidi(stream) { Half::Open } else { Half::Failed(NO_SEND) };
         let recv = if fin { Half::Finished } else { Half::Open };
         Self::new(session, recv, send, true, Bytes::new())
     }
 
-    /// A stream of ours.
+    /// A stream opened locally.
     pub(crate) fn opened(stream: u64, session: u64) -> Self {
         let recv = if is_bidi(stream) { Half::Open } else { Half::Failed(NO_RECV) };
         let mut header = Vec::with_capacity(10);
@@ -83,27 +83,27 @@ impl SessionStreamState {
         self.recv == Half::Open
     }
 
-    /// The peer's FIN came unreported, behind bytes that were read.
+    /// The peer's FIN arrived unreported, after bytes that were read.
     pub(crate) fn on_unseen_fin(&mut self) {
         if self.recv == Half::Open {
             self.recv = Half::Finished;
         }
     }
 
-    /// Nothing is left to do in either direction.
+    /// Whether both directions have ended.
     pub(crate) fn is_complete(&self) -> bool {
         self.recv != Half::Open && self.send != Half::Open && !self.fin_pending
     }
 
     pub(crate) fn on_stopped(&mut self, code: u64) {
-        // An end that is pending is no longer wanted either.
+        // A pending FIN is dropped as well.
         if self.send == Half::Open || std::mem::take(&mut self.fin_pending) {
             self.send = Half::Failed(StreamError::Stopped(ErrorCode(code)));
             self.header = Bytes::new();
         }
     }
 
-    /// The priority that was set, in quiche's terms. Always incremental: quiche 0.30 could come to a halt at a stream that is
+    /// The priority that was set, in quiche's terms. Always incremental: quiche 0.30 could stall at a stream that is
     /// not.
     pub(crate) fn priority(&self) -> Option<(u8, bool)> {
         self.priority.map(|priority| (priority.for_quiche().0, true))
@@ -116,7 +116,7 @@ pub(crate) struct SessionStream<'a> {
     pub(crate) now: Instant,
     pub(crate) transport: &'a mut Transport,
     pub(crate) state: &'a mut SessionStreamState,
-    /// `None` when the session is gone.
+    /// `None` if the session has ended.
     pub(crate) session: Option<&'a mut SessionState>,
     pub(crate) followups: &'a mut Followups,
     pub(crate) timers: &'a mut Timers<TimerKey>,
@@ -124,7 +124,7 @@ pub(crate) struct SessionStream<'a> {
 
 type StreamResult<T> = Result<T, StreamError>;
 
-/// Bytes of a stream that are discarded before the peer is asked to stop.
+/// Bytes of a stream that are discarded before STOP_SENDING.
 const MAX_DISCARD: u64 = 1024 * 1024;
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
@@ -151,7 +151,7 @@ impl SessionStream<'_> {
         let read = self.transport.read(self.id.id, buf);
         Ok(match self.on_read(read, |n| *n)? {
             Recv::Data(n) => Recv::Data(n),
-            Recv::Blocked => Recv::Blocked,
+            Recv::Pending => Recv::Pending,
             Recv::Finished => Recv::Finished,
         })
     }
@@ -159,14 +159,14 @@ impl SessionStream<'_> {
     pub(crate) fn read_chunk(&mut self, max: usize) -> StreamResult<Recv<Bytes>> {
         match self.before_read()? {
             Some(Recv::Finished) => return Ok(Recv::Finished),
-            Some(_) => return Ok(Recv::Blocked),
+            Some(_) => return Ok(Recv::Pending),
             None => {}
         }
         let read = self.transport.read_chunk(self.id.id, max);
         self.on_read(read, Bytes::len)
     }
 
-    /// What reading gives without quiche being asked, if that is known.
+    /// The result of a read that needs no call of quiche, if known.
     fn before_read(&self) -> StreamResult<Option<Recv>> {
         match &self.state.recv {
             Half::Open => Ok(None),
@@ -178,7 +178,7 @@ impl SessionStream<'_> {
     fn on_read<T>(&mut self, read: Result<(T, bool), ReadError>, len: impl Fn(&T) -> usize) -> StreamResult<Recv<T>> {
         let (data, fin) = match read {
             Ok(read) => read,
-            Err(ReadError::Pending) => return Ok(Recv::Blocked),
+            Err(ReadError::Pending) => return Ok(Recv::Pending),
             Err(ReadError::Reset(code)) => return Err(self.recv_failed(StreamError::Reset(ErrorCode(code)))),
             Err(ReadError::Gone) => return Err(self.recv_failed(StreamError::Closed)),
         };
@@ -203,7 +203,7 @@ impl SessionStream<'_> {
 
     pub(crate) fn write(&mut self, data: &[u8]) -> StreamResult<usize> {
         self.send_half()?;
-        // No more is copied than will be taken.
+        // Copies only as much as will be accepted.
         let room = self.transport.capacity(self.id.id).unwrap_or(data.len()).min(data.len());
         let taken = self.write_bytes(&mut Bytes::copy_from_slice(&data[..room]))?;
         if taken < data.len() {
@@ -252,7 +252,7 @@ impl SessionStream<'_> {
         Ok(true)
     }
 
-    /// Ends what we send, once everything before it is acknowledged.
+    /// Finishes the sending side, once all data before the FIN is acknowledged.
     pub(crate) fn finish(&mut self) -> StreamResult<()> {
         self.send_half()?;
         self.state.send = Half::Finished;
@@ -264,7 +264,7 @@ impl SessionStream<'_> {
         Ok(())
     }
 
-    /// Sends what was kept back. To be called when the stream can be written, or something was acknowledged.
+    /// Sends a pending header or FIN. Call it when the stream is writable, or something was acknowledged.
     pub(crate) fn flush(&mut self) -> StreamResult<()> {
         if self.flush_header()? && self.state.fin_pending {
             let written = self.transport.write_fin(self.id.id, &self.state.unacked);
@@ -273,13 +273,13 @@ impl SessionStream<'_> {
         Ok(())
     }
 
-    /// Gives up both directions.
+    /// Aborts both directions.
     pub(crate) fn reset(&mut self, code: ErrorCode) {
         self.reset_send(code);
         self.stop(code);
     }
 
-    /// Gives up what we send.
+    /// Resets the sending side.
     pub(crate) fn reset_send(&mut self, code: ErrorCode) {
         if self.state.send != Half::Open && !self.state.fin_pending {
             return;
@@ -291,7 +291,7 @@ impl SessionStream<'_> {
         self.state.header = Bytes::new();
     }
 
-    /// Asks the peer to send no more. Where that is not possible any more, the stream is left open, to be discarded.
+    /// Sends STOP_SENDING. If no more streams may be stopped, the stream stays open and is discarded.
     pub(crate) fn stop(&mut self, code: ErrorCode) {
         if self.state.recv != Half::Open {
             return;
@@ -317,7 +317,7 @@ impl SessionStream<'_> {
         }
     }
 
-    /// Reads what comes and throws it away.
+    /// Discards received data.
     pub(crate) fn discard(&mut self) {
         while self.state.recv == Half::Open {
             let read = self.transport.discard(self.id.id, DISCARD_AT_ONCE);
@@ -338,7 +338,7 @@ impl SessionStream<'_> {
         }
     }
 
-    /// Signal and session id stand in front of everything. True once they are sent.
+    /// Sends signal and session id before all data. Returns true once they are sent.
     fn flush_header(&mut self) -> StreamResult<bool> {
         if self.state.header.is_empty() {
             return Ok(true);
@@ -353,7 +353,7 @@ impl SessionStream<'_> {
         Ok(self.state.header.is_empty())
     }
 
-    /// How much of `wanted` bytes the session's flow control lets pass.
+    /// How much of `wanted` bytes the session's flow control allows.
     fn allowed(&mut self, wanted: usize) -> usize {
         let Some(session) = self.session.as_deref_mut() else { return wanted };
         let Some(flow) = &mut session.flow else { return wanted };

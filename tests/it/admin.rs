@@ -90,7 +90,7 @@ fn counters_move_with_requests() {
         ("mio_quiche_responses_total{route=\"/api/users/:id\",status=\"2xx\"}", 1),
         ("mio_quiche_responses_total{route=\"/api/users/:id\",status=\"4xx\"}", 2),
         ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 3),
-        ("mio_quiche_draining", 0),
+        ("mio_quiche_shutting_down", 0),
     ];
     for (name, value) in counted {
         assert_eq!(metric(&server, name), Some(value), "{name}");
@@ -140,8 +140,8 @@ fn health_tells_of_a_shutdown() {
     client.assert_alive();
     server.signal("TERM");
     client.until("GOAWAY", |c| c.goaway);
-    assert_eq!(get(&server, "/healthz"), (503, "draining\n".to_owned()));
-    assert_eq!(metric(&server, "mio_quiche_draining"), Some(1));
+    assert_eq!(get(&server, "/healthz"), (503, "shutting down\n".to_owned()));
+    assert_eq!(metric(&server, "mio_quiche_shutting_down"), Some(1));
     assert_eq!(client.answer(running).text(), "waited 1500 ms\n");
     let began = Instant::now();
     client.close_code();

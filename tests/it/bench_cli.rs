@@ -126,7 +126,7 @@ fn sessions_datagrams_and_streams() {
     );
     let (code, out, err) = bench(&["-n", "1", "--wt", "stream", &server.url("/wt/reject")]);
     assert_eq!((code, out.as_str()), (1, ""));
-    assert_eq!(err, "mio-quiche: the server refuses the session with status 403 Forbidden\n");
+    assert_eq!(err, "mio-quiche: the server rejected the session with status 403 Forbidden\n");
     assert_eq!(bench(&["-n", "1", "--wt", "datagram", "--size", "7", &url]).0, 2);
     let stats = server.stop();
     assert_eq!((stats.get("sessions_opened"), stats.get("session_streams_in")), (4, 200));
@@ -134,7 +134,7 @@ fn sessions_datagrams_and_streams() {
 
 #[test]
 fn errors_are_counted() {
-    let mut server = Server::start(&["--drain-timeout", "1"]);
+    let mut server = Server::start(&["--shutdown-timeout", "1"]);
     let (code, out, err) = bench(&["--json", "-n", "10", &server.url("/nowhere")]);
     assert_eq!((code, err.as_str()), (1, "mio-quiche: answers other than 2xx: status 404\n"));
     let found: Value = serde_json::from_str(&out).unwrap();
@@ -143,7 +143,7 @@ fn errors_are_counted() {
     assert_eq!((&found["errors"], &found["requests"]), (&json!({ "timeout": 6 }), &json!(0)));
     server.stop();
     // Connections that the server closes while requests run on them.
-    let mut server = Server::start(&["--drain-timeout", "0.5", "--admin", "127.0.0.1:0"]);
+    let mut server = Server::start(&["--shutdown-timeout", "0.5", "--admin", "127.0.0.1:0"]);
     let url = server.url("/slow?delay=30000");
     let running = std::thread::spawn(move || report(1, &["-n", "6", "-c", "2", "-m", "3", &url]));
     wait_for("six requests", DEADLINE, || (metric(&server, "mio_quiche_requests_total")? == 6).then_some(()));

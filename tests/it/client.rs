@@ -53,7 +53,7 @@ impl<F: FnOnce()> ResponseHandler for Download<F> {
                         once();
                     }
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
@@ -128,7 +128,7 @@ fn a_new_certificate_is_taken_without_a_restart() {
     assert_eq!(before.get(&url).unwrap().status, 200);
     fs::write(server.dir().join("key.pem"), "nonsense").unwrap();
     server.signal("HUP");
-    wait_for("the refusal", DEADLINE, || server.log().contains("stay as they were").then_some(()));
+    wait_for("the refusal", DEADLINE, || server.log().contains("were not reloaded").then_some(()));
     assert_eq!(client(|config| config.cert_hashes = vec![old]).get(&url).unwrap().status, 200);
     for file in ["cert.pem", "key.pem", "ca.pem"] {
         fs::remove_file(server.dir().join(file)).unwrap();
@@ -137,7 +137,7 @@ fn a_new_certificate_is_taken_without_a_restart() {
     let new = hash_of(&server);
     assert_ne!(old, new);
     server.signal("HUP");
-    wait_for("the new certificate", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    wait_for("the new certificate", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
     assert_eq!(client(|config| config.cert_hashes = vec![new]).get(&url).unwrap().status, 200);
     assert!(shown(&server).contains(&BASE64.encode(&new)), "{}", shown(&server));
     assert_eq!(before.get(&url).unwrap().status, 200, "the connection that was there goes on");
@@ -210,7 +210,7 @@ fn a_ticket_key_outlives_the_server() {
     // After a rotation the ticket is no longer good, and the handshake is a full one.
     fs::write(key.path(), [8; 48]).unwrap();
     two.signal("HUP");
-    wait_for("the new key", DEADLINE, || two.log().contains("were read anew").then_some(()));
+    wait_for("the new key", DEADLINE, || two.log().contains("keys reloaded").then_some(()));
     let mut full = insecure();
     full.set_ticket(&two.url("/"), ticket).unwrap();
     assert_eq!(full.get(&two.url("/")).unwrap().status, 200);
@@ -391,7 +391,7 @@ impl SessionHandler for Talk {
         self.finish(s)
     }
 
-    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn mio_quiche::Exchange>>> {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn mio_quiche::StreamHandler>>> {
         assert!(id.is_bidi() && !id.is_from_client());
         s.stream(id).unwrap().finish()?;
         Ok(None)
@@ -403,7 +403,7 @@ impl SessionHandler for Talk {
         loop {
             match stream.read_chunk(1 << 16)? {
                 Recv::Data(chunk) => all.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(()),
+                Recv::Pending => return Ok(()),
                 Recv::Finished => break,
             }
         }
@@ -504,7 +504,7 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
 
 #[test]
 fn a_server_that_does_not_wait_longer_says_so() {
-    let mut server = Server::start(&["--drain-timeout", "0.3", "--admin", "127.0.0.1:0"]);
+    let mut server = Server::start(&["--shutdown-timeout", "0.3", "--admin", "127.0.0.1:0"]);
     // A method that is not sent again, as the server may have begun; its body never ends.
     let request = ClientRequest::new(Method::POST, &server.url("/upload")).unwrap().streamed_body(None);
     let (done, ended) = mpsc::channel();

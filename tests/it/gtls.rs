@@ -71,7 +71,7 @@ fn a_hundred_files_with_retry() {
 #[test]
 fn a_hundred_files_under_loss() {
     // The client's CONNECTION_CLOSE may be lost too, and then nobody acknowledges the last answers.
-    let stats = hundred_files(&["--drain-timeout", "1"], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
+    let stats = hundred_files(&["--shutdown-timeout", "1"], &["--tx-loss=0.02", "--rx-loss=0.02"]).stop();
     assert_eq!(stats.get("requests"), 100);
 }
 
@@ -242,7 +242,7 @@ fn early_requests(retry: &str) {
     // The server no longer has the key of that ticket: what came early is void, and is sent again.
     fs::write(file("ticket.key"), [8; 48]).unwrap();
     server.signal("HUP");
-    wait_for("the new key", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    wait_for("the new key", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
     assert_eq!(post(&[]), ended(true, true, "200", "changes something"));
     assert_eq!(counts(), [Some(5), Some(2)]);
     assert_eq!(get(&[]), ended(true, false, "200", "Hello, HTTP/3!\n"));

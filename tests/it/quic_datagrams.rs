@@ -126,12 +126,12 @@ fn not_beside_those_of_http_and_not_without_a_server() {
     let mut ordinary = client(&[b"h3"]);
     ordinary.open_datagrams(&server.url("/"), asker()).unwrap();
     ordinary.run().unwrap();
-    assert_eq!(client_says.recv().unwrap(), "failed: the datagrams of the connection are HTTP's");
+    assert_eq!(client_says.recv().unwrap(), "failed: the datagrams of the connection belong to HTTP");
     assert_eq!(ordinary.get(&server.url("/")).unwrap().body, "hello\n");
     assert!(stranger.open_datagrams("http://localhost/", asker()).is_err());
     let (url, addr) = (server.url("/"), server.addr());
     server.stop();
     stranger.open_datagrams(&url, asker()).unwrap();
     stranger.run().unwrap();
-    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {addr}: nobody listens there"));
+    assert_eq!(client_says.recv().unwrap(), format!("failed: cannot connect to {addr}: connection refused"));
 }

@@ -31,7 +31,7 @@ fn a_download_is_finished_after_sigterm() {
 }
 
 /// Sends the signal to a server with a request under way; gives the client when it has seen GOAWAY.
-fn draining(server: &Server, signal: &str) -> (Client, u64) {
+fn shutting_down(server: &Server, signal: &str) -> (Client, u64) {
     let mut client = Client::connect(server.addr());
     client.assert_alive();
     let running = client.get("/slow?delay=1500");
@@ -43,9 +43,9 @@ fn draining(server: &Server, signal: &str) -> (Client, u64) {
 }
 
 #[test]
-fn a_draining_server_takes_nothing_new() {
+fn a_server_that_shuts_down_accepts_nothing_new() {
     let mut server = Server::start(&[]);
-    let (mut client, running) = draining(&server, "TERM");
+    let (mut client, running) = shutting_down(&server, "TERM");
     // RFC 9114 section 5.2: requests beyond the GOAWAY are rejected, so that they can be sent elsewhere.
     let late = client.raw_stream(&headers(&fields(&get("/"))), true);
     assert_eq!(client.reset_code(late), REQUEST_REJECTED);
@@ -63,9 +63,9 @@ fn a_draining_server_takes_nothing_new() {
 }
 
 #[test]
-fn sigint_drains_as_well() {
+fn sigint_shuts_down_as_well() {
     let mut server = Server::start(&[]);
-    let (mut client, running) = draining(&server, "INT");
+    let (mut client, running) = shutting_down(&server, "INT");
     assert_eq!(client.answer(running).text(), "waited 1500 ms\n");
     assert_eq!(client.close_code(), (true, NO_ERROR));
     assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
@@ -87,7 +87,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn a_response_that_takes_too_long_is_cut_off_in_the_end() {
-    let mut server = Server::start(&["--drain-timeout", "0.5"]);
+    let mut server = Server::start(&["--shutdown-timeout", "0.5"]);
     let mut client = Client::connect(server.addr());
     client.get("/slow?delay=60000");
     client.assert_alive();
@@ -97,7 +97,7 @@ fn a_response_that_takes_too_long_is_cut_off_in_the_end() {
     assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
-    assert!(server.log().contains("1 connections were not drained in time"), "{}", server.log());
+    assert!(server.log().contains("1 connections did not end in time"), "{}", server.log());
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn what_does_not_come_back_equal_is_a_failure() {
     let found = report(1, &["--bidi", "2", "--size", "20", &url]);
     assert_eq!((&found["bidi"]["opened"], &found["bidi"]["equal"]), (&json!(2), &json!(0)));
     assert_eq!(found["error"], "bidirectional stream 0: the echo differs at byte 0 (and 1 more)");
-    let error = "2 of 2 unidirectional streams got no answer";
+    let error = "2 of 2 unidirectional streams were not answered";
     assert_eq!(report(1, &["--uni", "2", &url])["error"], error);
     let error = "3 of 3 datagrams were not sent";
     assert_eq!(report(1, &["--datagrams", "3", &server.url("/wt/close")])["error"], error);
@@ -128,7 +128,7 @@ fn the_servers_close() {
     let (code, out, err) = wt(&["--expect-close", &close]);
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(out.lines().last(), Some("session    closed by the peer with code 4294967295 (enough)"));
-    let error = "the session was closed by the peer with code 4294967295 (enough) before all was done";
+    let error = "the session was closed by the peer with code 4294967295 (enough) before everything was done";
     assert_eq!(report(1, &[&close])["error"], error);
     let on_datagram = server.url("/wt/close?code=3&on=datagram");
     let found = report(0, &["--expect-close", "--datagrams", "1", &on_datagram]);
@@ -151,9 +151,9 @@ fn origins_and_subprotocols() {
     assert_eq!(chosen(&["--subprotocol", "other", "--subprotocol", "echo-v1", "--subprotocol", "echo-v2"]), "echo-v1");
     assert_eq!(chosen(&["--subprotocol", "other"]), Value::Null);
     assert_eq!(chosen(&["--origin", "https://good.example"]), Value::Null);
-    let refused = "the server refuses the session with status 403 Forbidden";
+    let refused = "the server rejected the session with status 403 Forbidden";
     assert_eq!(report(1, &["--origin", "https://bad.example", &url])["error"], refused);
-    let refused = "the server refuses the session with status 429 Too Many Requests";
+    let refused = "the server rejected the session with status 429 Too Many Requests";
     assert_eq!(report(1, &[&server.url("/wt/reject?status=429")])["error"], refused);
     server.stop();
     let mut server = Server::start(&["--no-webtransport"]);
@@ -320,7 +320,7 @@ fn aioquics_server() {
     assert_eq!(lines, ["server's bidi stream: both ways", "server's uni stream: one way"]);
     let found = report(0, &["--expect-close", &server.url("/close")]);
     assert_eq!(found["closed"], json!({ "by": "peer", "code": 40, "reason": "aioquic says bye" }));
-    let refused = "the server refuses the session with status 403 Forbidden";
+    let refused = "the server rejected the session with status 403 Forbidden";
     assert_eq!(report(1, &[&server.url("/other")])["error"], refused);
 }
 

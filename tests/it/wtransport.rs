@@ -190,7 +190,7 @@ fn loss_runs() -> u64 {
 
 fn streams_under_loss(percent: u64) {
     // The close of a connection may be lost, too.
-    let mut server = Server::start(&["--drain-timeout", "1"]);
+    let mut server = Server::start(&["--shutdown-timeout", "1"]);
     let seed = seed();
     for run in 0..loss_runs() {
         let relay = Relay::start(server.addr(), percent, seed.wrapping_add(2 * run));

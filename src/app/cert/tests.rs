@@ -89,7 +89,7 @@ fn files_and_their_permissions() {
     assert_eq!(read("cert.pem"), first.cert_pem());
     assert_eq!(read("ca.pem"), first.ca_pem());
 
-    // A key that was readable by others is not any more once replaced.
+    // A key that was readable by others no longer is once replaced.
     fs::set_permissions(certs.join("key.pem"), Permissions::from_mode(0o644)).unwrap();
     let second = DevCert::generate(&[]).unwrap();
     second.write(&certs).unwrap();

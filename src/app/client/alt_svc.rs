@@ -1,4 +1,4 @@
-//! Alternative services (RFC 7838): other places where a server says that it is, too.
+//! Alternative services (RFC 7838): other addresses that a server names for itself.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,31 +9,31 @@ use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use super::request::Origin;
 
-/// RFC 7838 section 3.1: how long an alternative holds that does not say.
+/// RFC 7838 section 3.1: validity of an alternative without `ma`.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// A year: longer ones are cut.
+/// A year, in seconds: longer ones are truncated.
 const MAX_AGE: i64 = 365 * 24 * 60 * 60;
-/// How long an alternative is not tried that failed.
-const REST: Duration = Duration::from_secs(300);
-/// Alternatives of an origin; what comes behind is left out.
+/// Time after which a failed alternative is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Alternatives of an origin; further ones are ignored.
 const MAX_PER_ORIGIN: usize = 8;
 /// Origins with alternatives; further ones are not remembered.
 const MAX_ORIGINS: usize = 1000;
 
-/// Another place where a server is reached by HTTP/3 (RFC 7838).
+/// Another address at which a server speaks HTTP/3 (RFC 7838).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AltService {
-    /// The host that it is an alternative for, as in the URL.
+    /// The origin's host, as in the URL.
     pub origin_host: String,
-    /// The port that it is an alternative for.
+    /// The origin's port.
     pub origin_port: u16,
-    /// The host to connect to instead. Its certificate must be for the origin's host all the same.
+    /// The host to connect to instead. Its certificate must still be for the origin's host.
     pub host: String,
     /// The port to connect to.
     pub port: u16,
-    /// Until when it holds.
+    /// When it expires.
     pub expires: SystemTime,
-    /// Whether it also holds after a change of networks.
+    /// Whether it stays valid after a change of networks.
     pub persist: bool,
 }
 
@@ -42,7 +42,7 @@ struct Known {
     target: Origin,
     expires: SystemTime,
     persist: bool,
-    rests_until: Option<Instant>,
+    retry_after: Option<Instant>,
 }
 
 /// The alternatives of each origin, the server's favourite first.
@@ -50,18 +50,18 @@ struct Known {
 pub(super) struct AltServices(HashMap<Origin, Vec<Known>>);
 
 impl AltServices {
-    /// Takes in what a response says, whose server is authoritative for the origin.
+    /// Learns alternatives from a response whose server is authoritative for the origin.
     pub(super) fn learn(&mut self, origin: &Origin, headers: &HeaderMap, wall: SystemTime) {
         if !headers.contains_key(ALT_SVC) {
             return;
         }
         let fields: Vec<&[u8]> = headers.get_all(ALT_SVC).iter().map(|value| value.as_bytes()).collect();
         let Some(found) = parse(&fields.join(&b", "[..]), origin, wall) else { return };
-        // RFC 7838 section 3: the new ones take the place of all that were known.
-        let rests = self.0.remove(origin).unwrap_or_default();
-        let rests_until = |target: &Origin| rests.iter().find(|old| old.target == *target)?.rests_until;
+        // RFC 7838 section 3: the new ones replace all known ones.
+        let old = self.0.remove(origin).unwrap_or_default();
+        let retry_after = |target: &Origin| old.iter().find(|known| known.target == *target)?.retry_after;
         let new: Vec<_> =
-            found.into_iter().map(|known| Known { rests_until: rests_until(&known.target), ..known }).collect();
+            found.into_iter().map(|known| Known { retry_after: retry_after(&known.target), ..known }).collect();
         if !new.is_empty() && self.0.len() < MAX_ORIGINS {
             log::debug!("{origin}: alternatives {:?}", new.iter().map(|a| a.target.to_string()).collect::<Vec<_>>());
             self.0.insert(origin.clone(), new);
@@ -70,19 +70,19 @@ impl AltServices {
 
     /// Where to connect to for an origin, if not to the origin itself.
     pub(super) fn choose(&self, origin: &Origin, now: Instant, wall: SystemTime) -> Option<&Origin> {
-        let usable = |a: &&Known| a.expires > wall && a.rests_until.is_none_or(|until| until <= now);
+        let usable = |a: &&Known| a.expires > wall && a.retry_after.is_none_or(|until| until <= now);
         self.0.get(origin)?.iter().find(usable).map(|a| &a.target).filter(|target| *target != origin)
     }
 
-    /// An alternative did not work.
-    pub(super) fn rest(&mut self, origin: &Origin, target: &Origin, now: Instant) {
-        log::debug!("{origin}: {target} is no alternative for now");
+    /// An alternative failed.
+    pub(super) fn suspend(&mut self, origin: &Origin, target: &Origin, now: Instant) {
+        log::debug!("{origin}: alternative {target} is suspended");
         for known in self.0.get_mut(origin).into_iter().flatten().filter(|a| a.target == *target) {
-            known.rests_until = Some(now + REST);
+            known.retry_after = Some(now + RETRY_AFTER);
         }
     }
 
-    /// An alternative is none (RFC 7838 section 6).
+    /// An alternative is invalid (RFC 7838 section 6).
     pub(super) fn forget(&mut self, origin: &Origin, target: &Origin) {
         if let Some(all) = self.0.get_mut(origin) {
             all.retain(|a| a.target != *target);
@@ -93,7 +93,7 @@ impl AltServices {
         let AltService { origin_host, origin_port, host, port, expires, persist } = service;
         let all = self.0.entry(Origin { host: origin_host, port: origin_port }).or_default();
         if all.len() < MAX_PER_ORIGIN {
-            all.push(Known { target: Origin { host, port }, expires, persist, rests_until: None });
+            all.push(Known { target: Origin { host, port }, expires, persist, retry_after: None });
         }
     }
 
@@ -113,7 +113,7 @@ impl AltServices {
     }
 }
 
-/// The HTTP/3 alternatives of an `alt-svc` field; none after `clear`. `None` if nothing of it can be read.
+/// The HTTP/3 alternatives of an `alt-svc` field; none after `clear`. `None` if it cannot be parsed at all.
 fn parse(field: &[u8], origin: &Origin, wall: SystemTime) -> Option<Vec<Known>> {
     let mut found = None;
     for entry in split(field) {
@@ -131,7 +131,7 @@ fn parse(field: &[u8], origin: &Origin, wall: SystemTime) -> Option<Vec<Known>> 
     Some(found)
 }
 
-/// The entries between the commas that stand outside of quotes.
+/// The entries, split at commas outside of quotes.
 fn split(field: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
     field.split(move |byte| {
@@ -153,7 +153,7 @@ fn alternative(item: &Item, origin: &Origin, wall: SystemTime) -> Option<Known> 
         target: Origin { host, port: port.parse().ok()? },
         expires: wall + age,
         persist: number("persist") == Some(1),
-        rests_until: None,
+        retry_after: None,
     })
 }
 
@@ -203,14 +203,14 @@ mod tests {
         assert_eq!(chosen(&all, wall).as_deref(), Some("a:1"));
         assert_eq!(chosen(&all, wall + Duration::from_secs(10)).as_deref(), Some("b:2"));
         assert_eq!(chosen(&all, wall + Duration::from_secs(20)), None);
-        all.rest(&home, &origin("a", 1), now);
+        all.suspend(&home, &origin("a", 1), now);
         assert_eq!(chosen(&all, wall).as_deref(), Some("b:2"));
-        all.rest(&home, &origin("b", 2), now);
+        all.suspend(&home, &origin("b", 2), now);
         assert_eq!(chosen(&all, wall), None);
-        // Said again, it still rests.
+        // Advertised again, it is still suspended.
         all.learn(&home, &headers(&["h3=\"b:2\""]), wall);
         assert_eq!(chosen(&all, wall), None);
-        assert!(all.choose(&home, now + REST, wall).is_some());
+        assert!(all.choose(&home, now + RETRY_AFTER, wall).is_some());
         all.learn(&home, &headers(&["nonsense="]), wall);
         assert_eq!(all.list(wall).len(), 1, "what cannot be read changes nothing");
         all.learn(&home, &headers(&["h3=\":443\""]), wall);

@@ -1,4 +1,4 @@
-//! The client without its socket and clock: requests and sessions on the connections of a pool.
+//! The sans-I/O part of the client: requests and sessions on the connections of a pool.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -11,11 +11,11 @@ use super::alt_svc::AltService;
 use super::error::{self, ClientError};
 use super::pool::{Pool, Question};
 use super::request::{ClientRequest, Origin, RequestId, ResponseHandler};
-use super::waiting::{AskedSession, Running, Waiting};
+use super::waiting::{PendingSession, Running, Waiting};
 use crate::app::datagrams::DatagramHandler;
-use crate::app::exchange::Progress;
 use crate::app::session::{Session, SessionHandler};
 use crate::app::sessions::Sessions;
+use crate::app::stream_handler::Progress;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
 use crate::error::{ErrorCode, Result, StreamError};
@@ -23,23 +23,23 @@ use crate::h3::ResponseHead;
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
-/// What a client has under way on its endpoint, which it borrows in each call.
+/// The state of a client on its endpoint, which it borrows in each call.
 ///
-/// A turn is: [`begin_turn`](ClientCore::begin_turn), a sleep until [`next_timeout`](ClientCore::next_timeout) at most, the
-/// endpoint's [turn](crate::turn::turn) with this as its application, [`end_turn`](ClientCore::end_turn). Hosts to look up
-/// come out of [`poll_question`](ClientCore::poll_question), and their addresses go into
-/// [`on_answer`](ClientCore::on_answer).
+/// A turn is: [`begin_turn`](ClientCore::begin_turn), a sleep until [`next_timeout`](ClientCore::next_timeout) at most,
+/// the endpoint's [turn](crate::turn::turn) with this as its application, [`end_turn`](ClientCore::end_turn).
+/// [`poll_question`](ClientCore::poll_question) returns the hosts to look up; [`on_answer`](ClientCore::on_answer)
+/// takes their addresses.
 pub(in crate::app) struct ClientCore {
     pub(super) pool: Pool,
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) running: BTreeMap<StreamId, Running>,
     pub(super) sessions: Sessions,
-    /// Sessions that are asked for.
-    pub(super) asked: BTreeMap<StreamId, AskedSession>,
+    /// Sessions that the server has not answered yet.
+    pub(super) pending: BTreeMap<StreamId, PendingSession>,
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
     /// Connections for QUIC datagrams.
     pub(super) datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
-    /// Takes in what servers say of alternatives.
+    /// Whether to learn alternatives from responses.
     learns_alternatives: bool,
     next_id: u64,
 }
@@ -59,7 +59,7 @@ impl ClientCore {
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
             sessions: Sessions::default(),
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             waiting_datagrams: Vec::new(),
             datagrams: BTreeMap::new(),
             learns_alternatives: config.alt_svc,
@@ -88,7 +88,7 @@ impl ClientCore {
         handler: Box<dyn SessionHandler>,
     ) {
         let deadline = request.timeout.map(|timeout| now + timeout);
-        self.waiting.push_back(Waiting::Session(AskedSession { request, handler, deadline }));
+        self.waiting.push_back(Waiting::Session(PendingSession { request, handler, deadline }));
     }
 
     pub(in crate::app) fn open_datagrams(&mut self, request: ClientRequest, handler: Box<dyn DatagramHandler>) {
@@ -135,7 +135,7 @@ impl ClientCore {
     /// Whether a request, a session or a connection for datagrams is under way.
     pub(in crate::app) fn is_busy(&self) -> bool {
         let requests = self.waiting.is_empty() && self.running.is_empty();
-        let sessions = self.asked.is_empty() && self.sessions.is_empty();
+        let sessions = self.pending.is_empty() && self.sessions.is_empty();
         let datagrams = self.waiting_datagrams.is_empty() && self.datagrams.is_empty();
         !(requests && sessions && datagrams)
     }
@@ -144,7 +144,7 @@ impl ClientCore {
         self.pool.alternatives.add(service);
     }
 
-    /// Moves every connection to another address of ours.
+    /// Moves every connection to another local address.
     pub(in crate::app) fn migrate(&mut self, local: SocketAddr, endpoint: &mut Endpoint) {
         self.pool.local = local;
         for id in self.pool.conns.keys() {
@@ -161,21 +161,21 @@ impl ClientCore {
         }
     }
 
-    /// Takes in the time of day, and sends what waits where there is room.
+    /// Updates the time of day, and sends waiting requests where there is credit.
     pub(in crate::app) fn begin_turn(&mut self, now: Instant, wall: SystemTime, endpoint: &mut Endpoint) {
         self.pool.wall = wall;
         self.send_waiting(now, endpoint);
     }
 
-    /// When [`end_turn`](ClientCore::end_turn) has something to do at the latest.
+    /// When [`end_turn`](ClientCore::end_turn) must be called at the latest.
     pub(in crate::app) fn next_timeout(&self) -> Option<Instant> {
         let running = self.running.values().filter_map(|running| running.deadline);
-        let asked = self.asked.values().filter_map(|asked| asked.deadline);
+        let pending = self.pending.values().filter_map(|pending| pending.deadline);
         let waiting = self.waiting.iter().filter_map(Waiting::deadline);
-        running.chain(asked).chain(waiting).chain(self.pool.next_timeout()).min()
+        running.chain(pending).chain(waiting).chain(self.pool.next_timeout()).min()
     }
 
-    /// Goes on with connecting, and gives up what takes too long.
+    /// Advances the connection attempts, and fails whatever timed out.
     pub(in crate::app) fn end_turn(&mut self, now: Instant, endpoint: &mut Endpoint) {
         for (origin, error) in self.pool.advance(now, endpoint) {
             self.fail_waiting(&origin, &error);
@@ -188,15 +188,15 @@ impl ClientCore {
         self.pool.questions.pop_front()
     }
 
-    /// The addresses of the host that the question of this number was about, or why there are none.
+    /// The answer to a question, by its id: the host's addresses, or an error.
     pub(in crate::app) fn on_answer(&mut self, now: Instant, id: u64, answer: io::Result<Vec<SocketAddr>>) {
         if let Some((origin, error)) = self.pool.on_answer(now, id, answer) {
             self.fail_waiting(&origin, &error);
         }
     }
 
-    /// Nobody is there: attempts at this address are given up at once, and not after their time. (ICMP is not to be
-    /// trusted further than that: connections that stand are left alone, RFC 9000 section 21.1.1.4.)
+    /// An address is unreachable: attempts at it end at once instead of at their timeout. (ICMP is not trusted further
+    /// than that: established connections are left alone, RFC 9000 section 21.1.1.4.)
     pub(in crate::app) fn on_unreachable(&mut self, now: Instant, ip: IpAddr, endpoint: &mut Endpoint) {
         for id in self.pool.unreachable(now, ip, endpoint) {
             log::debug!("{id:?}: {ip} cannot be reached");
@@ -207,12 +207,12 @@ impl ClientCore {
 
     fn on_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead, endpoint: &mut Endpoint) {
         let misdirected = !self.pool.on_response(id.conn, head, self.learns_alternatives);
-        if self.asked.contains_key(&id) {
+        if self.pending.contains_key(&id) {
             return self.on_session_response(now, id, head, endpoint);
         }
         let Some(running) = self.running.get_mut(&id) else { return };
         if misdirected && !running.request.has_body {
-            // To be sent again, to the origin.
+            // It is sent again, to the origin.
             return self.end(now, id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()), endpoint);
         }
         running.responded = true;
@@ -224,7 +224,7 @@ impl ClientCore {
     }
 
     fn on_session_response(&mut self, now: Instant, id: StreamId, head: &ResponseHead, endpoint: &mut Endpoint) {
-        let Some(AskedSession { request, mut handler, .. }) = self.asked.remove(&id) else { return };
+        let Some(PendingSession { request, mut handler, .. }) = self.pending.remove(&id) else { return };
         handler.response(head);
         if head.status.is_success() {
             self.sessions.begin(now, id, request.head.path.clone(), handler, endpoint);
@@ -235,7 +235,7 @@ impl ClientCore {
     }
 
     pub(super) fn poll(&mut self, now: Instant, id: StreamId, datagram: Option<Bytes>, endpoint: &mut Endpoint) {
-        if self.asked.contains_key(&id) {
+        if self.pending.contains_key(&id) {
             return self.poll_asked(now, id, endpoint);
         }
         let Some(running) = self.running.get_mut(&id) else { return };
@@ -249,24 +249,24 @@ impl ClientCore {
         }
     }
 
-    /// A request for a session that failed before its answer.
+    /// A request for a session failed before its response.
     fn poll_asked(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         if let Err(error) = stream.read(&mut [0]) {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error.into());
+            if let Some(mut pending) = self.pending.remove(&id) {
+                pending.handler.failed(&error.into());
             }
             self.leave_asked(now, id, endpoint);
         }
     }
 
-    /// A session that was asked for does not come.
+    /// The server did not open a session.
     pub(super) fn leave_asked(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         endpoint.release(now, id);
         self.pool.ended(now, id.conn, endpoint);
     }
 
-    /// A request is over.
+    /// A request has ended.
     pub(super) fn end(
         &mut self,
         now: Instant,
@@ -282,7 +282,7 @@ impl ClientCore {
         }
         endpoint.release(now, id);
         self.pool.ended(now, id.conn, endpoint);
-        // Behind the head of a response, another one would be joined to what has come.
+        // After the head of a response, a retry would append to what has been received.
         let again = matches!(&result, Err(error) if error.is_unprocessed()) && !running.responded;
         if again && running.may_restart() {
             log::debug!("{id:?}: not processed, sent again");
@@ -312,7 +312,7 @@ impl ClientCore {
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for stream in cut {
             let Some(mut running) = self.running.remove(&stream) else { continue };
-            // RFC 9110 section 9.2.2: the server closed a connection that was kept, maybe before it saw the request.
+            // RFC 9110 section 9.2.2: the server closed a persistent connection, possibly before it saw the request.
             let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
             let again = polite && running.request.head.method.is_idempotent() && !running.responded;
             if again && running.may_restart() {
@@ -321,10 +321,10 @@ impl ClientCore {
                 running.handler.finished(Err(ClientError::Closed(cause.clone())));
             }
         }
-        let asked: Vec<StreamId> = self.asked.range(first..=last).map(|(id, _)| *id).collect();
-        for stream in asked {
-            if let Some(mut asked) = self.asked.remove(&stream) {
-                asked.handler.failed(&ClientError::Closed(cause.clone()));
+        let pending: Vec<StreamId> = self.pending.range(first..=last).map(|(id, _)| *id).collect();
+        for stream in pending {
+            if let Some(mut pending) = self.pending.remove(&stream) {
+                pending.handler.failed(&ClientError::Closed(cause.clone()));
             }
         }
         let Some((origin, cause)) = failed.filter(|_| !was_ready) else { return };
@@ -343,7 +343,7 @@ impl Application for ClientCore {
     fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Connected(id) => self.pool.on_connected(id, endpoint),
-            // In the first flight of a resumed session, or when there is room again.
+            // In the first flight of a resumed session, or when there is credit again.
             Event::RequestsPossible(id) => self.pool.on_possible(id, endpoint),
             Event::Informational(id, head) => {
                 if let Some(running) = self.running.get_mut(&id) {
@@ -375,7 +375,7 @@ impl Application for ClientCore {
                     handler.datagram(&mut datagrams, payload);
                 }
             }
-            // Of servers only.
+            // Events of servers only.
             Event::Request(_) | Event::SessionRequest(_) => {}
         }
     }

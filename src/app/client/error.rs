@@ -1,4 +1,4 @@
-//! Why a client did not get what it asked for.
+//! Errors of a client.
 
 use std::io;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
 use crate::error::{ConnectError, Error, ErrorCode, StreamError};
 
-/// Why a request, or a session, failed.
+/// Why a request or a session failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The URL is none that a client can use.
+    /// Invalid or unsupported URL.
     #[error("URL '{url}': {reason}")]
     Url {
-        /// What was given.
+        /// The URL.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -23,10 +23,10 @@ pub enum ClientError {
     Resolve {
         /// The host.
         host: String,
-        /// What the system said.
+        /// The error of the system or the resolver.
         source: Arc<io::Error>,
     },
-    /// Nobody answered at any of the host's addresses in time.
+    /// None of the host's addresses answered in time.
     #[error("cannot connect to {host}: no answer within {seconds} s")]
     ConnectTimeout {
         /// Host and port.
@@ -45,28 +45,28 @@ pub enum ClientError {
     /// The connection ended while the request ran.
     #[error("the connection ended: {0}")]
     Closed(CloseCause),
-    /// The request's time was up.
+    /// The request timed out.
     #[error("the request took longer than {0} s")]
     Timeout(f64),
-    /// The request cannot be sent.
+    /// The request could not be sent.
     #[error(transparent)]
     Request(#[from] RequestError),
     /// The stream failed.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// QUIC datagrams were asked for, but those of the connection are HTTP's.
-    #[error("the datagrams of the connection are HTTP's")]
+    /// QUIC datagrams were requested, but those of the connection belong to HTTP.
+    #[error("the datagrams of the connection belong to HTTP")]
     HttpDatagrams,
-    /// A session was refused.
-    #[error("the server refuses the session with status {0}")]
+    /// The server rejected a session with this status.
+    #[error("the server rejected the session with status {0}")]
     Refused(http::StatusCode),
-    /// The response is larger than was allowed.
+    /// The response is larger than the limit.
     #[error("the response is larger than {0} bytes")]
     TooLarge(u64),
     /// The handler failed.
     #[error("{0}")]
     Handler(String),
-    /// It was cancelled on this side.
+    /// The request was cancelled locally.
     #[error("cancelled")]
     Cancelled,
 }
@@ -81,7 +81,7 @@ impl From<Error> for ClientError {
 }
 
 impl ClientError {
-    /// Whether the server says that it did not process the request, so that it can be sent again.
+    /// Whether the server did not process the request, so that it can be sent again.
     pub(super) fn is_unprocessed(&self) -> bool {
         match self {
             ClientError::Stream(StreamError::Reset(code) | StreamError::Stopped(code)) => {
@@ -92,7 +92,7 @@ impl ClientError {
         }
     }
 
-    /// Whether a time was up: of the request, of connecting or of looking the host up.
+    /// Whether the request, the connection attempt or the look-up timed out.
     pub fn is_timeout(&self) -> bool {
         match self {
             ClientError::ConnectTimeout { .. } | ClientError::Timeout(_) => true,
@@ -101,7 +101,7 @@ impl ClientError {
         }
     }
 
-    /// Whether nobody takes connections there: the host says so, or the server.
+    /// Whether the host or the server refused the connection.
     pub fn is_refusal(&self) -> bool {
         match self {
             ClientError::Handshake { cause, .. } => !cause.application && cause.code.0 == REFUSED,
@@ -109,7 +109,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the server's certificate was not accepted.
+    /// Whether the server's certificate was rejected.
     pub fn is_certificate(&self) -> bool {
         match self {
             ClientError::Handshake { cause, .. } => {
@@ -123,12 +123,12 @@ impl ClientError {
 /// RFC 9000 section 20.1: CONNECTION_REFUSED.
 const REFUSED: u64 = 0x2;
 
-/// The end of an attempt at an address where nobody is.
+/// The close of an attempt at an unreachable address.
 pub(super) fn unreachable() -> CloseCause {
     CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(REFUSED), reason: "unreachable".to_owned() }
 }
 
-/// The end of an attempt for which quiche takes none of the addresses.
+/// The close of an attempt for which quiche accepts none of the addresses.
 pub(super) fn unusable(refusal: Option<&ConnectError>) -> CloseCause {
     const INTERNAL_ERROR: u64 = 0x1;
     let reason = refusal.map_or_else(|| "no usable address".to_owned(), ToString::to_string);
@@ -142,14 +142,14 @@ fn alert(cause: &CloseCause) -> Option<u64> {
 
 fn handshake_failure(cause: &CloseCause) -> String {
     if *cause == unreachable() {
-        return "nobody listens there".to_owned();
+        return "connection refused".to_owned();
     }
     let who = if cause.by == ClosedBy::Peer { "the server says: " } else { "" };
     let what = match alert(cause).filter(|_| !cause.application) {
         Some(40) => "no common TLS parameters",
         Some(42) if cause.reason.is_empty() => "the certificate is not for this host, or malformed",
         Some(42) => return format!("{who}{}", cause.reason),
-        Some(43) => "the certificate is of a kind that is not supported",
+        Some(43) => "the certificate type is not supported",
         Some(44) => "the certificate was revoked",
         Some(45) => "the certificate has expired or is not valid yet",
         Some(46) => "the certificate is not acceptable",

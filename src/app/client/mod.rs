@@ -27,9 +27,9 @@ use crate::transport::table::StreamId;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
 pub use error::ClientError;
-pub use request::{ClientRequest, Fetched, RequestId, ResponseHandler, SessionOptions};
+pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions};
 
-/// What [`Client::fetch`] takes at most, in bytes.
+/// The largest response of [`Client::fetch`], in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
 
 /// A client of HTTP/3 and WebTransport on one UDP socket, run by the thread that owns it.
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Client {
 }
 
 impl Drop for Client {
-    /// Servers are told, so that they need not wait for their idle timeout.
+    /// Tells the servers, so that they need not wait for their idle timeout.
     fn drop(&mut self) {
         self.close();
     }
@@ -75,7 +75,7 @@ impl Client {
     /// A client; binds a UDP socket, for IPv6 and IPv4 where the system has both.
     ///
     /// # Errors
-    /// A wrong setting, or what the system says of the socket.
+    /// An invalid setting, or an error of the socket.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let endpoint = Endpoint::client(&config, net::now())?;
         let socket_buffer = config.transport.socket_buffer;
@@ -89,15 +89,15 @@ impl Client {
     ///
     /// # Errors
     /// As [`fetch`](Client::fetch).
-    pub fn get(&mut self, url: &str) -> std::result::Result<Fetched, ClientError> {
+    pub fn get(&mut self, url: &str) -> std::result::Result<FullResponse, ClientError> {
         self.fetch(ClientRequest::get(url)?)
     }
 
     /// Sends a request and waits for the whole response, of at most 64 MiB.
     ///
     /// # Errors
-    /// Whatever kept the response from coming. An error status is a response.
-    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<Fetched, ClientError> {
+    /// Any failure to get a response. An error status is a response.
+    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<FullResponse, ClientError> {
         let (done, result) = mpsc::channel();
         let (body, unsent) = (request.body.clone(), request.body.clone());
         let (received, trailers) = (BytesMut::new(), HeaderMap::new());
@@ -119,22 +119,22 @@ impl Client {
         }
     }
 
-    /// Starts a request. It moves on in [`turn`](Client::turn) and [`run`](Client::run).
+    /// Starts a request. It progresses in [`turn`](Client::turn) and [`run`](Client::run).
     pub fn start(&mut self, request: ClientRequest, handler: impl ResponseHandler + 'static) -> RequestId {
         self.core.start(net::now(), request, Box::new(handler))
     }
 
-    /// Asks for a WebTransport session, on a connection of its own. The handler is told whether it
-    /// [opened](SessionHandler::opened) or [failed](SessionHandler::failed).
+    /// Requests a WebTransport session, on a connection of its own. The handler's [`opened`](SessionHandler::opened) or
+    /// [`failed`](SessionHandler::failed) is called.
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
         self.core.open_session(net::now(), request.into_request(), Box::new(handler));
     }
 
-    /// Opens a connection of its own for QUIC datagrams (RFC 9221) that are not HTTP's, with one of the
-    /// [application protocols](crate::TransportConfig::alpn) of the settings: the handler is told whether it
-    /// [opened](DatagramHandler::opened) or [failed](DatagramHandler::failed), sends by the handle that it is lent, and
-    /// [closes](crate::Datagrams::close) the connection by it. Of the URL, host and port count. To send outside of the
-    /// handler's calls, there is [`Endpoint::datagrams`].
+    /// Opens a separate connection for QUIC datagrams (RFC 9221) that do not belong to HTTP, with one of the
+    /// [application protocols](crate::TransportConfig::alpn) of the settings. The handler's
+    /// [`opened`](DatagramHandler::opened) or [`failed`](DatagramHandler::failed) is called; it sends and
+    /// [closes](crate::Datagrams::close) the connection through its handle. Only host and port of the URL are used. To
+    /// send outside of the handler's calls, use [`Endpoint::datagrams`].
     ///
     /// # Errors
     /// [`ClientError::Url`].
@@ -147,26 +147,26 @@ impl Client {
         Ok(())
     }
 
-    /// Runs a request's handler although nothing came for it, as when what it sends, or where it writes, is ready.
+    /// Runs a request's handler although nothing arrived for it, e.g. when its source or sink is ready.
     pub fn wake(&mut self, id: RequestId) {
         self.core.wake(net::now(), id, &mut self.endpoint);
     }
 
-    /// Uses a session outside of its handler's calls, as after a [wake](Client::waker). An error closes the session.
-    /// False if it has ended.
+    /// Uses a session outside of its handler's calls, e.g. after a [wake](Client::waker). An error closes the session.
+    /// Returns false if the session has ended.
     pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
         self.core.with_session(net::now(), id, &mut self.endpoint, call)
     }
 
-    /// Gives a request up: the server is told by RESET_STREAM and STOP_SENDING.
+    /// Cancels a request: aborts its stream with RESET_STREAM and STOP_SENDING.
     pub fn cancel(&mut self, id: RequestId) {
         self.core.cancel(net::now(), id, &mut self.endpoint);
     }
 
-    /// Runs until nothing is left to do: no request, no session and no connection for datagrams.
+    /// Runs until there is no request, no session and no connection for datagrams.
     ///
     /// # Errors
-    /// What the system reports about the socket.
+    /// An error of the socket.
     pub fn run(&mut self) -> Result<()> {
         while self.is_busy() && self.signals == 0 {
             self.turn(None)?;
@@ -179,7 +179,7 @@ impl Client {
         self.core.is_busy()
     }
 
-    /// Signals that came, when the settings say that they are handled.
+    /// Number of signals received, if the settings enable signal handling.
     pub fn signals(&self) -> usize {
         self.signals
     }
@@ -194,22 +194,22 @@ impl Client {
         self.endpoint.stats()
     }
 
-    /// The address of our socket.
+    /// The address of the socket.
     pub fn local_addr(&self) -> SocketAddr {
         self.event_loop.local_addr()
     }
 
-    /// The engine, for what this type has no call for.
+    /// The engine, for calls that this type does not offer.
     pub fn endpoint(&mut self) -> &mut Endpoint {
         &mut self.endpoint
     }
 
-    /// Whether connections that are open resumed an earlier session.
+    /// Whether open connections resumed an earlier TLS session.
     pub fn resumed(&self) -> bool {
         self.core.pool.conns.keys().any(|id| self.endpoint.is_resumed(*id))
     }
 
-    /// A session that a later client can resume with a server, if one is known.
+    /// A TLS session that a later client can resume with a server, if one is known.
     ///
     /// # Errors
     /// [`ClientError::Url`].
@@ -220,7 +220,7 @@ impl Client {
         Ok(fresh.or_else(|| self.core.pool.tickets.get(&origin).cloned()))
     }
 
-    /// Resumes an earlier session when a connection to this server is made.
+    /// Sets the TLS session to resume on the next connection to this server.
     ///
     /// # Errors
     /// [`ClientError::Url`].
@@ -229,14 +229,14 @@ impl Client {
         Ok(())
     }
 
-    /// The alternative services that are known, to be given to a later client: those that servers named, where the
-    /// [settings](ClientConfig::alt_svc) let them, and those that were added.
+    /// The known alternative services, for a later client: those that servers named, if the
+    /// [settings](ClientConfig::alt_svc) enable them, and those that were added.
     pub fn alternatives(&self) -> Vec<AltService> {
         self.core.pool.alternatives.list(net::wall_clock())
     }
 
-    /// Adds an alternative service, behind those that are known for its origin. New connections are made to the first one
-    /// that can be reached, and to the origin if there is none.
+    /// Appends an alternative service to those of its origin. New connections use the first reachable one, or else the
+    /// origin.
     pub fn add_alternative(&mut self, service: AltService) {
         self.core.add_alternative(service);
     }
@@ -244,32 +244,32 @@ impl Client {
     /// Moves every connection to a new socket with another port (RFC 9000 section 9).
     ///
     /// # Errors
-    /// What the system says of the socket.
+    /// An error of the socket.
     pub fn migrate(&mut self) -> Result<()> {
         self.event_loop.replace_socket(any_socket(self.socket_buffer)?)?;
         self.core.migrate(self.event_loop.local_addr(), &mut self.endpoint);
         Ok(())
     }
 
-    /// Closes every connection and sends what says so, as dropping the client does.
+    /// Closes every connection and sends the close, as dropping the client does.
     pub fn close(&mut self) {
         self.core.close(&mut self.endpoint);
         self.endpoint.drive(net::now());
-        // Whoever does not hear it notices by its idle timeout.
+        // A server that misses it closes at its idle timeout.
         let _ = self.event_loop.transmit(&mut self.endpoint);
     }
 
-    /// One turn of the loop: waits for something to happen, at most until `until`, and deals with it.
+    /// One turn of the loop: waits for events, at most until `until`, and handles them.
     ///
     /// # Errors
-    /// What the system reports about the socket.
+    /// An error of the socket.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
         let now = net::now();
         self.core.begin_turn(now, net::wall_clock(), &mut self.endpoint);
         self.look_up();
         let until = self.core.next_timeout().into_iter().chain(until).min();
         let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
-        // The terminal that goes away ends it as Ctrl-C does.
+        // SIGHUP, when the terminal closes, ends it as Ctrl-C does.
         self.signals += wakeup.signals + usize::from(wakeup.hangup);
         let now = net::now();
         while wakeup.error
@@ -292,12 +292,12 @@ impl Client {
     }
 }
 
-/// A socket for IPv6 and IPv4, or for IPv4 where the system has nothing else.
+/// A socket for IPv6 and IPv4, or for IPv4 only where the system has no IPv6.
 fn any_socket(buffer: usize) -> Result<UdpSocket> {
     let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
     let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
     if let Err(e) = socket.keep_errors() {
-        log::debug!("what cannot be reached is found out by waiting: {e}");
+        log::debug!("no ICMP errors; unreachable addresses time out: {e}");
     }
     Ok(socket)
 }

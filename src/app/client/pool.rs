@@ -17,17 +17,17 @@ use crate::h3::ResponseHead;
 use crate::net::reachable;
 use crate::transport::table::ConnId;
 
-/// After this time without an answer the next address is tried beside the first (RFC 8305 section 5).
+/// Time without an answer after which the next address is tried concurrently (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long connecting to an alternative may take, as there is the origin, too.
+/// Timeout of a connection attempt to an alternative; the origin is tried next.
 const ALTERNATIVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long further reports of an unreachable port come in, one for each packet that was sent there.
-const ECHO: Duration = Duration::from_secs(1);
+/// Time within which ICMP repeats its report of an unreachable port, once for each packet sent there.
+const ICMP_REPEAT_WINDOW: Duration = Duration::from_secs(1);
 /// Connections per origin.
 const MAX_PER_ORIGIN: usize = 6;
 /// Connections in all.
 const MAX_IN_ALL: usize = 100;
-/// Connections to an origin that go away before they took a request, in a row, until whoever waits for one fails.
+/// Consecutive connections to an origin that end before their first request, until its pending requests fail.
 const MAX_USELESS: u8 = 4;
 /// How long a connection without requests is kept.
 const MAX_IDLE: Duration = Duration::from_secs(30);
@@ -35,28 +35,28 @@ const MAX_IDLE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Pooled {
     pub(super) origin: Origin,
-    /// The alternative service that it is to.
+    /// The alternative service that it connects to, if any.
     pub(super) alternative: Option<Origin>,
     pub(super) ready: bool,
-    /// Takes no further requests.
+    /// Accepts no further requests.
     pub(super) closed_to_new: bool,
-    /// For one session and its streams only.
+    /// Reserved for one session and its streams.
     pub(super) for_session: bool,
     pub(super) active: usize,
-    /// It has no room for a further request, until the engine says that it does.
+    /// No credit for a further request, until the engine reports some.
     blocked: bool,
-    /// There was a request on it.
+    /// It carried a request.
     used: bool,
     idle_since: Instant,
 }
 
-/// Addresses that are tried for one connection.
+/// The addresses tried for one connection.
 #[derive(Debug)]
 struct Attempt {
     origin: Origin,
     alternative: Option<Origin>,
     for_session: bool,
-    /// Until the addresses are known.
+    /// `None` until the addresses are known.
     lookup: Option<u64>,
     addresses: VecDeque<SocketAddr>,
     tried: Vec<ConnId>,
@@ -72,10 +72,10 @@ impl Attempt {
     }
 }
 
-/// A host to be looked up.
+/// A host to look up.
 #[derive(Debug)]
 pub(in crate::app) struct Question {
-    /// Goes with the answer.
+    /// Identifies the answer.
     pub(in crate::app) id: u64,
     pub(in crate::app) host: String,
     pub(in crate::app) port: u16,
@@ -83,7 +83,7 @@ pub(in crate::app) struct Question {
 
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Our address.
+    /// The local address.
     pub(super) local: SocketAddr,
     /// The time of day, as of this turn.
     pub(super) wall: SystemTime,
@@ -93,11 +93,11 @@ pub(super) struct Pool {
     pub(super) alternatives: AltServices,
     pub(super) conns: HashMap<ConnId, Pooled>,
     attempts: Vec<Attempt>,
-    /// Sessions to be resumed, by origin.
+    /// TLS sessions to resume, by origin.
     pub(super) tickets: HashMap<Origin, Vec<u8>>,
-    /// Where nobody was, and since when that is known.
+    /// Unreachable addresses, and when each was reported.
     given_up: Vec<(SocketAddr, Instant)>,
-    /// Connections in a row that went away before there was a request on them.
+    /// Consecutive connections that ended before their first request.
     useless: HashMap<Origin, u8>,
 }
 
@@ -118,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// A connection that may take a request; opens one if there is none and there may be one more.
+    /// A connection for a request; opens one if there is none and the limits allow it.
     pub(super) fn pick(
         &mut self,
         now: Instant,
@@ -140,14 +140,14 @@ impl Pool {
         None
     }
 
-    /// A free connection that was opened for a session.
+    /// An unused connection that was opened for a session.
     pub(super) fn pick_for_session(&mut self, origin: &Origin) -> Option<ConnId> {
         let free = |c: &Pooled| c.origin == *origin && c.ready && c.for_session && c.active == 0 && !c.closed_to_new;
         self.conns.iter().find(|(_, c)| free(c)).map(|(id, _)| *id)
     }
 
-    /// A connection that was opened for a session, or the like, and has had none, with its handshake behind it; opens one
-    /// if there is none.
+    /// An unused connection that was opened for a session or datagrams and whose handshake is complete; opens one if
+    /// there is none.
     pub(super) fn pick_unused(&mut self, now: Instant, origin: &Origin, endpoint: &mut Endpoint) -> Option<ConnId> {
         let free = |id: ConnId, c: &Pooled| {
             c.origin == *origin && c.ready && c.for_session && !c.used && !c.closed_to_new && !endpoint.is_early(id)
@@ -156,7 +156,7 @@ impl Pool {
         found.or_else(|| self.pick(now, origin, true, endpoint))
     }
 
-    /// The head of a request as it is sent on a connection: an alternative is told that it is one (RFC 7838 section 5).
+    /// The head of a request as sent on a connection: an alternative gets `alt-used` (RFC 7838 section 5).
     pub(super) fn head_for<'a>(&self, id: ConnId, head: &'a RequestHead) -> Cow<'a, RequestHead> {
         let alternative = self.conns.get(&id).and_then(|pooled| pooled.alternative.as_ref());
         match alternative.map(|target| HeaderValue::try_from(target.to_string())) {
@@ -179,7 +179,7 @@ impl Pool {
         }
     }
 
-    /// Opens a further connection beside those that are full, if there may be one more.
+    /// Opens a further connection beside those that are full, if the limits allow it.
     pub(super) fn grow(&mut self, now: Instant, origin: &Origin, endpoint: &mut Endpoint) {
         let mine = self.conns.values().filter(|c| c.origin == *origin).count();
         let pending = self.attempts.iter().any(|a| a.origin == *origin);
@@ -205,7 +205,7 @@ impl Pool {
         let target = alternative.as_ref().unwrap_or(origin);
         match target.host.parse::<IpAddr>() {
             Ok(ip) => {
-                // None for an IPv6 address in a system without IPv6.
+                // `None` for an IPv6 address on a system without IPv6.
                 attempt.addresses = reachable(vec![SocketAddr::new(ip, target.port)], self.local).unwrap_or_default();
                 self.try_next(now, &mut attempt, endpoint);
             }
@@ -224,7 +224,7 @@ impl Pool {
         attempt.next_at = now + ATTEMPT_DELAY;
         let ticket = self.tickets.get(&attempt.origin).map(Vec::as_slice);
         let made = endpoint.connect(now, &attempt.origin.host, self.local, remote, ticket);
-        // A ticket that quiche cannot read is as good as none.
+        // A ticket that quiche cannot read is ignored.
         match made.or_else(|_| endpoint.connect(now, &attempt.origin.host, self.local, remote, None)) {
             Ok(id) => {
                 attempt.tried.push(id);
@@ -248,14 +248,14 @@ impl Pool {
         }
     }
 
-    /// A host was looked up. Gives its origin if no connection can be made to it.
+    /// Handles the result of a look-up. Returns the origin if no connection to it is possible.
     pub(super) fn on_answer(
         &mut self,
         now: Instant,
         id: u64,
         answer: io::Result<Vec<SocketAddr>>,
     ) -> Option<(Origin, ClientError)> {
-        // None when its time was up.
+        // `None` when it timed out.
         let position = self.attempts.iter().position(|a| a.lookup == Some(id))?;
         match answer.and_then(|all| reachable(all, self.local)) {
             Ok(addresses) => {
@@ -271,8 +271,8 @@ impl Pool {
         }
     }
 
-    /// Tries the addresses that became known, and further ones where the first do not answer. Gives the origins that no
-    /// connection can be made to.
+    /// Tries addresses that became known, and further ones where the first do not answer. Returns the origins that
+    /// cannot be connected to.
     pub(super) fn advance(&mut self, now: Instant, endpoint: &mut Endpoint) -> Vec<(Origin, ClientError)> {
         let mut failed = Vec::new();
         for mut attempt in std::mem::take(&mut self.attempts) {
@@ -299,10 +299,10 @@ impl Pool {
         failed
     }
 
-    /// The time of an attempt is up.
+    /// An attempt has timed out.
     fn give_up(&mut self, attempt: &Attempt, endpoint: &mut Endpoint) -> ClientError {
         for id in &attempt.tried {
-            // What was sent early on it ends with its handshake.
+            // 0-RTT requests on it end with its handshake.
             if self.conns.get(id).is_some_and(|c| !c.ready) {
                 endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
                 self.conns.remove(id);
@@ -318,24 +318,24 @@ impl Pool {
         }
     }
 
-    /// Nobody can be connected to. After an alternative comes the origin itself: whoever waits goes on waiting.
+    /// All addresses failed. After an alternative the origin itself is tried, so requests keep waiting.
     fn failed<E>(&mut self, now: Instant, attempt: Attempt, error: E) -> Option<(Origin, E)> {
         match attempt.alternative {
             Some(alternative) => {
-                self.alternatives.rest(&attempt.origin, &alternative, now);
+                self.alternatives.suspend(&attempt.origin, &alternative, now);
                 None
             }
             None => Some((attempt.origin, error)),
         }
     }
 
-    /// When [`advance`](Pool::advance) has something to do.
+    /// When [`advance`](Pool::advance) must be called next.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let next = |a: &Attempt| if a.addresses.is_empty() { a.deadline } else { a.deadline.min(a.next_at) };
         self.attempts.iter().map(next).min()
     }
 
-    /// Requests can be sent, maybe before the handshake is complete.
+    /// Requests can be sent, possibly before the handshake is complete.
     pub(super) fn on_possible(&mut self, id: ConnId, endpoint: &Endpoint) {
         if let Some(pooled) = self.conns.get_mut(&id) {
             pooled.ready |= endpoint.is_early(id);
@@ -343,7 +343,7 @@ impl Pool {
         }
     }
 
-    /// A handshake is complete: the other addresses are not needed.
+    /// A handshake is complete: abandons the other addresses.
     pub(super) fn on_connected(&mut self, id: ConnId, endpoint: &mut Endpoint) {
         if let Some(pooled) = self.conns.get_mut(&id) {
             pooled.ready = true;
@@ -356,8 +356,8 @@ impl Pool {
         }
     }
 
-    /// A connection is gone. When it was the last one of an attempt, whoever waits for it fails: gives the origin, and
-    /// why.
+    /// A connection has ended. If it was the last one of an attempt, returns the origin and the cause, for its requests
+    /// to fail.
     pub(super) fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause) -> Option<(Origin, CloseCause)> {
         self.conns.remove(&id);
         let position = self.attempts.iter().position(|a| a.tried.contains(&id))?;
@@ -371,13 +371,13 @@ impl Pool {
         self.failed(now, attempt, cause.clone())
     }
 
-    /// Attempts at an address that is said to be unreachable. None if there are, or just were, some at several ports, as
-    /// then it is not known which one is meant.
+    /// Attempts at an address that ICMP reported as unreachable. Empty if several of its ports are, or just were, being
+    /// tried, as the report does not name the port.
     pub(super) fn unreachable(&mut self, now: Instant, ip: IpAddr, endpoint: &Endpoint) -> Vec<ConnId> {
         let tried = self.attempts.iter().flat_map(|attempt| &attempt.tried);
         let peers = tried.filter_map(|id| Some((*id, endpoint.peer_addr(*id)?)));
         let there: Vec<_> = peers.filter(|(_, peer)| peer.ip().to_canonical() == ip).collect();
-        self.given_up.retain(|(_, at)| now < *at + ECHO);
+        self.given_up.retain(|(_, at)| now < *at + ICMP_REPEAT_WINDOW);
         let earlier = self.given_up.iter().map(|(peer, _)| peer).filter(|peer| peer.ip().to_canonical() == ip);
         let mut ports = there.iter().map(|(_, peer)| peer).chain(earlier).map(SocketAddr::port);
         let first = ports.next();
@@ -396,8 +396,8 @@ impl Pool {
         }
     }
 
-    /// A connection that was made takes no requests any more, or is gone. Gives the origin when it is one of too many that
-    /// never took one.
+    /// An established connection accepts no more requests, or has ended. Returns the origin after too many connections
+    /// that never carried a request.
     pub(super) fn on_leaving(&mut self, id: ConnId, endpoint: &mut Endpoint) -> Option<Origin> {
         let pooled = self.conns.get_mut(&id).filter(|pooled| pooled.ready)?;
         let known = std::mem::replace(&mut pooled.closed_to_new, true);
@@ -414,8 +414,8 @@ impl Pool {
         Some(pooled.origin.clone())
     }
 
-    /// A response came on a connection: what it says of alternatives, where they are wanted. False if it says that the
-    /// connection's is none (RFC 7838 section 6), which takes no further requests then.
+    /// Learns alternatives from a response, if they are enabled. False if the connection's alternative is invalid (RFC
+    /// 7838 section 6), which then accepts no further requests.
     pub(super) fn on_response(&mut self, id: ConnId, head: &ResponseHead, learns: bool) -> bool {
         let Some(pooled) = self.conns.get_mut(&id) else { return true };
         match &pooled.alternative {
@@ -430,7 +430,7 @@ impl Pool {
         true
     }
 
-    /// A request is over, or a session. A connection that takes no more is closed with its last one.
+    /// A request or session has ended. A connection that accepts no more is closed after its last one.
     pub(super) fn ended(&mut self, now: Instant, id: ConnId, endpoint: &mut Endpoint) {
         let Some(pooled) = self.conns.get_mut(&id) else { return };
         pooled.active -= 1;

@@ -1,4 +1,4 @@
-//! Requests, and what handles their responses.
+//! Requests, and handlers of their responses.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use http::{Method, StatusCode};
 use url::{Host, Url};
 
 use super::error::ClientError;
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::endpoint::{RequestHead, Stream};
 use crate::error::Result;
 use crate::h3::{Recv, ResponseHead};
 
-/// Whom a connection is for.
+/// The server of a connection: host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Origin {
     /// A name, or an address without brackets.
@@ -30,16 +30,16 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Names a request of a client.
+/// Identifies a request of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(super) u64);
 
-/// A request to be sent.
+/// A request to send.
 #[derive(Clone, Debug)]
 pub struct ClientRequest {
     pub(super) origin: Origin,
     pub(super) head: RequestHead,
-    /// A body follows, which the handler writes.
+    /// The handler writes a body.
     pub(super) has_body: bool,
     pub(super) body: Bytes,
     pub(super) timeout: Option<Duration>,
@@ -98,12 +98,12 @@ impl ClientRequest {
         Self::new(Method::POST, url)
     }
 
-    /// What is sent in front of the body.
+    /// The head of the request.
     pub fn head(&self) -> &RequestHead {
         &self.head
     }
 
-    /// Adds a header field, in place of an earlier one of that name. `host` sets the authority.
+    /// Sets a header field, replacing earlier ones of that name. `host` sets the authority.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         match (name == HOST).then(|| value.to_str().map(str::to_owned)) {
@@ -115,14 +115,14 @@ impl ClientRequest {
         self
     }
 
-    /// Adds a header field beside others of that name.
+    /// Appends a header field to others of that name.
     #[must_use]
     pub fn append_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.head.headers.append(name, value);
         self
     }
 
-    /// Leaves a header field out that would be sent otherwise.
+    /// Removes a header field that would be sent otherwise.
     #[must_use]
     pub fn without_header(mut self, name: &HeaderName) -> Self {
         self.head.headers.remove(name);
@@ -138,7 +138,7 @@ impl ClientRequest {
         self
     }
 
-    /// A body that the handler writes; with its length, if that is known.
+    /// A body that the handler writes, with its length if known.
     #[must_use]
     pub fn streamed_body(mut self, length: Option<u64>) -> Self {
         self.has_body = true;
@@ -148,14 +148,14 @@ impl ClientRequest {
         self
     }
 
-    /// How long everything may take, from the start of the request to its end.
+    /// Time limit, from the start of the request to its end.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Whom the request is for: a name or an address without brackets, and the port.
+    /// The server: a name or an address without brackets, and the port.
     pub fn host(&self) -> (&str, u16) {
         (&self.origin.host, self.origin.port)
     }
@@ -179,7 +179,7 @@ impl ClientRequest {
     }
 }
 
-/// A session to be asked for.
+/// Options of a session to request.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
     pub(super) request: ClientRequest,
@@ -204,14 +204,14 @@ impl SessionOptions {
         self
     }
 
-    /// How long it may take until the server has accepted the session.
+    /// Time limit until the server has accepted the session.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.request.timeout = Some(timeout);
         self
     }
 
-    /// The request that asks for the session: for a loop of one's own around an [`Endpoint`](crate::Endpoint).
+    /// The request for the session, for your own loop around an [`Endpoint`](crate::Endpoint).
     pub fn into_request(self) -> ClientRequest {
         self.request.session(&self.subprotocols, self.origin.as_deref())
     }
@@ -224,52 +224,53 @@ impl SessionOptions {
     }
 }
 
-/// What writes a request's body and reads its response.
+/// Writes a request's body and reads its response.
 pub trait ResponseHandler {
-    /// An informational response came (RFC 9110 section 15.2).
+    /// An informational response arrived (RFC 9110 section 15.2).
     fn informational(&mut self, head: &ResponseHead) {
         let _ = head;
     }
 
-    /// The head of the response came; [`poll`](ResponseHandler::poll) follows.
+    /// The head of the response arrived; [`poll`](ResponseHandler::poll) follows.
     ///
     /// # Errors
-    /// Any error gives the request up.
+    /// Any error cancels the request.
     fn response(&mut self, s: &mut Stream<'_>, head: &ResponseHead) -> Result<()> {
         let _ = (s, head);
         Ok(())
     }
 
-    /// Runs whenever either direction may progress, until it blocks, from the moment that the request's head has left. A
-    /// [body](ClientRequest::streamed_body) that was announced is written here. `Done` when nothing more is wanted; what
-    /// the server still sends is then refused.
+    /// Called whenever either direction may progress, once the request's head was sent; runs until it would block.
+    /// Writes the [body](ClientRequest::streamed_body), if there is one. Returns `Done` when it needs nothing more; the
+    /// stream is then stopped.
     ///
     /// # Errors
-    /// Any error gives the request up.
+    /// Any error cancels the request.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
-    /// An HTTP datagram came for this request.
+    /// An HTTP datagram arrived for this request.
     ///
     /// # Errors
-    /// Any error gives the request up.
+    /// Any error cancels the request.
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         let _ = (s, payload);
         Ok(())
     }
 
-    /// The server did not process the request, which can be sent again on another connection: true if its body can be
-    /// written anew from the start. Asked only of requests that have one; by default it cannot, and the request fails.
+    /// The server did not process the request, which can be sent again on another connection. Returns whether the body
+    /// can be written again from the start. Called only for requests with a body. Default: false, and the request
+    /// fails.
     fn restart(&mut self) -> bool {
         false
     }
 
-    /// The request is over. Called once, whatever became of it.
+    /// The request has ended. Called exactly once, with the result.
     fn finished(&mut self, result: std::result::Result<(), ClientError>);
 }
 
-/// A response that is in memory as a whole.
+/// A complete response in memory.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct FullResponse {
     /// The status.
     pub status: StatusCode,
     /// The header fields.
@@ -280,16 +281,16 @@ pub struct Fetched {
     pub trailers: HeaderMap,
 }
 
-/// Collects a response.
+/// Collects a response in memory.
 pub(super) struct Collect {
     pub(super) body: Bytes,
-    /// What is still to be sent of it.
+    /// The rest of the request's body.
     pub(super) unsent: Bytes,
     pub(super) max: u64,
     pub(super) head: Option<ResponseHead>,
     pub(super) received: BytesMut,
     pub(super) trailers: HeaderMap,
-    pub(super) done: std::sync::mpsc::Sender<std::result::Result<Fetched, ClientError>>,
+    pub(super) done: std::sync::mpsc::Sender<std::result::Result<FullResponse, ClientError>>,
 }
 
 impl ResponseHandler for Collect {
@@ -305,7 +306,7 @@ impl ResponseHandler for Collect {
         loop {
             match s.read_chunk(64 * 1024)? {
                 Recv::Data(chunk) => self.received.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => {
                     self.trailers = s.trailers().cloned().unwrap_or_default();
                     return Ok(Progress::Done);
@@ -326,9 +327,9 @@ impl ResponseHandler for Collect {
         let result = result.and_then(|()| {
             let Some(head) = self.head.take() else { return Err(ClientError::Cancelled) };
             let (body, trailers) = (std::mem::take(&mut self.received).freeze(), std::mem::take(&mut self.trailers));
-            Ok(Fetched { status: head.status, headers: head.headers, body, trailers })
+            Ok(FullResponse { status: head.status, headers: head.headers, body, trailers })
         });
-        // Nobody waits any more: the caller is gone.
+        // Fails only if the caller has stopped waiting.
         let _ = self.done.send(result);
     }
 }

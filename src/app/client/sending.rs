@@ -1,4 +1,4 @@
-//! What waits is sent when there is a connection with room, and given up when its time is up.
+//! Sends waiting requests when a connection has credit, and fails them when they time out.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::waiting::Waiting;
 use crate::endpoint::{Endpoint, RequestError};
 
 impl ClientCore {
-    /// Sends the requests that wait, where there is a connection with room.
+    /// Sends waiting requests on connections with credit.
     pub(super) fn send_waiting(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.open_waiting_datagrams(now, endpoint);
         let mut blocked: Vec<Origin> = Vec::new();
@@ -29,7 +29,7 @@ impl ClientCore {
                 self.waiting.push_back(waiting);
                 continue;
             };
-            // What may be replayed must be safe (RFC 8470).
+            // Only safe methods may be replayed (RFC 8470).
             let waits = endpoint.is_early(conn) && !request.head.method.is_safe();
             let was_blocked = self.pool.is_blocked(conn);
             let sent = match waits || was_blocked {
@@ -45,11 +45,11 @@ impl ClientCore {
                     self.running.insert(id, running);
                     self.poll(now, id, None, endpoint);
                 }
-                (Ok(id), Waiting::Session(asked)) => {
+                (Ok(id), Waiting::Session(pending)) => {
                     self.pool.began(conn);
-                    self.asked.insert(id, asked);
+                    self.pending.insert(id, pending);
                 }
-                // Another connection may have room.
+                // Another connection may have credit.
                 (Err(RequestError::Blocked), waiting) if !waits && !was_blocked => {
                     self.pool.block(conn);
                     self.waiting.push_front(waiting);
@@ -73,7 +73,7 @@ impl ClientCore {
         }
     }
 
-    /// Opens the datagrams whose connection stands. Each has one of its own.
+    /// Opens datagram handlers whose connection is established. Each has its own.
     fn open_waiting_datagrams(&mut self, now: Instant, endpoint: &mut Endpoint) {
         for (origin, mut handler) in std::mem::take(&mut self.waiting_datagrams) {
             let picked = self.pool.pick_unused(now, &origin, endpoint);
@@ -96,7 +96,7 @@ impl ClientCore {
         }
     }
 
-    /// Whoever waits for a connection to this origin gets none.
+    /// Fails everything that waits for a connection to this origin.
     pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting.request().origin == *origin {
@@ -112,7 +112,7 @@ impl ClientCore {
         }
     }
 
-    /// Gives up the requests whose time is up.
+    /// Fails the requests that timed out.
     pub(super) fn expire(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let is_late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let error = |request: &ClientRequest| ClientError::Timeout(request.timeout.unwrap_or_default().as_secs_f64());
@@ -131,10 +131,11 @@ impl ClientCore {
         for (id, error) in late {
             self.end(now, id, Err(error), endpoint);
         }
-        let late: Vec<_> = self.asked.iter().filter(|(_, asked)| is_late(asked.deadline)).map(|(id, _)| *id).collect();
+        let late: Vec<_> =
+            self.pending.iter().filter(|(_, pending)| is_late(pending.deadline)).map(|(id, _)| *id).collect();
         for id in late {
-            if let Some(mut asked) = self.asked.remove(&id) {
-                asked.handler.failed(&error(&asked.request));
+            if let Some(mut pending) = self.pending.remove(&id) {
+                pending.handler.failed(&error(&pending.request));
             }
             self.leave_asked(now, id, endpoint);
         }

@@ -22,15 +22,16 @@ const YEAR_10000: u64 = 253_402_300_800;
 
 /// Bounds of the file cache.
 ///
-/// Memory is at most `max_entries * max_cached_len` (64 MiB by default). A file kept in memory holds no descriptor, a
-/// longer one holds one, so descriptors are at most `max_entries`, besides those of responses still being sent.
+/// The cache takes at most `max_entries * max_cached_len` bytes (64 MiB by default). A file kept in memory needs no
+/// file descriptor, a longer one needs one, so there are at most `max_entries` descriptors, besides those of responses
+/// that are still being sent.
 #[derive(Debug, Clone)]
 pub struct FileCacheConfig {
-    /// Files kept; the least recently used one goes when another is needed. Default 1024; 0 counts as 1.
+    /// Files kept; the least recently used one is evicted when the cache is full. Default 1024; 0 counts as 1.
     pub max_entries: usize,
     /// Longest file whose content is kept in memory, in bytes. Default 65536.
     pub max_cached_len: u64,
-    /// How long an entry is used before the file is looked at again. Default 1 s.
+    /// How long an entry is used before the file is checked again. Default 1 s.
     pub revalidate_after: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Default for FileCacheConfig {
     }
 }
 
-/// Why a path gave no file.
+/// Why no file was found for a path.
 #[derive(Debug)]
 pub enum LookupError {
     /// There is nothing to serve: no such file, a hidden one, not a regular file, or a path that leaves the root.
@@ -73,7 +74,7 @@ impl std::error::Error for LookupError {
 }
 
 impl From<io::Error> for LookupError {
-    /// Everything a client can cause by the choice of the path is "not found"; the rest is the server's trouble.
+    /// Everything a client can cause by the choice of the path is "not found"; the rest is an error of the server.
     fn from(e: io::Error) -> Self {
         match e.raw_os_error() {
             // ENXIO: a socket in the file system.
@@ -110,15 +111,15 @@ impl FileRoot {
     /// Opens `dir` with the default [`FileCacheConfig`].
     ///
     /// # Errors
-    /// When `dir` is no directory or cannot be opened; the message names it.
+    /// When `dir` is not a directory or cannot be opened; the message names it.
     pub fn open(dir: &Path) -> io::Result<Self> {
         Self::with_config(dir, FileCacheConfig::default())
     }
 
-    /// Opens `dir`. The directory itself may be reached over symbolic links; below it none may lead outside.
+    /// Opens `dir`. `dir` itself may be a symbolic link; links below it must not lead outside.
     ///
     /// # Errors
-    /// When `dir` is no directory or cannot be opened; the message names it.
+    /// When `dir` is not a directory or cannot be opened; the message names it.
     pub fn with_config(dir: &Path, config: FileCacheConfig) -> io::Result<Self> {
         let opened = Dir::open_ambient_dir(dir, ambient_authority()).map_err(|e| {
             io::Error::new(e.kind(), format!("cannot serve files from '{}': {e} (name a directory)", dir.display()))
@@ -128,8 +129,8 @@ impl FileRoot {
 
     /// Finds the file for `path`: the URL path below the root, percent-decoded, without the slash in front.
     ///
-    /// An empty path or one that ends in a slash means `index.html` in that directory. Hidden are all paths with a
-    /// segment that begins with a dot, `.well-known` too. Failures are not remembered.
+    /// An empty path or one that ends in a slash means `index.html` in that directory. All paths with a segment that
+    /// begins with a dot are hidden, including `.well-known`. Failures are not remembered.
     ///
     /// # Errors
     /// See [`LookupError`].
@@ -164,7 +165,8 @@ impl FileRoot {
         self.entries.len()
     }
 
-    /// Drops the least recently used entry if the cache is full. A scan, but only on a miss, which opens a file anyway.
+    /// Drops the least recently used entry if the cache is full. This is a linear scan, but only on a miss, which opens
+    /// a file anyway.
     fn make_room(&mut self) {
         if self.entries.len() < self.config.max_entries.max(1) {
             return;
@@ -176,7 +178,7 @@ impl FileRoot {
     }
 }
 
-/// Checks the path and adds `index.html` where it ends in a slash. What is refused here never reaches the file system;
+/// Checks the path and adds `index.html` where it ends in a slash. A path rejected here never reaches the file system;
 /// `Dir` guards against the rest (links). One spelling per file, so that a file has one cache entry.
 fn resolve(path: &str) -> Result<String, LookupError> {
     if path.contains(['\\', '\0']) {
@@ -196,7 +198,7 @@ enum Opened {
     Other,
 }
 
-/// What tells one state of a file from another.
+/// Distinguishes states of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -205,9 +207,9 @@ struct Stamp {
     modified: SystemTime,
 }
 
-/// One file as it was when opened: its metadata, and its content or a handle to read it from.
+/// A snapshot of a file when it was opened: its metadata, and its content or a handle to read it from.
 ///
-/// The entry outlives its place in the cache, so a response that began with it ends with it even if the file was replaced.
+/// The entry outlives its place in the cache, so a response keeps using it even if the file is replaced meanwhile.
 pub struct FileEntry {
     stamp: Stamp,
     len: u64,
@@ -258,7 +260,7 @@ impl FileEntry {
         };
         let since_epoch = stamp.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         let etag = format!("\"{:x}-{len:x}\"", since_epoch.as_nanos());
-        // `httpdate` panics outside of these years; such a file has no Last-Modified.
+        // `httpdate` panics outside of these years; such a file gets no Last-Modified.
         let modified = Some(UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs()))
             .filter(|_| since_epoch.as_secs() < YEAR_10000 && stamp.modified >= UNIX_EPOCH);
         Ok(Opened::File(Arc::new(Self {
@@ -281,11 +283,11 @@ impl FileEntry {
 
     /// Reads at most `max` bytes from `offset` on; empty only at the end of the entry or for `max` 0.
     ///
-    /// Costs no copy and no system call for a file in memory. May give fewer bytes than `max`.
+    /// Takes no copy and no system call for a file in memory. May return fewer bytes than `max`.
     ///
     /// # Errors
     /// The error of the read, or [`io::ErrorKind::UnexpectedEof`] when the file is now shorter than it was when opened:
-    /// the promised `content-length` cannot be kept and the stream has to be reset.
+    /// the body would be shorter than `content-length`, so the stream must be reset.
     pub fn read_at(&self, offset: u64, max: usize) -> io::Result<Bytes> {
         let left = self.len.saturating_sub(offset);
         let take = left.min(max as u64);
@@ -300,7 +302,7 @@ impl FileEntry {
                 if read.is_empty() && take > 0 {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        format!("the file became shorter than {} bytes while it was sent", self.len),
+                        format!("the file was truncated below {} bytes while it was sent", self.len),
                     ));
                 }
                 Ok(read)
@@ -370,7 +372,7 @@ fn content_type(name: &str) -> HeaderValue {
     }
 }
 
-/// For text of our own making, which is always valid.
+/// For generated text, which is always valid.
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -25,8 +25,8 @@ pub struct FilePlan {
 /// Decides status, header fields and body for `entry` by the request's preconditions, in the order of RFC 9110, section
 /// 13.2.2, and its `range` (section 14.2).
 ///
-/// Meant for GET and HEAD; any other method gets no body and no range. Several ranges, an unknown unit or a malformed field
-/// give the whole file, as section 14.2 allows.
+/// Meant for GET and HEAD; any other method gets no body and no range. Several ranges, an unknown unit or a malformed
+/// field select the whole file, as section 14.2 allows.
 #[must_use]
 pub fn plan(entry: &FileEntry, method: &Method, headers: &HeaderMap) -> FilePlan {
     match precondition(entry, method, headers) {
@@ -69,7 +69,7 @@ fn content(entry: &FileEntry, method: &Method, range: Requested) -> FilePlan {
 
 fn without_body(entry: &FileEntry, status: StatusCode) -> FilePlan {
     let mut headers = validators(entry);
-    // Of a 304 it would be the length of the 200 it stands for (section 8.6): better none.
+    // In a 304 it would be the length of the corresponding 200 (section 8.6), so it is left out.
     if status != StatusCode::NOT_MODIFIED {
         headers.insert(CONTENT_LENGTH, 0.into());
     }
@@ -125,7 +125,7 @@ fn precondition(entry: &FileEntry, method: &Method, headers: &HeaderMap) -> Prec
     }
 }
 
-/// Whether `range` counts: RFC 9110, section 13.1.5. True without the field.
+/// Whether `range` applies (RFC 9110, section 13.1.5): true if `if-range` is absent.
 fn if_range(entry: &FileEntry, headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(IF_RANGE).iter();
     let (value, rest) = (values.next(), values.next());
@@ -162,7 +162,7 @@ enum Comparison {
 
 struct EntityTag<'a> {
     weak: bool,
-    /// With its quotes.
+    /// Includes its quotes.
     opaque: &'a [u8],
 }
 
@@ -172,7 +172,7 @@ impl EntityTag<'_> {
     }
 }
 
-/// Whether the field is `*` or one of its tags is the entry's. The list ends where it is malformed.
+/// Whether the field is `*` or one of its tags is the entry's. A malformed element ends the list.
 fn any_tag(headers: &HeaderMap, name: &HeaderName, entry: &FileEntry, comparison: Comparison) -> bool {
     headers.get_all(name).iter().any(|value| {
         let mut left = value.as_bytes().trim_ascii();
@@ -193,7 +193,7 @@ fn any_tag(headers: &HeaderMap, name: &HeaderName, entry: &FileEntry, comparison
     })
 }
 
-/// Reads one entity tag (RFC 9110, section 8.8.3) and gives what follows it. A comma may be part of the tag.
+/// Reads one entity tag (RFC 9110, section 8.8.3) and returns it with the rest. A comma may be part of the tag.
 fn entity_tag(input: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
     let (weak, tag) = match input {
         [b'W', b'/', rest @ ..] => (true, rest),
@@ -224,7 +224,7 @@ fn requested_range(headers: &HeaderMap, len: u64) -> Requested {
     }
 }
 
-/// `None` for what is to be ignored: another unit, several ranges, malformed.
+/// `None` if the field is to be ignored: another unit, several ranges, or malformed.
 fn parse_range(value: &str, len: u64) -> Option<Requested> {
     let (unit, set) = value.split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
@@ -238,7 +238,7 @@ fn parse_range(value: &str, len: u64) -> Option<Requested> {
     if first.is_empty() {
         return Some(match position(last)? {
             0 => Requested::Unsatisfiable,
-            // No `content-range` can say "nothing of nothing".
+            // `content-range` cannot express an empty range of an empty file.
             _ if len == 0 => Requested::Whole,
             suffix => Requested::Part(len.saturating_sub(suffix)..len),
         });
@@ -251,7 +251,7 @@ fn parse_range(value: &str, len: u64) -> Option<Requested> {
     Some(if first >= len { Requested::Unsatisfiable } else { Requested::Part(first..last.saturating_add(1).min(len)) })
 }
 
-/// `1*DIGIT`; what does not fit is as good as the greatest number.
+/// `1*DIGIT`; saturates at the greatest number.
 fn position(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;

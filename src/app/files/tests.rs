@@ -11,7 +11,7 @@ use super::{FileCacheConfig, FileRoot, LookupError, plan};
 
 mod conditional;
 
-/// The only look at the clock.
+/// The only use of the clock.
 fn now() -> Instant {
     crate::net::now()
 }

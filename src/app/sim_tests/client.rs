@@ -27,7 +27,7 @@ pub(super) struct Side {
     pub(super) to_client: VecDeque<Vec<u8>>,
 }
 
-/// What is sent on a stream and what came.
+/// Data sent and received on a stream.
 #[derive(Default)]
 pub(super) struct Exchanged {
     pub(super) out: Bytes,
@@ -63,7 +63,7 @@ pub(super) struct Exchanges {
     pub(super) gone: Vec<ConnId>,
     pub(super) datagrams: Vec<Bytes>,
     pub(super) ended: Option<SessionEnd>,
-    /// Leaves alone what comes.
+    /// Ignores the events.
     pub(super) ignoring: bool,
 }
 
@@ -98,7 +98,7 @@ impl Net {
         Self::with(network, router, |_| {}, |_| {})
     }
 
-    /// With settings of the server's and of the client's.
+    /// With settings for the server and the client.
     pub(super) fn with(
         network: Network,
         router: Router,
@@ -189,7 +189,7 @@ impl Net {
         }
     }
 
-    /// One turn of all sides. False if nothing moved.
+    /// One turn of all sides. Returns false if nothing moved.
     pub(super) fn step(&mut self) -> bool {
         self.client_turn();
         self.server_turn();
@@ -208,7 +208,7 @@ impl Net {
     }
 
     pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Net) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             let open: Vec<_> =
                 self.app.streams.iter().filter(|(_, state)| !state.is_over()).map(|(id, _)| id).collect();
@@ -233,7 +233,7 @@ impl Net {
 }
 
 impl Exchanges {
-    /// Reads and writes what a stream has and takes.
+    /// Reads and writes as much of a stream as possible.
     pub(super) fn advance(&mut self, id: StreamId, client: &mut Endpoint) {
         let Some(state) = self.streams.get_mut(&id).filter(|state| !state.is_over()) else { return };
         let Some(mut stream) = client.stream(net::now(), id) else {
@@ -256,7 +256,7 @@ impl Exchanges {
             while !self.ignoring && !state.finished {
                 match stream.read_chunk(10_000)? {
                     Recv::Data(chunk) => state.body.extend_from_slice(&chunk),
-                    Recv::Blocked => break,
+                    Recv::Pending => break,
                     Recv::Finished => state.finished = true,
                 }
             }
@@ -312,7 +312,7 @@ fn an_idle_connection_is_over_before_it_is_forgotten() {
     net.app.going.push(conn);
     net.servers[0].endpoint.close_all(ErrorCode::H3_NO_ERROR, b"");
     net.run_until("the end", |net| !net.app.gone.is_empty());
-    // It goes on draining (RFC 9000 section 10.2), and is told of once.
+    // It continues draining (RFC 9000 section 10.2), and is reported once.
     assert_eq!((net.client.connection_count(), net.client.handshake_count()), (1, 0));
     net.run_until("the last of it", |net| net.client.connection_count() == 0);
     assert_eq!(net.app.gone, [conn]);
@@ -362,7 +362,7 @@ fn sessions_with_streams_from_both_sides() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
         let conn = net.connect(SERVER);
-        // No more than may overtake the answer.
+        // No more than may overtake the response.
         let session = net.session(conn, "/wt/echo?open=10");
         let text = |n: usize| format!("stream {n} ").repeat(n * n);
         let bidi: Vec<_> = (0..30).map(|n| net.open(session, true, text(n).as_bytes())).collect();
@@ -405,7 +405,7 @@ fn sessions_with_streams_from_both_sides() {
     }
 }
 
-/// Closes at once, in the same flight as its answer.
+/// Closes at once, in the same flight as its response.
 struct Closing;
 
 impl SessionHandler for Closing {
@@ -432,7 +432,7 @@ fn a_session_that_the_server_closes() {
     }
 }
 
-/// The server goes away while requests are under way: what it says it did not process is sent again to another one,
+/// The server goes away while requests are under way: requests that it did not process are sent again to another one,
 /// and the rest is answered.
 #[test]
 fn goaway_and_a_second_server() {
@@ -466,7 +466,7 @@ fn goaway_and_a_second_server() {
     }
 }
 
-/// A request that is given up while both directions run.
+/// A request that is cancelled while both directions run.
 #[test]
 fn cancelling_resets_and_stops() {
     for seed in 1..=6 {

@@ -1,7 +1,7 @@
 //! Limits, malformed requests, Retry, timeouts, shutdown.
 
 use super::*;
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::config::RetryPolicy;
 
 #[test]
@@ -26,7 +26,7 @@ fn a_malformed_request_costs_its_stream_only() {
 #[test]
 fn a_request_without_a_head_is_incomplete() {
     let mut sim = Sim::connected(Options::default());
-    // Stream 0 by hand: nothing but its end. quiche::h3 does not tell of it.
+    // Stream 0 by hand: only its FIN. quiche::h3 does not report it.
     sim.client.stream_send(0, b"", true).expect("a stream");
     let mut reset = None;
     sim.run_until("the reset", |sim| {
@@ -90,7 +90,7 @@ fn what_is_read_whole_has_a_bound() {
 fn stream_credit_comes_back_whatever_the_handler_read() {
     let mut sim = Sim::connected(Options::default());
     for round in 0..150 {
-        // A route that reads no body, one that does not exist, and one whose answer the client gives up.
+        // A route that reads no body, one that does not exist, and one whose response the client stops.
         let (a, b) = (sim.post("/", &payload(3000)), sim.post("/nowhere", &payload(3000)));
         let c = sim.get("/stream/1000000");
         sim.client.stream_shutdown(c, quiche::Shutdown::Read, 0x10c).expect("open");
@@ -130,7 +130,7 @@ fn a_handshake_that_stops_is_dropped_in_time() {
         sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
     }
     while sim.server.connection_count() > 0 {
-        assert!(elapsed(began) < PATIENCE, "the handshake goes on for ever");
+        assert!(elapsed(began) < TIMEOUT, "the handshake goes on for ever");
         sim.server_turn();
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -194,15 +194,15 @@ fn shutdown_says_goaway_finishes_and_closes() {
     });
     let late = late.get().expect("sent");
     assert!(sim.answers[&id].body == payload(300_000));
-    let deadline = net::now() + PATIENCE;
-    while !sim.server.is_drained() {
-        assert!(net::now() < deadline, "not drained");
+    let deadline = net::now() + TIMEOUT;
+    while !sim.server.is_shut_down() {
+        assert!(net::now() < deadline, "not shut down");
         sim.step();
     }
     sim.step();
     let error = sim.client.peer_error().expect("closed by the server");
     assert_eq!((error.is_app, error.error_code), (true, 0x100));
-    // Served if it came before GOAWAY, rejected if after.
+    // Served if it arrived before GOAWAY, rejected if after.
     assert!(sim.answers[&late].finished || sim.answers[&late].reset == Some(0x10b), "{:?}", sim.answers[&late]);
 }
 

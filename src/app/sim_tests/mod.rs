@@ -31,7 +31,7 @@ use crate::turn::{DatagramIo, turn};
 
 const CLIENT: &str = "192.0.2.1:5000";
 const SERVER: &str = "192.0.2.2:4433";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -52,7 +52,7 @@ impl Rng {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `percent` of 100 cases.
     fn percent(&mut self, percent: u64) -> bool {
         self.next() % 100 < percent
     }
@@ -66,7 +66,7 @@ struct Network {
     reorder: u64,
 }
 
-/// What came back on one request stream.
+/// The response on one request stream.
 #[derive(Default, Debug)]
 struct Answer {
     heads: Vec<Vec<(String, String)>>,
@@ -95,15 +95,15 @@ struct Sim {
     client: quiche::Connection,
     h3: Option<h3::Connection>,
     answers: BTreeMap<u64, Answer>,
-    /// Bodies that are still to be sent: the rest, and whether the end goes with it.
+    /// Bodies not sent completely: the rest, and whether the FIN follows.
     bodies: BTreeMap<u64, Vec<u8>>,
-    /// Reads response bodies as they come.
+    /// Reads response bodies as they arrive.
     reading: bool,
     rng: Rng,
     network: Network,
     to_server: VecDeque<Vec<u8>>,
     to_client: VecDeque<Vec<u8>>,
-    /// Loses everything to the client, for tests that need a certain packet to go.
+    /// Loses everything to the client, for tests that need to lose a certain packet.
     cut: bool,
 }
 
@@ -219,7 +219,7 @@ impl Sim {
 
     /// Lets time and packets pass until `done`.
     fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Sim) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             assert!(net::now() < deadline, "{what} took too long; {:?}; {:?}", self.network, self.answers.keys());
             assert!(!self.client.is_closed(), "closed while waiting for {what}: {:?}", self.client.peer_error());
@@ -229,7 +229,7 @@ impl Sim {
         }
     }
 
-    /// One turn of both sides. False if nothing moved.
+    /// One turn of both sides. Returns false if nothing moved.
     fn step(&mut self) -> bool {
         self.client_turn();
         self.server_turn();
@@ -239,13 +239,13 @@ impl Sim {
         }
         for mut packet in std::mem::take(&mut self.to_client) {
             let info = quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) };
-            // What the client refuses shows in what it answers.
+            // Packets that the client rejects show in its responses.
             let _ = self.client.recv(&mut packet, info);
         }
         moved
     }
 
-    /// Sleeps until somebody's timer.
+    /// Sleeps until the next timer.
     fn sleep(&mut self) {
         let server = self.server.next_timeout().map(|at| at.saturating_duration_since(net::now()));
         let wait = [server, self.client.timeout()].into_iter().flatten().min();
@@ -277,20 +277,20 @@ impl Sim {
     }
 }
 
-/// Sends bodies as far as there is room.
+/// Sends bodies as far as credit allows.
 fn send_bodies(quic: &mut quiche::Connection, h3: &mut h3::Connection, bodies: &mut BTreeMap<u64, Vec<u8>>) {
     bodies.retain(|&id, rest| {
         match h3.send_body(quic, id, rest, true) {
             Ok(n) => drop(rest.drain(..n)),
             Err(h3::Error::Done) => {}
-            // The server does not want it.
+            // The server stopped it.
             Err(_) => rest.clear(),
         }
         !rest.is_empty()
     });
 }
 
-/// Takes in what came of answers, and their bodies if `reading`.
+/// Processes responses, and their bodies if `reading`.
 fn poll_answers(
     quic: &mut quiche::Connection,
     h3: &mut h3::Connection,
@@ -320,7 +320,7 @@ fn poll_answers(
     }
 }
 
-/// What an endpoint sends, packet by packet. What it receives is handed to it elsewhere.
+/// What an endpoint sends, packet by packet. Received datagrams are passed to it elsewhere.
 struct Wire<F> {
     from: SocketAddr,
     send: F,
@@ -359,7 +359,7 @@ fn pass(network: &Network, rng: &mut Rng, queue: &mut VecDeque<Vec<u8>>, packet:
     }
 }
 
-/// What the demo's `/stream/:bytes` sends.
+/// The content of the demo's `/stream/:bytes`.
 fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n % 251) as u8).collect()
 }

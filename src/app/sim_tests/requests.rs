@@ -1,4 +1,4 @@
-//! Whole exchanges, over good networks and bad ones.
+//! Complete requests and responses, over good networks and bad ones.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_small_request_gets_its_answer_and_leaves_nothing() {
     assert_eq!(answer.field("content-length"), Some("15"));
     assert_eq!((sim.server.stats().requests, sim.server.connection_count()), (1, 1));
     sim.client.close(true, 0x100, b"bye").expect("open");
-    let deadline = net::now() + PATIENCE;
+    let deadline = net::now() + TIMEOUT;
     while sim.server.connection_count() > 0 {
         assert!(net::now() < deadline, "the connection stays in the table");
         sim.step();
@@ -48,8 +48,8 @@ fn every_byte_and_every_end_arrives_over_a_bad_network() {
     }
 }
 
-/// quiche 0.30 never sends a lost stand-alone FIN again when the data before it is acknowledged after the FIN was
-/// written. Here an exchange ends its body in a turn of its own, and the packet with the end is lost.
+/// quiche 0.30 never retransmits a lost stand-alone FIN when the data before it is acknowledged after the FIN was
+/// written. Here a handler ends its body in a turn of its own, and the packet with the end is lost.
 #[test]
 fn the_end_of_a_response_survives_the_loss_of_its_packet() {
     let router = Router::new().get("/", |_req, res| {
@@ -87,7 +87,7 @@ fn the_end_of_a_response_survives_the_loss_of_its_packet() {
 
 #[test]
 fn a_head_waits_for_room_and_keeps_its_place() {
-    // The connection's window takes few heads at a time, so most of them are queued (quiche: StreamBlocked).
+    // The connection's window allows few heads at a time, so most of them are queued (quiche: StreamBlocked).
     let client = |config: &mut quiche::Config| config.set_initial_max_data(400);
     let mut sim = Sim::connected(Options { client: Box::new(client), ..Options::default() });
     for round in 0..5 {
@@ -132,7 +132,7 @@ fn a_reader_that_stops_holds_back_its_own_stream_only() {
             break;
         }
     }
-    // The client's stream window is the most that left the server.
+    // The server sends at most the client's stream window.
     assert!(sim.client.stats().recv_bytes < 1_300_000, "{:?}", sim.client.stats());
     let small = sim.get("/api/users/42");
     sim.run_until("the small answer", |sim| {
@@ -195,7 +195,7 @@ fn a_failing_handler_is_a_500_or_a_reset() {
 
 #[test]
 fn bodies_are_whole_however_their_frames_come() {
-    // quiche::h3 tells of data once, and after an empty DATA frame not again.
+    // quiche::h3 reports data once, and not again after an empty DATA frame.
     let mut sim = Sim::connected(Options::default());
     let parts: [&[u8]; 8] = [b"\0", b"\x05", b"hello", b"\0\0", b"\0\0\0\x01,\0\0\0\0", b"\0\x05w", b"orld\0", b"\0"];
     let list = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/api/echo")];

@@ -8,7 +8,7 @@ use crate::error::ErrorCode;
 use crate::wire::capsule::{self, Capsule, Decoder};
 use crate::wire::{datagram, varint};
 
-/// What a client that does WebTransport says in SETTINGS.
+/// The SETTINGS of a client with WebTransport.
 pub(super) const DRAFT02: (u64, u64) = (0x2b60_3742, 1);
 
 /// A client with a session on stream 0.
@@ -16,7 +16,7 @@ pub(super) struct Client {
     pub(super) sim: Sim,
     pub(super) next_bidi: u64,
     pub(super) next_uni: u64,
-    /// What came on each stream of the session, and whether that was all.
+    /// Data received on each stream of the session, and whether it has ended.
     pub(super) got: BTreeMap<u64, (Vec<u8>, bool)>,
     pub(super) resets: BTreeMap<u64, u64>,
     pub(super) datagrams: BTreeSet<Vec<u8>>,
@@ -29,8 +29,8 @@ pub(super) fn options(network: Network) -> Options {
             config.webtransport.enabled = true;
             config.webtransport.max_streams = 100;
             config.webtransport.linger = Duration::from_millis(300);
-            // A network that loses a quarter of all packets may need some tries.
-            config.transport.handshake_timeout = PATIENCE;
+            // A network that loses a quarter of all packets may need several tries.
+            config.transport.handshake_timeout = TIMEOUT;
         }),
         client: Box::new(|config| config.enable_dgram(true, 100, 100)),
         ..Options::default()
@@ -40,7 +40,7 @@ pub(super) fn options(network: Network) -> Options {
 impl Client {
     pub(super) fn open(options: Options, path: &str, settings: &[(u64, u64)]) -> Self {
         let mut client = Self::ask(options, path, settings, &[]);
-        // A field section of one static entry: `:status: 200`, behind frames of GREASE.
+        // A field section of one static entry: `:status: 200`, after GREASE frames.
         const STATUS_200: u8 = 0xc0 | 25;
         client.run_until("the answer", |c| {
             c.frames().iter().any(|(kind, head)| *kind == 1 && head.contains(&STATUS_200))
@@ -48,7 +48,7 @@ impl Client {
         client
     }
 
-    /// Asks for a session, with further fields.
+    /// Requests a session, with further fields.
     pub(super) fn ask(options: Options, path: &str, settings: &[(u64, u64)], fields: &[(&str, &str)]) -> Self {
         let mut sim = Sim::new(options);
         sim.run_until("the handshake", |sim| sim.client.is_established());
@@ -61,12 +61,12 @@ impl Client {
         let list = [&head[..], &[(":authority", "localhost"), (":path", path)], fields].concat();
         let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
         assert_eq!(h3.send_request(&mut sim.client, &list, false), Ok(0));
-        // quiche::h3 would read the session's streams, so it is asked for nothing more.
+        // quiche::h3 would read the session's streams, so it is not polled any more.
         let (got, resets, datagrams) = Default::default();
         Client { sim, next_bidi: 4, next_uni: 2 + 4 * opened, got, resets, datagrams }
     }
 
-    /// The frames that came on the CONNECT stream.
+    /// The frames received on the CONNECT stream.
     pub(super) fn frames(&self) -> Vec<(u64, &[u8])> {
         let mut bytes = self.got.get(&0).map_or(&[][..], |(bytes, _)| bytes);
         let mut frames = Vec::new();
@@ -116,7 +116,7 @@ impl Client {
         self.write(0, &frame, fin);
     }
 
-    /// The capsules that came on the CONNECT stream.
+    /// The capsules received on the CONNECT stream.
     pub(super) fn capsules(&self) -> Vec<Capsule> {
         let (mut decoder, mut found) = (Decoder::default(), Vec::new());
         for (_, mut payload) in self.frames().into_iter().filter(|(kind, _)| *kind == 0) {
@@ -128,7 +128,7 @@ impl Client {
     }
 
     pub(super) fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Client) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         loop {
             self.take_in();
             if done(self) {
@@ -184,7 +184,7 @@ impl Client {
         &self.got[&id].0
     }
 
-    /// What the server sent on unidirectional streams of the session, sorted.
+    /// The data of the server's unidirectional streams of the session, sorted.
     pub(super) fn answers(&self) -> Vec<Vec<u8>> {
         let uni = self.got.iter().filter(|(id, _)| **id & 3 == 3);
         let mut answers: Vec<_> =
@@ -244,7 +244,7 @@ fn a_lost_end_that_stands_alone_is_sent_again() {
         let network = Network { seed, loss: 25, ..Network::default() };
         let mut client = Client::open(options(network), "/wt/echo", &[DRAFT02]);
         let streams: Vec<u64> = (0..20).map(|n| client.stream(true, &payload(10 + n), false)).collect();
-        // The echo is on its way, acknowledged or not, when the end is asked for.
+        // The echo is in flight or acknowledged when the FIN is written.
         client.run_until("echoes", |c| streams.iter().all(|id| c.got.get(id).is_some_and(|(b, _)| b.len() >= 10)));
         for &id in &streams {
             client.write(id, b"", true);
@@ -278,7 +278,7 @@ fn flow_control_of_sessions_is_obeyed_and_granted() {
         config.webtransport.initial_max_data = 1000;
         config.webtransport.max_session_streams = 4;
     });
-    // We take 300 bytes, one bidirectional stream and no unidirectional one.
+    // The client allows 300 bytes, one bidirectional stream and no unidirectional one.
     let settings = [DRAFT02, (0x2b61, 300), (0x2b65, 1), (0x2b64, 0)];
     let mut client = Client::open(options, "/wt/echo?open=2", &settings);
     let id = client.stream(true, &payload(800), true);
@@ -296,14 +296,14 @@ fn flow_control_of_sessions_is_obeyed_and_granted() {
     client.capsule(&more, false);
     client.run_until("the rest", |c| c.is_whole(id) && c.got.contains_key(&5));
     assert_eq!(client.bytes(id), payload(800));
-    // Four streams at a time are allowed, and one is over: MAX_STREAMS grows as they end.
+    // Four streams at a time are allowed, and one has ended: MAX_STREAMS grows as they end.
     for _ in 0..20 {
         let id = client.stream(true, b"x", true);
         client.run_until("an echo", |c| c.is_whole(id));
     }
     let streams = client.capsules().into_iter().filter(|c| matches!(c, Capsule::MaxStreams { bidi: true, .. })).count();
     assert!(streams >= 5, "{streams} MAX_STREAMS capsules");
-    // A limit that shrinks is an error of the session's.
+    // A limit that shrinks is an error of the session.
     let mut less = Vec::new();
     capsule::put_max_data(&mut less, 4999);
     client.capsule(&less, false);
@@ -367,5 +367,5 @@ fn a_shutdown_drains_sessions_and_closes_them() {
     assert_eq!(client.capsules(), [Capsule::Drain, close]);
     client.write(0, b"", true);
     client.run_until("the close of the connection", |c| c.sim.client.peer_error().is_some());
-    assert!(client.sim.server.is_drained());
+    assert!(client.sim.server.is_shut_down());
 }

@@ -11,7 +11,7 @@ use crate::cli::Failure;
 
 /// Handshakes at a time, few enough not to overflow the server's receive buffer.
 const MAX_OPENING: usize = 32;
-/// Times that a connection is tried again before it is given up.
+/// Consecutive failures of a connection before the run fails.
 pub(super) const MAX_FAILURES: u32 = 3;
 
 impl Engine {

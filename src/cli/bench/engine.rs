@@ -1,4 +1,4 @@
-//! The requests that load the connections. It works on the engine itself, without the client's pool and handlers.
+//! The load generator. It uses the engine directly, without the client's pool and handlers.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::slot::Slot;
 use super::tally::Tally;
 use crate::cli::Failure;
 
-/// Body bytes handed over, or taken in, at a time.
+/// Body bytes written or read per call.
 const CHUNK: usize = 256 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(super) struct Plan {
     /// The request to repeat, or the one for a session.
     pub(super) request: ClientRequest,
     pub(super) connections: usize,
-    /// At a time on each connection.
+    /// Concurrent requests on each connection.
     pub(super) streams: usize,
     pub(super) rate: Option<f64>,
     pub(super) size: usize,
@@ -54,21 +54,21 @@ pub(super) struct Engine {
     pub(super) plan: Plan,
     pub(super) head: RequestHead,
     pub(super) host: String,
-    /// Our address.
+    /// The local address.
     pub(super) local: SocketAddr,
     pub(super) connect_timeout: Duration,
-    /// Where the server is; several until one has answered.
+    /// The server's addresses; several until one has answered.
     pub(super) addresses: Vec<SocketAddr>,
-    /// Connections that show which address answers.
+    /// Trial connections that find an address that answers.
     pub(super) racing: HashMap<ConnId, SocketAddr>,
     pub(super) slots: Vec<Slot>,
     pub(super) by_conn: HashMap<ConnId, usize>,
     pub(super) requests: HashMap<StreamId, Request>,
     pub(super) datagrams: HashMap<u64, Request>,
     pub(super) next_datagram: u64,
-    /// Slots that may take a request.
+    /// Slots with credit for a request.
     pub(super) free: VecDeque<usize>,
-    /// When each request that waits for a free slot was due.
+    /// Due times of the requests that wait for a free slot.
     pub(super) due: VecDeque<Instant>,
     pub(super) scheduled: u64,
     pub(super) schedule_began: Instant,
@@ -123,12 +123,12 @@ impl Engine {
         &self.tally
     }
 
-    /// When the last request was over, if the run did not last longer.
+    /// End of the last request, or of the run.
     pub(super) fn last_end(&self) -> Option<Instant> {
         self.last_end
     }
 
-    /// From here on everything counts.
+    /// Starts the measurement.
     pub(super) fn begin(&mut self) -> Result<(), hdrhistogram::CreationError> {
         self.tally = Tally::new()?;
         self.counting = true;
@@ -137,7 +137,7 @@ impl Engine {
         Ok(())
     }
 
-    /// What is on a schedule and not done at the end must not get lost.
+    /// Scheduled requests not done at the end must be counted.
     pub(super) fn give_up_rest(&mut self, until: Option<Instant>) {
         let now = net::now();
         self.budget = 0;
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// Lays out what is due by now.
+    /// Queues the requests that are due.
     pub(super) fn schedule(&mut self, now: Instant, until: Option<Instant>) {
         let Some(rate) = self.plan.rate else { return };
         while self.scheduled < self.budget {
@@ -172,13 +172,13 @@ impl Engine {
         }
     }
 
-    /// When the schedule has something next.
+    /// The next due time of the schedule.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let rate = self.plan.rate.filter(|_| self.scheduled < self.budget)?;
         Some(self.schedule_began + Duration::from_secs_f64(self.scheduled as f64 / rate))
     }
 
-    /// Whether a connection has to wait for nothing before it is loaded.
+    /// Whether a connection can be loaded at once.
     fn may_start(&self) -> bool {
         match self.plan.rate {
             Some(_) => !self.due.is_empty(),
@@ -192,7 +192,7 @@ impl Engine {
         }
     }
 
-    /// Starts requests where there is room.
+    /// Starts requests where there is credit.
     pub(super) fn start(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while self.may_start() {
             let Some(index) = self.free.pop_front() else { return };
@@ -221,7 +221,7 @@ impl Engine {
         }
     }
 
-    /// Starts one on a connection. False if there is no room.
+    /// Starts one on a connection. False if there is no credit.
     fn start_one(&mut self, now: Instant, index: usize, since: Instant, endpoint: &mut Endpoint) -> bool {
         let slot = &mut self.slots[index];
         let Some(conn) = slot.conn else { return false };
@@ -272,7 +272,7 @@ impl Engine {
                         }
                         return true;
                     }
-                    // Tried again when something comes back.
+                    // Retried when something comes back.
                     Err(DatagramError::QueueFull) => {}
                     Err(error) => self.failure = Some(Failure::Runtime(error.to_string())),
                 }
@@ -286,7 +286,7 @@ impl Engine {
         self.tally.started += u64::from(self.counting);
     }
 
-    /// Sends and reads what a stream takes and has.
+    /// Writes and reads as much of a stream as possible.
     fn advance(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let result = match endpoint.stream(now, id) {
@@ -307,7 +307,7 @@ impl Engine {
         }
     }
 
-    /// A request is over, well or with an error.
+    /// A request has ended, with or without an error.
     pub(super) fn over(
         &mut self,
         now: Instant,
@@ -337,7 +337,7 @@ impl Engine {
         self.last_end = Some(now);
     }
 
-    /// Gives up what takes too long.
+    /// Fails requests that timed out.
     pub(super) fn expire(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let timeout = self.plan.timeout;
         let late = |request: &Request| now - request.begun >= timeout;

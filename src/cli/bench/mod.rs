@@ -35,7 +35,7 @@ pub(super) struct Args {
     /// Requests in all
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "time", value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// How long to run [default: 5]
+    /// Duration in seconds [default: 5]
     #[arg(short, long, value_name = "SECONDS", value_parser = remote::seconds)]
     time: Option<Duration>,
     /// Requests per second in all, on a schedule that does not wait for answers; latencies count from the scheduled
@@ -51,17 +51,17 @@ pub(super) struct Args {
     /// Header field, NAME: VALUE; repeatable
     #[arg(short = 'H', long, value_name = "FIELD", value_parser = field)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// Send a body of so many bytes with each request
+    /// Send a body of this size with each request
     #[arg(long, value_name = "BYTES", conflicts_with = "wt", value_parser = clap::value_parser!(u64).range(1..))]
     upload: Option<u64>,
-    /// Instead of requests: a session on each connection, and its datagrams or bidirectional streams, which must come
-    /// back
+    /// Instead of requests: open a session on each connection, and send datagrams or bidirectional streams, which must
+    /// come back
     #[arg(long, value_enum, value_name = "KIND")]
     wt: Option<Wt>,
     /// Bytes of each datagram or stream
     #[arg(long, value_name = "BYTES", default_value_t = 100, requires = "wt")]
     size: usize,
-    /// Seconds that a request may take; of a datagram, until it is lost
+    /// Time limit for a request, or until a datagram counts as lost, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = remote::seconds)]
     timeout: Duration,
     /// Print one JSON object
@@ -76,7 +76,7 @@ enum Wt {
 }
 
 const TIME: Duration = Duration::from_secs(5);
-/// The number in front of each datagram.
+/// Size of the number in front of each datagram.
 const MIN_DATAGRAM: usize = 8;
 
 fn rate(text: &str) -> Result<f64, String> {

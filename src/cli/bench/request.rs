@@ -5,13 +5,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use mio_quiche::{ErrorCode, Recv, Stream, StreamError};
 
-/// A request, or what stands for one.
+/// A request, or its equivalent in a session.
 pub(super) struct Request {
     pub(super) slot: usize,
     /// When it was due.
     pub(super) since: Instant,
     pub(super) begun: Instant,
-    /// Not of the warm-up.
+    /// Not part of the warm-up.
     pub(super) counts: bool,
     pub(super) status: u16,
     pub(super) received: u64,
@@ -21,7 +21,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// True when all is sent and read.
+    /// Returns true when everything is sent and read.
     pub(super) fn advance(
         &mut self,
         stream: &mut Stream<'_>,
@@ -44,7 +44,7 @@ impl Request {
         loop {
             match stream.read(scratch)? {
                 Recv::Data(n) => self.received += n as u64,
-                Recv::Blocked => return Ok(false),
+                Recv::Pending => return Ok(false),
                 Recv::Finished => return Ok(true),
             }
         }

@@ -1,4 +1,4 @@
-//! The loop that the load runs in.
+//! The loop that runs the load.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use super::engine::{Engine, Mode, Plan};
 use super::tally::Tally;
 use crate::cli::Failure;
 
-/// How often the bar moves and timeouts are looked for.
+/// Interval of the bar's updates and of the timeout checks.
 const TICK: Duration = Duration::from_millis(100);
-/// How long what was scheduled may take after the end of the schedule.
+/// Time for scheduled requests after the end of the schedule.
 const GRACE: Duration = Duration::from_secs(2);
 /// The system sleeps in whole milliseconds.
 const SLEEP_STEP: Duration = Duration::from_millis(1);
@@ -54,12 +54,12 @@ impl Runner {
         self.interrupted
     }
 
-    /// When the last request was over, if the run did not last longer.
+    /// End of the last request, or of the run.
     pub(super) fn last_end(&self) -> Option<Instant> {
         self.engine.last_end()
     }
 
-    /// Opens all connections, and their sessions. Of several addresses the one that answers first is taken.
+    /// Opens all connections, and their sessions. Of several addresses, uses the one that answers first.
     pub(super) fn open(&mut self) -> Result<(), Failure> {
         self.engine.race(net::now(), &mut self.endpoint);
         while !self.interrupted && !self.engine.is_open() {
@@ -68,7 +68,7 @@ impl Runner {
         Ok(())
     }
 
-    /// From here on everything counts.
+    /// Starts the measurement.
     pub(super) fn begin(&mut self) -> Result<(), hdrhistogram::CreationError> {
         self.engine.begin()
     }
@@ -117,7 +117,7 @@ impl Runner {
             }
         }
         self.endpoint.drive(net::now());
-        // Whoever does not hear it notices by its idle timeout.
+        // A server that misses it closes at its idle timeout.
         let _ = self.event_loop.transmit(&mut self.endpoint);
     }
 
@@ -126,7 +126,7 @@ impl Runner {
         self.engine.connect(now, &mut self.endpoint)?;
         self.engine.start(now, &mut self.endpoint);
         let next_due = match self.engine.next_due() {
-            // What is due within the step is waited for awake, so that it leaves in time.
+            // Busy-waits for requests due within the step, so that they are sent on time.
             Some(due) if due < now + 2 * SLEEP_STEP => {
                 if !self.endpoint.has_work() {
                     std::thread::yield_now();

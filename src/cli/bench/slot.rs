@@ -1,8 +1,8 @@
-//! A connection's place among those that are kept open.
+//! Slots of the connections that are kept open.
 
 use mio_quiche::{ConnId, StreamId};
 
-/// One of the connections that are kept.
+/// A slot for one connection.
 #[derive(Default)]
 pub(super) struct Slot {
     pub(super) conn: Option<ConnId>,
@@ -10,9 +10,9 @@ pub(super) struct Slot {
     pub(super) ready: bool,
     pub(super) session: Option<StreamId>,
     pub(super) active: usize,
-    /// No room for a further request now.
+    /// No credit for a further request now.
     pub(super) blocked: bool,
-    /// The server takes no more requests on the connection.
+    /// The server accepts no more requests on the connection.
     pub(super) going: bool,
     pub(super) failures: u32,
     pub(super) listed: bool,

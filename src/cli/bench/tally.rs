@@ -1,4 +1,4 @@
-//! What a run counts, and how it is told.
+//! The counters of a run, and its report.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,9 +8,9 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-/// The longest latency that is told from longer ones.
+/// The longest latency recorded, in nanoseconds; longer ones are clamped.
 const MAX_NANOS: u64 = 3_600_000_000_000;
-/// Latencies are kept to three digits.
+/// Significant digits of the latencies.
 const DIGITS: u8 = 3;
 
 /// CPU time of this process so far.
@@ -21,7 +21,7 @@ pub(super) fn cpu_time() -> Duration {
 
 pub(super) struct Tally {
     pub(super) latency: Histogram<u64>,
-    /// Answers by status; of sessions' datagrams and streams those that came back, by 0.
+    /// Responses by status; echoed datagrams and streams of sessions count as 0.
     pub(super) statuses: BTreeMap<u16, u64>,
     pub(super) errors: BTreeMap<&'static str, u64>,
     /// The first error in words.
@@ -54,7 +54,7 @@ impl Tally {
         self.record(latency);
     }
 
-    /// A latency, or how long something has taken that is given up.
+    /// Adds a latency, or the time until a request was given up.
     pub(super) fn record(&mut self, latency: Duration) {
         self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
@@ -74,7 +74,7 @@ impl Tally {
     }
 }
 
-/// A run that is over.
+/// A finished run.
 pub(super) struct Report<'a> {
     pub(super) url: &'a str,
     pub(super) mode: &'static str,
@@ -105,7 +105,7 @@ impl Report<'_> {
         self.cpu.as_secs_f64() * 1e6 / self.tally.answers().max(1) as f64
     }
 
-    /// Why the run is none to rely on, if it is not.
+    /// Why the run is invalid, if it is.
     pub(super) fn failure(&self) -> Option<String> {
         let others: Vec<String> = self.tally.statuses.keys().filter(|s| !is_fine(**s)).map(u16::to_string).collect();
         match &self.tally.first {
@@ -189,7 +189,7 @@ impl Report<'_> {
     }
 }
 
-/// A status that is 2xx, or none as with sessions.
+/// A status that is 2xx, or 0 for sessions.
 fn is_fine(status: u16) -> bool {
     status == 0 || (200..300).contains(&status)
 }

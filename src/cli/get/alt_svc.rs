@@ -18,7 +18,7 @@ const HEADING: &str = "# Alternative services, as curl --alt-svc keeps them.\n";
 pub(super) struct AltServiceFile {
     path: PathBuf,
     known: Vec<AltService>,
-    /// Alternatives by other protocols, for whoever speaks them.
+    /// Alternatives of other protocols, kept for other programs.
     others: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ impl AltServiceFile {
     pub(super) fn read(path: &Path) -> Result<Self, Problem> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            // As with curl: nothing is kept then.
+            // As in curl, an empty name stores nothing.
             Err(_) if path.as_os_str().is_empty() => String::new(),
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             Err(e) => {

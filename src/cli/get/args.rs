@@ -1,4 +1,4 @@
-//! The arguments of `mio-quiche get`, and what they come to.
+//! The arguments of `mio-quiche get`, and the jobs made from them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use super::failure::{CA_FILE, Problem, READ, URL, USAGE, WRITE};
 use super::rate::parse_rate;
 use crate::cli::remote::KnownHosts;
 
-/// Named as in curl, and with curl's meaning, where curl has them.
+/// Options that curl has keep their names and meanings.
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct Args {
-    /// What to get; https:// may be left out
+    /// URLs to get; https:// may be omitted
     #[arg(value_name = "URL", required = true)]
     pub(super) urls: Vec<String>,
 
@@ -56,7 +56,7 @@ pub(super) struct RequestArgs {
     /// Follow redirects, at most 50
     #[arg(short = 'L', long)]
     pub(super) location: bool,
-    /// Repeat each request so many times
+    /// Repeat each request N times
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) repeat: usize,
 }
@@ -96,7 +96,7 @@ pub(super) struct OutputArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectionArgs {
-    /// Accept any certificate: anybody on the way can read and change everything
+    /// Accept any certificate: anyone on the path can read and change everything
     #[arg(short = 'k', long)]
     insecure: bool,
     /// Trust the authorities in this PEM file besides the system's
@@ -110,17 +110,17 @@ pub(super) struct ConnectionArgs {
     cert_hash: Vec<String>,
     #[command(flatten)]
     known: KnownHosts,
-    /// Seconds that each transfer may take
+    /// Time limit for each transfer, in seconds
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     pub(super) max_time: Option<Duration>,
-    /// Seconds that connecting may take
+    /// Time limit for connecting, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = crate::cli::seconds)]
     connect_timeout: Duration,
     /// Bytes per second at most, in each direction; k, M and G are powers of 1024
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(super) limit_rate: Option<u64>,
-    /// Connect to the alternative services that servers name (RFC 7838), and keep them in this file, which curl reads, too;
-    /// '' keeps them while it runs
+    /// Connect to the alternative services that servers name (RFC 7838), and store them in this file in curl's format;
+    /// '' keeps them in memory only
     #[arg(long, value_name = "FILE", value_parser = |text: &str| Ok::<_, String>(PathBuf::from(text)))]
     pub(super) alt_svc: Option<PathBuf>,
     /// Resume the TLS sessions in this file, and keep the new ones there
@@ -144,15 +144,15 @@ pub(super) struct ConnectionArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Several URLs")]
 pub(super) struct RunArgs {
-    /// All at the same time, on as few connections as they fit on
+    /// Run all transfers at the same time, on as few connections as possible
     #[arg(short = 'Z', long)]
     pub(super) parallel: bool,
-    /// With -Z, so many at a time
+    /// With -Z, at most N at a time
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(super) parallel_max: usize,
 }
 
-/// Where a body goes.
+/// The output of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Nowhere,
@@ -160,14 +160,14 @@ pub(super) enum Target {
     File(PathBuf),
 }
 
-/// One transfer that is asked for.
+/// One requested transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) url: String,
     pub(super) target: Target,
 }
 
-/// What a request is made of, whatever its URL is.
+/// The parts of a request that do not depend on its URL.
 #[derive(Debug)]
 pub(super) struct Template {
     pub(super) method: Method,
@@ -184,7 +184,7 @@ enum Field {
 }
 
 impl Template {
-    /// The request for a URL. `credentials` leaves out what is meant for the first host only.
+    /// The request for a URL. Without `credentials`, fields meant for the first host only are omitted.
     pub(super) fn request(
         &self,
         method: &Method,
@@ -254,11 +254,12 @@ impl Args {
         let request = &self.request;
         let body = self.body()?;
         if jobs > 1 && body.as_ref().is_some_and(Body::is_stdin) {
-            return Err(Problem::new(USAGE, "standard input can be sent once only, but there are several requests"));
+            return Err(Problem::new(USAGE, "standard input can be sent only once, but there are several requests"));
         }
         let method = match &request.method {
-            Some(name) => Method::from_bytes(name.as_bytes())
-                .map_err(|_| Problem::new(USAGE, format!("'{name}' is no method (-X takes a word such as DELETE)")))?,
+            Some(name) => Method::from_bytes(name.as_bytes()).map_err(|_| {
+                Problem::new(USAGE, format!("'{name}' is not a method (-X takes a word such as DELETE)"))
+            })?,
             None if request.head => Method::HEAD,
             None if request.upload_file.is_some() => Method::PUT,
             None if body.is_some() => Method::POST,
@@ -287,7 +288,7 @@ impl Args {
             });
         }
         if parts.iter().filter(|part| matches!(part, Part::Stdin { .. })).count() > 1 {
-            return Err(Problem::new(USAGE, "standard input can be sent once only, but @- stands twice"));
+            return Err(Problem::new(USAGE, "standard input can be sent only once, but @- is given twice"));
         }
         Ok((!parts.is_empty()).then(|| Body::form(parts)))
     }
@@ -347,7 +348,9 @@ fn remote_name(url: &str) -> Result<PathBuf, Problem> {
     let parsed = url::Url::parse(url).map_err(|e| Problem::new(URL, format!("URL '{url}': {e}")))?;
     match parsed.path().rsplit('/').next().filter(|name| !name.is_empty()) {
         Some(name) => Ok(PathBuf::from(OsString::from(name))),
-        None => Err(Problem::new(WRITE, format!("URL '{url}' ends in no file name (use -o FILE instead of -O)"))),
+        None => {
+            Err(Problem::new(WRITE, format!("URL '{url}' does not end in a file name (use -o FILE instead of -O)")))
+        }
     }
 }
 

@@ -10,16 +10,16 @@ use bytes::Bytes;
 
 use crate::cli::notify::Notifier;
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
-/// Chunks of standard input that wait at most.
+/// Maximum chunks of standard input queued.
 const WAITING: usize = 4;
 
 /// A piece of a body.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Bytes(Bytes),
-    /// With `strip`, line ends and NUL are left out.
+    /// With `strip`, line ends and NUL are removed.
     File {
         path: PathBuf,
         length: Option<u64>,
@@ -40,7 +40,7 @@ impl Part {
             let mut file = File::open(path)?;
             Some(if strip { stripped_length(&mut file)? } else { metadata.len() })
         } else {
-            // That of a pipe or a device is not known, and it is opened once only.
+            // The length of a pipe or a device is unknown, and it can be opened only once.
             None
         };
         Ok(Part::File { path: path.to_owned(), length, strip })
@@ -69,7 +69,7 @@ fn is_kept(byte: &&u8) -> bool {
     !matches!(**byte, b'\r' | b'\n' | 0)
 }
 
-/// What is sent.
+/// The request body.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     parts: Vec<Part>,
@@ -93,7 +93,7 @@ impl Body {
         self.parts.iter().any(|part| matches!(part, Part::Stdin { .. }))
     }
 
-    /// The length, if it is known before all is read.
+    /// The length, if known in advance.
     pub(super) fn length(&self) -> Option<u64> {
         self.parts.iter().map(Part::length).sum()
     }
@@ -101,15 +101,15 @@ impl Body {
     pub(super) fn open(&self, notifier: &Notifier) -> Source {
         let (all, notifier) = (self.parts.clone(), notifier.clone());
         let parts = all.iter().cloned().collect();
-        Source { all, parts, open: None, drained: false, notifier, strip: false, name: String::new(), left: None }
+        Source { all, parts, open: None, exhausted: false, notifier, strip: false, name: String::new(), left: None }
     }
 }
 
-/// What comes next of a body.
+/// The next part of a body.
 #[derive(Debug)]
 pub(super) enum Next {
     Chunk(Bytes),
-    /// The notifier tells when there is more.
+    /// Not available yet; the notifier wakes the loop.
     Pending,
     End,
 }
@@ -124,22 +124,22 @@ enum Open {
 #[derive(Debug)]
 pub(super) struct Source {
     all: Vec<Part>,
-    /// Those that come next.
+    /// The remaining parts.
     parts: VecDeque<Part>,
     open: Option<Open>,
-    /// Something was opened that can be read only once.
-    drained: bool,
+    /// A part that can be read only once was opened.
+    exhausted: bool,
     notifier: Notifier,
     strip: bool,
     name: String,
-    /// What a file must still give: its length was announced.
+    /// Bytes that a file must still provide, as its length was announced.
     left: Option<u64>,
 }
 
 impl Source {
-    /// Begins anew; false if it cannot.
+    /// Restarts from the beginning; false if it cannot.
     pub(super) fn restart(&mut self) -> bool {
-        if self.drained {
+        if self.exhausted {
             return false;
         }
         (self.parts, self.open) = (self.all.iter().cloned().collect(), None);
@@ -149,7 +149,7 @@ impl Source {
     /// The next bytes.
     ///
     /// # Errors
-    /// What cannot be read, and why.
+    /// A part that cannot be read, with the cause.
     pub(super) fn next(&mut self) -> Result<Next, String> {
         loop {
             let Some(open) = &mut self.open else {
@@ -171,7 +171,7 @@ impl Source {
                 }
                 continue;
             };
-            self.drained |= matches!(open, Open::Pipe(_));
+            self.exhausted |= matches!(open, Open::Pipe(_));
             let got = match open {
                 Open::File(file) => read_chunk(file),
                 Open::Pipe(chunks) => match chunks.try_recv() {
@@ -184,7 +184,7 @@ impl Source {
             if chunk.is_empty() {
                 self.open = None;
                 if self.left.is_some_and(|left| left > 0) {
-                    return Err(self.failed("it became shorter while it was sent"));
+                    return Err(self.failed("it was truncated while it was sent"));
                 }
                 continue;
             }
@@ -195,7 +195,7 @@ impl Source {
                 chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
                 *left -= chunk.len() as u64;
                 if *left == 0 {
-                    // What was appended meanwhile was not announced.
+                    // Ignores data appended meanwhile, which was not announced.
                     self.open = None;
                 }
             }
@@ -224,7 +224,7 @@ fn read_chunk(from: &mut impl Read) -> io::Result<Bytes> {
     }
 }
 
-/// Reads what may block for ever in a thread, which waits when the transfer does not keep up.
+/// Reads a source that may block in a thread, which waits when the transfer does not keep up.
 fn read_in_thread<R: Read>(
     open: impl FnOnce() -> io::Result<R> + Send + 'static,
     notifier: Notifier,
@@ -234,7 +234,7 @@ fn read_in_thread<R: Read>(
         let mut from = match open() {
             Ok(from) => from,
             Err(e) => {
-                // Nobody listens any more, or nobody sleeps: both are fine, here and below.
+                // Fails if the receiver has ended; here and below that is fine.
                 let _ = sender.send(Err(e));
                 notifier.notify();
                 return;

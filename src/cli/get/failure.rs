@@ -1,4 +1,4 @@
-//! What went wrong, in a line and as curl's exit code for the same.
+//! Failures, as one line and as curl's exit code.
 
 use std::io;
 
@@ -29,13 +29,13 @@ pub(super) const INTERRUPTED: u8 = 130;
 pub(in crate::cli) const EXIT_CODES: &str = "\
 Exit codes, as curl's; with several URLs that of the last failure:
    0  done                                47  more than 50 redirects
-   1  no https URL                        55  sending failed
+   1  not an https URL                    55  sending failed
    2  wrong arguments or settings         56  receiving failed: the connection ended
-   3  malformed URL                       60  the certificate is not accepted
-   6  the host has no address             65  a redirect wants the body again, which cannot be repeated
-   7  nobody listens at the port          77  a CA file or directory cannot be used
+   3  malformed URL                       60  the certificate was rejected
+   6  the host has no address             65  a redirect needs the body again, which cannot be repeated
+   7  connection refused                  77  a CA file or directory cannot be used
   18  the response ended too early        92  the server reset the stream
-  22  status 400 or above, with -f        95  the server broke the rules of HTTP/3, or the request is none
+  22  status 400 or above, with -f        95  the server broke the rules of HTTP/3, or the request is invalid
   23  writing failed                     130  interrupted
   26  reading what to send failed
   28  -m or --connect-timeout passed
@@ -60,7 +60,7 @@ impl Problem {
                 error.to_string()
             }
             ClientError::Handshake { .. } => error.to_string(),
-            ClientError::Timeout(_) => format!("{url}: not done within the time that -m gives"),
+            ClientError::Timeout(_) => format!("{url}: not done within the time limit (-m)"),
             _ => format!("{url}: {error}"),
         };
         Problem { code, message: format!("{message}{}", hint(error)) }
@@ -91,7 +91,7 @@ fn code(error: &ClientError) -> u8 {
         ClientError::Handshake { .. } if error.is_refusal() => CONNECT,
         ClientError::Handshake { .. } if error.is_certificate() => CERTIFICATE,
         ClientError::Handshake { .. } => HANDSHAKE,
-        // What the peer says is no violation of the peer's.
+        // A close by the peer is not a violation of the peer.
         ClientError::Closed(cause) if cause.application && cause.by == ClosedBy::Us => HTTP3,
         ClientError::Closed(_) => RECV,
         ClientError::Request(_) => HTTP3,
@@ -107,7 +107,7 @@ fn code(error: &ClientError) -> u8 {
     }
 }
 
-/// The way out, where there is one.
+/// A hint, if there is one.
 fn hint(error: &ClientError) -> &'static str {
     match error {
         ClientError::Resolve { .. } if error.is_timeout() => " (--connect-timeout gives more time)",

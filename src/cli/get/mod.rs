@@ -68,10 +68,10 @@ struct Run {
     active: Vec<Active>,
     sessions: Option<Sessions>,
     alternatives: Option<AltServiceFile>,
-    /// Servers that were asked.
+    /// Origins that requests were sent to.
     origins: Vec<String>,
     shown: HashSet<ConnId>,
-    /// Bytes of transfers that are over, for a bar of all.
+    /// Bytes of finished transfers, for the overall progress bar.
     done: u64,
     exit_code: u8,
 }
@@ -174,13 +174,13 @@ impl Run {
         Ok(self.exit_code)
     }
 
-    /// The servers are told that nothing more is wanted.
+    /// Cancels the running transfers.
     fn interrupt(&mut self) -> u8 {
         self.console.end_bar();
         for active in &self.active {
             self.client.cancel(active.id);
         }
-        // It is only to send what there is: whether it succeeds no longer matters.
+        // This only sends the rest; its success no longer matters.
         let _ = self.client.turn(Some(net::now()));
         self.client.close();
         INTERRUPTED
@@ -214,7 +214,7 @@ impl Run {
         }
     }
 
-    /// Sends the request for the URL at which the transfer has arrived.
+    /// Sends the request for the transfer's current URL.
     fn start(&mut self, active: &mut Active) -> Result<(), Problem> {
         let credentials = active.redirects == 0 || host(&active.url) == host(&active.job.url);
         let body = self.template.body.as_ref().filter(|_| active.has_body);
@@ -255,7 +255,7 @@ impl Run {
         self.show_progress();
     }
 
-    /// What only a complete handshake tells.
+    /// Facts known only after the handshake.
     fn note_resumption(&mut self, active: &mut Active) {
         let conn = active.state.borrow().stream.map(|stream| stream.conn);
         let endpoint = self.client.endpoint();
@@ -277,7 +277,7 @@ impl Run {
         }
     }
 
-    /// A response is complete, or will not be.
+    /// A response has ended, completely or not.
     fn end(&mut self, mut active: Active) {
         let (result, problem, redirect) = {
             let mut state = active.state.borrow_mut();
@@ -325,14 +325,14 @@ impl Run {
             }
         }
         if active.has_body && self.template.body.as_ref().is_some_and(body::Body::is_stdin) {
-            let message = format!("{}: wants the body again, but standard input can be read once only", active.url);
+            let message = format!("{}: needs the body again, but standard input can be read only once", active.url);
             return Err(Problem::new(REWIND, message));
         }
         active.state = Rc::default();
         self.start(active)
     }
 
-    /// A transfer is over.
+    /// A transfer has ended.
     fn report(&mut self, active: &Active, problem: Option<&Problem>) {
         let state = active.state.borrow();
         self.done += state.received;
@@ -417,7 +417,7 @@ impl Run {
         true
     }
 
-    /// What is to be said of a connection that a request went to.
+    /// Describes the connection of a request.
     fn facts(&mut self, conn: ConnId, url: &str) -> String {
         let host = host(url).unwrap_or_default();
         let host = host.trim_start_matches("https://");

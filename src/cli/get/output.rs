@@ -1,4 +1,4 @@
-//! Where bodies go: standard output, by a thread that may block, or files.
+//! Outputs of bodies: standard output, written by a thread that may block, or files.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -13,11 +13,11 @@ use super::args::Target;
 use super::failure::{Problem, WRITE};
 use crate::cli::notify::Notifier;
 
-/// Bytes for standard output that wait at most.
+/// Maximum bytes queued for standard output.
 const MAX_QUEUED: usize = 256 * 1024;
 
-/// Standard output. A thread of its own writes, so that a slow reader holds up the transfer, by flow control, and not
-/// timers and signals.
+/// Standard output. Its own thread writes, so that a slow reader holds up the transfer by flow control, but not timers
+/// and signals.
 #[derive(Clone, Debug)]
 pub(super) struct Stdout {
     sender: Sender<Bytes>,
@@ -54,7 +54,7 @@ impl Stdout {
         self.queued.load(Ordering::Acquire) < MAX_QUEUED
     }
 
-    /// Takes bytes, whether or not there is room.
+    /// Queues bytes regardless of the limit.
     pub(super) fn write(&self, bytes: Bytes) -> Result<(), Problem> {
         self.check()?;
         self.queued.fetch_add(bytes.len(), Ordering::AcqRel);
@@ -81,12 +81,12 @@ impl Stdout {
 #[derive(Debug)]
 pub(super) enum Output {
     Nowhere,
-    /// `raw`: asked for by `-o -`, so that a terminal gets binary data, too.
+    /// `raw`: `-o -` was given, so binary data is written even to a terminal.
     Stdout {
         out: Stdout,
         begun: bool,
     },
-    /// Made when there is something to write, or at the end.
+    /// Created at the first write, or at the end.
     File {
         path: PathBuf,
         file: Option<File>,
@@ -136,7 +136,7 @@ impl Output {
         }
     }
 
-    /// All is written: a body without bytes makes an empty file.
+    /// Everything is written; an empty body creates an empty file.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         self.open().map(drop)
     }

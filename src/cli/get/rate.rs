@@ -28,11 +28,11 @@ impl Limiter {
         Limiter { rate, granted: 0, since: None }
     }
 
-    /// Bytes that may move now, or when to ask again.
+    /// Bytes that may be transferred now, or when to ask again.
     pub(super) fn allowance(&mut self, now: Instant) -> Result<usize, Instant> {
         let since = *self.since.get_or_insert(now);
         let due = (now.saturating_duration_since(since).as_secs_f64() * self.rate as f64) as u64;
-        // A twentieth of a second's worth at a time: enough to be smooth, and not a wake-up per packet.
+        // 50 ms worth at a time: smooth enough, without a wake-up per packet.
         let step = (self.rate / 20).max(1);
         if due + step > self.granted {
             return Ok((due + step - self.granted) as usize);

@@ -1,11 +1,11 @@
-//! Files that are there as a whole, or as they were.
+//! Files that are replaced atomically.
 
 use std::io::Write;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Writes a file that is there as a whole or not at all, and for the user alone.
+/// Writes a file atomically, readable by its user only.
 pub(super) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(dir)?;

@@ -1,4 +1,4 @@
-//! What the user sees besides the bodies: messages, the progress bar, JSON, `--write-out`.
+//! Output besides the bodies: messages, the progress bar, JSON, `--write-out`.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-/// How the bar looks when the length is known, and when not.
+/// The progress bar's template if the length is known, and if not.
 const KNOWN: &str = "{msg}{percent:>3}% [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
 const UNKNOWN: &str = "{msg}{spinner} {bytes}, {bytes_per_sec}, {elapsed}";
-/// How often the bar moves.
+/// Interval of the bar's updates.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Standard error.
@@ -32,7 +32,7 @@ impl Console {
     /// Shows text, which ends with a line end, above the bar.
     pub(super) fn show(&self, text: &str) {
         let show = || {
-            // Nobody is left to be told when this fails.
+            // A failure here cannot be reported anywhere.
             let _ = std::io::stderr().write_all(text.as_bytes());
         };
         match &self.bar {
@@ -67,7 +67,7 @@ impl Console {
         bar.tick();
     }
 
-    /// Leaves the bar as it is, and begins a new one next time.
+    /// Leaves the bar in place, and begins a new one next time.
     pub(super) fn end_bar(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.abandon();
@@ -79,7 +79,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
-/// A transfer that is over, in the form of `--json`.
+/// A finished transfer, in the form of `--json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) url: String,

@@ -10,8 +10,8 @@ use mio_quiche::{Client, net};
 use super::failure::{Problem, READ, WRITE};
 use super::replace::replace;
 
-/// How long new tickets that have not come are waited for.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(200);
+/// Time to wait for new tickets.
+const TICKET_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -36,7 +36,7 @@ impl Sessions {
 
     pub(super) fn give_to(&self, client: &mut Client) {
         for (origin, ticket) in &self.tickets {
-            // A file that somebody else wrote may hold anything: then nothing is resumed.
+            // The file may contain invalid tickets: those are not resumed.
             if let Ok(ticket) = BASE64.decode(ticket.as_bytes()) {
                 let _ = client.set_ticket(origin, ticket);
             }
@@ -45,9 +45,9 @@ impl Sessions {
 
     /// Keeps the sessions with these servers.
     pub(super) fn save(&mut self, client: &mut Client, origins: &[String]) -> Result<(), Problem> {
-        let until = net::now() + PATIENCE;
-        // A ticket is good for one connection (RFC 8446 appendix C.4), and some servers take it no second time. An early
-        // answer is here before the next ticket.
+        let until = net::now() + TICKET_TIMEOUT;
+        // A ticket should be used for one connection only (RFC 8446 appendix C.4), and some servers reject it the
+        // second time. A response to 0-RTT may arrive before the next ticket.
         let fresh = |client: &Client, before: &BTreeMap<String, String>, origin: &String| {
             let ticket = client.ticket(origin).ok().flatten().map(|ticket| BASE64.encode(&ticket));
             ticket.filter(|ticket| before.get(origin) != Some(ticket))

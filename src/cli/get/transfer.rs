@@ -16,13 +16,13 @@ use super::failure::{Problem, READ, STATUS};
 use super::output::Output;
 use super::rate::Limiter;
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
 
-/// What all transfers have in common.
+/// State shared by all transfers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Heads belong to the output.
+    /// Heads are part of the output.
     pub(super) heads: bool,
     pub(super) fail: bool,
     pub(super) follow: bool,
@@ -30,15 +30,15 @@ pub(super) struct Options {
     pub(super) limit_rate: Option<u64>,
 }
 
-/// Something for `-v`.
+/// Text for `-v`.
 #[derive(Debug)]
 pub(super) enum Note {
-    /// The request's head has left.
+    /// The request's head was sent.
     Sent,
     Text(String),
 }
 
-/// What became of a transfer so far.
+/// The state of a transfer.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) stream: Option<StreamId>,
@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) notes: Vec<Note>,
-    /// Blocked by something that is not QUIC's.
+    /// Blocked by something other than QUIC.
     pub(super) waits: bool,
     pub(super) problem: Option<Problem>,
     pub(super) result: Option<std::result::Result<(), ClientError>>,
@@ -70,7 +70,7 @@ pub(super) struct Transfer {
     pub(super) state: Rc<RefCell<State>>,
     pub(super) output: Rc<RefCell<Output>>,
     source: Option<Source>,
-    /// Not all of the source is sent, and more is wanted.
+    /// The body is not sent completely, and the server still reads it.
     sending: bool,
     unsent: Bytes,
     up: Option<Limiter>,
@@ -89,7 +89,7 @@ impl Transfer {
         Transfer { options, state, output, source, sending, unsent: Bytes::new(), up, down }
     }
 
-    /// Sends what there is of the body; gives when to go on, where that is a matter of time.
+    /// Sends available data of the body; returns when to continue, if it waits for a time.
     fn send(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<Option<Instant>> {
         loop {
             let Some(source) = self.source.as_mut().filter(|_| self.sending) else { return Ok(None) };
@@ -117,7 +117,7 @@ impl Transfer {
             let mut part = self.unsent.slice(..max);
             let taken = match s.write_bytes(&mut part) {
                 Ok(taken) => taken,
-                // The server has seen enough: its answer is on the way, or a reset.
+                // The server stopped reading: a response or a reset will follow.
                 Err(StreamError::Stopped(_)) => {
                     self.sending = false;
                     return Ok(None);
@@ -138,7 +138,7 @@ impl Transfer {
     fn receive(&mut self, state: &mut State, s: &mut Stream<'_>) -> Result<(Progress, Option<Instant>)> {
         let mut output = self.output.borrow_mut();
         loop {
-            // On a terminal, heads are to stand in front of the body.
+            // On a terminal, heads must precede the body.
             let is_behind = self.options.verbose && !state.notes.is_empty();
             if is_behind || !output.has_room() {
                 state.waits = true;
@@ -157,7 +157,7 @@ impl Transfer {
                     }
                     output.write_body(chunk).map_err(|problem| state.failed(problem))?;
                 }
-                Recv::Blocked => return Ok((Progress::Pending, None)),
+                Recv::Pending => return Ok((Progress::Pending, None)),
                 Recv::Finished => {
                     if let Some(trailers) = s.trailers().filter(|trailers| !trailers.is_empty()) {
                         self.note_fields(state, trailers);
@@ -196,7 +196,7 @@ impl Transfer {
 impl ResponseHandler for Transfer {
     fn informational(&mut self, head: &ResponseHead) {
         let state = Rc::clone(&self.state);
-        // What keeps it from being written comes up again with the final head.
+        // A write error comes up again with the final head.
         let _ = self.show(&mut state.borrow_mut(), head);
     }
 
@@ -234,7 +234,7 @@ impl ResponseHandler for Transfer {
         let send_at = self.send(state, s)?;
         let (progress, receive_at) = self.receive(state, s)?;
         if progress == Progress::Done && self.sending {
-            // The answer does not depend on the rest of the body.
+            // The response does not depend on the rest of the body.
             s.reset(ErrorCode::H3_NO_ERROR);
         }
         if let Some(at) = [send_at, receive_at].into_iter().flatten().min() {
@@ -258,7 +258,7 @@ impl ResponseHandler for Transfer {
     }
 }
 
-/// Fields one on a line.
+/// Fields, one per line.
 fn field_lines(fields: &HeaderMap, start: &str, end: &str) -> String {
     let line = |(name, value): (_, &http::HeaderValue)| {
         format!("{start}{name}: {}{end}", String::from_utf8_lossy(value.as_bytes()))

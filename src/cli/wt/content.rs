@@ -1,10 +1,10 @@
-//! What is sent: bytes that tell which stream or datagram they belong to, and where in it.
+//! The content that is sent: its bytes identify the stream or datagram and the offset in it.
 
 use bytes::Bytes;
 
-/// Bytes at the front that tell the number, low ones first.
+/// Bytes of the number at the front, little-endian.
 const HEAD: u64 = 8;
-/// After so many bytes the content repeats.
+/// Period of the content in bytes.
 const PERIOD: usize = 64 * 1024;
 
 /// Contents of `size` bytes each, by number.

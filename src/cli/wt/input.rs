@@ -8,15 +8,15 @@ use mio_quiche::net::Waker;
 
 use crate::cli::notify::Notifier;
 
-/// A reason's bytes at most.
+/// The longest reason in bytes.
 const MAX_REASON: usize = 1024;
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
-/// Chunks that wait for room on the stream.
+/// Chunks read ahead of the stream.
 const AHEAD: usize = 4;
 
-/// What can be typed.
+/// The commands that can be typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Line(String),
@@ -57,13 +57,13 @@ impl Command {
     }
 }
 
-/// The lines typed; the channel ends with the input.
+/// Reads the typed lines; the channel closes at the end of the input.
 pub(super) fn lines(waker: Waker) -> Receiver<String> {
     let (send, lines) = channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines() {
             let Ok(line) = line else { break };
-            // Fails when the session is over.
+            // Fails when the session has ended.
             if send.send(line).and(Ok(waker.wake())).is_err() {
                 return;
             }
@@ -74,7 +74,7 @@ pub(super) fn lines(waker: Waker) -> Receiver<String> {
     lines
 }
 
-/// The input in chunks, and what tells that there are new ones.
+/// The input in chunks, and what wakes the loop for new ones.
 pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Notifier) {
     let (send, chunks) = sync_channel(AHEAD);
     let notifier = Notifier::new(waker);
@@ -91,7 +91,7 @@ pub(super) fn chunks(waker: Waker) -> (Receiver<Bytes>, Notifier) {
                     news.notify();
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                // An input that cannot be read has ended.
+                // An unreadable input counts as ended.
                 _ => break,
             }
         }

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::Args as ClapArgs;
 use mio_quiche::{
-    Client, ClientError, EndedBy, Exchange, ResponseHead, Result, Session, SessionEnd, SessionHandler, SessionOptions,
-    StreamId, net,
+    Client, ClientError, EndedBy, ResponseHead, Result, Session, SessionEnd, SessionHandler, SessionOptions,
+    StreamHandler, StreamId, net,
 };
 
 use super::notify::Notifier;
@@ -41,13 +41,13 @@ pub(super) struct Args {
     url: String,
     #[command(flatten)]
     trust: Trust,
-    /// Send so many datagrams and count those that come back
+    /// Send N datagrams and count those that come back
     #[arg(long, value_name = "N", default_value_t = 0)]
     datagrams: u64,
-    /// Open so many bidirectional streams and check that what comes back is equal
+    /// Open N bidirectional streams and check their echo
     #[arg(long, value_name = "N", default_value_t = 0)]
     bidi: u64,
-    /// Send so many unidirectional streams and check the server's, which answer them
+    /// Send N unidirectional streams and check the server's answers
     #[arg(long, value_name = "N", default_value_t = 0)]
     uni: u64,
     /// Bytes of each datagram and stream
@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// Send standard input on one bidirectional stream and print what comes back
     #[arg(long, conflicts_with_all = ["json", "interactive"])]
     stdin: bool,
-    /// Read lines to send although standard input is no terminal
+    /// Read lines to send although standard input is not a terminal
     #[arg(long, conflicts_with = "json")]
     interactive: bool,
     /// Offer a subprotocol; repeatable
@@ -65,22 +65,22 @@ pub(super) struct Args {
     /// The origin to send [default: that of the URL]
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Stay at least so long, for what the server sends on its own
+    /// Stay open at least this long, for data that the server sends on its own
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = remote::seconds)]
     wait: Duration,
     /// Close with this code and reason
     #[arg(long, value_name = "CODE:REASON", default_value = "0:", value_parser = input::close_of)]
     close: (u32, String),
-    /// Wait for the server's close of the session; without one it is a failure
+    /// Wait for the server to close the session, and fail if it does not
     #[arg(long)]
     expect_close: bool,
     /// Print one JSON object
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Print nothing but errors (and with --stdin what comes back)
+    /// Print nothing but errors (and with --stdin the echo)
     #[arg(short, long)]
     quiet: bool,
-    /// Seconds that everything may take [default: 30, without a limit for what is typed or read from standard input]
+    /// Time limit in seconds [default: 30; none for typed lines or standard input]
     #[arg(long, value_name = "SECONDS", value_parser = remote::seconds)]
     timeout: Option<Duration>,
     /// Write a qlog file here
@@ -92,11 +92,11 @@ pub(super) struct Args {
     keylog: Option<PathBuf>,
 }
 
-/// How long what counts may take, if nothing is said.
+/// The default time limit.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the server has for acknowledging the close.
+/// Time for the server to acknowledge the close.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How often it is looked whether it has.
+/// Interval of checking for the acknowledgement.
 const GOODBYE_STEP: Duration = Duration::from_millis(5);
 
 struct Handler(Shared);
@@ -135,7 +135,7 @@ impl SessionHandler for Handler {
         Ok(())
     }
 
-    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(Some(Box::new(FromPeer::new(id.is_bidi(), self.0.clone()))))
     }
 
@@ -207,7 +207,7 @@ struct Run<'a> {
     deadline: Option<Instant>,
     timeout: Duration,
     lines: Option<Receiver<String>>,
-    /// Set when standard input has something.
+    /// Set when standard input has data.
     notifier: Option<Notifier>,
     typed: bool,
     args: &'a Args,
@@ -273,7 +273,7 @@ impl Run<'_> {
         }
     }
 
-    /// What was typed, or came on standard input.
+    /// Handles typed lines and standard input.
     fn read_input(&mut self, session: StreamId) {
         if self.args.stdin && self.notifier.is_none() {
             let (chunks, notifier) = input::chunks(self.client.waker());
@@ -331,14 +331,14 @@ impl Run<'_> {
         }
     }
 
-    /// The session is over: was everything as it should be?
+    /// The session has ended: checks the result.
     fn ended(&mut self) -> Result<(), Failure> {
         let mut state = self.shared.borrow_mut();
         let Some(end) = state.end.clone() else { return Ok(()) };
         state.conclude();
         let failed = |what: String| Err(Failure::Runtime(what));
         if self.args.expect_close && end.by != EndedBy::Peer {
-            return failed(format!("no close of the session came: it {end}"));
+            return failed(format!("the session was not closed: it {end}"));
         }
         if let Some(first) = state.problems.first() {
             let more = state.problems.len() - 1;
@@ -347,15 +347,15 @@ impl Run<'_> {
         match end.by {
             EndedBy::Connection => failed(format!("the session {end}")),
             EndedBy::Peer if !self.args.expect_close && !self.typed => {
-                failed(format!("the session was {end} before all was done"))
+                failed(format!("the session was {end} before everything was done"))
             }
             _ => Ok(()),
         }
     }
 
-    /// Lets the server know, and waits a little until it does.
+    /// Closes the session, and waits briefly for the acknowledgement.
     fn close(&mut self) {
-        // Closed already, unless something failed.
+        // It is already closed, unless something failed.
         self.close_session();
         let session = self.shared.borrow().session;
         if let Some(session) = session {

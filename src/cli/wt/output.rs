@@ -1,8 +1,8 @@
-//! What is printed as it comes.
+//! Output that is printed as it arrives.
 
 use std::io::Write;
 
-/// What the peer says is shown line by line, without what would move a terminal's cursor.
+/// Shows the peer's text line by line, without characters that would move a terminal's cursor.
 #[derive(Debug)]
 pub(super) struct Lines {
     prefix: String,
@@ -10,7 +10,7 @@ pub(super) struct Lines {
     quiet: bool,
 }
 
-/// A line that does not end is shown in pieces of so many bytes.
+/// A line that does not end is shown in pieces of this many bytes.
 const MAX_LINE: usize = 64 * 1024;
 
 impl Lines {
@@ -30,7 +30,7 @@ impl Lines {
         }
     }
 
-    /// Shows a line that is not complete, too.
+    /// Shows the last, incomplete line.
     pub(super) fn flush(&mut self) {
         if self.quiet || self.buf.is_empty() {
             return;
@@ -41,7 +41,7 @@ impl Lines {
     }
 }
 
-/// Text as a terminal can bear it.
+/// Text that is safe to print on a terminal.
 pub(super) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().fold(String::new(), |mut out, c| {
@@ -53,7 +53,7 @@ pub(super) fn printable(bytes: &[u8]) -> String {
     })
 }
 
-/// Writes to standard output. What is shown on the way is no result: a reader that went away is told of at the end.
+/// Writes to standard output. Errors are ignored here: a closed pipe is reported at the end.
 pub(super) fn show(text: &str) {
     raw(text.as_bytes());
 }

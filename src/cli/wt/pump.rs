@@ -1,11 +1,11 @@
-//! What is to be sent in a session is sent when there is room.
+//! Sends the planned streams and datagrams when there is credit.
 
 use mio_quiche::{DatagramError, Result, Session, SessionError};
 
 use super::state::{Next, Shared};
 use super::streams::{Ask, EchoCheck, Pipe, SendUni};
 
-/// Sends what may be sent now.
+/// Sends as much as possible now.
 pub(super) fn pump(shared: &Shared, s: &mut Session<'_>) -> Result<()> {
     let now = s.now();
     while let Some(next) = Some(shared.borrow()).filter(|state| !state.blocked).and_then(|state| state.next_stream()) {
@@ -41,7 +41,7 @@ pub(super) fn pump(shared: &Shared, s: &mut Session<'_>) -> Result<()> {
         let n = state.datagrams.sent;
         match s.send_datagram(&state.content.whole(n)) {
             Ok(()) => {}
-            // Those in the queue leave first.
+            // The queued ones are sent first.
             Err(DatagramError::QueueFull) => break,
             Err(error) => {
                 state.plan.datagrams = n;

@@ -1,4 +1,4 @@
-//! What a session came to, for people and for machines.
+//! The report of a session, as text and as JSON.
 
 use std::fmt::Write;
 

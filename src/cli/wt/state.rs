@@ -1,4 +1,4 @@
-//! What is to be done in a session, and what was.
+//! The plan of a session, and its progress.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -13,40 +13,40 @@ use mio_quiche::{EndedBy, SessionEnd, StreamId};
 use super::content::Content;
 use crate::cli::Failure;
 
-/// Streams of each kind that run at a time.
+/// Concurrent streams of each kind.
 const MAX_RUNNING: u64 = 64;
-/// Datagrams that wait for their echo at a time.
+/// Datagrams that may wait for their echo at a time.
 const WINDOW: usize = 64;
-/// After this time without an echo, those that wait no longer hold up further ones.
+/// After this time without an echo, waiting datagrams no longer hold up further ones.
 const STALE: Duration = Duration::from_millis(250);
-/// After this time without an echo, the datagrams that wait are lost.
+/// After this time without an echo, waiting datagrams count as lost.
 const LOST: Duration = Duration::from_secs(1);
-/// After this time without anything new, nothing is said to what was typed last.
+/// After this time without news, no answer to the last typed line is expected.
 const QUIET: Duration = Duration::from_millis(300);
-/// After this time without anything new, answers that are missing do not come any more.
+/// After this time without news, missing answers are no longer expected.
 const SILENT: Duration = Duration::from_secs(3);
-/// Datagrams of the server's own that the report has.
+/// Datagrams of the server kept for the report.
 const MAX_KEPT: usize = 1000;
-/// The longest latency that is told from longer ones.
+/// The longest latency recorded, in nanoseconds; longer ones are clamped.
 const MAX_NANOS: u64 = 3_600_000_000_000;
-/// Latencies are kept to three digits.
+/// Significant digits of the latencies.
 const DIGITS: u8 = 3;
 
 pub(super) type Shared = Rc<RefCell<State>>;
 
-/// How much is asked for.
+/// The plan, from the command line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     pub(super) datagrams: u64,
     pub(super) bidi: u64,
     pub(super) uni: u64,
-    /// How long the session stays open at least.
+    /// Minimum time that the session stays open.
     pub(super) wait: Duration,
-    /// Show what comes as it comes.
+    /// Show data as it arrives.
     pub(super) shows: bool,
-    /// What to send is typed.
+    /// Lines to send are typed.
     pub(super) typed: bool,
-    /// The server is to close the session.
+    /// The server must close the session.
     pub(super) expect_close: bool,
 }
 
@@ -59,16 +59,16 @@ pub(super) struct Datagrams {
     pub(super) last: Instant,
 }
 
-/// Streams that we opened.
+/// Streams opened locally.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     pub(super) opened: u64,
-    /// Those that are over, whichever way.
+    /// Streams that have ended in any way.
     pub(super) over: u64,
-    /// Those whose content came back.
+    /// Streams whose content was echoed.
     pub(super) equal: u64,
     pub(super) bytes: u64,
-    /// From the first one opened to the last one over.
+    /// From the first one opened to the end of the last one.
     pub(super) seconds: f64,
     began: Option<Instant>,
 }
@@ -90,16 +90,16 @@ impl Streams {
     }
 }
 
-/// A stream that the server opened and that answers none of ours.
+/// A stream that the server opened, unless it answers one of ours.
 #[derive(Debug)]
 pub(super) struct PeerStream {
     pub(super) is_bidi: bool,
     pub(super) bytes: u64,
-    /// The beginning of what came.
+    /// The first bytes received.
     pub(super) text: Vec<u8>,
 }
 
-/// What the next stream is for.
+/// The purpose of the next stream.
 pub(super) enum Next {
     Input,
     Typed(bool),
@@ -120,28 +120,28 @@ pub(super) struct State {
     pub(super) other_datagrams: Vec<Vec<u8>>,
     pub(super) bidi: Streams,
     pub(super) uni: Streams,
-    /// Unidirectional streams of the server's that may be answers.
+    /// The server's unidirectional streams that may be answers.
     answered: HashMap<u64, u64>,
     pub(super) peer: Vec<PeerStream>,
     pub(super) peer_open: usize,
-    /// What came on those that are open.
+    /// Data received on the open ones.
     pub(super) peer_open_bytes: u64,
     pub(super) problems: Vec<String>,
     pub(super) last: Instant,
     /// The peer allows no more streams for now.
     pub(super) blocked: bool,
-    /// What was typed and is not sent yet; true for a bidirectional stream.
+    /// Typed lines not sent yet; true for a bidirectional stream.
     pub(super) typed: VecDeque<(String, bool)>,
     /// Standard input, until its stream is open.
     pub(super) input: Option<Receiver<Bytes>>,
     pub(super) input_stream: Option<StreamId>,
-    /// Streams of what was typed or of standard input that are not over.
+    /// Open streams of typed lines or standard input.
     pub(super) asking: usize,
-    /// More may be typed.
+    /// More lines may be typed.
     pub(super) listening: bool,
-    /// How the session is to be closed.
+    /// The code and reason of the close.
     pub(super) close: (u32, String),
-    /// It was typed that it is to be closed.
+    /// `/close` was typed.
     pub(super) closing: bool,
 }
 
@@ -246,14 +246,14 @@ impl State {
         true
     }
 
-    /// Keeps a datagram that came on its own, up to a bound.
+    /// Keeps an unsolicited datagram, up to a bound.
     pub(super) fn keep_datagram(&mut self, payload: &[u8]) {
         if self.other_datagrams.len() < MAX_KEPT {
             self.other_datagrams.push(payload.to_vec());
         }
     }
 
-    /// Whether a unidirectional stream of the server's that began with `number` can be an answer to one of ours.
+    /// Whether a unidirectional stream of the server that began with `number` can answer one of ours.
     pub(super) fn may_answer(&self, number: u64) -> bool {
         let asked = match self.content.head_len() {
             8 => u64::from(number < self.uni.opened),
@@ -269,7 +269,7 @@ impl State {
         self.uni.progress(now);
     }
 
-    /// When all is done, or waited for long enough: `Ok`. Otherwise the time of the next look, if there is one.
+    /// `Ok` when everything is done, or was waited for long enough. Otherwise the time of the next check, if any.
     pub(super) fn is_done(&self, now: Instant) -> std::result::Result<(), Option<Instant>> {
         let Some(opened) = self.opened else { return Err(None) };
         let mut until: Vec<Instant> = Vec::new();
@@ -303,7 +303,7 @@ impl State {
         }
     }
 
-    /// Notes what is missing at the end.
+    /// Records what is missing at the end.
     pub(super) fn conclude(&mut self) {
         let by_peer = self.end.as_ref().is_some_and(|end| end.by == EndedBy::Peer);
         if self.plan.expect_close && by_peer {
@@ -314,12 +314,12 @@ impl State {
         let mut found = Vec::new();
         if missing(&self.bidi, self.plan.bidi) > 0 {
             let all = self.plan.bidi;
-            found.push(format!("{} of {all} bidirectional streams were not over", missing(&self.bidi, all)));
+            found.push(format!("{} of {all} bidirectional streams did not end", missing(&self.bidi, all)));
         }
         if missing(uni, planned) > 0 {
             found.push(format!("{} of {planned} unidirectional streams were not sent", missing(uni, planned)));
         } else if uni.equal < planned {
-            found.push(format!("{} of {planned} unidirectional streams got no answer", planned - uni.equal));
+            found.push(format!("{} of {planned} unidirectional streams were not answered", planned - uni.equal));
         }
         let datagrams = &self.datagrams;
         if datagrams.sent < self.plan.datagrams {

@@ -1,19 +1,19 @@
-//! What runs the streams of a session.
+//! Handlers of the streams of a session.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use bytes::Bytes;
-use mio_quiche::{Exchange, Progress, Recv, Result, Stream};
+use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 
 use super::output::{Lines, raw};
 use super::state::{PeerStream, Shared, State};
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
-/// Bytes of a stream of the server's that are kept for the report.
+/// Bytes of a server's stream kept for the report.
 const KEPT: usize = 64 * 1024;
 
-/// Writes content `n` from `sent` on, and the end with it. True when all is taken.
+/// Writes content `n` from `sent` on, with FIN at its end. Returns true when everything is written.
 fn send_content(s: &mut Stream<'_>, state: &State, n: u64, sent: &mut u64) -> Result<bool> {
     let size = state.content.size();
     loop {
@@ -32,7 +32,7 @@ fn send_content(s: &mut Stream<'_>, state: &State, n: u64, sent: &mut u64) -> Re
     }
 }
 
-/// Sends content on a bidirectional stream, and compares what comes back.
+/// Sends content on a bidirectional stream, and checks the echo.
 pub(super) struct EchoCheck {
     n: u64,
     sent: u64,
@@ -46,7 +46,7 @@ impl EchoCheck {
         EchoCheck { n, sent: 0, all_sent: false, received: 0, shared }
     }
 
-    /// `Err` with what is wrong with the echo.
+    /// `Err` describes a wrong echo.
     fn run(&mut self, s: &mut Stream<'_>) -> Result<std::result::Result<Progress, String>> {
         let mut state = self.shared.borrow_mut();
         if !self.all_sent {
@@ -62,7 +62,7 @@ impl EchoCheck {
                     self.received += data.len() as u64;
                     state.bidi.bytes += data.len() as u64;
                 }
-                Recv::Blocked => return Ok(Ok(Progress::Pending)),
+                Recv::Pending => return Ok(Ok(Progress::Pending)),
                 Recv::Finished if self.received < state.content.size() => {
                     let size = state.content.size();
                     return Ok(Err(format!("the echo has {} of {size} bytes", self.received)));
@@ -73,7 +73,7 @@ impl EchoCheck {
     }
 }
 
-impl Exchange for EchoCheck {
+impl StreamHandler for EchoCheck {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         let problem = match &result {
@@ -105,7 +105,7 @@ impl SendUni {
     }
 }
 
-impl Exchange for SendUni {
+impl StreamHandler for SendUni {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut state = self.shared.borrow_mut();
         let result = send_content(s, &state, self.n, &mut self.sent);
@@ -160,7 +160,7 @@ impl FromPeer {
             return;
         }
         let number = state.content.number(&self.record.text);
-        // What came while the number was not known is looked at again.
+        // Rechecks data that arrived before the number was known.
         let equal = match at < head as u64 {
             true => state.content.differs(number, 0, &self.record.text).is_none(),
             false => state.content.differs(number, at, data).is_none(),
@@ -173,21 +173,21 @@ impl FromPeer {
 
     fn run(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if self.record.is_bidi && !self.finished {
-            // One that the server does not want is as good.
+            // A stream that the server stopped counts as sent.
             let _ = s.finish();
             self.finished = true;
         }
         loop {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(data) => self.take(&data),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for FromPeer {
+impl StreamHandler for FromPeer {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {
@@ -198,7 +198,7 @@ impl Exchange for FromPeer {
         state.peer_open_bytes -= self.record.bytes;
         state.last = s.now();
         if let Err(error) = &result {
-            state.problem(format!("a stream of the server's: {error}"));
+            state.problem(format!("a stream of the server: {error}"));
         }
         let number = state.content.number(&self.record.text);
         if self.answers && self.record.bytes == state.content.size() && state.may_answer(number) {
@@ -215,7 +215,7 @@ impl Exchange for FromPeer {
     }
 }
 
-/// A line that was typed, on a stream of its own; the answer is shown as it comes.
+/// A typed line, on its own stream; the answer is shown as it arrives.
 pub(super) struct Ask {
     text: Bytes,
     bidi: bool,
@@ -243,14 +243,14 @@ impl Ask {
                     self.shared.borrow_mut().last = s.now();
                     self.lines.push(&data);
                 }
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for Ask {
+impl StreamHandler for Ask {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {
@@ -267,7 +267,7 @@ impl Exchange for Ask {
     }
 }
 
-/// Standard input on one bidirectional stream; what comes back goes to standard output as it is.
+/// Standard input on one bidirectional stream; the echo goes to standard output unchanged.
 pub(super) struct Pipe {
     input: Receiver<Bytes>,
     chunk: Bytes,
@@ -281,7 +281,7 @@ impl Pipe {
         Pipe { input, chunk: Bytes::new(), ended: false, sent: false, shared }
     }
 
-    /// Sends what the reader has, until the stream is full.
+    /// Sends what was read, until the stream is full.
     fn send(&mut self, s: &mut Stream<'_>) -> Result<()> {
         while !self.sent {
             if self.chunk.is_empty() && !self.ended {
@@ -308,14 +308,14 @@ impl Pipe {
         loop {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(data) => raw(&data),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
     }
 }
 
-impl Exchange for Pipe {
+impl StreamHandler for Pipe {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let result = self.run(s);
         if matches!(result, Ok(Progress::Pending)) {

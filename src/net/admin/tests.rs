@@ -8,8 +8,8 @@ use super::*;
 
 fn open() -> AdminPort {
     AdminPort::open(([127, 0, 0, 1], 0).into(), |method, path| match path {
-        "/large" => AdminAnswer::text(StatusCode::OK, vec![b'x'; 4 << 20]),
-        _ => AdminAnswer::text(StatusCode::OK, format!("{method} {path}\n")),
+        "/large" => AdminResponse::text(StatusCode::OK, vec![b'x'; 4 << 20]),
+        _ => AdminResponse::text(StatusCode::OK, format!("{method} {path}\n")),
     })
     .unwrap()
 }
@@ -75,7 +75,7 @@ fn what_is_no_request_is_refused() {
 #[test]
 fn idle_and_slow_connections_stop_nobody() {
     let port = open();
-    // One takes nothing of an answer that no socket buffer holds, others say nothing.
+    // One does not read a response larger than any socket buffer, others send nothing.
     let mut slow = connect(&port);
     slow.write_all(b"GET /large HTTP/1.1\r\n\r\n").unwrap();
     let idle: Vec<TcpStream> = (0..MAX_CONNECTIONS - 2).map(|_| connect(&port)).collect();

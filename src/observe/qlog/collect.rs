@@ -62,7 +62,7 @@ impl Collector {
         }
     }
 
-    /// A record that is no known event.
+    /// A record that is not a known event.
     pub(super) fn skip(&mut self) {
         self.summary.skipped += 1;
     }
@@ -242,7 +242,7 @@ impl Collector {
         if self.lost_by_metrics.count > summary.packets.lost.count {
             summary.packets.lost = self.lost_by_metrics;
         }
-        // The frame says more than the event of a connection that never was established; else they say the same.
+        // The frame has more details than the event if the connection never was established; otherwise they agree.
         match (&mut summary.close, self.close_frame) {
             (Some(close), Some(frame)) if close.code.is_none() => {
                 *close = Close { trigger: close.trigger.take(), at_ms: close.at_ms, ..frame };

@@ -1,8 +1,8 @@
-//! Reading qlog files: what happened on one connection, in a page.
+//! Reads qlog files and summarises one connection on a page.
 //!
-//! [`Summary::read`] understands the JSON-SEQ form (`.sqlog`, draft-ietf-quic-qlog-main-schema) as quiche writes it, and by
-//! the same events what others write. Records are split here, not by the `qlog` crate's reader, which panics when a read
-//! fails and does not tell how many records it left out.
+//! [`Summary::read`] understands the JSON-SEQ form (`.sqlog`, draft-ietf-quic-qlog-main-schema) as quiche writes it,
+//! and the same events from other implementations. Records are split here, not by the `qlog` crate's reader, which
+//! panics when a read fails and does not report how many records it skipped.
 
 use std::fmt;
 use std::fs::File;
@@ -21,10 +21,10 @@ pub use summary::{
 /// Records end at the next record separator (RFC 7464, section 2.2).
 const RECORD_SEPARATOR: u8 = 0x1e;
 
-/// Longest record taken in, in bytes: a file that is no qlog does not fill the memory.
+/// Longest record in bytes: a file that is not a qlog must not fill the memory.
 const MAX_RECORD: u64 = 16 << 20;
 
-/// Why a file gave no summary.
+/// Why a file could not be summarised.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum QlogError {
@@ -35,11 +35,11 @@ pub enum QlogError {
         /// Why.
         source: io::Error,
     },
-    /// The file is no qlog in JSON-SEQ form.
+    /// The file is not a qlog in JSON-SEQ form.
     Format {
         /// The file.
         path: PathBuf,
-        /// What it is, or what is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
@@ -65,11 +65,11 @@ impl std::error::Error for QlogError {
 }
 
 impl Summary {
-    /// Reads a `.sqlog` file. Memory is bounded but for a few bytes per stream.
+    /// Reads a `.sqlog` file. Memory is bounded except for a few bytes per stream.
     ///
     /// # Errors
-    /// [`QlogError::Read`] and [`QlogError::Format`]. Broken or unknown records after the header are no error; they are
-    /// counted in [`Summary::skipped`].
+    /// [`QlogError::Read`] and [`QlogError::Format`]. Broken or unknown records after the header are not errors; they
+    /// are counted in [`Summary::skipped`].
     pub fn read(path: &Path) -> Result<Self, QlogError> {
         let read_error = |source| QlogError::Read { path: path.to_owned(), source };
         let format_error = |reason| QlogError::Format { path: path.to_owned(), reason };
@@ -128,7 +128,7 @@ fn check_start(start: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Reads up to the next separator, which is left out. False at the end of the file.
+/// Reads up to the next separator, without it. False at the end of the file.
 fn next_record(reader: &mut impl BufRead, record: &mut Vec<u8>) -> io::Result<bool> {
     record.clear();
     let read = reader.take(MAX_RECORD).read_until(RECORD_SEPARATOR, record)?;

@@ -10,8 +10,8 @@ use quiche::{Config, Connection};
 /// Bytes of each response's body.
 pub(super) const BODY_LEN: usize = 30_000;
 
-/// Runs `requests` GETs over one connection and gives the client's and the server's log. Of the packets the server sends
-/// after the handshake, the `lose`-th is lost (0: none).
+/// Runs `requests` GETs over one connection and returns the client's and the server's log. Of the packets the server
+/// sends after the handshake, the `lose`-th is lost (0: none).
 pub(super) fn logs(dir: &Path, requests: usize, lose: usize) -> (PathBuf, PathBuf) {
     let (client_log, server_log) = (dir.join("client.sqlog"), dir.join("server.sqlog"));
     let client_addr: SocketAddr = "127.0.0.1:1111".parse().unwrap();

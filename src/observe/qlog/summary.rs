@@ -1,13 +1,13 @@
-//! What a log says, as values.
+//! The content of a log, as values.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Requests that are kept whole; further ones are counted.
+/// Requests kept in detail; further ones are only counted.
 pub const MAX_REQUESTS: usize = 20;
 
-/// Connection ids and congestion states kept of each kind; further ones are counted.
+/// Connection ids and congestion states kept of each kind; further ones are only counted.
 pub const MAX_LISTED: usize = 16;
 
 /// A number of things and the bytes in them.
@@ -144,11 +144,11 @@ pub struct Close {
     pub code: Option<u64>,
     /// Reason phrase.
     pub reason: Option<String>,
-    /// What brought it about, such as `idle_timeout`.
+    /// The trigger, such as `idle_timeout`.
     pub trigger: Option<String>,
 }
 
-/// What a qlog file says about its connection. Printed, it is a page for people; [`Summary::to_json`] is for programs.
+/// Summary of a connection from its qlog file. `Display` prints a page of text; [`Summary::to_json`] is for programs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -164,9 +164,9 @@ pub struct Summary {
     pub duration_ms: f64,
     /// Events that were understood.
     pub events: u64,
-    /// Records that were not: unknown events or broken ones.
+    /// Records that were not understood: unknown events or broken records.
     pub skipped: u64,
-    /// Whether the last record is broken off, as in the log of a running or killed process.
+    /// Whether the last record is truncated, as in the log of a running or killed process.
     pub truncated: bool,
     /// The handshake.
     pub handshake: Handshake,

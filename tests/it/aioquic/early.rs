@@ -50,7 +50,7 @@ fn safe_requests_are_taken_early_and_unsafe_ones_are_not() {
     // The server no longer has the key of that ticket: what came early is void, and comes again after the handshake.
     fs::write(server.dir().join(KEY), [8; 48]).unwrap();
     server.signal("HUP");
-    wait_for("the new key", DEADLINE, || server.log().contains("were read anew").then_some(()));
+    wait_for("the new key", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
     assert_eq!(run(&server, "twice", &post), report(false, false, ECHOED, ECHOED));
     assert_eq!(counts(&server), [Some(9), Some(3)]);
     assert_eq!(run(&server, "twice", &["GET", "/"]), report(true, true, (200, HELLO), (200, HELLO)));

@@ -149,7 +149,7 @@ fn echo_gives_back_what_it_gets() {
     let server = Server::start(&[]);
     let dir = tempfile::TempDir::new().unwrap();
     let file = dir.path().join("data");
-    // No multiple of anything, and no repetition that could hide an exchange.
+    // No multiple of anything, and no repetition that could hide swapped data.
     let mut data = payload((1 << 20) + 13);
     data.iter_mut().enumerate().for_each(|(n, byte)| *byte ^= (n >> 10) as u8);
     std::fs::write(&file, &data).unwrap();

@@ -49,7 +49,7 @@ fn silence_and_endlessness() {
     for path in ["/silence", "/endless"] {
         let begun = Instant::now();
         let ended = server.get(&["-m", "0.7", "-o", "/dev/null"], path);
-        ended.assert_failed(28, &format!("{}: not done within the time that -m gives", server.url(path)));
+        ended.assert_failed(28, &format!("{}: not done within the time limit (-m)", server.url(path)));
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     }
     // Others go on meanwhile.

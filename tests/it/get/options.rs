@@ -142,8 +142,10 @@ fn output_files() {
     let full = get(&["-k", "-o", "/dev/full", &one]);
     let why = "No space left on device (os error 28)";
     full.assert_failed(23, &format!("{one}: cannot write to '/dev/full': {why}"));
-    get(&["-k", "-O", &server.url("/")])
-        .assert_failed(23, &format!("URL '{}' ends in no file name (use -o FILE instead of -O)", server.url("/")));
+    get(&["-k", "-O", &server.url("/")]).assert_failed(
+        23,
+        &format!("URL '{}' does not end in a file name (use -o FILE instead of -O)", server.url("/")),
+    );
 }
 
 #[test]
@@ -226,13 +228,13 @@ fn reports() {
 fn usage() {
     let fails = |args: &[&str], code, message: &str| get(args).assert_failed(code, message);
     fails(&["-H", "nonsense", "x"], 2, "-H 'nonsense': not of the form 'Name: value' ('Name:' leaves one out)");
-    fails(&["-X", "B D", "x"], 2, "'B D' is no method (-X takes a word such as DELETE)");
+    fails(&["-X", "B D", "x"], 2, "'B D' is not a method (-X takes a word such as DELETE)");
     fails(
         &["--cert-hash", "12", "x"],
         2,
         "--cert-hash '12': not a SHA-256 in hex or base64 (see mio-quiche cert --print-hash)",
     );
-    fails(&["-d", "@-", "x", "y"], 2, "standard input can be sent once only, but there are several requests");
+    fails(&["-d", "@-", "x", "y"], 2, "standard input can be sent only once, but there are several requests");
     fails(&["-o", "a", "-o", "b", "x"], 2, "2 -o for 1 URLs: one for each");
     fails(&["--json", "-o", "-", "x"], 2, "--json and -o - both want standard output (give a file to -o)");
     fails(&["-T", "none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");

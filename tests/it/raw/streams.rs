@@ -44,8 +44,8 @@ fn a_client_stops_a_download() {
     client.until("some of the body", |c| (c.streams.get(&id)?.body.len() > 100_000).then_some(()));
     client.quic.stream_shutdown(id, quiche::Shutdown::Read, REQUEST_CANCELLED).unwrap();
     client.assert_alive();
-    // The server is told to stop, and does: it logs the end of the exchange.
-    wait_for("the stopped exchange in the log", DEADLINE, || {
+    // The server is told to stop, and does: it logs the end of the response.
+    wait_for("the stopped response in the log", DEADLINE, || {
         server.log().contains("GET /stream/:bytes 200").then_some(())
     });
     drop(client);

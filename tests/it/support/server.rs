@@ -85,7 +85,7 @@ impl Server {
         prepare(dir.path());
         let log = File::create(dir.path().join("log")).unwrap();
         // Shorter than our patience: a client that went away without a word acknowledges nothing any more.
-        let drain: &[&str] = if args.contains(&"--drain-timeout") { &[] } else { &["--drain-timeout", "8"] };
+        let drain: &[&str] = if args.contains(&"--shutdown-timeout") { &[] } else { &["--shutdown-timeout", "8"] };
         let child = mio_quiche()
             .args(["serve", "--listen", listen, "--cert", "cert.pem", "--key", "key.pem"])
             .args(args)

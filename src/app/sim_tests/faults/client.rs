@@ -1,4 +1,4 @@
-//! Our client's engine against our server's: sessions and requests on one connection, and what a client gives up.
+//! Our client's engine against our server's: sessions and requests on one connection, and cancelled requests.
 
 use http::Method;
 
@@ -25,7 +25,7 @@ impl Net {
         true
     }
 
-    /// Asks until there is an answer that is not "blocked", or time is up.
+    /// Retries until the result is not `Blocked`, or it times out.
     pub(super) fn ask(&mut self, conn: ConnId, head: &RequestHead, end: bool) -> Result<StreamId, RequestError> {
         let mut sent = Err(RequestError::Blocked);
         self.within(SOON, |net| {
@@ -56,7 +56,7 @@ impl Net {
         self.client.session(net::now(), session).expect("an open session").close(7, "done");
         let closed = self.within(SOON, |net| net.client.session_count() == 0 && net.server().session_count() == 0);
         assert!(closed, "the end of the session");
-        // What the close leaves to be done later is done.
+        // The deferred part of the close is done.
         self.within(Duration::from_millis(100), |_| false);
     }
 }
@@ -66,19 +66,19 @@ fn connect() -> RequestHead {
     RequestHead { protocol: Some("webtransport".to_owned()), ..head(Method::CONNECT, "/wt/echo") }
 }
 
-/// Opens sessions one after the other with one engine, and gives how many connections they took.
+/// Opens sessions one after the other with one engine, and returns how many connections they used.
 fn sessions_one_after_the_other(count: usize) -> usize {
     let mut net = Net::demo(Network::default());
     let mut conn = net.connect(SERVER);
     let mut connections = 1;
     for n in 0..count {
-        let mut asked = net.ask(conn, &connect(), false);
-        if asked == Err(RequestError::HasSessions) && n > 0 {
+        let mut sent = net.ask(conn, &connect(), false);
+        if sent == Err(RequestError::HasSessions) && n > 0 {
             conn = net.connect(SERVER);
             connections += 1;
-            asked = net.ask(conn, &connect(), false);
+            sent = net.ask(conn, &connect(), false);
         }
-        let id = asked.unwrap_or_else(|error| panic!("session {n}: {error:?}"));
+        let id = sent.unwrap_or_else(|error| panic!("session {n}: {error:?}"));
         assert!(net.within(SOON, |net| net.client.session(net::now(), id).is_some()), "session {n} does not open");
         net.assert_echo(id);
         net.assert_echo(id);
@@ -149,14 +149,14 @@ fn a_silent_session_is_closed_by_the_client_whose_setting_says_so() {
     assert!(elapsed(began) >= Duration::from_millis(250), "after {:?}", elapsed(began));
 }
 
-/// Cancels requests while their answers come, and gives how many streams the client still knows of afterwards.
+/// Cancels requests while their responses arrive, and returns how many streams the client still has afterwards.
 fn left_after_cancelling(network: Network) -> usize {
     let mut net = Net::demo(network);
     net.app.ignoring = true;
     let conn = net.connect(SERVER);
     for n in 0..1000 {
         let id = net.ask(conn, &head(Method::GET, "/stream/1000000"), true).unwrap_or_else(|e| panic!("{n}: {e:?}"));
-        // Some before their answer comes, some after.
+        // Some before their response arrives, some after.
         for _ in 0..n % 4 {
             net.step();
         }
@@ -188,13 +188,13 @@ fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
     let conn = net.connect(SERVER);
     let mut head = head(Method::GET, "/");
     head.headers.insert("x", "y".repeat(40_000).parse().expect("a value"));
-    let mut asked = Err(RequestError::Blocked);
+    let mut sent = Err(RequestError::Blocked);
     net.within(Duration::from_secs(1), |net| {
-        asked = net.client.request(conn, &head, true);
-        asked != Err(RequestError::Blocked)
+        sent = net.client.request(conn, &head, true);
+        sent != Err(RequestError::Blocked)
     });
-    match asked {
-        // Sent in pieces, and refused by the server's own limit.
+    match sent {
+        // Sent in pieces, and rejected by the server's own limit.
         Ok(id) => {
             net.app.streams.insert(id, Exchanged { sent: true, ..Exchanged::default() });
             net.within(Duration::from_secs(1), |net| net.app.streams[&id].is_over());
@@ -209,7 +209,7 @@ fn a_head_that_cannot_be_sent_fails_with_its_size_and_the_limit() {
             assert!(named, "{error:?} after a second: {text}");
         }
     }
-    // The connection is as good as before.
+    // The connection still works.
     net.assert_get(conn);
 }
 
@@ -228,7 +228,7 @@ fn an_answer_that_takes_longer_than_the_idle_timeout_arrives() {
     // K6
     let mut net = short_idle_timeouts();
     let conn = net.connect(SERVER);
-    // Its end is no panic here.
+    // A closed connection must not panic here.
     net.app.going.push(conn);
     let id = net.get(conn, "/slow?delay=1500");
     net.within(SOON, |net| net.app.streams[&id].is_over() || !net.app.gone.is_empty());

@@ -1,8 +1,8 @@
-//! A connection's first bytes: what is sent to an address before it is proven.
+//! A connection's first bytes: data sent to an address before it is validated.
 
 use super::*;
 
-/// Bytes that the server sends to a client that says nothing after its first flight, and bytes of that.
+/// Bytes that the server sends to a client that is silent after its first flight, and the size of that flight.
 fn amplification() -> (usize, usize) {
     const HANDSHAKE: Duration = Duration::from_millis(7500);
     let server = move |config: &mut ServerConfig| config.transport.handshake_timeout = HANDSHAKE;

@@ -1,4 +1,4 @@
-//! Flow control of sessions, and how much of one connection's work is done in one turn.
+//! Flow control of sessions, and the bound on one connection's work in one turn.
 
 use http::HeaderMap;
 
@@ -11,7 +11,7 @@ use crate::wire::varint;
 /// More than enough of everything, on the client's side.
 const PLENTY: [(u64, u64); 4] = [DRAFT02, (0x2b61, 1 << 20), (0x2b65, 100), (0x2b64, 100)];
 
-/// A server with flow control that takes so many streams of each kind in a session.
+/// A server with flow control that allows this many streams of each kind in a session.
 fn streams(max: usize) -> Options {
     with_server(move |config| {
         config.webtransport.drafts = Drafts::All;
@@ -19,7 +19,7 @@ fn streams(max: usize) -> Options {
     })
 }
 
-/// MAX_STREAMS capsules that came.
+/// MAX_STREAMS capsules received.
 fn max_streams(client: &Client, bidi: bool) -> Vec<u64> {
     let grown = |capsule| match capsule {
         Capsule::MaxStreams { bidi: kind, max } if kind == bidi => Some(max),
@@ -69,7 +69,7 @@ fn the_credit_of_every_stream_comes_back() {
     let uni: Vec<u64> = (0..4).map(|_| client.stream(false, b"open", false)).collect();
     client.go_on(Duration::from_millis(50));
     for id in bidi.iter().chain(&uni) {
-        // One that the server has refused takes no end.
+        // A stream that the server has stopped accepts no FIN.
         let _ = client.sim.client.stream_send(*id, b"", true);
     }
     let grown = |c: &Client| [true, false].map(|bidi| max_streams(c, bidi).last().is_some_and(|max| *max >= 7));
@@ -97,7 +97,7 @@ fn the_payload_of_a_stream_over_the_limit_is_not_taken_for_a_request() {
     assert_eq!(answer, b"", "an answer to the payload");
 }
 
-/// The code that a session ends with when it is sent MAX_STREAMS with these values.
+/// The code that a session ends with after MAX_STREAMS with these values.
 fn end_by_max_streams(values: &[u64]) -> Option<u64> {
     let mut client = Client::open(streams(4), "/wt/echo", &PLENTY);
     for value in values {
@@ -179,8 +179,8 @@ fn capsules_that_waited_for_the_answer_are_worked_off_in_several_turns() {
         server.handle_timeouts(now);
         server.drive(now);
         for event in waiting_events(server) {
-            if let Event::SessionRequest(asked) = event {
-                request = Some(asked.stream_id());
+            if let Event::SessionRequest(session) = event {
+                request = Some(session.stream_id());
             }
         }
         let mut buf = vec![0; 65_507];

@@ -5,8 +5,8 @@ use super::*;
 const CHANGES: usize = 20;
 const BYTES_PER_CHANGE: usize = 150_000;
 
-/// A download by quiche's client behind a NAT that gives it another port again and again. What goes to a port that it
-/// no longer has is lost.
+/// A download by quiche's client behind a NAT that gives it another port again and again. Packets to a port that it no
+/// longer has are lost.
 fn download_behind_a_nat(cid_len: usize) {
     let mut server = Endpoint::server(server_config(), net::now()).expect("an endpoint");
     let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
@@ -20,7 +20,7 @@ fn download_behind_a_nat(cid_len: usize) {
     let mut outside = addr(CLIENT);
     let began = net::now();
     let mut buf = vec![0; 65_507];
-    // The last bytes may have left before the last change.
+    // The last bytes may have been sent before the last change.
     while !finished || server.stats().migrations < CHANGES as u64 {
         let state = (changes, body.len(), server.connection_count());
         assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}");
@@ -36,7 +36,7 @@ fn download_behind_a_nat(cid_len: usize) {
                 [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path.as_str())];
             let list: Vec<_> = head.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
             h3.send_request(&mut client, &list, true).expect("a request");
-            // Spare ids, as every client gives that has ids.
+            // Spare ids, as clients with connection ids issue them.
             for n in 0..if cid_len > 0 { client.scids_left() } else { 0 } {
                 let id = quiche::ConnectionId::from_vec(vec![100 + n as u8; cid_len]);
                 client.new_scid(&id, n as u128, false).expect("a spare id");
@@ -65,7 +65,7 @@ fn download_behind_a_nat(cid_len: usize) {
         let mut io = Wire::new(addr(SERVER), |to, packet: &[u8]| {
             moved = true;
             if to == outside {
-                // What it refuses shows in what it answers.
+                // Rejected packets show in its responses.
                 let info = quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) };
                 let _ = client.recv(&mut packet.to_vec(), info);
             }

@@ -13,7 +13,7 @@ use super::sessions::{Client, DRAFT02, options};
 use super::*;
 use crate::error::ErrorCode;
 
-/// How long something may take that is a matter of milliseconds.
+/// Time limit for operations that take milliseconds.
 const SOON: Duration = Duration::from_secs(3);
 
 impl Client {
@@ -32,19 +32,19 @@ impl Client {
         }
     }
 
-    /// One step, without reading what came.
+    /// One step, without reading received data.
     fn pass_time(&mut self) {
         if !self.sim.step() {
             self.sim.sleep();
         }
     }
 
-    /// Lets time and packets pass for so long.
+    /// Lets time and packets pass for this long.
     fn go_on(&mut self, time: Duration) {
         self.within(time, |_| false);
     }
 
-    /// Waits for a reset of the CONNECT stream, and gives its code.
+    /// Waits for a reset of the CONNECT stream, and returns its code.
     fn connect_reset(&mut self) -> Option<u64> {
         self.within(SOON, |c| c.resets.contains_key(&0));
         self.resets.get(&0).copied()

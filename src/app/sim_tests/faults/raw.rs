@@ -1,4 +1,4 @@
-//! Our client against a server that says what no decent one would, and what quiche takes from a client.
+//! Our client against a server that breaks the rules, and what quiche accepts from a client.
 
 use http::Method;
 
@@ -63,7 +63,7 @@ impl Raw {
                     let scid = quiche::ConnectionId::from_ref(&[7; 16]);
                     quiche::accept(&scid, None, addr(SERVER), addr(CLIENT), &mut self.config).expect("a server")
                 });
-                // What it refuses shows in what it answers.
+                // Rejected packets show in its responses.
                 let _ = server.recv(packet, quiche::RecvInfo { from: addr(CLIENT), to: addr(SERVER) });
             }
         }
@@ -105,13 +105,13 @@ impl Raw {
         id
     }
 
-    /// Answers a `GET` with these bytes, and gives the code that the client closes the connection with.
+    /// Answers a `GET` with these bytes, and returns the code that the client closes the connection with.
     fn close_code_after(answer: &[u8]) -> Option<u64> {
         let mut raw = Raw::connected();
         let id = raw.request(&head(Method::GET, "/"), true);
         raw.write(id.id, answer, false);
         raw.within(Duration::from_millis(500), |raw| {
-            // The application reads all that comes.
+            // The application reads everything.
             if let Some(mut stream) = raw.client.stream(net::now(), id) {
                 let _ = stream.read(&mut [0; 100]);
             }
@@ -158,7 +158,7 @@ fn fields_behind_the_trailers_of_a_response_are_refused() {
     assert_eq!(Raw::close_code_after(&answer), Some(ErrorCode::H3_FRAME_UNEXPECTED.0));
 }
 
-/// What comes back on stream 0 for these bytes of a client, once it has ended.
+/// The response on stream 0 to these bytes of a client, once it has ended.
 fn answer_to(bytes: &[u8]) -> Vec<u8> {
     let mut sim = Sim::connected(Options::default());
     assert_eq!(sim.client.stream_send(0, bytes, true), Ok(bytes.len()));
@@ -186,14 +186,14 @@ fn ends_with(answer: &[u8], body: &[u8]) -> bool {
 
 #[test]
 fn quiche_takes_a_data_frame_that_is_cut_by_the_fin_for_a_whole_one() {
-    // S14: RFC 9114 section 7.1 asks for H3_FRAME_ERROR. 50 of 100 bytes.
+    // S14: RFC 9114 section 7.1 requires H3_FRAME_ERROR. 50 of 100 bytes.
     let answer = answer_to(&[&post_frame()[..], b"\x00\x40\x64", &[b'x'; 50]].concat());
     assert!(ends_with(&answer, b"{\"bytes\":50}\n"), "{:?}", String::from_utf8_lossy(&answer));
 }
 
 #[test]
 fn quiche_takes_trailers_that_are_cut_by_the_fin_for_none() {
-    // S14: the frame's 9 bytes are cut after 5.
+    // S14: the frame's 9 bytes are truncated after 5.
     let answer = answer_to(&[&post_frame()[..], DATA, &TRAILERS[..5]].concat());
     assert!(ends_with(&answer, b"{\"bytes\":3}\n"), "{:?}", String::from_utf8_lossy(&answer));
 }
@@ -203,7 +203,7 @@ fn quiche_does_not_give_the_credit_of_unknown_unidirectional_streams_back() {
     // S15: fixed in quiche after 0.30 (ee28072d).
     let server = |config: &mut ServerConfig| config.transport.max_streams_uni = 20;
     let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
-    // Behind those of quiche::h3.
+    // After those of quiche::h3.
     let first = 2 + 4 * (20 - sim.client.peer_streams_left_uni());
     for n in 0..sim.client.peer_streams_left_uni() {
         assert_eq!(sim.client.stream_send(first + 4 * n, b"\x21x", true), Ok(2), "stream {n}");
@@ -226,7 +226,7 @@ fn a_head_larger_than_a_collapsed_window_is_sent_or_its_stream_is_reset() {
     sim.run_until("the download", |sim| sim.answers[&download].body.len() > 10_000);
     sim.network = Network { seed: 3, loss: 50, ..Network::default() };
     sim.within(Duration::from_secs(2), |_| false);
-    // The client gives it up, and hears of nothing in flight any more.
+    // The client cancels it, and nothing is in flight any more.
     sim.client.stream_shutdown(download, quiche::Shutdown::Read, 0x10c).expect("an open stream");
     sim.answers.remove(&download);
     sim.within(Duration::from_millis(300), |_| false);

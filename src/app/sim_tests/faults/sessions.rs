@@ -6,15 +6,15 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::*;
-use crate::app::exchange::{Exchange, Progress};
 use crate::app::session::{Session, SessionHandler};
+use crate::app::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::{Error, Result, StreamError};
 use crate::h3::Recv;
 use crate::transport::table::StreamId;
 use crate::wire::capsule::{self, Capsule};
 
-/// Streams that are opened and given up in one session. More than a session may have at a time.
+/// Streams that are opened and aborted in one session. More than a session may have at a time.
 const MANY: u64 = 3000;
 
 /// Opens a stream of the session by hand, with nothing but its header.
@@ -45,17 +45,17 @@ fn a_stream_whose_end_and_stop_come_with_its_header_gives_its_place_back() {
     assert!(client.within(SOON, |c| c.is_whole(last)), "an echo after all of them");
 }
 
-/// Notes the code that reading of each of the peer's streams fails with.
+/// Records the code with which reading of each of the peer's streams fails.
 #[derive(Clone, Default)]
 struct NoteResets(Rc<RefCell<Vec<u64>>>);
 
 impl SessionHandler for NoteResets {
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         let codes = Rc::clone(&self.0);
-        let exchange = move |s: &mut Stream<'_>| loop {
+        let handler = move |s: &mut Stream<'_>| loop {
             match s.read(&mut [0; 100]) {
                 Ok(Recv::Data(_)) => {}
-                Ok(Recv::Blocked) => return Ok(Progress::Pending),
+                Ok(Recv::Pending) => return Ok(Progress::Pending),
                 Ok(Recv::Finished) => return Ok(Progress::Done),
                 Err(error) => {
                     if let StreamError::Reset(code) = error {
@@ -65,7 +65,7 @@ impl SessionHandler for NoteResets {
                 }
             }
         };
-        Ok(Some(Box::new(exchange)))
+        Ok(Some(Box::new(handler)))
     }
 }
 
@@ -103,7 +103,7 @@ fn a_unidirectional_stream_is_seen_though_its_reset_comes_in_the_same_turn() {
     resets_right_behind_headers(false);
 }
 
-/// Sends so many DRAIN capsules for a datagram.
+/// Sends this many DRAIN capsules for a datagram.
 struct Drains(usize);
 
 impl SessionHandler for Drains {
@@ -115,7 +115,7 @@ impl SessionHandler for Drains {
     }
 }
 
-/// A session whose server has so many capsules to send, of which the client takes 1000 bytes.
+/// A session whose server has this many capsules to send, of which the client accepts 1000 bytes.
 fn with_capsules_that_wait(count: usize) -> Client {
     let router = Router::new().webtransport("/wt", move |req| req.accept(Drains(count)));
     let client = |config: &mut quiche::Config| {
@@ -131,19 +131,19 @@ fn with_capsules_that_wait(count: usize) -> Client {
     client
 }
 
-/// Nothing is left of the session, and a shutdown is through with the connection soon.
+/// Nothing is left of the session, and a shutdown closes the connection soon.
 fn assert_forgotten(client: &mut Client) {
     client.within(SOON, |c| c.server_streams() == 0);
     assert_eq!((client.server_streams(), client.sim.server.session_count()), (0, 0));
     client.sim.server.shutdown();
     let began = net::now();
-    client.within(SOON, |c| c.sim.server.is_drained());
-    assert!(client.sim.server.is_drained(), "the shutdown is not through after {:?}", elapsed(began));
+    client.within(SOON, |c| c.sim.server.is_shut_down());
+    assert!(client.sim.server.is_shut_down(), "the shutdown has not ended after {:?}", elapsed(began));
 }
 
 #[test]
 fn a_session_that_is_failed_while_capsules_wait_leaves_nothing_behind() {
-    // S4: more than the server keeps for a peer that reads none, so the session fails.
+    // S4: more than the server queues for a peer that does not read, so the session fails.
     let mut client = with_capsules_that_wait(8000);
     assert_eq!(client.connect_reset(), Some(ErrorCode::H3_EXCESSIVE_LOAD.0));
     // Fails when the stop that came with the reset has reset it already.
@@ -179,7 +179,7 @@ impl SessionHandler for NoteId {
         Ok(())
     }
 
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         // The handler has it, and leaves it open.
         Ok(None)
     }

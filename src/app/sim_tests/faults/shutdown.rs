@@ -1,9 +1,9 @@
-//! The end of a connection: nothing that was sent to it is left without a verdict (RFC 9114 section 5.2).
+//! The end of a connection: no request is left without an outcome (RFC 9114 section 5.2).
 
 use super::*;
 use crate::wire::varint;
 
-/// What the server's close is preceded by.
+/// What precedes the server's close.
 struct Goodbye {
     sim: Sim,
     h3: h3::Connection,
@@ -17,7 +17,7 @@ impl Goodbye {
         let mut sim = Sim::connected(Options::default());
         let id = sim.get("/");
         sim.run_until("an answer", |sim| sim.answers[&id].finished);
-        // GOAWAY is of no interest to `Sim`.
+        // `Sim` ignores GOAWAY.
         let h3 = sim.h3.take().expect("HTTP/3");
         Goodbye { sim, h3, goaway: None, answered: Vec::new(), rejected: Vec::new() }
     }
@@ -79,7 +79,7 @@ fn a_request_that_is_on_its_way_at_a_shutdown_gets_a_verdict() {
 /// The id in the GOAWAY that is among the frames of a control stream.
 fn goaway_in(mut control: &[u8]) -> Option<u64> {
     const GOAWAY: u64 = 7;
-    // Behind the stream's type.
+    // After the stream's type.
     control = control.get(1..)?;
     loop {
         let (kind, n) = varint::read(control)?;
@@ -100,7 +100,7 @@ fn a_request_that_is_on_its_way_when_a_connection_without_sessions_is_closed_get
     client.run_until("the end", |c| c.is_whole(0));
     client.go_on(Duration::from_millis(250));
     std::thread::sleep(Duration::from_millis(150));
-    // It leaves in the turn in which the server closes.
+    // It is sent in the turn in which the server closes.
     assert!(client.sim.client.stream_send(4, &get_frame(), true).is_ok());
     let mut control = Vec::new();
     let deadline = net::now() + SOON;

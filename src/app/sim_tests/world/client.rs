@@ -1,4 +1,4 @@
-//! A client of ours on a simulated socket, with a resolver of names that are known beforehand.
+//! Our client on a simulated socket, with a resolver of known names.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::socket::Socket;
 use crate::app::client::{ClientCore, ClientError, ClientRequest, ResponseHandler};
-use crate::app::exchange::Progress;
+use crate::app::stream_handler::Progress;
 use crate::config::ClientConfig;
 use crate::endpoint::{Endpoint, Stream};
 use crate::error::Result;
@@ -28,7 +28,7 @@ pub(crate) struct Client {
     pub(crate) hosts: HashMap<String, Vec<SocketAddr>>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) status: u16,
@@ -74,7 +74,7 @@ impl ResponseHandler for Keep {
         loop {
             match s.read_chunk(64 * 1024)? {
                 Recv::Data(chunk) => self.outcome.borrow_mut().body.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => return Ok(Progress::Done),
             }
         }
@@ -119,7 +119,7 @@ impl Client {
         self.start(request.streamed_body(Some(body.len() as u64)), body)
     }
 
-    /// One turn, as `Client::turn` runs it. Gives when the next one is due, besides the endpoint's timers.
+    /// One turn, as `Client::turn` runs it. Returns when the next one is due, besides the endpoint's timers.
     pub(super) fn turn(&mut self, now: Instant) -> Option<Instant> {
         let Client { endpoint, core, socket, hosts } = self;
         core.begin_turn(now, net::wall_clock(), endpoint);

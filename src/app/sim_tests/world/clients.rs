@@ -1,4 +1,4 @@
-//! Our client: its pool, its retries, and servers that are not where they were.
+//! Our client: its pool, its retries, and servers that move.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use crate::app::client::AltService;
 use crate::error::ErrorCode;
 
 const OTHER_SERVER: &str = "192.0.2.3:4433";
-/// Nobody is there.
+/// An address without a host.
 const DEAD: &str = "192.0.2.9:4433";
 const URL: &str = "https://localhost:4433";
 const LOSSY: Link = Link { loss: 4, reorder: 5, ..Link::LAN };
@@ -42,7 +42,7 @@ fn many_requests_make_the_pool_grow() {
     }
 }
 
-/// What a server that goes away did not process is done by another one, and nothing is done twice.
+/// Another server processes the requests that a server in shutdown did not, and nothing is done twice.
 #[test]
 fn goaway_in_the_middle_moves_to_another_server() {
     for seed in seeds() {
@@ -105,7 +105,7 @@ fn an_alternative_that_is_dead_costs_time_and_no_request() {
         origin_port: 4433,
         host: "alternative".to_owned(),
         port: 4433,
-        expires: net::wall_clock() + PATIENCE,
+        expires: net::wall_clock() + TIMEOUT,
         persist: false,
     });
     let outcome = world.clients[0].get(&format!("{URL}/"));
@@ -140,7 +140,7 @@ fn the_alternative_that_a_server_names_is_used_next() {
     }
 }
 
-/// A server that says goodbye: what it did not answer is sent to the one that comes after it.
+/// A server that shuts down: requests that it did not answer are sent to its successor.
 #[test]
 fn a_server_that_closes_and_comes_again() {
     for seed in seeds() {
@@ -157,7 +157,7 @@ fn a_server_that_closes_and_comes_again() {
     }
 }
 
-/// A server that vanishes: what is under way fails in time, and the next request finds the one that comes after it.
+/// A server that vanishes: running requests fail in time, and the next request reaches its successor.
 #[test]
 fn a_server_that_crashes_and_comes_again() {
     for seed in seeds() {

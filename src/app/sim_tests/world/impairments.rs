@@ -7,8 +7,8 @@ fn sha256(data: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(ring::digest::digest(&ring::digest::SHA256, data).as_ref())
 }
 
-/// Downloads and uploads at a time, each of which has to come out equal.
-fn exchange(world: &mut World, peer: usize) {
+/// Concurrent downloads and uploads, each of which must arrive unchanged.
+fn transfer(world: &mut World, peer: usize) {
     let (small, large, up) = (payload(1_000), payload(150_000), payload(100_000));
     let peer_ = &mut world.peers[peer];
     let down = [(peer_.get("/stream/1000"), &small), (peer_.get("/stream/150000"), &large)];
@@ -24,12 +24,12 @@ fn exchange(world: &mut World, peer: usize) {
     assert_eq!(String::from_utf8_lossy(&answers[&upload].body), sum);
 }
 
-/// Runs an exchange for every seed, and gives the worlds as they are then.
+/// Runs a transfer for each seed and returns the worlds.
 fn under(link: Link, change: impl Fn(&mut ServerConfig) + Copy) -> Vec<World> {
     let run = |seed| {
         let mut world = World::with(seed, link, change);
         let peer = world.peer(|_| {});
-        exchange(&mut world, peer);
+        transfer(&mut world, peer);
         world
     };
     seeds().map(run).collect()
@@ -70,7 +70,7 @@ fn reordering() {
     }
 }
 
-/// Packets that were tampered with are dropped, and the connection does not mind (RFC 9001 section 5.3).
+/// Packets that were tampered with are dropped, and the connection survives (RFC 9001 section 5.3).
 #[test]
 fn corruption_breaks_no_connection() {
     for world in under(Link { corrupt: 10, ..Link::LAN }, |_| {}) {
@@ -82,7 +82,7 @@ fn corruption_breaks_no_connection() {
 
 #[test]
 fn a_path_with_a_small_mtu() {
-    // What a server sends by default does not fit: it finds out what does.
+    // A server's default packet size does not fit: it finds one that does.
     for world in under(Link { mtu: 1300, ..Link::LAN }, |config| config.transport.discover_pmtu = true) {
         assert!(world.network.counts.too_large > 0, "{:?}", world.network.counts);
     }
@@ -104,7 +104,7 @@ fn a_nat_that_takes_another_port_while_nothing_is_sent() {
         let mut world = World::new(seed, Link::LAN);
         let peer = world.peer(|_| {});
         for _ in 0..3 {
-            exchange(&mut world, peer);
+            transfer(&mut world, peer);
             world.network.rebind(world.peers[peer].addr);
             world.run_for(Duration::from_millis(10));
         }
@@ -132,7 +132,7 @@ fn a_full_socket_loses_nothing() {
         let mut world = World::new(seed, Link::LAN);
         let peer = world.peer(|_| {});
         world.servers[0].socket.full = Some(Full { every: 3, lasts: Duration::from_millis(5) });
-        exchange(&mut world, peer);
+        transfer(&mut world, peer);
         world.run_until("the last datagram", |world| {
             world.servers[0].socket.sent == world.servers[0].endpoint.stats().datagrams_out
         });

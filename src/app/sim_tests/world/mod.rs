@@ -1,4 +1,4 @@
-//! Servers, clients and peers, each at an address of its own, on a [`Network`] that does what a seed says.
+//! Servers, clients and peers, each at its own address, on a [`Network`] driven by a seed.
 //!
 //! ```ignore
 //! let mut world = World::new(seed, Link { loss: 5, ..Link::LAN });
@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, SERVER, addr, payload, server_config};
+use super::{SERVER, TIMEOUT, addr, payload, server_config};
 use crate::app::Router;
 use crate::app::demo;
 use crate::app::server::App;
@@ -50,8 +50,8 @@ struct Server {
 impl Server {
     fn new(addr: SocketAddr, router: Router, change: impl Fn(&mut ServerConfig)) -> Self {
         let mut config = server_config();
-        // A bad network may need some tries.
-        config.transport.handshake_timeout = PATIENCE;
+        // A bad network may need several tries.
+        config.transport.handshake_timeout = TIMEOUT;
         change(&mut config);
         config.webtransport.enabled |= router.has_sessions();
         let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
@@ -70,12 +70,12 @@ struct World {
 }
 
 impl World {
-    /// A world with one server, of the demo's routes, whose own link does nothing. Everybody else has `link`.
+    /// A world with one server of the demo's routes, whose own link is perfect. All other hosts have `link`.
     fn new(seed: u64, link: Link) -> Self {
         Self::with(seed, link, |_| {})
     }
 
-    /// As [`new`](World::new), with settings of the server's.
+    /// As [`new`](World::new), with settings for the server.
     fn with(seed: u64, link: Link, change: impl Fn(&mut ServerConfig)) -> Self {
         // Shown when the test fails.
         eprintln!("seed {seed}: {link:?}");
@@ -92,7 +92,7 @@ impl World {
         self.servers.len() - 1
     }
 
-    /// Adds a client of quiche's own, which connects to the first server, and waits for its handshake.
+    /// Adds a client of quiche, which connects to the first server, and waits for its handshake.
     fn peer(&mut self, change: impl Fn(&mut quiche::Config)) -> usize {
         let at = self.next_addr();
         self.network.attach(at, self.link);
@@ -102,7 +102,7 @@ impl World {
         index
     }
 
-    /// Adds a client of ours. `localhost` is the first server, until its `hosts` say something else.
+    /// Adds our client. `localhost` is the first server, unless its `hosts` are changed.
     fn client(&mut self, change: impl Fn(&mut ClientConfig)) -> usize {
         let at = self.next_addr();
         self.network.attach(at, self.link);
@@ -117,7 +117,7 @@ impl World {
         SocketAddr::from(([192, 0, 2, 100 + number as u8], 5000))
     }
 
-    /// One turn of everybody. Gives when the next one is due.
+    /// One turn of all hosts. Returns when the next one is due.
     fn step(&mut self) -> Option<Instant> {
         let now = net::now();
         while let Some((host, flight)) = self.network.deliver(now) {
@@ -158,7 +158,7 @@ impl World {
 
     /// Lets time and packets pass until `done`.
     fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut World) -> bool) {
-        let deadline = net::now() + PATIENCE;
+        let deadline = net::now() + TIMEOUT;
         while !done(self) {
             let (seed, link, counts) = (self.seed, self.link, &self.network.counts);
             assert!(net::now() < deadline, "{what} took too long; seed {seed}, {link:?}, {counts:?}");

@@ -6,32 +6,32 @@ use std::time::{Duration, Instant};
 
 use crate::app::sim_tests::Rng;
 
-/// What a link does to datagrams, in each direction.
+/// The properties of a link, in each direction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
     pub(crate) delay: Duration,
-    /// Up to so much more, without reordering.
+    /// Maximum additional delay, without reordering.
     pub(crate) jitter: Duration,
     /// Bytes per second.
     pub(crate) rate: Option<u64>,
-    /// Bytes that wait for a link with a rate; what comes in addition is dropped.
+    /// Bytes queued for a link with a rate; further datagrams are dropped.
     pub(crate) queue: u64,
     /// Percent of datagrams.
     pub(crate) loss: u64,
     /// Percent of datagrams.
     pub(crate) duplicate: u64,
-    /// Percent of datagrams, which come some milliseconds late.
+    /// Percent of datagrams, which arrive some milliseconds late.
     pub(crate) reorder: u64,
-    /// Percent of datagrams, which come with one to three bits changed.
+    /// Percent of datagrams, which arrive with one to three bits changed.
     pub(crate) corrupt: u64,
-    /// The largest UDP payload; what is larger is dropped.
+    /// The largest UDP payload; larger ones are dropped.
     pub(crate) mtu: usize,
-    /// A NAT on the link takes another port for its host after so many of its datagrams.
+    /// A NAT on the link changes the port of its host after this many of its datagrams.
     pub(crate) rebind_every: Option<u32>,
 }
 
 impl Link {
-    /// Does nothing, and takes no time.
+    /// A perfect link without delay.
     pub(crate) const PERFECT: Link = Link {
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
@@ -44,11 +44,11 @@ impl Link {
         mtu: usize::MAX,
         rebind_every: None,
     };
-    /// Takes a millisecond.
+    /// A delay of one millisecond.
     pub(crate) const LAN: Link = Link { delay: Duration::from_millis(1), ..Link::PERFECT };
 }
 
-/// What became of datagrams.
+/// Counters of datagrams.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) delivered: u64,
@@ -59,14 +59,14 @@ pub(crate) struct Counts {
     pub(crate) corrupted: u64,
     pub(crate) too_large: u64,
     pub(crate) rebound: u64,
-    /// Sent to an address that nobody has.
+    /// Sent to an address without a host.
     pub(crate) nowhere: u64,
 }
 
 /// One direction of a link.
 #[derive(Default)]
 struct Pipe {
-    /// When the last datagram has left the queue.
+    /// When the last datagram leaves the queue.
     free_at: Option<Instant>,
     last_arrival: Option<Instant>,
 }
@@ -104,18 +104,18 @@ impl Network {
         Network { rng: Rng::new(seed), ports, flights, next: 0, counts: Counts::default() }
     }
 
-    /// Connects a host by a link, or puts another link in the place of its link.
+    /// Connects a host by a link, or replaces its link.
     pub(crate) fn attach(&mut self, host: SocketAddr, link: Link) {
         let new = Port { link, up: Pipe::default(), down: Pipe::default(), outer: host, sent: 0 };
         self.ports.entry(host).or_insert(new).link = link;
     }
 
-    /// Takes a host off the network.
+    /// Removes a host from the network.
     pub(crate) fn detach(&mut self, host: SocketAddr) {
         self.ports.remove(&host);
     }
 
-    /// The NAT in front of a host takes another port for it, and the first time another address.
+    /// The NAT of a host changes its port, and the first time also its address.
     pub(crate) fn rebind(&mut self, host: SocketAddr) {
         let port = self.ports.get_mut(&host).expect("a host");
         let IpAddr::V4(ip) = host.ip() else { panic!("hosts have IPv4 addresses") };

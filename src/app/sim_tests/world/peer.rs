@@ -1,4 +1,4 @@
-//! A client that is quiche's own, with none of our code.
+//! A client made of quiche only, without our code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -50,10 +50,10 @@ impl Peer {
         self.answers.values().all(Answer::is_over)
     }
 
-    /// One turn; gives what is to be sent.
+    /// One turn; returns the datagrams to send.
     pub(super) fn turn(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         for (from, mut data) in self.inbox.drain(..) {
-            // What it refuses shows in what it answers.
+            // Rejected packets show in its responses.
             let _ = self.quic.recv(&mut data, quiche::RecvInfo { from, to: self.addr });
         }
         if self.quic.timeout().is_some_and(|timeout| timeout.is_zero()) {

@@ -8,20 +8,20 @@ use bytes::Bytes;
 
 use super::*;
 use crate::app::client::{ClientError, SessionOptions};
-use crate::app::exchange::{Exchange, Progress};
 use crate::app::session::{Session, SessionHandler};
+use crate::app::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Recv;
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
 
-/// What came.
+/// Data received.
 #[derive(Default)]
 struct Log {
-    /// On streams of ours.
+    /// On streams opened by the client.
     echoes: BTreeSet<Vec<u8>>,
-    /// On streams of the server's.
+    /// On streams opened by the server.
     answers: BTreeSet<Vec<u8>>,
     datagrams: usize,
     failed: Option<ClientError>,
@@ -30,7 +30,7 @@ struct Log {
 
 type Shared = Rc<RefCell<Log>>;
 
-/// Sends something on a stream, if it is to, and keeps what comes.
+/// Sends data on a stream, if there is any, and keeps received data.
 struct Talk {
     unsent: Bytes,
     received: Vec<u8>,
@@ -38,7 +38,7 @@ struct Talk {
     log: Shared,
 }
 
-impl Exchange for Talk {
+impl StreamHandler for Talk {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if s.is_sending() && !s.finish_with(&mut self.unsent)? {
             return Ok(Progress::Pending);
@@ -49,7 +49,7 @@ impl Exchange for Talk {
         loop {
             match s.read_chunk(10_000)? {
                 Recv::Data(chunk) => self.received.extend_from_slice(&chunk),
-                Recv::Blocked => return Ok(Progress::Pending),
+                Recv::Pending => return Ok(Progress::Pending),
                 Recv::Finished => break,
             }
         }
@@ -68,7 +68,7 @@ impl Talker {
     }
 }
 
-/// What is sent on the nth stream.
+/// The content of the nth stream.
 fn text(n: usize) -> Vec<u8> {
     format!("stream {n} ").repeat(1 + n * n).into_bytes()
 }
@@ -94,7 +94,7 @@ impl SessionHandler for Talker {
         Ok(())
     }
 
-    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn Exchange>>> {
+    fn stream(&mut self, _: &mut Session<'_>, _: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(Some(Box::new(self.talk(false, b"and back".to_vec()))))
     }
 
@@ -117,7 +117,7 @@ fn streams_both_ways_under_loss_and_jitter() {
         let mut world = World::new(seed, link);
         world.client(|_| {});
         let log = open(&mut world, "/wt/echo?open=3");
-        // A request beside it takes another connection.
+        // A concurrent request uses another connection.
         let get = world.clients[0].get("https://localhost:4433/");
         world.run_until("all streams", |_| {
             let log = log.borrow();
@@ -146,6 +146,6 @@ fn a_session_that_is_not_there_fails() {
     let log = open(&mut world, "/nowhere");
     world.run_until("the failure", |_| log.borrow().failed.is_some());
     let error = log.borrow().failed.as_ref().map(ToString::to_string);
-    assert_eq!(error.as_deref(), Some("the server refuses the session with status 404 Not Found"));
+    assert_eq!(error.as_deref(), Some("the server rejected the session with status 404 Not Found"));
     assert!(!world.clients[0].core.is_busy());
 }

@@ -1,11 +1,11 @@
-//! Several connections to one server, whose link they share.
+//! Several connections to one server, which share its link.
 
 use super::*;
 
-/// Bytes that each connection asks for.
+/// Bytes that each connection requests.
 const SIZE: usize = 400_000;
 
-/// Lets `count` connections download at a time. Gives how much each had when the first one was through.
+/// Lets `count` connections download concurrently. Returns how much each had when the first one finished.
 fn race(seed: u64, count: usize, link: Link) -> Vec<usize> {
     let mut world = World::new(seed, link);
     world.network.attach(addr(SERVER), Link { rate: Some(4_000_000), queue: 100_000, ..Link::PERFECT });
@@ -38,7 +38,7 @@ fn five_connections_progress_together() {
     }
 }
 
-/// A connection whose reader stands still holds up nobody else.
+/// A connection whose reader stops does not hold up others.
 #[test]
 fn a_connection_that_is_silent_starves_nobody() {
     for seed in seeds() {

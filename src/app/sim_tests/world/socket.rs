@@ -1,4 +1,4 @@
-//! The socket of a simulated host: as the event loop's, it keeps what it has no room for.
+//! The socket of a simulated host: like the event loop's, it keeps data that does not fit.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,10 +12,10 @@ use crate::turn::DatagramIo;
 /// Runs sent in one turn at most.
 const MAX_RUNS_PER_TURN: usize = 256;
 
-/// When a socket is full.
+/// Makes a socket full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full {
-    /// After so many runs of datagrams.
+    /// After this many runs of datagrams.
     pub(crate) every: u32,
     pub(crate) lasts: Duration,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Socket {
     pub(super) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     pub(super) outbox: Vec<(SocketAddr, Vec<u8>)>,
     pub(crate) full: Option<Full>,
-    /// Datagrams that left.
+    /// Datagrams sent.
     pub(crate) sent: u64,
     /// Times that it was full.
     pub(crate) blocked: u64,
@@ -51,7 +51,7 @@ impl Socket {
         }
     }
 
-    /// When its host has something to do.
+    /// When its host must run.
     pub(super) fn wake_at(&self, now: Instant, endpoint: &Endpoint, until: Option<Instant>) -> Option<Instant> {
         match self.unsent {
             Some(_) => [self.full_until, endpoint.next_timeout(), until].into_iter().flatten().min(),
@@ -60,7 +60,7 @@ impl Socket {
         }
     }
 
-    /// False if there is no room.
+    /// Returns false if it is full.
     fn send(&mut self, transmit: Transmit) -> bool {
         if self.full_until.is_some_and(|until| until > net::now()) {
             return false;

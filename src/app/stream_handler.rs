@@ -6,31 +6,31 @@ use crate::endpoint::Stream;
 use crate::error::Result;
 use crate::h3::Recv;
 
-/// What a call of [`Exchange::poll`] came to.
+/// The result of [`StreamHandler::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Not through yet: to be called again when the stream is ready.
+    /// Not done yet: call again when the stream is ready.
     Pending,
-    /// Through. A response that was not ended is ended; a body that was not read is thrown away.
+    /// Done. A response that was not finished is finished; the rest of the request's body is discarded.
     Done,
 }
 
-/// A handler that reads and writes a stream step by step. The type holds what it needs between the steps.
+/// A handler that reads and writes a stream step by step, and keeps its state between the steps.
 ///
 /// ```
-/// use mio_quiche::{Exchange, Progress, Recv, Result, Stream};
+/// use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 ///
 /// /// Counts the bytes of the request's body.
 /// #[derive(Default)]
 /// struct Count(u64);
 ///
-/// impl Exchange for Count {
+/// impl StreamHandler for Count {
 ///     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
 ///         let mut buf = [0; 4096];
 ///         loop {
 ///             match s.read(&mut buf)? {
 ///                 Recv::Data(n) => self.0 += n as u64,
-///                 Recv::Blocked => return Ok(Progress::Pending),
+///                 Recv::Pending => return Ok(Progress::Pending),
 ///                 Recv::Finished => break,
 ///             }
 ///         }
@@ -39,36 +39,36 @@ pub enum Progress {
 ///     }
 /// }
 /// ```
-pub trait Exchange {
-    /// Runs whenever either direction may progress, until it blocks. It may be called when neither can. When the client
-    /// cancels the request, the exchange is dropped.
+pub trait StreamHandler {
+    /// Called whenever either direction may progress; runs until it would block. Spurious calls are possible. When the
+    /// client cancels the request, the handler is dropped.
     ///
     /// # Errors
-    /// Any error ends the exchange: with a 500 if the response's head has not left yet (413 for
+    /// Any error ends the stream: with a 500 if the response's head was not sent yet (413 for
     /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream. A stream
-    /// of a session is reset with the code that the peer gave it up with, or 0.
+    /// of a session is reset with the code of the peer's RESET_STREAM or STOP_SENDING, or with 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
-    /// An HTTP datagram (RFC 9297) came for this request. By default it is dropped. [`poll`](Exchange::poll) is called
-    /// after it.
+    /// An HTTP datagram (RFC 9297) arrived for this request. By default it is dropped. [`poll`](StreamHandler::poll) is
+    /// called afterwards.
     ///
     /// # Errors
-    /// As [`poll`](Exchange::poll).
+    /// As [`poll`](StreamHandler::poll).
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         let _ = (s, payload);
         Ok(())
     }
 }
 
-impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> Exchange for F {
+impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> StreamHandler for F {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         self(s)
     }
 }
 
-/// Sends back every byte of a request's body, or of a stream of a session, as it comes.
+/// Echoes every byte of a request's body, or of a stream of a session, as it arrives.
 ///
-/// It reads one chunk ahead, so that the end of the stream goes with the last one.
+/// It reads one chunk ahead, so that the FIN is sent with the last chunk.
 #[derive(Debug, Default)]
 pub struct Echo {
     chunk: Bytes,
@@ -76,16 +76,16 @@ pub struct Echo {
     finished: bool,
 }
 
-/// Bytes read at once.
+/// Bytes read per call.
 const CHUNK: usize = 64 * 1024;
 
 impl Echo {
-    /// Reads the next chunk; an empty one when there is none now.
+    /// Reads the next chunk; it is empty when none is available.
     fn next(&mut self, s: &mut Stream<'_>) -> Result<Bytes> {
         if !self.finished {
             match s.read_chunk(CHUNK)? {
                 Recv::Data(chunk) => return Ok(chunk),
-                Recv::Blocked => {}
+                Recv::Pending => {}
                 Recv::Finished => self.finished = true,
             }
         }
@@ -93,7 +93,7 @@ impl Echo {
     }
 }
 
-impl Exchange for Echo {
+impl StreamHandler for Echo {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         loop {
             if self.chunk.is_empty() {
@@ -122,7 +122,7 @@ impl Exchange for Echo {
 /// Sends a body that is in memory.
 pub(crate) struct SendBytes(pub(crate) Bytes);
 
-impl Exchange for SendBytes {
+impl StreamHandler for SendBytes {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         Ok(match s.finish_with(&mut self.0)? {
             true => Progress::Done,

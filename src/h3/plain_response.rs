@@ -1,11 +1,11 @@
-//! The plain answers to requests that no handler answers.
+//! Plain responses to requests without a handler.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 /// The header fields and the body, such as `404 Not Found`, for a status.
-pub(crate) fn plain_answer(status: StatusCode) -> (HeaderMap, Bytes) {
+pub(crate) fn plain_response(status: StatusCode) -> (HeaderMap, Bytes) {
     let body = Bytes::from(format!("{status}\n"));
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -13,7 +13,7 @@ pub(crate) fn plain_answer(status: StatusCode) -> (HeaderMap, Bytes) {
     (headers, body)
 }
 
-/// Whether RFC 9110 section 9 or RFC 5789 defines the method, so that 405 fits better than 501.
+/// Whether RFC 9110 section 9 or RFC 5789 defines the method, so that 405 is better than 501.
 pub(crate) fn is_known_method(method: &Method) -> bool {
     [
         Method::GET,
