@@ -11,7 +11,7 @@ pub(crate) const INLINE: usize = 86;
 #[derive(Clone, Debug)]
 pub(crate) struct Buf {
     data: Data,
-    unacked: Option<Unacked>,
+    held: Option<Arc<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -22,13 +22,27 @@ enum Data {
 
 /// Tracks whether quiche still holds bytes of a stream, as it does until they are acknowledged: every [`Buf`] written
 /// with it keeps a clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Unacked(Arc<()>);
+#[derive(Debug, Default)]
+pub(crate) struct Unacked {
+    held: Arc<()>,
+    /// The packets that the connection had sent when the last bytes were written.
+    packets: usize,
+}
 
 impl Unacked {
+    /// Bytes were written, after so many packets of the connection.
+    pub(super) fn on_written(&mut self, packets: usize) {
+        self.packets = packets;
+    }
+
     /// Whether everything written with it is acknowledged.
     pub(crate) fn is_empty(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        Arc::strong_count(&self.held) == 1
+    }
+
+    /// Whether the last bytes are in no packet yet, now that the connection has sent so many.
+    pub(super) fn is_unsent(&self, packets: usize) -> bool {
+        !self.is_empty() && self.packets == packets
     }
 }
 
@@ -39,7 +53,7 @@ impl Buf {
             Some(data) => data,
             None => Data::Shared(Bytes::copy_from_slice(slice)),
         };
-        Buf { data, unacked: None }
+        Buf { data, held: None }
     }
 
     /// Shares `bytes`, or copies them inline when they are short.
@@ -50,12 +64,12 @@ impl Buf {
             Some(data) => data,
             None => Data::Shared(bytes.clone()),
         };
-        Buf { data, unacked: None }
+        Buf { data, held: None }
     }
 
     /// Lets `unacked` track when the bytes are acknowledged.
     pub(crate) fn tracked(self, unacked: &Unacked) -> Self {
-        Buf { unacked: Some(unacked.clone()), ..self }
+        Buf { held: Some(Arc::clone(&unacked.held)), ..self }
     }
 }
 
@@ -85,7 +99,7 @@ impl quiche::BufSplit for Buf {
                 Data::inline(&bytes[at..whole]).unwrap_or_else(|| Data::Shared(Bytes::new()))
             }
         };
-        Buf { data, unacked: self.unacked.clone() }
+        Buf { data, held: self.held.clone() }
     }
 
     fn try_add_prefix(&mut self, prefix: &[u8]) -> bool {

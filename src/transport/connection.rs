@@ -41,6 +41,7 @@ pub(crate) struct Transport {
     pub(super) ids: LocalIds,
     /// quiche::h3 may have more to report.
     pub(super) repoll: bool,
+
     /// Streams with data that quiche::h3 does not report.
     pub(super) unread: Vec<u64>,
 }
@@ -396,11 +397,14 @@ impl Transport {
         stream: u64,
         data: &mut Bytes,
         fin: bool,
-        unacked: &Unacked,
+        unacked: &mut Unacked,
     ) -> Result<usize, WriteError> {
         let buf = Buf::share(data).tracked(unacked);
         match self.quic.stream_send_zc(stream, buf, fin) {
             Ok((taken, _)) => {
+                if taken > 0 {
+                    unacked.on_written(self.quic.stats().sent);
+                }
                 take_front(data, taken);
                 Ok(taken)
             }
@@ -408,10 +412,10 @@ impl Transport {
         }
     }
 
-    /// Writes a FIN after data that is acknowledged, as quiche never retransmits a lost FIN that is sent alone
-    /// when data before it is acknowledged after the FIN was written. True once it is written.
+    /// Writes a FIN that is sent with the last bytes, or after all are acknowledged: quiche never retransmits a lost FIN
+    /// that is sent alone when data before it is acknowledged after the FIN was written. True once it is written.
     pub(crate) fn write_fin(&mut self, stream: u64, unacked: &Unacked) -> Result<bool, WriteError> {
-        if !unacked.is_empty() {
+        if !unacked.is_empty() && !unacked.is_unsent(self.quic.stats().sent) {
             return Ok(false);
         }
         match self.quic.stream_send(stream, b"", true) {

@@ -344,7 +344,7 @@ impl SessionStream<'_> {
             return Ok(true);
         }
         let mut header = std::mem::take(&mut self.state.header);
-        let written = self.transport.write(self.id.id, &mut header, false, &self.state.unacked);
+        let written = self.transport.write(self.id.id, &mut header, false, &mut self.state.unacked);
         self.state.header = header;
         written.map_err(|error| self.send_failed(error))?;
         if !self.state.header.is_empty() {
@@ -365,7 +365,7 @@ impl SessionStream<'_> {
     }
 
     fn send(&mut self, data: &mut Bytes, fin: bool) -> StreamResult<usize> {
-        let written = self.transport.write(self.id.id, data, fin, &self.state.unacked);
+        let written = self.transport.write(self.id.id, data, fin, &mut self.state.unacked);
         let taken = written.map_err(|error| self.send_failed(error))?;
         self.state.sent += taken as u64;
         if let Some(session) = self.session.as_deref_mut() {

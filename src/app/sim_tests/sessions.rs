@@ -269,6 +269,16 @@ fn stream_credit_comes_back() {
     client.run_until("nothing left behind", |c| c.server_streams() == 1);
 }
 
+/// A FIN of its own would cost a round trip, and quiche 0.30 loses it when a copy of the bytes is acknowledged after it.
+#[test]
+fn an_end_in_the_turn_of_the_last_bytes_comes_with_them() {
+    let mut client = Client::open(options(Network::default()), "/wt/echo", &[DRAFT02]);
+    client.stream(false, b"all of it", true);
+    let answer = |c: &Client| c.got.iter().find(|(_, (bytes, _))| bytes.ends_with(b"all of it")).map(|(_, got)| got.1);
+    client.run_until("the bytes", |c| answer(c).is_some());
+    assert_eq!(answer(&client), Some(true));
+}
+
 #[test]
 fn flow_control_of_sessions_is_obeyed_and_granted() {
     let mut options = options(bad_network(7));
