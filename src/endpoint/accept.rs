@@ -14,7 +14,7 @@ use crate::transport::packet::{LongHeader, MIN_INITIAL_DATAGRAM, invariants, is_
 use crate::transport::table::ConnId;
 use crate::transport::token::TokenCheck;
 
-/// Stateless answers that may wait; a flood of unknown versions shall not fill the memory.
+/// Maximum queued stateless packets, so that a flood of unknown versions cannot exhaust memory.
 const MAX_STATELESS: usize = 256;
 
 /// The destination of a datagram.

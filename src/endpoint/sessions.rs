@@ -287,7 +287,7 @@ impl Connection {
         self.end_session(cx, session, EndedBy::Us, code, reason);
     }
 
-    /// The session has ended. After a close by us the CLOSE capsule must arrive first: the end of our side of the CONNECT
+    /// The session has ended. After a local close the CLOSE capsule must arrive first: the FIN of the CONNECT
     /// stream and the resets of the session's streams follow a little later. A close sends no STOP_SENDING on the CONNECT
     /// stream, as browsers would lose code and reason.
     fn end_session(&mut self, cx: &mut Cx<'_>, session: u64, by: EndedBy, code: u32, reason: &str) {

@@ -1,4 +1,4 @@
-//! 0-RTT. quiche denies early data between a Retry and the second try of the first flight, though what is written in the
+//! 0-RTT. quiche reports no early data between a Retry and the second try of the first flight, though data written
 //! meantime goes with it; so a client takes a request for early until the handshake is complete, whatever
 //! `is_in_early_data` says.
 

@@ -8,15 +8,16 @@ use bytes::Bytes;
 use quiche::h3;
 
 use super::buf::{Buf, take_front};
-use super::connection::{ReadError, Transport, WriteError};
+use super::connection::Transport;
 use super::local_ids::LocalIds;
 use super::stall::share_control_streams;
 use super::stop_credit::StopCredit;
+use super::stream_io::{ReadError, WriteError};
 
 /// Urgencies below this one are those of the streams of quiche::h3 itself.
 pub(crate) const URGENCY_OFFSET: u8 = 124;
 
-/// What a field section is.
+/// The kind of a field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
     /// The first one on its stream.

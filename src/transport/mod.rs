@@ -21,6 +21,7 @@ mod peek;
 mod signals;
 mod stall;
 mod stop_credit;
+mod stream_io;
 pub(crate) mod table;
 pub(crate) mod timers;
 pub(crate) mod token;
@@ -30,10 +31,11 @@ use std::time::Duration;
 
 pub(crate) use buf::Unacked;
 pub use close::{CloseCause, ClosedBy};
-pub(crate) use connection::{Packet, PeekFailed, ReadError, Transport, WriteError};
+pub(crate) use connection::{Packet, Transport};
 pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
+pub(crate) use stream_io::{PeekFailed, ReadError, WriteError};
 
 /// RFC 9002 section 6.2.1, with the usual maximum ACK delay.
 fn probe_timeout(rtt: Duration, variation: Duration) -> Duration {

@@ -66,7 +66,7 @@ fn a_read_of_nothing_lists_a_deferred_stream_again_if_it_is_incremental() {
 
 #[test]
 fn a_read_of_nothing_on_a_lone_fin_leaves_a_stream_listed_that_is_gone() {
-    // transport/defer.rs `restore` and transport/connection.rs `read` never read nothing from a stream without data.
+    // transport/defer.rs `restore` and transport/stream_io.rs `read` never read nothing from a stream without data.
     let mut pair = Pair::new();
     pair.client_sends(2, b"abc", false);
     assert_eq!(read(&mut pair.server, 2), (b"abc".to_vec(), false));

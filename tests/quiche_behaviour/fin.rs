@@ -6,7 +6,7 @@ const RETRIES: usize = 6;
 
 #[test]
 fn a_lost_lone_fin_is_not_sent_again_once_all_data_is_acknowledged() {
-    // transport/connection.rs `write_fin`, which waits until transport/buf.rs `Unacked` is empty.
+    // transport/stream_io.rs `write_fin`, which waits until transport/buf.rs `Unacked` is empty.
     let mut pair = Pair::new();
     pair.client.stream_send(2, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -27,7 +27,7 @@ fn a_lost_lone_fin_is_not_sent_again_once_all_data_is_acknowledged() {
 
 #[test]
 fn a_lost_lone_fin_is_sent_again_while_the_other_direction_of_the_stream_is_open() {
-    // transport/connection.rs `write_fin`: only because such a stream is not complete yet, and so not dropped.
+    // transport/stream_io.rs `write_fin`: only because such a stream is not complete yet, and so not dropped.
     let mut pair = Pair::new();
     pair.client.stream_send(0, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -41,7 +41,7 @@ fn a_lost_lone_fin_is_sent_again_while_the_other_direction_of_the_stream_is_open
 
 #[test]
 fn a_lost_fin_on_data_is_sent_again() {
-    // transport/connection.rs `write`, with the FIN on the last bytes.
+    // transport/stream_io.rs `write`, with the FIN on the last bytes.
     let mut pair = Pair::new();
     pair.client.stream_send(2, b"abc", false).unwrap();
     pair.pass_to_server();
@@ -55,7 +55,7 @@ fn a_lost_fin_on_data_is_sent_again() {
 
 #[test]
 fn a_fin_written_before_the_data_is_sent_is_on_its_last_bytes() {
-    // transport/connection.rs `write_fin`, transport/buf.rs `is_unsent`: the packets that were sent are the measure.
+    // transport/stream_io.rs `write_fin`, transport/buf.rs `is_unsent`: the packets that were sent are the measure.
     let mut pair = Pair::new();
     let sent = pair.client.stats().sent;
     pair.client.stream_send(2, b"abc", false).unwrap();
@@ -71,7 +71,7 @@ fn a_fin_written_before_the_data_is_sent_is_on_its_last_bytes() {
 
 #[test]
 fn a_lost_lone_fin_is_not_sent_again_once_a_copy_of_acknowledged_data_is_acknowledged() {
-    // Not cured: transport/connection.rs `write_fin` cannot see the copies that are in flight.
+    // Not cured: transport/stream_io.rs `write_fin` cannot see the copies that are in flight.
     let mut pair = Pair::new();
     pair.client.stream_send(2, b"abc", false).unwrap();
     let first = flight(&mut pair.client);

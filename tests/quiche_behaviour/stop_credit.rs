@@ -66,7 +66,7 @@ fn a_stream_stopped_before_its_answer_was_acknowledged_is_freed() {
 
 #[test]
 fn a_stream_stopped_and_reset_at_once_is_freed() {
-    // transport/connection.rs `abort` does both.
+    // transport/stream_io.rs `abort` does both.
     let mut pair = Pair::new();
     pair.client_sends(0, b"abc", false);
     pair.server.stream_shutdown(0, Shutdown::Write, 7).unwrap();
