@@ -478,6 +478,28 @@ fn ten_sessions_one_after_the_other_with_one_client() {
     assert_eq!(server.stop().get("sessions_opened"), 10);
 }
 
+#[test]
+fn ten_sessions_at_once_with_one_client() {
+    // S1
+    let mut server = Server::start(&[]);
+    let mut client = insecure();
+    let (done, results) = mpsc::channel();
+    for _ in 0..10 {
+        let options = SessionOptions::new(&server.url("/wt/echo?open=1")).unwrap();
+        let (from_server, back, done) = (Vec::new(), Vec::new(), done.clone());
+        client.open_session(options, Talk { stream: None, from_server, back, datagrams: 0, chosen: None, done });
+    }
+    client.run().unwrap();
+    let ended: Vec<_> = results.try_iter().collect();
+    assert_eq!(ended.len(), 10);
+    for (back, from_server, _, end) in ended {
+        assert_eq!(back, "hello on a stream".repeat(500).as_bytes());
+        assert_eq!((&from_server[..], end.code), (&b"server stream 0\n"[..], 31));
+    }
+    client.close();
+    assert_eq!(server.stop().get("sessions_opened"), 10);
+}
+
 /// Waiting for room must cost nothing.
 #[test]
 fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
