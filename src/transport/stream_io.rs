@@ -114,10 +114,11 @@ impl Transport {
         }
     }
 
-    /// Writes a FIN that is sent with the last bytes, or after all are acknowledged: quiche never retransmits a lost FIN
-    /// that is sent alone when data before it is acknowledged after the FIN was written. True once it is written.
-    pub(crate) fn write_fin(&mut self, stream: u64, unacked: &Unacked) -> Result<bool, WriteError> {
-        if !unacked.is_empty() && !unacked.is_unsent(self.quic.stats().sent) {
+    /// Writes a FIN after all bytes are acknowledged, or, `with_last`, while the last ones are in no packet yet: quiche
+    /// never retransmits a lost FIN that is sent alone when data before it is acknowledged after the FIN was written.
+    /// True once it is written.
+    pub(crate) fn write_fin(&mut self, stream: u64, unacked: &Unacked, with_last: bool) -> Result<bool, WriteError> {
+        if !(unacked.is_empty() || with_last && unacked.is_unsent(self.quic.stats().sent)) {
             return Ok(false);
         }
         match self.quic.stream_send(stream, b"", true) {

@@ -267,7 +267,9 @@ impl SessionStream<'_> {
     /// Sends a pending header or FIN. Call it when the stream is writable, or something was acknowledged.
     pub(crate) fn flush(&mut self) -> StreamResult<()> {
         if self.flush_header()? && self.state.fin_pending {
-            let written = self.transport.write_fin(self.id.id, &self.state.unacked);
+            // Firefox does not see a stream whose header comes with the FIN.
+            let with_last = self.state.sent > 0;
+            let written = self.transport.write_fin(self.id.id, &self.state.unacked, with_last);
             self.state.fin_pending = !written.map_err(|error| self.send_failed(error))?;
         }
         Ok(())
