@@ -37,7 +37,8 @@ fn the_chapters_client() {
     // A datagram that does not come back ends the wait, and not the measurement.
     let output = run(Command::new(example_path("m07_client")).args([&url, "1,10"]), b"");
     assert_eq!(output.text(), "1 came back; {\"came\":1,\"missing\":[0,2,3,4,5,6,7,8,9]}\n");
-    assert_eq!(example.line(), "conn 0.1 stream 0: 1 of 10 came");
+    let line = example.line();
+    assert!(line.ends_with(".1 stream 0: 1 of 10 came"), "{line}");
     let (rest, _) = example.stop();
     assert_eq!(rest, ["total: 13 datagrams came, 0 were dropped"]);
 }

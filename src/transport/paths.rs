@@ -25,6 +25,8 @@ type Addresses = (SocketAddr, SocketAddr);
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
 /// With more abandoned paths than this, the oldest ones are made to fail, so that one is free in time.
 const KEPT: usize = MAX_PATHS / 2;
+/// Times that a path that was left is probed again.
+const RETRIES: usize = 5;
 
 /// The peer has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ struct Left {
     probed: bool,
     /// Its packets are dropped, until quiche abandons it.
     failing: bool,
+    /// Probes after failed ones.
+    retries: usize,
 }
 
 #[derive(Debug)]
@@ -150,6 +154,7 @@ impl Paths {
             self.limited = None;
             *limit = Amplification::Validated;
         }
+        self.probe_again(quic);
         while let Some(event) = quic.path_event_next() {
             log::debug!("{event:?}");
             match event {
@@ -171,6 +176,18 @@ impl Paths {
         None
     }
 
+    /// A path that was left is probed again when the probes of it were lost: what was in flight on it, such as flow
+    /// control credit, is sent again only when one is acknowledged.
+    fn probe_again(&mut self, quic: &mut Quic) {
+        for left in self.left.iter_mut().filter(|left| !left.failing && left.retries < RETRIES) {
+            if is_failed(quic, left.path) {
+                left.retries += 1;
+                // Fails for the only id that is left.
+                let _ = quic.probe_path(left.path.0, left.path.1);
+            }
+        }
+    }
+
     /// The connection continues at `actual`.
     fn leave(&mut self, quic: &mut Quic, actual: Addresses) {
         let old = std::mem::replace(&mut self.current, actual);
@@ -189,7 +206,7 @@ impl Paths {
             let _ = quic.retire_dcid(id);
         }
         let _ = quic.probe_path(path.0, path.1);
-        self.left.push_back(Left { path, probed: false, failing: false });
+        self.left.push_back(Left { path, probed: false, failing: false, retries: 0 });
         if self.left.len() > KEPT
             && let Some(left) = self.left.iter_mut().find(|left| !left.failing)
         {
@@ -262,6 +279,12 @@ impl Paths {
 
 fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
     quic.is_path_validated(local, peer).unwrap_or(false)
+}
+
+/// Whether quiche gave the validation of a path up.
+fn is_failed(quic: &Quic, path: Addresses) -> bool {
+    let stats = quic.path_stats().find(|stats| (stats.local_addr, stats.peer_addr) == path);
+    stats.is_some_and(|stats| format!("{:?}", stats.validation_state) == "Failed")
 }
 
 /// Whether a challenge on a path was answered, possibly one too small to validate the path. quiche does not export the
