@@ -26,7 +26,7 @@ pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
 /// With more abandoned paths than this, the oldest ones are made to fail, so that one is free in time.
 const KEPT: usize = MAX_PATHS / 2;
 /// Times that a path that was left is probed again.
-const RETRIES: usize = 5;
+const RETRIES: usize = 10;
 
 /// The peer has moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ impl Paths {
         }
         let path = self.take_failed(quic)?;
         self.taken_over.push(TakenOver { path, actual });
+        // A challenge under way went to the address before.
+        let _ = quic.probe_path(path.0, path.1);
         // quiche considers the path's address validated.
         *limit = Amplification::new(false);
         self.limited = Some(path);
@@ -179,7 +181,7 @@ impl Paths {
     /// A path that was left is probed again when the probes of it were lost: what was in flight on it, such as flow
     /// control credit, is sent again only when one is acknowledged.
     fn probe_again(&mut self, quic: &mut Quic) {
-        for left in self.left.iter_mut().filter(|left| !left.failing && left.retries < RETRIES) {
+        for left in self.left.iter_mut().filter(|left| left.probed && !left.failing && left.retries < RETRIES) {
             if is_failed(quic, left.path) {
                 left.retries += 1;
                 // Fails for the only id that is left.
