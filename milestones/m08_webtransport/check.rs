@@ -193,7 +193,7 @@ plain.close()
         "another origin 403",
         "own origin 200",
         "no such path 404",
-        "no session there 404",
+        "no session there 405",
         "another protocol 501",
         "a GET 405",
     ];
