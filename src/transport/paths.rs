@@ -162,7 +162,6 @@ impl Paths {
             match event {
                 PathEvent::PeerMigrated(local, peer) => {
                     let actual = self.actual((local, peer));
-
                     if actual != self.current {
                         self.leave(quic, actual);
                         return Some(Migrated { peer: actual.1 });
