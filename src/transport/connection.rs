@@ -124,7 +124,7 @@ impl Transport {
         self.unseen_fins.on_received();
         self.repoll = true;
         let received = self.quic.recv(datagram, RecvInfo { from, to });
-        self.paths.revive(&mut self.quic, (to, from), &mut self.amplification);
+        self.paths.received(&mut self.quic, (to, from), &mut self.amplification);
         match received {
             Ok(_) | Err(quiche::Error::Done) => true,
             Err(e) => {
@@ -146,8 +146,8 @@ impl Transport {
                 true => MIN_CHALLENGE_DATAGRAM,
                 false => MIN_INITIAL_DATAGRAM,
             };
-            let room = self.amplification.allowed(buf.len(), least)?;
-            match self.quic.send(&mut buf[..room]) {
+            let allowed = self.amplification.allowed(buf.len(), least).unwrap_or(0);
+            match self.paths.send(&mut self.quic, buf, allowed) {
                 Ok((len, info)) => {
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
@@ -187,6 +187,7 @@ impl Transport {
         let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
         if due {
             self.quic.on_timeout();
+            self.paths.on_timeout(&mut self.quic, &mut self.amplification);
         }
         due
     }

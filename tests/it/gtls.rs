@@ -153,6 +153,26 @@ fn a_nat_rebinds_twenty_times_in_a_download() {
 }
 
 #[test]
+fn a_nat_rebinds_twenty_times_in_an_upload() {
+    // K1
+    let size = 22_000_000;
+    let server = Server::start(&[]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let file = server.dir().join("data");
+    fs::write(&file, payload(size)).unwrap();
+    let data = format!("@{}", file.display());
+    let mut running = download(&relay.url("/upload"), &["--limit-rate", "10M", "--data-binary", &data]);
+    for port in 1..=PORTS {
+        let passed = || relay.counts().1 > port * 800;
+        let what = format!("a part of the upload after {} of {PORTS} rebindings", port - 1);
+        wait_for(&what, DEADLINE, || passed().then_some(()));
+        relay.rebind();
+    }
+    let reply = running.finish(2 * DEADLINE);
+    assert_eq!(reply.text(), format!("{{\"bytes\":{size},\"sha256\":\"{}\"}}\n", sha256(&payload(size))));
+}
+
+#[test]
 fn a_nat_rebinds_in_a_download() {
     let size = 10_000_000;
     let mut server = Server::start(&["--log", "debug"]);

@@ -208,3 +208,37 @@ fn an_acknowledged_probe_of_a_path_that_was_left_brings_out_what_was_in_flight_t
     let (bytes, fin) = read(&mut pair.client, 0);
     assert_eq!((bytes.len(), fin), (5000, true));
 }
+
+#[test]
+fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_sending() {
+    // transport/paths.rs: K1.
+    let mut pair = pair(2);
+    for port in [1001, 1002] {
+        pair.seen_as = addr(port);
+        pair.client.send_ack_eliciting().unwrap();
+        pair.pass_to_server();
+        assert_eq!(flight(&mut pair.server).last().unwrap().to, addr(port), "a challenge uses the limit up");
+    }
+    pair.client.stream_send(0, b"abc", true).unwrap();
+    pair.pass_to_server();
+    let mut bytes = [0; 1500];
+    id_of(&mut pair, addr(1001)).unwrap();
+    assert_eq!(pair.server.send(&mut bytes), Err(Error::Done));
+    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1002))).is_ok());
+}
+
+#[test]
+fn one_lost_probe_fails_a_validated_path_that_sent_three_times_what_it_received() {
+    // transport/paths.rs: K1. The limit for addresses that are not validated counts on.
+    let mut pair = pair(2);
+    pair.client_sends(0, b"request", true);
+    for _ in 0..10 {
+        pair.server_sends(0, &[1; 10_000], false);
+    }
+    rebind(&mut pair, 1001);
+    events(&mut pair);
+    pair.server.probe_path(server_addr(), client_addr()).unwrap();
+    assert_eq!(pair.lose_from_server(), 1);
+    time_out(&mut pair.server);
+    assert_eq!(events(&mut pair), [PathEvent::FailedValidation(server_addr(), client_addr())]);
+}
