@@ -92,7 +92,7 @@ impl Endpoint {
         core.handshakes += 1;
         let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Box::new(Connection::new(transport, Role::Client, now, deadline));
-        conn.requests.server_ip = ip;
+        conn.requests.server_ip = ip.map(Box::new);
         let id = self.table.insert(cid, conn);
         self.mark(id);
         log::debug!("{id:?}: connecting to {remote}");

@@ -18,21 +18,27 @@ pub(super) struct Closing {
     pub(super) reported: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum GoAway {
     #[default]
     No,
     /// It will be sent as soon as the control stream has credit.
     Wanted(&'static [u8]),
-    /// Sent: requests from stream `limit` on are rejected. The connection closes at `close_at` or when the last request is
-    /// over.
-    Sent { limit: u64, close_at: Instant, reason: &'static [u8] },
+    Sent(Box<Sent>),
+}
+
+/// Requests from stream `limit` on are rejected. The connection closes at `close_at` or when the last request is over.
+#[derive(Debug)]
+struct Sent {
+    limit: u64,
+    close_at: Instant,
+    reason: &'static [u8],
 }
 
 impl Closing {
     /// Begins the shutdown. Returns true if it was not under way.
     pub(super) fn begin(&mut self, reason: &'static [u8]) -> bool {
-        let new = self.goaway == GoAway::No;
+        let new = matches!(self.goaway, GoAway::No);
         if new {
             self.goaway = GoAway::Wanted(reason);
         }
@@ -41,7 +47,7 @@ impl Closing {
 
     /// Whether a request arrived after the limit of GOAWAY.
     pub(super) fn rejects(&self, stream: u64) -> bool {
-        matches!(self.goaway, GoAway::Sent { limit, .. } if stream >= limit)
+        matches!(&self.goaway, GoAway::Sent(sent) if stream >= sent.limit)
     }
 
     /// Sends GOAWAY, and closes when it is time. `next_request`: the first request that was not accepted.
@@ -50,12 +56,12 @@ impl Closing {
             && transport.send_goaway(next_request)
         {
             let close_at = now + TIMEOUTS * transport.probe_timeout();
-            self.goaway = GoAway::Sent { limit: next_request, close_at, reason };
+            self.goaway = GoAway::Sent(Box::new(Sent { limit: next_request, close_at, reason }));
         }
-        let GoAway::Sent { close_at, reason, .. } = self.goaway else { return };
+        let GoAway::Sent(sent) = &self.goaway else { return };
         // Closing drops unacknowledged data.
-        if now >= close_at && requests == 0 && transport.is_acked() {
-            transport.close(ErrorCode::H3_NO_ERROR, reason);
+        if now >= sent.close_at && requests == 0 && transport.is_acked() {
+            transport.close(ErrorCode::H3_NO_ERROR, sent.reason);
         }
     }
 
@@ -74,19 +80,19 @@ impl Closing {
 
     /// Whether [`advance`](Closing::advance) has something to do.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        match self.goaway {
+        match &self.goaway {
             GoAway::No => false,
             GoAway::Wanted(_) => true,
-            GoAway::Sent { close_at, .. } => close_at <= now,
+            GoAway::Sent(sent) => sent.close_at <= now,
         }
     }
 
     /// When the linger time ends, or [`advance`](Closing::advance) closes.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        match self.goaway {
+        match &self.goaway {
             GoAway::No => self.linger_until,
             GoAway::Wanted(_) => None,
-            GoAway::Sent { close_at, .. } => Some(close_at).filter(|at| *at > now),
+            GoAway::Sent(sent) => Some(sent.close_at).filter(|at| *at > now),
         }
     }
 }

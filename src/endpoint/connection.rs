@@ -1,6 +1,5 @@
 //! One connection: QUIC with HTTP/3 on it, its streams, and the parts that handle them.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -45,7 +44,7 @@ pub(super) struct Requests {
     /// On a client: the server accepts no more requests.
     pub(super) going_away: bool,
     /// On a client: the server's address, if the URL has an address. The certificate must include it.
-    pub(super) server_ip: Option<IpAddr>,
+    pub(super) server_ip: Option<Box<IpAddr>>,
 }
 
 /// Where a connection is in the turn of the loop.
@@ -59,8 +58,6 @@ pub(super) struct Turn {
     pub(super) sending: bool,
     pub(super) armed: Armed,
     pub(super) deferred: Option<Box<Deferred>>,
-    /// Streams of sessions whose arrival is not processed yet.
-    pub(super) arrivals: VecDeque<u64>,
 }
 
 impl Connection {

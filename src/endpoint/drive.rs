@@ -76,7 +76,8 @@ impl Connection {
             return;
         }
         if self.role == Role::Client {
-            let verified = cx.core.verifier.verify(self.transport.peer_certificate(), self.requests.server_ip);
+            let verified =
+                cx.core.verifier.verify(self.transport.peer_certificate(), self.requests.server_ip.as_deref().copied());
             if let Err(reason) = verified {
                 log::debug!("{:?}: {reason}", cx.conn);
                 // RFC 8446 section 6: the alert for a bad certificate, as a QUIC error (RFC 9001 section 4.8).

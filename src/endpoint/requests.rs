@@ -23,7 +23,7 @@ impl Connection {
             self.transport.watch_fin(stream);
             state.is_signal_possible = self.sessions.is_some();
         }
-        self.streams.insert(stream, StreamState::Request(state));
+        self.streams.insert(stream, StreamState::Request(Box::new(state)));
     }
 
     pub(super) fn on_request(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], more: bool) {

@@ -75,7 +75,9 @@ impl Connection {
             Classification::Session { session, fin } => {
                 self.transport.defer(stream, None)?;
                 self.streams.insert(stream, StreamState::Buffered { session, fin });
-                self.turn.arrivals.push_back(stream);
+                if let Some(sessions) = &mut self.sessions {
+                    sessions.arrivals.push_back(stream);
+                }
                 self.turn.received = true;
             }
             Classification::Incomplete(header) => {
@@ -122,10 +124,11 @@ impl Connection {
     /// Delivers streams whose header has arrived, a bounded number per call.
     pub(super) fn deliver_arrivals(&mut self, cx: &mut Cx<'_>) {
         for _ in 0..ARRIVALS_PER_DRIVE {
-            let Some(stream) = self.turn.arrivals.pop_front() else { return };
+            let arrival = self.sessions.as_mut().and_then(|sessions| sessions.arrivals.pop_front());
+            let Some(stream) = arrival else { return };
             self.on_arrival(cx, stream);
         }
-        if !self.turn.arrivals.is_empty() {
+        if self.sessions.as_ref().is_some_and(|sessions| !sessions.arrivals.is_empty()) {
             self.mark(cx);
         }
     }
@@ -166,7 +169,7 @@ impl Connection {
         }
         *state.peer_streams(bidi) += 1;
         cx.core.stats.session_streams_in += 1;
-        self.streams.insert(stream, StreamState::Session(SessionStreamState::arrived(stream, session, fin)));
+        self.streams.insert(stream, StreamState::Session(Box::new(SessionStreamState::arrived(stream, session, fin))));
         if !fin {
             self.transport.watch_fin(stream);
         }
@@ -210,7 +213,7 @@ impl Connection {
         }
         state.last_active = cx.now;
         let stream = self.transport.take_stream_id(bidi);
-        self.streams.insert(stream, StreamState::Session(SessionStreamState::opened(stream, session)));
+        self.streams.insert(stream, StreamState::Session(Box::new(SessionStreamState::opened(stream, session))));
         cx.core.stats.session_streams_out += 1;
         qlog::session(&mut self.transport, "stream_opened", session, Some(stream));
         if let Some(mut handle) = self.session_stream(cx, stream) {

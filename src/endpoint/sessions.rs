@@ -41,6 +41,7 @@ impl Connection {
         let pending = std::mem::take(&mut sessions.pending);
         if !peer.offered {
             self.sessions = None;
+            self.streams.forget_http();
             // Their headers are partly consumed, so quiche::h3 cannot read them.
             for stream in self.streams.classifying() {
                 self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_INCOMPLETE);

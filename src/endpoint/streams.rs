@@ -17,7 +17,7 @@ use crate::h3::RequestState;
 use crate::transport::table::StreamMap;
 use crate::wt::{PartialHeader, SessionStreamState};
 
-/// The kind of a stream.
+/// The kind of a stream. The large kinds are boxed, as the streams that every idle connection has are `Http`.
 #[derive(Debug)]
 pub(super) enum StreamState {
     /// Its header, which determines the kind, is not complete.
@@ -27,9 +27,9 @@ pub(super) enum StreamState {
     /// quiche::h3 has it, and has reported no request on it.
     Http,
     /// A request and its response.
-    Request(RequestState),
+    Request(Box<RequestState>),
     /// A stream of a session.
-    Session(SessionStreamState),
+    Session(Box<SessionStreamState>),
     /// Its data is discarded.
     Discarding,
 }
@@ -38,13 +38,16 @@ pub(super) enum StreamState {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     map: StreamMap<StreamState>,
-    requests: usize,
-    of_sessions: usize,
+    /// Those of kind `Http`, in order: every idle connection has some, which take no room in the map.
+    http: Vec<u64>,
+    requests: u32,
+    of_sessions: u32,
 }
 
 impl Streams {
     pub(super) fn get(&self, stream: u64) -> Option<&StreamState> {
-        self.map.get(&stream)
+        const HTTP: StreamState = StreamState::Http;
+        self.map.get(&stream).or_else(|| self.http.binary_search(&stream).is_ok().then_some(&HTTP))
     }
 
     /// The request on a stream.
@@ -79,16 +82,32 @@ impl Streams {
 
     /// Inserts a stream, or changes its kind.
     pub(super) fn insert(&mut self, stream: u64, state: StreamState) {
+        self.remove(stream);
         self.count(&state, true);
-        if let Some(old) = self.map.insert(stream, state) {
-            self.count(&old, false);
+        if !matches!(state, StreamState::Http) {
+            self.map.insert(stream, state);
+        } else if let Err(at) = self.http.binary_search(&stream) {
+            self.http.insert(at, stream);
         }
     }
 
     pub(super) fn remove(&mut self, stream: u64) -> Option<StreamState> {
+        if let Ok(at) = self.http.binary_search(&stream) {
+            self.http.remove(at);
+            return Some(StreamState::Http);
+        }
         let state = self.map.remove(&stream)?;
         self.count(&state, false);
+        if self.map.is_empty() {
+            // An idle connection needs no room.
+            self.map = StreamMap::default();
+        }
         Some(state)
+    }
+
+    /// No stream is classified any more.
+    pub(super) fn forget_http(&mut self) {
+        self.http = Vec::new();
     }
 
     fn count(&mut self, state: &StreamState, entered: bool) {
@@ -105,24 +124,24 @@ impl Streams {
 
     /// Requests that have not ended.
     pub(super) fn requests(&self) -> usize {
-        self.requests
+        self.requests as usize
     }
 
     /// Streams of sessions, and those that are discarded.
     pub(super) fn of_sessions(&self) -> usize {
-        self.of_sessions
+        self.of_sessions as usize
     }
 
     pub(super) fn iter_requests(&mut self) -> impl Iterator<Item = (u64, &mut RequestState)> {
         self.map.iter_mut().filter_map(|(&stream, state)| match state {
-            StreamState::Request(state) => Some((stream, state)),
+            StreamState::Request(state) => Some((stream, &mut **state)),
             _ => None,
         })
     }
 
     pub(super) fn iter_sessions(&mut self) -> impl Iterator<Item = (u64, &mut SessionStreamState)> {
         self.map.iter_mut().filter_map(|(&stream, state)| match state {
-            StreamState::Session(state) => Some((stream, state)),
+            StreamState::Session(state) => Some((stream, &mut **state)),
             _ => None,
         })
     }
@@ -130,7 +149,7 @@ impl Streams {
     /// All streams but those that quiche::h3 keeps to itself.
     #[cfg(test)]
     pub(super) fn open_count(&self) -> usize {
-        self.map.values().filter(|state| !matches!(state, StreamState::Http)).count()
+        self.map.len()
     }
 
     /// Streams whose header is not complete.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 
-/// Bytes that fit into a buffer without an allocation: frame headers, most response heads, short bodies.
-pub(crate) const INLINE: usize = 86;
+/// Bytes that fit into a buffer without an allocation, such as frame headers and short bodies: as many as leave it no
+/// larger. quiche keeps room for four buffers on every stream that was written to.
+pub(crate) const INLINE: usize = 23;
 
 /// Bytes to send: a few inline, or any number shared.
 #[derive(Clone, Debug)]

@@ -70,6 +70,10 @@ impl Retired {
                 Ok(_) => self.unacked.push_back(stream),
             }
         }
+        if self.unacked.is_empty() {
+            // An idle connection needs no room.
+            self.unacked = VecDeque::new();
+        }
         for _ in 0..self.aborted.len().min(SWEEP) {
             let Some(stream) = self.aborted.pop_front() else { break };
             if !is_gone(quic, stream) {

@@ -10,7 +10,6 @@
 pub(super) struct LocalIds {
     next_bidi: u64,
     next_uni: u64,
-    next_request: u64,
     has_bidi: bool,
     is_server: bool,
 }
@@ -20,18 +19,17 @@ impl LocalIds {
     pub(super) fn new(is_server: bool, uni_opened: u64) -> Self {
         // RFC 9000 section 2.1.
         let (bidi, uni) = if is_server { (1, 3) } else { (0, 2) };
-        LocalIds { next_bidi: bidi, next_uni: uni + 4 * uni_opened, next_request: 0, has_bidi: false, is_server }
+        LocalIds { next_bidi: bidi, next_uni: uni + 4 * uni_opened, has_bidi: false, is_server }
     }
 
     /// quiche::h3 sent a request on `stream`.
     pub(super) fn on_request(&mut self, stream: u64) {
-        self.next_request = stream + 4;
-        self.next_bidi = self.next_request;
+        self.next_bidi = stream + 4;
     }
 
-    /// The stream of the next request.
+    /// The stream of the next request, if the connection [takes requests](LocalIds::takes_requests).
     pub(super) fn next_request(&self) -> u64 {
-        self.next_request
+        self.next_bidi
     }
 
     /// Whether the next request's id is free.

@@ -15,6 +15,7 @@ mod gone;
 mod grease;
 mod http3;
 mod local_ids;
+mod migration;
 pub(crate) mod packet;
 mod paths;
 mod peek;

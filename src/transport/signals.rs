@@ -6,10 +6,11 @@
 
 use super::buf::Quic;
 
+/// Frames received until the last check, modulo 2^32.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    stops: u64,
-    resets: u64,
+    stops: u32,
+    resets: u32,
 }
 
 /// Frames received since the last check.
@@ -24,7 +25,7 @@ pub(crate) struct Signals {
 impl Counters {
     pub(super) fn take(&mut self, quic: &Quic) -> Signals {
         let stats = quic.stats();
-        let (stops, resets) = (stats.stopped_stream_count_remote, stats.reset_stream_count_remote);
+        let (stops, resets) = (stats.stopped_stream_count_remote as u32, stats.reset_stream_count_remote as u32);
         let signals = Signals { stops: stops != self.stops, resets: resets != self.resets };
         (self.stops, self.resets) = (stops, resets);
         signals

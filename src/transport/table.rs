@@ -82,7 +82,8 @@ struct Slot<T> {
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     slots: Slab<Slot<T>>,
-    by_cid: HashMap<Cid, ConnId, CidBuildHasher>,
+    /// The index of the connection: no id outlives it.
+    by_cid: HashMap<Cid, u32, CidBuildHasher>,
     next_generation: u32,
 }
 
@@ -101,7 +102,7 @@ impl<T> Table<T> {
         self.next_generation = generation.wrapping_add(1);
         let index = self.slots.insert(Slot { generation, cids: vec![cid], value }) as u32;
         let id = ConnId { index, generation };
-        self.by_cid.insert(cid, id);
+        self.by_cid.insert(cid, index);
         id
     }
 
@@ -116,14 +117,16 @@ impl<T> Table<T> {
     }
 
     pub(crate) fn lookup(&self, cid: &Cid) -> Option<ConnId> {
-        self.by_cid.get(cid).copied()
+        let index = *self.by_cid.get(cid)?;
+        let slot = self.slots.get(index as usize)?;
+        Some(ConnId { index, generation: slot.generation })
     }
 
     /// Inserts a further connection id.
     pub(crate) fn add_cid(&mut self, id: ConnId, cid: Cid) {
         if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
             slot.cids.push(cid);
-            self.by_cid.insert(cid, id);
+            self.by_cid.insert(cid, id.index);
         }
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Sessions {
     /// Requests for sessions that arrived before the peer's SETTINGS.
     pub(crate) pending: Vec<Request>,
     closed: VecDeque<u64>,
+    /// Streams of sessions whose arrival is not processed yet.
+    pub(crate) arrivals: VecDeque<u64>,
     /// The peer's SETTINGS, once they have arrived.
     pub(crate) peer: Option<PeerSupport>,
     /// A session was opened on this connection.
@@ -48,6 +50,7 @@ impl Sessions {
             offered: Vec::new(),
             pending: Vec::new(),
             closed: VecDeque::new(),
+            arrivals: VecDeque::new(),
             peer: None,
             had_session: false,
         }

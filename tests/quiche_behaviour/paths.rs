@@ -47,7 +47,7 @@ fn paths(pair: &Pair) -> Vec<u16> {
 
 #[test]
 fn probe_path_of_a_known_path_returns_the_number_of_its_id() {
-    // transport/paths.rs
+    // transport/migration.rs
     let mut pair = pair(2);
     rebind(&mut pair, 1001);
     assert_eq!(id_of(&mut pair, client_addr()), Ok(0));
@@ -61,7 +61,7 @@ fn probe_path_of_a_known_path_returns_the_number_of_its_id() {
 
 #[test]
 fn there_are_active_connection_id_limit_paths_and_packets_from_the_next_address_are_ignored() {
-    // transport/paths.rs: K1.
+    // transport/migration.rs: K1.
     for ids in [0, 2] {
         let mut pair = pair(ids);
         rebind(&mut pair, 1001);
@@ -81,7 +81,7 @@ fn there_are_active_connection_id_limit_paths_and_packets_from_the_next_address_
 
 #[test]
 fn a_path_gives_way_to_a_new_one_only_when_it_has_no_id() {
-    // transport/paths.rs: K1.
+    // transport/migration.rs: K1.
     let mut pair = pair(2);
     rebind(&mut pair, 1001);
     rebind(&mut pair, 1002);
@@ -95,7 +95,7 @@ fn a_path_gives_way_to_a_new_one_only_when_it_has_no_id() {
 
 #[test]
 fn a_path_whose_id_is_retired_has_the_next_spare_id_at_once() {
-    // transport/paths.rs: K1.
+    // transport/migration.rs: K1.
     let mut pair = pair(2);
     rebind(&mut pair, 1001);
     assert_eq!(pair.server.available_dcids(), 1);
@@ -106,7 +106,7 @@ fn a_path_whose_id_is_retired_has_the_next_spare_id_at_once() {
 
 #[test]
 fn no_path_ever_gives_way_if_the_peers_ids_are_empty() {
-    // transport/paths.rs: K1, Chrome's case.
+    // transport/migration.rs: K1, Chrome's case.
     let mut pair = Pair::unconnected(limited, limited, &[]);
     pair.pass();
     rebind(&mut pair, 1001);
@@ -140,7 +140,7 @@ fn failed() -> Pair {
 
 #[test]
 fn a_path_that_failed_is_validated_again_after_a_packet_from_its_address() {
-    // transport/paths.rs: K1.
+    // transport/migration.rs: K1.
     let mut pair = failed();
     let active = pair.server.path_stats().find(|path| path.active).unwrap();
     assert_eq!(active.peer_addr, client_addr(), "back on the first path");
@@ -152,7 +152,7 @@ fn a_path_that_failed_is_validated_again_after_a_packet_from_its_address() {
 
 #[test]
 fn two_packets_in_a_row_from_the_address_of_a_failed_path_close_the_connection() {
-    // transport/paths.rs: K1. Between the two, quiche has no path that it calls active.
+    // transport/migration.rs: K1. Between the two, quiche has no path that it calls active.
     let mut pair = failed();
     let info = RecvInfo { from: addr(1001), to: server_addr() };
     let mut packets = Vec::new();
@@ -191,7 +191,7 @@ fn time_out_and_pass(pair: &mut Pair) {
 
 #[test]
 fn of_the_packets_in_flight_on_a_path_that_was_left_only_the_two_oldest_are_sent_again() {
-    // transport/paths.rs
+    // transport/migration.rs
     let mut pair = left();
     let (bytes, fin) = read(&mut pair.client, 0);
     assert!(!bytes.is_empty() && bytes.len() < 2500, "{}", bytes.len());
@@ -200,7 +200,7 @@ fn of_the_packets_in_flight_on_a_path_that_was_left_only_the_two_oldest_are_sent
 
 #[test]
 fn an_acknowledged_probe_of_a_path_that_was_left_brings_out_what_was_in_flight_there() {
-    // transport/paths.rs
+    // transport/migration.rs
     let mut pair = left();
     pair.server.probe_path(server_addr(), client_addr()).unwrap();
     pair.pass();
@@ -211,7 +211,7 @@ fn an_acknowledged_probe_of_a_path_that_was_left_brings_out_what_was_in_flight_t
 
 #[test]
 fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_sending() {
-    // transport/paths.rs: K1.
+    // transport/migration.rs: K1.
     let mut pair = pair(2);
     for port in [1001, 1002] {
         pair.seen_as = addr(port);
@@ -229,7 +229,7 @@ fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_s
 
 #[test]
 fn one_lost_probe_fails_a_validated_path_that_sent_three_times_what_it_received() {
-    // transport/paths.rs: K1. The limit for addresses that are not validated counts on.
+    // transport/migration.rs: K1. The limit for addresses that are not validated counts on.
     let mut pair = pair(2);
     pair.client_sends(0, b"request", true);
     for _ in 0..10 {

@@ -1,0 +1,482 @@
+//! Supports any number of address changes, though quiche knows a bounded number of paths.
+//!
+//! quiche 0.30 keeps as many paths as connection ids and evicts only one that has no destination id, while it gives every
+//! path the next spare id at once; with a peer whose ids are empty it evicts none. And it finds losses on a path only by
+//! acknowledgements of later packets on it, so data in flight on an abandoned path would never be retransmitted.
+//!
+//! So a path that quiche no longer sends on is probed once more. The probe goes to its own address (RFC 9000 section
+//! 9.3.3), and a copy to the peer's current address, whose acknowledgement makes quiche detect losses. The oldest of
+//! several such paths are made to fail: their packets are held back until quiche gives the path up. If no path is free,
+//! a new address takes over the place of a failed one, which quiche then validates like a new path.
+//!
+//! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
+//! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
+//!
+//! A probe of a path that was never validated counts against the limit of RFC 9000 section 8.1 and may be too much, so
+//! the last packet on such a path is kept, and sent again once the peer's next address is validated.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use quiche::{PathEvent, SendInfo};
+
+use super::amplification::Amplification;
+use super::buf::Quic;
+use crate::config::MAX_PATHS;
+
+/// The local address and the peer's.
+pub(super) type Addresses = (SocketAddr, SocketAddr);
+
+/// Room for a packet with a PATH_CHALLENGE frame.
+pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
+/// With more paths left than this, the oldest ones are made to fail, so that one is free in time. quiche closes the
+/// connection when the active path fails and no other is validated.
+const KEPT: usize = MAX_PATHS / 2;
+/// Times that a failed path is probed again, with the pauses of a probe timeout that doubles.
+const RETRIES: usize = 10;
+
+/// The peer has moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Migrated {
+    /// The peer's address now.
+    pub(crate) peer: SocketAddr,
+}
+
+/// The paths of a connection whose peer's address, or own, has changed.
+#[derive(Debug)]
+pub(super) struct Migration {
+    /// The addresses validated last.
+    current: Addresses,
+    /// The path that quiche sends on, which may not be validated yet.
+    active: Addresses,
+    /// Paths that quiche no longer sends on, the oldest first.
+    left: VecDeque<Left>,
+    /// Addresses that took over the place of a path that failed.
+    taken_over: Vec<TakenOver>,
+    /// The path that is not validated, with a limit on sending, although quiche considers it validated.
+    limited: Option<Addresses>,
+    /// A datagram from a new address was dropped.
+    is_awaited: bool,
+    /// The last packet on an active path that is not validated.
+    unproven: Option<(Vec<u8>, SendInfo)>,
+    /// Packets to send next.
+    packets: VecDeque<(Vec<u8>, SendInfo)>,
+}
+
+#[derive(Debug)]
+struct Left {
+    path: Addresses,
+    /// Its own address was probed, or was never validated.
+    probed: bool,
+    /// It was probed when the next address had been validated.
+    followed: bool,
+    /// Nothing is in flight on it but probes.
+    settled: bool,
+    /// The last packet on it, if it was not validated.
+    unproven: Option<(Vec<u8>, SendInfo)>,
+    /// Its packets are held back, until quiche gives it up.
+    failing: bool,
+    /// The next packet is not held back.
+    passing: bool,
+    /// It is probed after it failed, so that an answer shows in its state.
+    retrying: bool,
+    retries: usize,
+    /// quiche's count of the path's timeouts when it was probed again.
+    timeouts: usize,
+}
+
+impl Left {
+    fn new(path: Addresses) -> Self {
+        Left {
+            path,
+            probed: false,
+            followed: false,
+            settled: false,
+            unproven: None,
+            failing: false,
+            passing: false,
+            retrying: false,
+            retries: 0,
+            timeouts: 0,
+        }
+    }
+
+    fn probe(&mut self, quic: &mut Quic) {
+        self.passing = true;
+        self.retrying = stats(quic, self.path).is_some_and(|stats| is_failed(&stats));
+        // Fails for a path without a connection id, which quiche evicts itself.
+        let _ = quic.probe_path(self.path.0, self.path.1);
+    }
+
+    /// quiche has to send probes that nobody receives until it gives the path up.
+    fn fail(&mut self, quic: &mut Quic) {
+        self.failing = true;
+        self.passing = false;
+        if is_validated(quic, self.path) {
+            let _ = quic.probe_path(self.path.0, self.path.1);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct TakenOver {
+    /// The path that quiche knows.
+    path: Addresses,
+    /// The actual addresses of its packets.
+    actual: Addresses,
+}
+
+impl Migration {
+    pub(super) fn new(first: Addresses) -> Self {
+        Migration {
+            current: first,
+            active: first,
+            left: VecDeque::new(),
+            taken_over: Vec::new(),
+            limited: None,
+            is_awaited: false,
+            unproven: None,
+            packets: VecDeque::new(),
+        }
+    }
+
+    /// The peer's address.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.current.1
+    }
+
+    /// The path to report to quiche for a datagram with these addresses; `None` if there is no room for a further path
+    /// at the moment.
+    pub(super) fn incoming(
+        &mut self,
+        quic: &mut Quic,
+        actual: Addresses,
+        limit: &mut Amplification,
+    ) -> Option<Addresses> {
+        if actual == self.current && self.taken_over.is_empty() {
+            return Some(actual);
+        }
+        if let Some(taken) = self.taken_over.iter().find(|taken| taken.actual == actual) {
+            return Some(taken.path);
+        }
+        let hidden = self.taken_over.iter().any(|taken| taken.path == actual);
+        let known = !hidden && quic.path_stats().any(|path| (path.local_addr, path.peer_addr) == actual);
+        if known || !quic.is_server() || !quic.is_established() {
+            return (!hidden).then_some(actual);
+        }
+        if !hidden && quic.path_stats().count() < MAX_PATHS {
+            return Some(actual);
+        }
+        let Some(path) = self.take_failed(quic) else {
+            // The peer sends again, by the time that a path has failed.
+            self.is_awaited = true;
+            self.make_room(quic);
+            return None;
+        };
+        self.is_awaited = false;
+        self.taken_over.push(TakenOver { path, actual });
+        // A challenge under way went to the address before.
+        let _ = quic.probe_path(path.0, path.1);
+        // quiche considers the path's address validated.
+        *limit = Amplification::new(false);
+        self.limited = Some(path);
+        Some(path)
+    }
+
+    /// Replaces a path that quiche has given up, or that the peer left before it was validated.
+    fn take_failed(&mut self, quic: &Quic) -> Option<Addresses> {
+        let current = self.path(self.current);
+        // quiche reports only the first failure of a path.
+        let others = quic.path_stats().filter(|stats| !stats.active);
+        let others = others.map(|stats| (addresses(&stats), is_failed(&stats))).filter(|(path, _)| *path != current);
+        let free = others.filter_map(|(path, failed)| {
+            let left = self.left.iter().find(|left| left.path == path);
+            // A challenge in flight would fail the path again, and data in flight leave no room for a challenge.
+            let may_wait = left.is_some_and(|left| left.retrying && !failed);
+            let preference = (failed, left.is_some_and(|left| left.settled));
+            (!is_validated(quic, path) && !may_wait).then_some((preference, path))
+        });
+        let (_, path) = free.max_by_key(|(preference, _)| *preference)?;
+        self.left.retain(|left| left.path != path);
+        self.taken_over.retain(|taken| taken.path != path);
+        Some(path)
+    }
+
+    /// Makes a path fail, unless one is failing. A path that never became the active one goes first.
+    fn make_room(&mut self, quic: &mut Quic) {
+        if self.left.iter().any(|left| left.failing) {
+            return;
+        }
+        let current = self.path(self.current);
+        let paths = quic.path_stats().filter(|stats| !stats.active).map(|stats| addresses(&stats));
+        let mut others = paths.filter(|path| *path != current && self.left.iter().all(|left| left.path != *path));
+        let other = others.next();
+        drop(others);
+        if let Some(path) = other {
+            self.left.push_front(Left::new(path));
+        }
+        self.fail_oldest(quic);
+    }
+
+    fn fail_oldest(&mut self, quic: &mut Quic) {
+        let current = self.path(self.current);
+        if let Some(left) = self.left.iter_mut().find(|left| !left.failing && left.path != current) {
+            left.fail(quic);
+        }
+    }
+
+    /// Moves a client's connection to the address `local`.
+    pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
+        let actual = (local, self.current.1);
+        let moved = match quic.migrate_source(local) {
+            Err(quiche::Error::OutOfIdentifiers) => {
+                // The path abandoned first has since got an id that was not used yet.
+                let Some(Left { path, .. }) = self.left.front() else {
+                    return Err(quiche::Error::OutOfIdentifiers);
+                };
+                let path = *path;
+                quic.migrate(path.0, path.1)?;
+                self.left.pop_front();
+                self.taken_over.retain(|taken| taken.path != path);
+                self.taken_over.push(TakenOver { path, actual });
+                Ok(())
+            }
+            moved => moved.map(drop),
+        };
+        moved?;
+        self.current = actual;
+        self.leave(quic, self.path(actual), &mut Amplification::Validated);
+        Ok(())
+    }
+
+    /// The next event of quiche that means a migration.
+    pub(super) fn poll(&mut self, quic: &mut Quic, limit: &mut Amplification) -> Option<Migrated> {
+        if self.limited.is_some_and(|path| is_reachable(quic, path)) {
+            self.limited = None;
+            *limit = Amplification::Validated;
+        }
+        for left in self.left.iter_mut().filter(|left| left.retrying) {
+            if is_reachable(quic, left.path) {
+                left.retrying = false;
+                left.settled = true;
+                if left.failing {
+                    left.fail(quic);
+                }
+            }
+        }
+        while let Some(event) = quic.path_event_next() {
+            log::debug!("{event:?}");
+            match event {
+                PathEvent::PeerMigrated(local, peer) => {
+                    let actual = self.actual((local, peer));
+                    if actual != self.current {
+                        self.current = actual;
+                        self.probe_left(quic);
+                        return Some(Migrated { peer: actual.1 });
+                    }
+                }
+                PathEvent::Closed(local, peer) => {
+                    self.left.retain(|left| left.path != (local, peer));
+                    self.taken_over.retain(|taken| taken.path != (local, peer));
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The peer's address has been validated. What was sent to the address before may be lost.
+    fn probe_left(&mut self, quic: &mut Quic) {
+        let (from, to) = self.current;
+        for left in self.left.iter_mut().filter(|left| !left.followed) {
+            left.followed = true;
+            if let Some((packet, info)) = left.unproven.take() {
+                self.packets.push_back((packet, SendInfo { from, to, ..info }));
+            }
+            // An answer would keep a failing path from failing.
+            if !left.failing {
+                left.probe(quic);
+            }
+        }
+        self.unproven = None;
+    }
+
+    /// quiche's timers have run.
+    pub(super) fn on_timeout(&mut self, quic: &mut Quic, limit: &mut Amplification) {
+        if self.left.is_empty() {
+            return;
+        }
+        self.follow(quic, limit);
+        let paths: Vec<_> = quic.path_stats().collect();
+        let failed =
+            |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path).filter(|stats| is_failed(stats));
+        // One place stays free for the peer's next address.
+        let mut free = MAX_PATHS - paths.len() + self.left.iter().filter(|left| failed(left).is_some()).count();
+        for left in self.left.iter_mut().filter(|left| !left.settled && left.retries < RETRIES) {
+            let stats = failed(left).filter(|stats| stats.total_pto_count != left.timeouts);
+            if let Some(stats) = stats.filter(|_| free > 1 && !self.is_awaited) {
+                left.timeouts = stats.total_pto_count;
+                left.retries += 1;
+                left.probe(quic);
+                free -= 1;
+            }
+        }
+    }
+
+    /// Notices that quiche sends on another path than before.
+    fn follow(&mut self, quic: &mut Quic, limit: &mut Amplification) {
+        let active = quic.path_stats().find(|stats| stats.active);
+        if let Some(stats) = active {
+            self.leave(quic, addresses(&stats), limit);
+        }
+    }
+
+    /// quiche sends on `path` from now on.
+    fn leave(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+        let old = std::mem::replace(&mut self.active, path);
+        if old == path {
+            return;
+        }
+        self.left.retain(|left| left.path != path);
+        if self.limited.take_if(|limited| *limited != path).is_some() {
+            *limit = Amplification::Validated;
+        }
+        // An id must not be used from two local addresses (RFC 9000 section 9.5). On a server paths may share an id,
+        // and retiring one would break the other.
+        if !quic.is_server()
+            && let Ok(id) = quic.probe_path(old.0, old.1)
+        {
+            // Fails for the only id that is left.
+            let _ = quic.retire_dcid(id);
+        }
+        let _ = quic.probe_path(old.0, old.1);
+        let unproven = self.unproven.take();
+        self.left.push_back(Left { probed: !is_validated(quic, old), unproven, ..Left::new(old) });
+        if self.left.iter().filter(|left| !left.failing).count() > KEPT {
+            self.fail_oldest(quic);
+        }
+    }
+
+    /// The next packet of quiche. On the active path it has at most `allowed` bytes.
+    pub(super) fn send(
+        &self,
+        quic: &mut Quic,
+        buf: &mut [u8],
+        allowed: usize,
+    ) -> Result<(usize, SendInfo), quiche::Error> {
+        let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
+        if !matches!(sent, Err(quiche::Error::Done)) || !self.may_block(quic) {
+            return sent;
+        }
+        // A probe that exceeds the limit for addresses that are not validated keeps quiche from sending anything on a
+        // path of its own choice.
+        if allowed > 0
+            && let Ok(sent) = send_on(quic, &mut buf[..allowed], self.active)
+        {
+            return Ok(sent);
+        }
+        let mut left = self.left.iter();
+        left.find_map(|left| send_on(quic, buf, left.path).ok()).ok_or(quiche::Error::Done)
+    }
+
+    fn may_block(&self, quic: &Quic) -> bool {
+        let mut paths = std::iter::once(self.active).chain(self.left.iter().map(|left| left.path));
+        !self.left.is_empty() && paths.any(|path| !is_validated(quic, path))
+    }
+
+    /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
+    pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
+        let path = (info.from, info.to);
+        if path == self.active && !self.left.is_empty() && self.actual(path) != self.current {
+            self.unproven = Some((packet.to_vec(), info));
+        }
+        if path == self.active && self.taken_over.is_empty() {
+            return Some(info);
+        }
+        let (from, to) = self.actual(path);
+        let own = SendInfo { from, to, ..info };
+        let Some(left) = self.left.iter_mut().find(|left| left.path == path) else { return Some(own) };
+        if (from, to) == self.current {
+            return Some(own);
+        }
+        let passing = std::mem::take(&mut left.passing);
+        if left.failing && !passing {
+            return None;
+        }
+        if !std::mem::replace(&mut left.probed, true) {
+            self.packets.push_back((packet.to_vec(), own));
+        }
+        Some(SendInfo { from: self.current.0, to: self.current.1, ..info })
+    }
+
+    /// A packet arrived on `path`.
+    pub(super) fn received(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+        if path != self.active {
+            self.follow(quic, limit);
+        }
+        self.revive(quic, path, limit);
+    }
+
+    /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
+    /// challenge on it, so that is sent at once.
+    fn revive(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+        if path == self.path(self.current) || is_validated(quic, path) || !quic.is_established() {
+            return;
+        }
+        let Some(room) = limit.allowed(quic.max_send_udp_payload_size(), MIN_CHALLENGE_DATAGRAM) else { return };
+        let mut packet = vec![0; room];
+        let Ok((len, info)) = send_on(quic, &mut packet, path) else { return };
+        packet.truncate(len);
+        limit.on_sent(len);
+        if let Some(sent) = self.outgoing(&packet, info) {
+            self.packets.push_back((packet, sent));
+        }
+    }
+
+    /// Whether data sent on a path counts against the limit for addresses that are not validated.
+    pub(super) fn is_limited(&self, info: &SendInfo) -> bool {
+        self.limited.is_none_or(|path| path == (info.from, info.to))
+    }
+
+    pub(super) fn take_packet(&mut self) -> Option<(Vec<u8>, SendInfo)> {
+        self.packets.pop_front()
+    }
+
+    fn actual(&self, path: Addresses) -> Addresses {
+        self.taken_over.iter().find(|taken| taken.path == path).map_or(path, |taken| taken.actual)
+    }
+
+    fn path(&self, actual: Addresses) -> Addresses {
+        self.taken_over.iter().find(|taken| taken.actual == actual).map_or(actual, |taken| taken.path)
+    }
+}
+
+/// Writes a packet for a path. With both addresses given, quiche would send data even on a path that is not the active
+/// one.
+fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
+    quic.send_on_path(buf, None, Some(path.1))
+}
+
+fn addresses(stats: &quiche::PathStats) -> Addresses {
+    (stats.local_addr, stats.peer_addr)
+}
+
+fn stats(quic: &Quic, path: Addresses) -> Option<quiche::PathStats> {
+    quic.path_stats().find(|stats| addresses(stats) == path)
+}
+
+fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
+    quic.is_path_validated(local, peer).unwrap_or(false)
+}
+
+/// Whether quiche gave a path up.
+fn is_failed(path: &quiche::PathStats) -> bool {
+    format!("{:?}", path.validation_state) == "Failed"
+}
+
+/// Whether a challenge on a path was answered, possibly one too small to validate the path. quiche does not export the
+/// type of the state that says so.
+fn is_reachable(quic: &Quic, path: Addresses) -> bool {
+    let state = stats(quic, path).map(|stats| format!("{:?}", stats.validation_state));
+    state.is_some_and(|state| ["ValidatingMTU", "Validated"].contains(&&*state))
+}
