@@ -159,9 +159,12 @@ impl Migration {
         if let Some(taken) = self.taken_over.iter().find(|taken| taken.actual == actual) {
             return Some(taken.path);
         }
+        if !quic.is_server() {
+            return Some((self.active.0, actual.1));
+        }
         let hidden = self.taken_over.iter().any(|taken| taken.path == actual);
         let known = !hidden && quic.path_stats().any(|path| (path.local_addr, path.peer_addr) == actual);
-        if known || !quic.is_server() || !quic.is_established() {
+        if known || !quic.is_established() {
             return (!hidden).then_some(actual);
         }
         if !hidden && quic.path_stats().count() < MAX_PATHS {
@@ -225,27 +228,18 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
+    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
-        let actual = (local, self.current.1);
-        let moved = match quic.migrate_source(local) {
-            Err(quiche::Error::OutOfIdentifiers) => {
-                // The path abandoned first has since got an id that was not used yet.
-                let Some(Left { path, .. }) = self.left.front() else {
-                    return Err(quiche::Error::OutOfIdentifiers);
-                };
-                let path = *path;
-                quic.migrate(path.0, path.1)?;
-                self.left.pop_front();
-                self.taken_over.retain(|taken| taken.path != path);
-                self.taken_over.push(TakenOver { path, actual });
-                Ok(())
-            }
-            moved => moved.map(drop),
-        };
-        moved?;
-        self.current = actual;
-        self.leave(quic, self.path(actual), &mut Amplification::Validated);
+        let path = self.active;
+        let id = quic.probe_path(path.0, path.1)?;
+        match quic.retire_dcid(id) {
+            // The server's ids are empty.
+            Ok(()) | Err(quiche::Error::InvalidState) => {}
+            Err(e) => return Err(e),
+        }
+        self.current = (local, self.current.1);
+        self.taken_over = vec![TakenOver { path, actual: self.current }];
         Ok(())
     }
 
@@ -341,14 +335,6 @@ impl Migration {
         if self.limited.take_if(|limited| *limited != path).is_some() {
             *limit = Amplification::Validated;
         }
-        // An id must not be used from two local addresses (RFC 9000 section 9.5). On a server paths may share an id,
-        // and retiring one would break the other.
-        if !quic.is_server()
-            && let Ok(id) = quic.probe_path(old.0, old.1)
-        {
-            // Fails for the only id that is left.
-            let _ = quic.retire_dcid(id);
-        }
         let _ = quic.probe_path(old.0, old.1);
         let unproven = self.unproven.take();
         self.left.push_back(Left { probed: !is_validated(quic, old), unproven, ..Left::new(old) });
@@ -365,11 +351,14 @@ impl Migration {
         allowed: usize,
     ) -> Result<(usize, SendInfo), quiche::Error> {
         let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
-        if !matches!(sent, Err(quiche::Error::Done)) || !self.may_block(quic) {
-            return sent;
+        match sent {
+            // A probe that exceeds the limit for addresses that are not validated.
+            Err(quiche::Error::Done) if self.may_block(quic) => {}
+            // A probe of a path with a local id that the peer used on another path, too, and has retired.
+            Err(quiche::Error::InvalidState) => {}
+            sent => return sent,
         }
-        // A probe that exceeds the limit for addresses that are not validated keeps quiche from sending anything on a
-        // path of its own choice.
+        // Such a probe keeps quiche from sending anything on a path of its own choice.
         if allowed > 0
             && let Ok(sent) = send_on(quic, &mut buf[..allowed], self.active)
         {

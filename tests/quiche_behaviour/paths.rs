@@ -242,3 +242,20 @@ fn one_lost_probe_fails_a_validated_path_that_sent_three_times_what_it_received(
     time_out(&mut pair.server);
     assert_eq!(events(&mut pair), [PathEvent::FailedValidation(server_addr(), client_addr())]);
 }
+
+#[test]
+fn nothing_is_sent_while_a_path_is_probed_whose_local_id_the_peer_took_to_another_path_and_retired() {
+    // transport/migration.rs: K1.
+    let mut pair = pair(2);
+    pair.server.new_scid(&ConnectionId::from_ref(&[20; 16]), 20, false).unwrap();
+    pair.pass();
+    rebind(&mut pair, 1001);
+    rebind(&mut pair, 1002);
+    pair.client.retire_dcid(0).unwrap();
+    pair.pass();
+    let mut bytes = [0; 1500];
+    pair.server.send_ack_eliciting().unwrap();
+    id_of(&mut pair, addr(1001)).unwrap();
+    assert_eq!(pair.server.send(&mut bytes), Err(Error::InvalidState));
+    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1002))).is_ok());
+}
