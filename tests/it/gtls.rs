@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -14,13 +15,18 @@ use crate::support::{DEADLINE, payload, sha256, tool, wait_for};
 
 /// Runs gtlsclient on some paths of the server until all are fetched; gives where it put them.
 fn fetch(server: &Server, args: &[&str], paths: &[String]) -> (TempDir, Output) {
+    fetch_through(server, server.port(), args, paths)
+}
+
+/// The same through a relay at a port of 127.0.0.1.
+fn fetch_through(server: &Server, port: u16, args: &[&str], paths: &[String]) -> (TempDir, Output) {
     let dir = TempDir::new().unwrap();
     let out = fs::File::create(dir.path().join("out.log")).unwrap();
     let child = Command::new(tool("MIO_QUICHE_GTLSCLIENT"))
         .args(["--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump", "--download"])
         .arg(dir.path())
         .args(args)
-        .args(["127.0.0.1", &server.port().to_string()])
+        .args(["127.0.0.1", &port.to_string()])
         .args(paths.iter().map(|path| server.url(path)))
         .stdin(Stdio::null())
         .stdout(out.try_clone().unwrap())
@@ -170,6 +176,32 @@ fn a_nat_rebinds_twenty_times_in_an_upload() {
     }
     let reply = running.finish(2 * DEADLINE);
     assert_eq!(reply.text(), format!("{{\"bytes\":{size},\"sha256\":\"{}\"}}\n", sha256(&payload(size))));
+}
+
+#[test]
+fn a_nat_rebinds_twenty_times_in_a_download_by_ngtcp2() {
+    // K1
+    let size = 22_000_000;
+    let mut server = Server::start(&[]);
+    let relay = Relay::start(server.addr(), 0, 1);
+    let paths = [format!("/stream/{size}")];
+    let (dir, rebindings) = std::thread::scope(|scope| {
+        let client = scope.spawn(|| fetch_through(&server, relay.addr().port(), &["-q"], &paths));
+        let mut rebindings = 0;
+        while !client.is_finished() {
+            if rebindings < PORTS && relay.counts().1 > (rebindings + 1) * 700 {
+                relay.rebind();
+                rebindings += 1;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        (client.join().unwrap().0, rebindings)
+    });
+    let got = fs::read(dir.path().join(size.to_string())).unwrap();
+    assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
+    assert_eq!(rebindings, PORTS);
+    drop(relay);
+    assert!(server.stop().get("migrations") > 0);
 }
 
 #[test]

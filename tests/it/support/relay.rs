@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -40,13 +40,14 @@ struct Shared {
     /// What the server sees as each client.
     backs: Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    rebindings: AtomicU8,
     stop: AtomicBool,
     passed: AtomicU64,
     lost: AtomicU64,
 }
 
-fn socket(connect_to: Option<SocketAddr>) -> UdpSocket {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+fn socket(ip: Ipv4Addr, connect_to: Option<SocketAddr>) -> UdpSocket {
+    let socket = UdpSocket::bind((ip, 0)).unwrap();
     // As much as the kernel gives: no losses but the chosen ones, if possible.
     let buffers = socket2::SockRef::from(&socket);
     let _ = buffers.set_recv_buffer_size(8 << 20);
@@ -69,12 +70,13 @@ impl Shared {
     fn back(self: &Arc<Self>, client: SocketAddr) -> Arc<UdpSocket> {
         let mut backs = self.backs.lock().unwrap();
         let seed = self.seed.wrapping_add(backs.len() as u64) ^ 0x9e37_79b9_7f4a_7c15;
-        Arc::clone(backs.entry(client).or_insert_with(|| self.new_back(client, self.percent, seed)))
+        let new = || self.new_back(client, Ipv4Addr::LOCALHOST, self.percent, seed);
+        Arc::clone(backs.entry(client).or_insert_with(new))
     }
 
-    /// A new port for a client, from which packets are passed down.
-    fn new_back(self: &Arc<Self>, client: SocketAddr, percent: u64, seed: u64) -> Arc<UdpSocket> {
-        let back = Arc::new(socket(Some(self.server)));
+    /// A new port at `ip` for a client, from which packets are passed down.
+    fn new_back(self: &Arc<Self>, client: SocketAddr, ip: Ipv4Addr, percent: u64, seed: u64) -> Arc<UdpSocket> {
+        let back = Arc::new(socket(ip, Some(self.server)));
         let (shared, from) = (Arc::clone(self), Arc::clone(&back));
         let down = move || shared.run(&from, percent, seed, |_, packet| shared.front.send_to(packet, client));
         self.threads.lock().unwrap().push(std::thread::spawn(down));
@@ -102,7 +104,7 @@ impl Relay {
     /// Loses `percent` of the packets of each direction, chosen by `seed`.
     pub(crate) fn start(server: SocketAddr, percent: u64, seed: u64) -> Self {
         println!("relay: {percent} % loss, seed {seed}");
-        let front = socket(None);
+        let front = socket(Ipv4Addr::LOCALHOST, None);
         let addr = front.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
@@ -111,6 +113,7 @@ impl Relay {
             seed,
             backs: Mutex::default(),
             threads: Mutex::default(),
+            rebindings: AtomicU8::new(0),
             stop: AtomicBool::new(false),
             passed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -120,12 +123,17 @@ impl Relay {
         Relay { addr, shared }
     }
 
-    /// From now on the server sees the clients at other ports; what it still sends to the old ones arrives, too. (When
+    /// From now on the server sees the clients at another IP address and other ports; what it still sends to the old ones arrives, too. (When
     /// it does not, a client that only receives has no reason to send, and the server no way to learn the port.)
     pub(crate) fn rebind(&self) {
+        let ip = Ipv4Addr::new(127, 0, 1, self.shared.rebindings.fetch_add(1, Ordering::Relaxed));
         for (client, back) in self.shared.backs.lock().unwrap().iter_mut() {
-            *back = self.shared.new_back(*client, 0, 1);
+            *back = self.shared.new_back(*client, ip, 0, 1);
         }
+    }
+
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
