@@ -332,6 +332,10 @@ impl Migration {
             return;
         }
         self.left.retain(|left| left.path != path);
+        if !is_validated(quic, path) {
+            // A challenge under way may have gone to another address.
+            let _ = quic.probe_path(path.0, path.1);
+        }
         if self.limited.take_if(|limited| *limited != path).is_some() {
             *limit = Amplification::Validated;
         }
@@ -351,14 +355,12 @@ impl Migration {
         allowed: usize,
     ) -> Result<(usize, SendInfo), quiche::Error> {
         let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
-        match sent {
-            // A probe that exceeds the limit for addresses that are not validated.
-            Err(quiche::Error::Done) if self.may_block(quic) => {}
-            // A probe of a path with a local id that the peer used on another path, too, and has retired.
-            Err(quiche::Error::InvalidState) => {}
-            sent => return sent,
+        // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds the limit
+        // for addresses that are not validated or the path's congestion window (`Done`), or the local id of its path is
+        // one that the peer took to another path and has retired (`InvalidState`).
+        if !matches!(sent, Err(quiche::Error::Done | quiche::Error::InvalidState)) || self.left.is_empty() {
+            return sent;
         }
-        // Such a probe keeps quiche from sending anything on a path of its own choice.
         if allowed > 0
             && let Ok(sent) = send_on(quic, &mut buf[..allowed], self.active)
         {
@@ -366,11 +368,6 @@ impl Migration {
         }
         let mut left = self.left.iter();
         left.find_map(|left| send_on(quic, buf, left.path).ok()).ok_or(quiche::Error::Done)
-    }
-
-    fn may_block(&self, quic: &Quic) -> bool {
-        let mut paths = std::iter::once(self.active).chain(self.left.iter().map(|left| left.path));
-        !self.left.is_empty() && paths.any(|path| !is_validated(quic, path))
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).

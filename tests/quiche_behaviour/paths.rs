@@ -259,3 +259,20 @@ fn nothing_is_sent_while_a_path_is_probed_whose_local_id_the_peer_took_to_anothe
     assert_eq!(pair.server.send(&mut bytes), Err(Error::InvalidState));
     assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1002))).is_ok());
 }
+
+#[test]
+fn nothing_is_sent_while_a_path_is_probed_whose_congestion_window_is_full() {
+    // transport/migration.rs: K1.
+    let mut pair = pair(2);
+    pair.client_sends(0, b"request", true);
+    read(&mut pair.server, 0);
+    pair.server.stream_send(0, &[1; 100_000], true).unwrap();
+    pair.lose_from_server();
+    pair.seen_as = addr(1001);
+    pair.client.send_ack_eliciting().unwrap();
+    pair.pass_to_server();
+    let mut bytes = [0; 1500];
+    id_of(&mut pair, client_addr()).unwrap();
+    assert_eq!(pair.server.send(&mut bytes), Err(Error::Done));
+    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1001))).is_ok());
+}

@@ -179,7 +179,8 @@ fn credit_returns_after_uploads_that_go_on_after_their_answer() {
 fn begin_cancelled(c: &mut Client, fin: bool, directions: Vec<quiche::Shutdown>) -> u64 {
     let spec: Vec<_> = frames::fields(&get("/")).into_iter().map(|(n, v)| h3::Header::new(n, v)).collect();
     c.until("credit", |c| (c.quic.peer_streams_left_bidi() > 0).then_some(()));
-    let id = c.h3.as_mut().unwrap().send_request(&mut c.quic, &spec, fin).unwrap();
+    // Blocked while the congestion window is full.
+    let id = c.until("room for a request", |c| c.h3.as_mut().unwrap().send_request(&mut c.quic, &spec, fin).ok());
     let mut packets = c.take_packets();
     for direction in directions {
         c.quic.stream_shutdown(id, direction, REQUEST_CANCELLED).unwrap();

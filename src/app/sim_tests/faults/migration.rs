@@ -4,7 +4,7 @@ use super::*;
 
 const CHANGES: usize = 20;
 const BYTES_PER_CHANGE: usize = 150_000;
-/// A client that hears nothing for so long sends a PING.
+/// A client that neither hears nor sends anything for so long sends a PING.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// A NAT that gives the client other ports again and again.
@@ -32,7 +32,7 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
     let mut buf = vec![0; 65_507];
     let (mut arrived, mut is_noticed) = (true, true);
     // The last bytes may have been sent before the last change.
-    while !finished || !is_noticed {
+    while !finished || changes < CHANGES || !is_noticed {
         let state = (changes, body.len(), server.connection_count());
         assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}");
         assert!(!client.is_closed(), "closed by {:?}; changes, bytes, connections: {state:?}", client.peer_error());
@@ -62,10 +62,10 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
             }
         }
         // Every change by itself is a migration.
-        is_noticed = nat.keeps_ports || arrived && (nat.burst > 1 || server.stats().migrations == changes as u64);
+        is_noticed = nat.keeps_ports || arrived && (nat.burst > 1 || server.stats().migrations >= changes as u64);
         if changes < CHANGES && is_noticed && body.len() >= (changes + 1) * BYTES_PER_CHANGE {
             changes += 1;
-            arrived = false;
+            (arrived, is_noticed) = (false, false);
             for _ in 0..nat.burst {
                 port += 1;
                 outside.set_port(port);
@@ -104,7 +104,8 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
     assert_eq!(body.len(), size);
     assert!(body == payload(size), "the bytes are others");
     if nat.burst == 1 {
-        assert_eq!((changes, server.stats().migrations), (CHANGES, CHANGES as u64));
+        // A lost challenge can lead back to an address before, and from there to the new one once more.
+        assert!(server.stats().migrations >= CHANGES as u64);
     }
 }
 
