@@ -4,10 +4,10 @@
 //! path the next spare id at once; with a peer whose ids are empty it evicts none. And it finds losses on a path only by
 //! acknowledgements of later packets on it, so data in flight on an abandoned path would never be retransmitted.
 //!
-//! So a path that quiche no longer sends on is probed once more. The probe goes to its own address (RFC 9000 section
-//! 9.3.3), and a copy to the peer's current address, whose acknowledgement makes quiche detect losses. The oldest of
-//! several such paths are made to fail: their packets are held back until quiche gives the path up. If no path is free,
-//! a new address takes over the place of a failed one, which quiche then validates like a new path.
+//! So a path that quiche no longer sends on is probed: at its own address at once (RFC 9000 section 9.3.3), and at the
+//! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. The oldest of several
+//! such paths are made to fail: their packets are held back until quiche gives the path up. If no path is free, a new
+//! address takes over the place of a failed one, which quiche then validates like a new path.
 //!
 //! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
