@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is a clock's rim itself, not the library")]
 
 mod engine;
+mod exchange;
 mod message;
 mod report;
 mod udp;

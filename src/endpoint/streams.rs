@@ -82,12 +82,18 @@ impl Streams {
 
     /// Inserts a stream, or changes its kind.
     pub(super) fn insert(&mut self, stream: u64, state: StreamState) {
-        self.remove(stream);
-        self.count(&state, true);
-        if !matches!(state, StreamState::Http) {
-            self.map.insert(stream, state);
-        } else if let Err(at) = self.http.binary_search(&stream) {
+        if matches!(state, StreamState::Http) {
+            self.remove(stream);
+            let at = self.http.partition_point(|&other| other < stream);
             self.http.insert(at, stream);
+            return;
+        }
+        if let Ok(at) = self.http.binary_search(&stream) {
+            self.http.remove(at);
+        }
+        self.count(&state, true);
+        if let Some(old) = self.map.insert(stream, state) {
+            self.count(&old, false);
         }
     }
 

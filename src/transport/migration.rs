@@ -26,6 +26,8 @@ use crate::config::MAX_PATHS;
 
 /// The local address and the peer's.
 pub(super) type Addresses = (SocketAddr, SocketAddr);
+/// A packet and where it goes.
+pub(super) type Datagram = (Vec<u8>, SendInfo);
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
@@ -58,9 +60,9 @@ pub(super) struct Migration {
     /// A datagram from a new address was dropped.
     is_awaited: bool,
     /// The last packet on an active path that is not validated.
-    unproven: Option<(Vec<u8>, SendInfo)>,
+    unproven: Option<Datagram>,
     /// Packets to send next.
-    packets: VecDeque<(Vec<u8>, SendInfo)>,
+    packets: VecDeque<Datagram>,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,7 @@ struct Left {
     /// Nothing is in flight on it but probes.
     settled: bool,
     /// The last packet on it, if it was not validated.
-    unproven: Option<(Vec<u8>, SendInfo)>,
+    unproven: Option<Datagram>,
     /// Its packets are held back, until quiche gives it up.
     failing: bool,
     /// The next packet is not held back.
@@ -163,7 +165,7 @@ impl Migration {
             return Some((self.active.0, actual.1));
         }
         let hidden = self.taken_over.iter().any(|taken| taken.path == actual);
-        let known = !hidden && quic.path_stats().any(|path| (path.local_addr, path.peer_addr) == actual);
+        let known = !hidden && stats(quic, actual).is_some();
         if known || !quic.is_established() {
             return (!hidden).then_some(actual);
         }
@@ -211,10 +213,8 @@ impl Migration {
             return;
         }
         let current = self.path(self.current);
-        let paths = quic.path_stats().filter(|stats| !stats.active).map(|stats| addresses(&stats));
-        let mut others = paths.filter(|path| *path != current && self.left.iter().all(|left| left.path != *path));
-        let other = others.next();
-        drop(others);
+        let is_other = |path: &Addresses| *path != current && self.left.iter().all(|left| left.path != *path);
+        let other = quic.path_stats().filter(|stats| !stats.active).map(|stats| addresses(&stats)).find(is_other);
         if let Some(path) = other {
             self.left.push_front(Left::new(path));
         }
@@ -424,7 +424,7 @@ impl Migration {
         self.limited.is_none_or(|path| path == (info.from, info.to))
     }
 
-    pub(super) fn take_packet(&mut self) -> Option<(Vec<u8>, SendInfo)> {
+    pub(super) fn take_packet(&mut self) -> Option<Datagram> {
         self.packets.pop_front()
     }
 

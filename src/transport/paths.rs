@@ -6,7 +6,7 @@ use quiche::SendInfo;
 
 use super::amplification::Amplification;
 use super::buf::Quic;
-use super::migration::{Addresses, Migrated, Migration};
+use super::migration::{Addresses, Datagram, Migrated, Migration};
 
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -94,7 +94,7 @@ impl Paths {
         self.migration.as_ref().is_none_or(|migration| migration.is_limited(info))
     }
 
-    pub(super) fn take_packet(&mut self) -> Option<(Vec<u8>, SendInfo)> {
+    pub(super) fn take_packet(&mut self) -> Option<Datagram> {
         self.migration.as_mut()?.take_packet()
     }
 }

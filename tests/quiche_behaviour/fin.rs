@@ -34,8 +34,7 @@ fn a_lost_lone_fin_is_sent_again_while_the_other_direction_of_the_stream_is_open
     pair.client.stream_send(0, b"", true).unwrap();
     assert_eq!(pair.lose_from_client(), 1);
     pair.pass_to_client();
-    let (client, server) = (&mut pair.client, &mut pair.server);
-    time_out_times(client, RETRIES, |client, packets| deliver(server, client, packets));
+    time_out_client(&mut pair);
     assert_eq!(read(&mut pair.server, 0), (b"abc".to_vec(), true));
 }
 
@@ -48,8 +47,7 @@ fn a_lost_fin_on_data_is_sent_again() {
     pair.client.stream_send(2, b"d", true).unwrap();
     assert_eq!(pair.lose_from_client(), 1);
     pair.pass_to_client();
-    let (client, server) = (&mut pair.client, &mut pair.server);
-    time_out_times(client, RETRIES, |client, packets| deliver(server, client, packets));
+    time_out_client(&mut pair);
     assert_eq!(read(&mut pair.server, 2), (b"abcd".to_vec(), true));
 }
 
@@ -64,8 +62,7 @@ fn a_fin_written_before_the_data_is_sent_is_on_its_last_bytes() {
     assert_eq!(pair.lose_from_client(), 1);
     assert!(pair.client.stats().sent > sent);
     pair.pass_to_client();
-    let (client, server) = (&mut pair.client, &mut pair.server);
-    time_out_times(client, RETRIES, |client, packets| deliver(server, client, packets));
+    time_out_client(&mut pair);
     assert_eq!(read(&mut pair.server, 2), (b"abc".to_vec(), true));
 }
 
@@ -83,8 +80,7 @@ fn a_lost_lone_fin_is_not_sent_again_once_a_copy_of_acknowledged_data_is_acknowl
     assert_eq!(pair.lose_from_client(), 1);
     pair.server_takes(copy);
     pair.pass_to_client();
-    let (client, server) = (&mut pair.client, &mut pair.server);
-    time_out_times(client, RETRIES, |client, packets| deliver(server, client, packets));
+    time_out_client(&mut pair);
     assert!(!pair.server.stream_finished(2));
 }
 
@@ -160,6 +156,12 @@ fn a_unidirectional_stream_whose_fin_came_on_bytes_that_were_read_is_never_colle
     // Only a read could free it, and there is nothing to read.
     assert_eq!(pair.server.stream_recv(2, &mut [0; 10]), Err(quiche::Error::Done));
     assert_eq!(pair.server.stream_recv(2, &mut []), Err(quiche::Error::Done), "not InvalidStreamState: it is kept");
+}
+
+/// The client's timers fire, and everything arrives.
+fn time_out_client(pair: &mut Pair) {
+    let Pair { client, server, .. } = pair;
+    time_out_times(client, RETRIES, |client, packets| deliver(server, client, packets));
 }
 
 /// Passes packets to one side, and its answers back to the other.

@@ -209,6 +209,14 @@ fn an_acknowledged_probe_of_a_path_that_was_left_brings_out_what_was_in_flight_t
     assert_eq!((bytes.len(), fin), (5000, true));
 }
 
+/// The server has something to send to `other`, which a probe of the path to `probed` keeps back.
+fn assert_probe_holds_back(pair: &mut Pair, probed: SocketAddr, error: Error, other: SocketAddr) {
+    let mut bytes = [0; 1500];
+    id_of(pair, probed).unwrap();
+    assert_eq!(pair.server.send(&mut bytes), Err(error));
+    assert!(pair.server.send_on_path(&mut bytes, None, Some(other)).is_ok());
+}
+
 #[test]
 fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_sending() {
     // transport/migration.rs: K1.
@@ -221,10 +229,7 @@ fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_s
     }
     pair.client.stream_send(0, b"abc", true).unwrap();
     pair.pass_to_server();
-    let mut bytes = [0; 1500];
-    id_of(&mut pair, addr(1001)).unwrap();
-    assert_eq!(pair.server.send(&mut bytes), Err(Error::Done));
-    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1002))).is_ok());
+    assert_probe_holds_back(&mut pair, addr(1001), Error::Done, addr(1002));
 }
 
 #[test]
@@ -253,11 +258,8 @@ fn nothing_is_sent_while_a_path_is_probed_whose_local_id_the_peer_took_to_anothe
     rebind(&mut pair, 1002);
     pair.client.retire_dcid(0).unwrap();
     pair.pass();
-    let mut bytes = [0; 1500];
     pair.server.send_ack_eliciting().unwrap();
-    id_of(&mut pair, addr(1001)).unwrap();
-    assert_eq!(pair.server.send(&mut bytes), Err(Error::InvalidState));
-    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1002))).is_ok());
+    assert_probe_holds_back(&mut pair, addr(1001), Error::InvalidState, addr(1002));
 }
 
 #[test]
@@ -271,8 +273,5 @@ fn nothing_is_sent_while_a_path_is_probed_whose_congestion_window_is_full() {
     pair.seen_as = addr(1001);
     pair.client.send_ack_eliciting().unwrap();
     pair.pass_to_server();
-    let mut bytes = [0; 1500];
-    id_of(&mut pair, client_addr()).unwrap();
-    assert_eq!(pair.server.send(&mut bytes), Err(Error::Done));
-    assert!(pair.server.send_on_path(&mut bytes, None, Some(addr(1001))).is_ok());
+    assert_probe_holds_back(&mut pair, client_addr(), Error::Done, addr(1001));
 }
