@@ -34,6 +34,8 @@ pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
 /// With more paths left than this, the oldest ones are made to fail, so that one is free in time. quiche closes the
 /// connection when the active path fails and no other is validated.
 const KEPT: usize = MAX_PATHS / 2;
+/// Packets received on the active path without a response to its challenge, before the next one.
+const MAX_UNANSWERED: usize = 4;
 /// Times that a failed path is probed again, with the pauses of a probe timeout that doubles.
 const RETRIES: usize = 10;
 
@@ -57,6 +59,10 @@ pub(super) struct Migration {
     taken_over: Vec<TakenOver>,
     /// The path that is not validated, with a limit on sending, although quiche considers it validated.
     limited: Option<Addresses>,
+    /// Packets received on the active path since it was challenged, while it is not validated.
+    unanswered: usize,
+    /// A client moved and sends with an id that it used at another address.
+    needs_id: bool,
     /// A datagram from a new address was dropped.
     is_awaited: bool,
     /// The last packet on an active path that is not validated.
@@ -136,6 +142,8 @@ impl Migration {
             left: VecDeque::new(),
             taken_over: Vec::new(),
             limited: None,
+            unanswered: 0,
+            needs_id: false,
             is_awaited: false,
             unproven: None,
             packets: VecDeque::new(),
@@ -228,19 +236,25 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
-    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with the present
+    /// congestion window, as RFC 9000 section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
-        let path = self.active;
-        let id = quic.probe_path(path.0, path.1)?;
-        match quic.retire_dcid(id) {
-            // The server's ids are empty.
-            Ok(()) | Err(quiche::Error::InvalidState) => {}
-            Err(e) => return Err(e),
-        }
         self.current = (local, self.current.1);
-        self.taken_over = vec![TakenOver { path, actual: self.current }];
-        Ok(())
+        self.taken_over = vec![TakenOver { path: self.active, actual: self.current }];
+        self.needs_id = true;
+        self.renew_id(quic);
+        // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the connection.
+        quic.send_ack_eliciting()
+    }
+
+    /// Takes a new id for the new address (RFC 9000 section 9.5), as soon as the server has issued one.
+    fn renew_id(&mut self, quic: &mut Quic) {
+        if !std::mem::take(&mut self.needs_id) {
+            return;
+        }
+        // The path is active already, so this only returns its id.
+        let retired = quic.migrate(self.active.0, self.active.1).and_then(|id| quic.retire_dcid(id));
+        self.needs_id = matches!(retired, Err(quiche::Error::OutOfIdentifiers));
     }
 
     /// The next event of quiche that means a migration.
@@ -301,6 +315,9 @@ impl Migration {
             return;
         }
         self.follow(quic, limit);
+        if self.is_unproven(self.active) {
+            self.challenge_again(quic);
+        }
         let paths: Vec<_> = quic.path_stats().collect();
         let failed =
             |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path).filter(|stats| is_failed(stats));
@@ -373,7 +390,7 @@ impl Migration {
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
     pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
-        if path == self.active && !self.left.is_empty() && self.actual(path) != self.current {
+        if path == self.active && !self.left.is_empty() && self.is_unproven(path) {
             self.unproven = Some((packet.to_vec(), info));
         }
         if path == self.active && self.taken_over.is_empty() {
@@ -400,7 +417,27 @@ impl Migration {
         if path != self.active {
             self.follow(quic, limit);
         }
+        if path == self.active && self.is_unproven(path) {
+            self.unanswered += 1;
+            if self.unanswered > MAX_UNANSWERED {
+                self.challenge_again(quic);
+            }
+        }
+        self.renew_id(quic);
         self.revive(quic, path, limit);
+    }
+
+    /// Whether a path has other addresses than those validated last.
+    fn is_unproven(&self, path: Addresses) -> bool {
+        self.actual(path) != self.current
+    }
+
+    /// quiche repeats a challenge only if it is lost, not if the response is.
+    fn challenge_again(&mut self, quic: &mut Quic) {
+        self.unanswered = 0;
+        if !is_validated(quic, self.active) {
+            let _ = quic.probe_path(self.active.0, self.active.1);
+        }
     }
 
     /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
