@@ -373,6 +373,12 @@ impl Transport {
         self.quic.qlog_streamer()
     }
 
+    /// What is known of the paths.
+    #[cfg(test)]
+    pub(crate) fn path_state(&self) -> String {
+        format!("{:?} {:?}", self.paths, self.amplification)
+    }
+
     /// RESET_STREAM and STOP_SENDING frames received.
     #[cfg(test)]
     pub(crate) fn signal_counts(&self) -> (u64, u64) {

@@ -189,7 +189,7 @@ impl Migration {
             return Err(quiche::Error::OutOfIdentifiers);
         };
         let (Place::Known(path) | Place::TakeOver(path)) = place;
-        if self.limited.is_none_or(|limited| limited == path) {
+        if self.limited.map_or(actual == self.current, |limited| limited == path) {
             limit.on_received(datagram.len(), to_our_id);
         }
         let (len, before) = (datagram.len(), quic.stats().recv);
