@@ -272,6 +272,11 @@ impl Transport {
         self.paths.peer()
     }
 
+    /// Whether there is a connection id for another address (RFC 9000 section 9.5).
+    pub(crate) fn can_migrate(&self) -> bool {
+        self.quic.destination_id().is_empty() || self.quic.available_dcids() > 0
+    }
+
     /// Migrates a client's connection to another local address.
     pub(crate) fn migrate(&mut self, local: SocketAddr) -> Result<(), MigrateError> {
         self.paths.migrate(&mut self.quic, local).map_err(MigrateError::refused)

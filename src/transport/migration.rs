@@ -63,8 +63,6 @@ pub(super) struct Migration {
     limited: Option<Addresses>,
     /// Packets received on the active path since it was challenged, while it is not validated.
     unanswered: usize,
-    /// A client moved and sends with an id that it used at another address.
-    needs_id: bool,
     /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
     /// nobody knows whether that datagram was authentic.
     awaited: usize,
@@ -158,7 +156,6 @@ impl Migration {
             taken_over: Vec::new(),
             limited: None,
             unanswered: 0,
-            needs_id: false,
             awaited: 0,
             unproven: None,
             packets: VecDeque::new(),
@@ -247,6 +244,15 @@ impl Migration {
         free.max_by_key(|(preference, _)| *preference).map(|(_, path)| path)
     }
 
+    /// Gives a path other addresses.
+    fn redirect(&mut self, path: Addresses, actual: Addresses) {
+        self.left.retain(|left| left.path != path);
+        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
+        if path != actual {
+            self.taken_over.push(TakenOver { path, actual });
+        }
+    }
+
     /// A packet of `len` bytes from `actual` arrived on `path`, which takes these addresses.
     fn take_over(
         &mut self,
@@ -257,14 +263,14 @@ impl Migration {
         len: usize,
     ) {
         self.awaited = 0;
-        self.left.retain(|left| left.path != path);
-        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
-        self.taken_over.push(TakenOver { path, actual });
+        self.redirect(path, actual);
+        if !is_validated(quic, path) {
+            // A challenge under way went to the address before.
+            let _ = quic.probe_path(path.0, path.1);
+        }
         if actual == self.current {
             return;
         }
-        // A challenge under way went to the address before.
-        let _ = quic.probe_path(path.0, path.1);
         // quiche considers the path's address validated.
         *limit = Amplification::new(false);
         limit.on_received(len, false);
@@ -292,25 +298,20 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with the present
-    /// congestion window, as RFC 9000 section 9.4 allows when only the port changes.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
+    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
+        // The path is active already, so this only returns its id.
+        let id = quic.migrate(self.active.0, self.active.1)?;
+        match quic.retire_dcid(id) {
+            // The server's ids are empty.
+            Ok(()) | Err(quiche::Error::InvalidState) => {}
+            Err(e) => return Err(e),
+        }
         self.current = (local, self.current.1);
         self.taken_over = vec![TakenOver { path: self.active, actual: self.current }];
-        self.needs_id = true;
-        self.renew_id(quic);
         // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the connection.
         quic.send_ack_eliciting()
-    }
-
-    /// Takes a new id for the new address (RFC 9000 section 9.5), as soon as the server has issued one.
-    fn renew_id(&mut self, quic: &mut Quic) {
-        if !std::mem::take(&mut self.needs_id) {
-            return;
-        }
-        // The path is active already, so this only returns its id.
-        let retired = quic.migrate(self.active.0, self.active.1).and_then(|id| quic.retire_dcid(id));
-        self.needs_id = matches!(retired, Err(quiche::Error::OutOfIdentifiers));
     }
 
     /// The next event of quiche that means a migration.
@@ -370,7 +371,12 @@ impl Migration {
         if self.left.is_empty() {
             return;
         }
+        let before = self.active;
         self.follow(quic, limit);
+        if self.active != before {
+            // The path failed, and quiche fell back to one that was validated before. The peer has not moved.
+            self.redirect(self.active, self.current);
+        }
         if self.is_unproven(self.active) {
             self.challenge_again(quic);
         }
@@ -488,7 +494,6 @@ impl Migration {
                 self.challenge_again(quic);
             }
         }
-        self.renew_id(quic);
         self.revive(quic, path, limit);
     }
 
@@ -508,7 +513,8 @@ impl Migration {
     /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
     /// challenge on it, so that is sent at once.
     fn revive(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
-        if path == self.path(self.current) || is_validated(quic, path) || !quic.is_established() {
+        let is_given_up = stats(quic, path).is_some_and(|stats| is_failed(&stats));
+        if path == self.path(self.current) && !is_given_up || is_validated(quic, path) || !quic.is_established() {
             return;
         }
         let Some(room) = limit.allowed(quic.max_send_udp_payload_size(), MIN_CHALLENGE_DATAGRAM) else { return };
