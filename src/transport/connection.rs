@@ -149,7 +149,7 @@ impl Transport {
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
                     }
-                    let Some(info) = self.paths.outgoing(&buf[..len], info) else { continue };
+                    let Some(info) = self.paths.outgoing(&self.quic, &buf[..len], info) else { continue };
                     return Some(Packet { len, info });
                 }
                 Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,

@@ -85,6 +85,8 @@ struct Left {
     unproven: Option<Datagram>,
     /// Its packets are held back, until quiche gives it up.
     failing: bool,
+    /// A packet was not held back although the path is to fail.
+    spared: bool,
     /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
     stranded: bool,
     /// The next packet is not held back.
@@ -105,6 +107,7 @@ impl Left {
             settled: false,
             unproven: None,
             failing: false,
+            spared: false,
             stranded: false,
             passing: false,
             retrying: false,
@@ -329,6 +332,10 @@ impl Migration {
                 }
             }
         }
+        for left in self.left.iter_mut().filter(|left| left.spared) {
+            left.spared = false;
+            left.fail(quic);
+        }
         while let Some(event) = quic.path_event_next() {
             log::debug!("{event:?}");
             match event {
@@ -459,7 +466,7 @@ impl Migration {
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
-    pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
+    pub(super) fn outgoing(&mut self, quic: &Quic, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
         if path == self.active && !self.left.is_empty() && self.is_unproven(path) {
             self.unproven = Some((packet.to_vec(), info));
@@ -475,7 +482,12 @@ impl Migration {
         }
         let passing = std::mem::take(&mut left.passing);
         if left.failing && !passing {
-            return None;
+            if packet.len() <= max_probe_len(quic) {
+                return None;
+            }
+            // It has other frames, too, which are lost for good with the path.
+            left.spared = true;
+            return Some(SendInfo { from: self.current.0, to: self.current.1, ..info });
         }
         if !std::mem::replace(&mut left.probed, true) {
             self.packets.push_back((packet.to_vec(), own));
@@ -522,7 +534,7 @@ impl Migration {
         let Ok((len, info)) = send_on(quic, &mut packet, path) else { return };
         packet.truncate(len);
         limit.on_sent(len);
-        if let Some(sent) = self.outgoing(&packet, info) {
+        if let Some(sent) = self.outgoing(quic, &packet, info) {
             self.packets.push_back((packet, sent));
         }
     }
@@ -549,6 +561,16 @@ impl Migration {
 /// one.
 fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
     quic.send_on_path(buf, None, Some(path.1))
+}
+
+/// The length of a packet with a PATH_CHALLENGE frame and nothing else.
+fn max_probe_len(quic: &Quic) -> usize {
+    const FIRST_BYTE: usize = 1;
+    // quiche needs more only with 2^15 packets in flight.
+    const PACKET_NUMBER: usize = 2;
+    const PATH_CHALLENGE: usize = 9;
+    const TAG: usize = 16;
+    FIRST_BYTE + quic.destination_id().len() + PACKET_NUMBER + PATH_CHALLENGE + TAG
 }
 
 fn addresses(stats: &quiche::PathStats) -> Addresses {

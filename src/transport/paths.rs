@@ -92,9 +92,9 @@ impl Paths {
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Paths::take_packet).
-    pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
+    pub(super) fn outgoing(&mut self, quic: &Quic, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         match &mut self.migration {
-            Some(migration) => migration.outgoing(packet, info),
+            Some(migration) => migration.outgoing(quic, packet, info),
             None => Some(info),
         }
     }

@@ -195,7 +195,7 @@ fn a_download_survives_twenty_moves_in_quick_succession() {
     // K1: some of them before the server has validated the address before.
     const MOVES: usize = 20;
     const BYTES_PER_MOVE: usize = 20_000;
-    let size = 5 * MOVES * BYTES_PER_MOVE;
+    let size = 10 * MOVES * BYTES_PER_MOVE;
     for seed in seeds() {
         let mut world = World::new(seed, Link { loss: 3, ..Link::LAN });
         world.client(|_| {});
