@@ -392,18 +392,23 @@ impl Migration {
             return;
         }
         let paths: Vec<_> = quic.path_stats().collect();
-        let failed =
-            |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path).filter(|stats| is_failed(stats));
+        let find = |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path);
+        let failed = self.left.iter().filter_map(find).filter(|stats| is_failed(stats)).count();
         // One place stays free for the peer's next address.
-        let mut free = MAX_PATHS - paths.len() + self.left.iter().filter(|left| failed(left).is_some()).count();
+        let mut free = MAX_PATHS - paths.len() + failed;
         for left in self.left.iter_mut().filter(|left| !left.settled && left.retries < RETRIES) {
-            let stats = failed(left).filter(|stats| stats.total_pto_count != left.timeouts);
-            if let Some(stats) = stats.filter(|_| free > 1) {
-                left.timeouts = stats.total_pto_count;
-                left.retries += 1;
-                left.probe(quic);
+            let Some(stats) = find(left).filter(|stats| stats.total_pto_count != left.timeouts) else { continue };
+            if is_failed(stats) {
+                if free < 2 {
+                    continue;
+                }
                 free -= 1;
+            } else if left.failing {
+                continue;
             }
+            left.timeouts = stats.total_pto_count;
+            left.retries += 1;
+            left.probe(quic);
         }
     }
 
