@@ -22,12 +22,9 @@ use quiche::{PathEvent, RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
+use super::left::{Datagram, Left};
+use super::path_state::{Addresses, addresses, is_failed, is_reachable, is_validated, max_probe_len, stats};
 use crate::config::MAX_PATHS;
-
-/// The local address and the peer's.
-pub(super) type Addresses = (SocketAddr, SocketAddr);
-/// A packet and where it goes.
-pub(super) type Datagram = (Vec<u8>, SendInfo);
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
@@ -70,67 +67,6 @@ pub(super) struct Migration {
     unproven: Option<Datagram>,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
-}
-
-#[derive(Debug)]
-struct Left {
-    path: Addresses,
-    /// Its own address was probed, or was never validated.
-    probed: bool,
-    /// It was probed when the next address had been validated.
-    followed: bool,
-    /// Nothing is in flight on it but probes.
-    settled: bool,
-    /// The last packet on it, if it was not validated.
-    unproven: Option<Datagram>,
-    /// Its packets are held back, until quiche gives it up.
-    failing: bool,
-    /// A packet was not held back although the path is to fail.
-    spared: bool,
-    /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
-    stranded: bool,
-    /// The next packet is not held back.
-    passing: bool,
-    /// It is probed after it failed, so that an answer shows in its state.
-    retrying: bool,
-    retries: usize,
-    /// quiche's count of the path's timeouts when it was probed again.
-    timeouts: usize,
-}
-
-impl Left {
-    fn new(path: Addresses) -> Self {
-        Left {
-            path,
-            probed: false,
-            followed: false,
-            settled: false,
-            unproven: None,
-            failing: false,
-            spared: false,
-            stranded: false,
-            passing: false,
-            retrying: false,
-            retries: 0,
-            timeouts: 0,
-        }
-    }
-
-    fn probe(&mut self, quic: &mut Quic) {
-        self.passing = true;
-        self.retrying = stats(quic, self.path).is_some_and(|stats| is_failed(&stats));
-        // Fails for a path without a connection id, which quiche evicts itself.
-        let _ = quic.probe_path(self.path.0, self.path.1);
-    }
-
-    /// quiche has to send probes that nobody receives until it gives the path up.
-    fn fail(&mut self, quic: &mut Quic) {
-        self.failing = true;
-        self.passing = false;
-        if is_validated(quic, self.path) {
-            let _ = quic.probe_path(self.path.0, self.path.1);
-        }
-    }
 }
 
 /// Where a datagram arrives.
@@ -566,38 +502,4 @@ impl Migration {
 /// one.
 fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
     quic.send_on_path(buf, None, Some(path.1))
-}
-
-/// The length of a packet with a PATH_CHALLENGE frame and nothing else.
-fn max_probe_len(quic: &Quic) -> usize {
-    const FIRST_BYTE: usize = 1;
-    // quiche needs more only with 2^15 packets in flight.
-    const PACKET_NUMBER: usize = 2;
-    const PATH_CHALLENGE: usize = 9;
-    const TAG: usize = 16;
-    FIRST_BYTE + quic.destination_id().len() + PACKET_NUMBER + PATH_CHALLENGE + TAG
-}
-
-fn addresses(stats: &quiche::PathStats) -> Addresses {
-    (stats.local_addr, stats.peer_addr)
-}
-
-fn stats(quic: &Quic, path: Addresses) -> Option<quiche::PathStats> {
-    quic.path_stats().find(|stats| addresses(stats) == path)
-}
-
-fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
-    quic.is_path_validated(local, peer).unwrap_or(false)
-}
-
-/// Whether quiche gave a path up.
-fn is_failed(path: &quiche::PathStats) -> bool {
-    format!("{:?}", path.validation_state) == "Failed"
-}
-
-/// Whether a challenge on a path was answered, possibly one too small to validate the path. quiche does not export the
-/// type of the state that says so.
-fn is_reachable(quic: &Quic, path: Addresses) -> bool {
-    let state = stats(quic, path).map(|stats| format!("{:?}", stats.validation_state));
-    state.is_some_and(|state| ["ValidatingMTU", "Validated"].contains(&&*state))
 }

@@ -6,7 +6,9 @@ use quiche::{RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
-use super::migration::{Addresses, Datagram, Migrated, Migration};
+use super::left::Datagram;
+use super::migration::{Migrated, Migration};
+use super::path_state::Addresses;
 
 #[derive(Debug)]
 pub(super) struct Paths {

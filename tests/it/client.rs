@@ -243,7 +243,8 @@ fn move_in_download(moves: u64) {
     assert_eq!(moved, moves);
     client.close();
     let migrations = server.stop().get("migrations");
-    assert!(migrations >= moves, "{migrations}");
+    // One that is followed by the next before it was validated does not count.
+    assert!(migrations > moves / 2 && migrations <= moves, "{migrations}");
 }
 
 #[test]
