@@ -122,7 +122,7 @@ impl Response {
     }
     /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
-        let (headers, body) = plain_response(status);
+        let (headers, body) = plain_response(status, None);
         Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
     }
 
@@ -138,7 +138,7 @@ impl Response {
         }
         let is_error = status.is_client_error() || status.is_server_error();
         if body.is_empty() && is_error && !self.head.headers.contains_key(CONTENT_LENGTH) {
-            let (headers, plain) = plain_response(status);
+            let (headers, plain) = plain_response(status, None);
             *body = plain;
             self.head.headers.extend(headers);
         }

@@ -83,7 +83,7 @@ impl Connection {
         if !state.awaits_response() {
             return self.on_trailers(cx, stream, list);
         }
-        let head = match validate_response(list, &cx.core.settings.request_limits) {
+        let head = match validate_response(list, &cx.core.settings.head_limits) {
             Ok(head) => head,
             Err(violation) => return self.fail(cx, stream, violation),
         };

@@ -8,7 +8,7 @@ use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, header};
 
 use super::head::ResponseHead;
-use crate::config::RequestLimits;
+use crate::config::HeadLimits;
 use crate::error::Violation;
 
 /// A valid request head.
@@ -27,6 +27,10 @@ pub(crate) struct Head {
 
 /// RFC 9114 section 4.2.2: a field counts 32 bytes on top of its name and value.
 const FIELD_OVERHEAD: usize = 32;
+/// RFC 9114 section 4.2.1.
+const CRUMB_SEPARATOR: &[u8] = b"; ";
+/// Fields for which room is made in advance, as crumbs of cookies are fewer afterwards.
+const MAX_CAPACITY: usize = 64;
 
 #[derive(Default)]
 struct Pseudo<'a> {
@@ -40,7 +44,7 @@ struct Pseudo<'a> {
 /// Checks a request's field section. `extended_connect`: `:protocol` was offered to clients in SETTINGS.
 pub(crate) fn validate_request<H: NameValue>(
     list: &[H],
-    limits: &RequestLimits,
+    limits: &HeadLimits,
     extended_connect: bool,
 ) -> Result<Head, Violation> {
     let mut pseudo = Pseudo::default();
@@ -63,21 +67,12 @@ pub(crate) fn validate_request<H: NameValue>(
     let fields = &list[regular..];
     let method = pseudo.method.ok_or(Violation::MissingPseudoHeader(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Violation::InvalidPseudoHeader(":method"))?;
-    let mut section = 0;
-    for field in list {
-        section += field.name().len() + field.value().len() + FIELD_OVERHEAD;
+    let (size, limit) = (pseudo.path.map_or(0, <[u8]>::len), limits.max_target);
+    if size > limit {
+        return Err(Violation::TargetTooLong { size, limit });
     }
-    if fields.len() > limits.max_fields {
-        return Err(Violation::TooManyFields(limits.max_fields));
-    }
-    let target_len = pseudo.path.map_or(0, <[u8]>::len);
-    if target_len > limits.max_target {
-        return Err(Violation::TargetTooLong(limits.max_target));
-    }
-    if section > limits.max_field_section {
-        return Err(Violation::FieldsTooLarge);
-    }
-    let headers = validate_fields(fields, Some(limits), |name| Violation::LatePseudoHeader(lossy(name)))?;
+    check_limits(list, limits)?;
+    let headers = validate_fields(fields, |name| Violation::LatePseudoHeader(lossy(name)))?;
     let protocol = protocol(&method, &pseudo)?;
     let (scheme, target) = scheme_and_target(&method, &pseudo)?;
     let authority = authority(&method, &pseudo, &headers)?;
@@ -86,23 +81,57 @@ pub(crate) fn validate_request<H: NameValue>(
 }
 
 /// Checks a trailer section (RFC 9114 section 4.3: no pseudo-header fields).
-pub(crate) fn validate_trailers<H: NameValue>(list: &[H]) -> Result<HeaderMap, Violation> {
-    validate_fields(list, None, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
+pub(crate) fn validate_trailers<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<HeaderMap, Violation> {
+    check_limits(list, limits)?;
+    validate_fields(list, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
 }
 
-fn validate_fields<H: NameValue>(
-    fields: &[H],
-    limits: Option<&RequestLimits>,
-    pseudo: impl Fn(&[u8]) -> Violation,
-) -> Result<HeaderMap, Violation> {
-    let mut map = HeaderMap::with_capacity(fields.len());
+/// Checks the limits on a field section. The crumbs of a cookie count as the field that they are joined to.
+fn check_limits<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<(), Violation> {
+    let (mut count, mut section) = (0, 0);
+    let mut cookie: Option<usize> = None;
+    let mut largest: (usize, &[u8]) = (0, b"");
+    for field in list {
+        let (name, mut size) = (field.name(), field.value().len());
+        if name == COOKIE.as_str().as_bytes() {
+            if let Some(before) = cookie {
+                section -= name.len() + before + FIELD_OVERHEAD;
+                count -= 1;
+                size += before + CRUMB_SEPARATOR.len();
+            }
+            cookie = Some(size);
+        }
+        section += name.len() + size + FIELD_OVERHEAD;
+        if name.first() == Some(&b':') {
+            continue;
+        }
+        count += 1;
+        largest = largest.max((size, name));
+        if name.len() > limits.max_name {
+            return Err(Violation::NameTooLong { name: lossy(name), size: name.len(), limit: limits.max_name });
+        }
+    }
+    if count > limits.max_fields {
+        return Err(Violation::TooManyFields { count, limit: limits.max_fields });
+    }
+    let (size, name) = largest;
+    if size > limits.max_value {
+        return Err(Violation::ValueTooLong { name: lossy(name), size, limit: limits.max_value });
+    }
+    if section > limits.max_field_section {
+        let (size, limit) = (section, limits.max_field_section);
+        return Err(Violation::SectionTooLarge { size, limit, largest: lossy(name) });
+    }
+    Ok(())
+}
+
+fn validate_fields<H: NameValue>(fields: &[H], pseudo: impl Fn(&[u8]) -> Violation) -> Result<HeaderMap, Violation> {
+    let mut map = HeaderMap::with_capacity(fields.len().min(MAX_CAPACITY));
+    let mut cookie: Option<Vec<u8>> = None;
     for field in fields {
         let (name, value) = (field.name(), field.value());
         if name.first() == Some(&b':') {
             return Err(pseudo(name));
-        }
-        if limits.is_some_and(|l| name.len() > l.max_name || value.len() > l.max_value) {
-            return Err(Violation::FieldsTooLarge);
         }
         let parsed = HeaderName::from_lowercase(name).map_err(|_| Violation::InvalidFieldName(lossy(name)))?;
         let value = HeaderValue::from_bytes(value.trim_ascii())
@@ -110,18 +139,20 @@ fn validate_fields<H: NameValue>(
         if is_connection_specific(&parsed, &value) {
             return Err(Violation::ConnectionSpecificField(parsed.as_str().to_owned()));
         }
-        match parsed == COOKIE {
-            true => join_cookie(&mut map, value),
-            false => {
-                map.append(parsed, value);
-            }
+        if parsed == COOKIE {
+            add_crumb(&mut cookie, value.as_bytes());
+        } else if map.try_append(parsed, value).is_err() {
+            return Err(Violation::TooManyFields { count: fields.len(), limit: map.len() });
         }
+    }
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::try_from) {
+        map.insert(COOKIE, cookie);
     }
     Ok(map)
 }
 
 /// Checks a response's field section (RFC 9114 section 4.3.2).
-pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &RequestLimits) -> Result<ResponseHead, Violation> {
+pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<ResponseHead, Violation> {
     let Some((first, fields)) = list.split_first() else { return Err(Violation::MissingPseudoHeader(":status")) };
     if first.name() != b":status" {
         return Err(match first.name().first() {
@@ -130,18 +161,12 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &RequestLimits
         });
     }
     let status = StatusCode::from_bytes(first.value()).map_err(|_| Violation::InvalidPseudoHeader(":status"))?;
-    let section: usize = list.iter().map(|f| f.name().len() + f.value().len() + FIELD_OVERHEAD).sum();
-    if fields.len() > limits.max_fields {
-        return Err(Violation::TooManyFields(limits.max_fields));
-    }
-    if section > limits.max_field_section {
-        return Err(Violation::FieldsTooLarge);
-    }
+    check_limits(list, limits)?;
     let late = |name: &[u8]| match name {
         b":status" => Violation::DuplicatePseudoHeader(":status"),
         _ => Violation::LatePseudoHeader(lossy(name)),
     };
-    Ok(ResponseHead { status, headers: validate_fields(fields, Some(limits), late)? })
+    Ok(ResponseHead { status, headers: validate_fields(fields, late)? })
 }
 
 /// Whether a field describes one hop's connection, and so is not sent in HTTP/3.
@@ -158,13 +183,15 @@ fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined with `"; "`.
-fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
-    let joined = map.get(COOKIE).and_then(|first| {
-        let all = [first.as_bytes(), b"; ", crumb.as_bytes()].concat();
-        HeaderValue::from_bytes(&all).ok()
-    });
-    map.insert(COOKIE, joined.unwrap_or(crumb));
+/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined.
+fn add_crumb(cookie: &mut Option<Vec<u8>>, crumb: &[u8]) {
+    match cookie {
+        Some(cookie) => {
+            cookie.extend_from_slice(CRUMB_SEPARATOR);
+            cookie.extend_from_slice(crumb);
+        }
+        None => *cookie = Some(crumb.to_vec()),
+    }
 }
 
 fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'static, str>, String), Violation> {

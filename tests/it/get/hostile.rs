@@ -27,8 +27,13 @@ fn malformed_responses() {
     fails("/long", 95, "malformed message: content-length is 4 but the body has 8 bytes");
     fails("/no-status", 95, "malformed message: pseudo-header :status is missing");
     fails("/informational/40", 95, "malformed message: too many informational responses");
-    fails("/many-fields/101", 95, "malformed message: more than 100 fields");
-    fails("/long-fields/5", 95, "malformed message: a field or the field section is too large");
+    // M2: limits as curl's, named with the field and its size.
+    fails("/many-fields/5001", 95, "malformed message: 5001 fields, more than 5000 (max_fields)");
+    let long = "malformed message: the value of field \"x-0\" has 102401 bytes, more than 102400 (max_value)";
+    fails("/long-fields/1/102401", 95, long);
+    let large = "malformed message: the field section has 400182 bytes, more than 307200 (max_field_section); \
+                 its largest field is \"x-3\"";
+    fails("/long-fields/4/100000", 95, large);
     fails("/upper-case", 95, "malformed message: field name \"X-Field\" is not a lower-case token");
     fails("/nothing", 95, "malformed message: the stream ended before the message's head");
     fails("/data-first", 95, "the connection ended: closed by us with H3_FRAME_UNEXPECTED (DATA before HEADERS)");
@@ -36,7 +41,9 @@ fn malformed_responses() {
     let reset = fails("/reset", 92, "the peer reset the stream with H3_INTERNAL_ERROR");
     assert!(!reset.path("file").exists() || reset.file("file") == b"some");
     // Within bounds all is well, and the next request is answered, after all of that.
-    assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], "/many-fields/99").text(), "200");
+    for path in ["/many-fields/4999", "/long-fields/1/102400", "/long-fields/5/60000"] {
+        assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], path).text(), "200", "{path}");
+    }
     let early = server.get(&["-i"], "/informational/2");
     let one = "HTTP/3 103 \r\nlink: </a>\r\n\r\n";
     assert_eq!(early.text(), format!("{one}{one}HTTP/3 200 \r\n\r\nat last\n"));
