@@ -1,7 +1,7 @@
 //! A server's side of requests: their heads, their ends, and the engine's own responses.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::connection::Connection;
 use super::core::{Cx, Role};
@@ -38,8 +38,10 @@ impl Connection {
             Err(violation) => return self.on_malformed(cx, stream, list, violation),
         };
         let update = self.transport.take_priority_update(stream);
-        let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
-        let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
+        // Several lines are one dictionary (RFC 9651 section 4.2).
+        let field =
+            || head.headers.get_all("priority").iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        let priority = Priority::parse(&update.unwrap_or_else(field)).unwrap_or_default();
         let mut state = RequestState::new(&head, priority);
         if !more && let Err(violation) = state.on_finished() {
             return self.on_malformed(cx, stream, list, violation);

@@ -32,7 +32,10 @@ pub enum Violation {
     /// A connection-specific field (RFC 9114 section 4.2).
     #[error("field {0:?} is connection-specific")]
     ConnectionSpecificField(String),
-    /// `content-length` is not a number, or is repeated with different values.
+    /// A field that is no list is there twice (RFC 9110 section 5.3).
+    #[error("field {0:?} is repeated")]
+    RepeatedField(String),
+    /// `content-length` is not a number.
     #[error("content-length is invalid")]
     InvalidContentLength,
     /// The body's length differs from `content-length`.

@@ -38,9 +38,9 @@ impl Request {
         self.head.protocol.as_deref()
     }
 
-    /// `:scheme`, in lower case; empty for CONNECT.
+    /// `:scheme`: `https`, or empty for CONNECT.
     pub fn scheme(&self) -> &str {
-        &self.head.scheme
+        self.head.scheme
     }
 
     /// `:authority`, or `host` when it is missing.
@@ -120,7 +120,7 @@ impl Request {
         use crate::transport::table::ConnId;
         let head = Head {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
-            scheme: "https".into(),
+            scheme: "https",
             authority: "localhost".to_owned(),
             target: target.to_owned(),
             protocol: None,

@@ -78,10 +78,10 @@ pub(crate) struct Followups {
 impl RequestState {
     /// The state of a request with a valid head.
     pub(crate) fn new(head: &Head, priority: Priority) -> Self {
-        let expect = head.headers.get(http::header::EXPECT);
+        let mut expect = head.headers.get_all(http::header::EXPECT).iter();
         RequestState {
             declared: head.content_length,
-            expects_continue: expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            expects_continue: expect.any(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             connect: head.protocol.is_some(),
             priority,
             ..Self::unread(head.method == http::Method::HEAD)

@@ -1,8 +1,6 @@
 //! Validation of requests, responses and trailers (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK
 //! decoded.
 
-use std::borrow::Cow;
-
 use crate::transport::NameValue;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, header};
@@ -15,7 +13,8 @@ use crate::error::Violation;
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    pub(crate) scheme: Cow<'static, str>,
+    /// `https`. Empty for CONNECT.
+    pub(crate) scheme: &'static str,
     pub(crate) authority: String,
     /// `:path`: the path and the query. Empty for CONNECT.
     pub(crate) target: String,
@@ -72,7 +71,7 @@ pub(crate) fn validate_request<H: NameValue>(
         return Err(Violation::TargetTooLong { size, limit });
     }
     check_limits(list, limits)?;
-    let headers = validate_fields(fields, |name| Violation::LatePseudoHeader(lossy(name)))?;
+    let headers = validate_fields(fields, is_request_singleton, |name| Violation::LatePseudoHeader(lossy(name)))?;
     let protocol = protocol(&method, &pseudo)?;
     let (scheme, target) = scheme_and_target(&method, &pseudo)?;
     let authority = authority(&method, &pseudo, &headers)?;
@@ -83,7 +82,7 @@ pub(crate) fn validate_request<H: NameValue>(
 /// Checks a trailer section (RFC 9114 section 4.3: no pseudo-header fields).
 pub(crate) fn validate_trailers<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<HeaderMap, Violation> {
     check_limits(list, limits)?;
-    validate_fields(list, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
+    validate_fields(list, |_| false, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
 }
 
 /// Checks the limits on a field section. The crumbs of a cookie count as the field that they are joined to.
@@ -125,7 +124,11 @@ fn check_limits<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<(), Vio
     Ok(())
 }
 
-fn validate_fields<H: NameValue>(fields: &[H], pseudo: impl Fn(&[u8]) -> Violation) -> Result<HeaderMap, Violation> {
+fn validate_fields<H: NameValue>(
+    fields: &[H],
+    is_singleton: fn(&HeaderName) -> bool,
+    pseudo: impl Fn(&[u8]) -> Violation,
+) -> Result<HeaderMap, Violation> {
     let mut map = HeaderMap::with_capacity(fields.len().min(MAX_CAPACITY));
     let mut cookie: Option<Vec<u8>> = None;
     for field in fields {
@@ -138,6 +141,9 @@ fn validate_fields<H: NameValue>(fields: &[H], pseudo: impl Fn(&[u8]) -> Violati
             .map_err(|_| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
         if is_connection_specific(&parsed, &value) {
             return Err(Violation::ConnectionSpecificField(parsed.as_str().to_owned()));
+        }
+        if is_singleton(&parsed) && map.contains_key(&parsed) {
+            return Err(Violation::RepeatedField(parsed.as_str().to_owned()));
         }
         if parsed == COOKIE {
             add_crumb(&mut cookie, value.as_bytes());
@@ -166,7 +172,37 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -
         b":status" => Violation::DuplicatePseudoHeader(":status"),
         _ => Violation::LatePseudoHeader(lossy(name)),
     };
-    Ok(ResponseHead { status, headers: validate_fields(fields, late)? })
+    Ok(ResponseHead { status, headers: validate_fields(fields, is_response_singleton, late)? })
+}
+
+/// Fields of a request that are no lists (RFC 9110 section 5.3): with two of them, it would depend on the reader which one
+/// counts.
+fn is_request_singleton(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "content-length"
+            | "content-location"
+            | "content-range"
+            | "content-type"
+            | "date"
+            | "from"
+            | "host"
+            | "if-modified-since"
+            | "if-range"
+            | "if-unmodified-since"
+            | "max-forwards"
+            | "origin"
+            | "proxy-authorization"
+            | "range"
+            | "referer"
+            | "user-agent"
+    )
+}
+
+/// Those fields of a response that say how to read it and where to go. Clients are lenient with others, as browsers are.
+fn is_response_singleton(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content-length" | "content-range" | "location")
 }
 
 /// Whether a field describes one hop's connection, and so is not sent in HTTP/3.
@@ -194,7 +230,7 @@ fn add_crumb(cookie: &mut Option<Vec<u8>>, crumb: &[u8]) {
     }
 }
 
-fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'static, str>, String), Violation> {
+fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(&'static str, String), Violation> {
     if method == Method::CONNECT && pseudo.protocol.is_none() {
         // RFC 9114 section 4.4.
         return match (pseudo.scheme, pseudo.path) {
@@ -205,13 +241,12 @@ fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'stati
     }
     let scheme = pseudo.scheme.ok_or(Violation::MissingPseudoHeader(":scheme"))?;
     let path = pseudo.path.ok_or(Violation::MissingPseudoHeader(":path"))?;
-    let scheme = text(scheme).filter(|s| is_scheme(s)).ok_or(Violation::InvalidPseudoHeader(":scheme"))?;
+    // Only https resources are served here (RFC 9110 section 7.4).
+    if !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Violation::InvalidPseudoHeader(":scheme"));
+    }
     let target = text(path).filter(|t| is_target(method, t)).ok_or(Violation::InvalidPseudoHeader(":path"))?;
-    let scheme = match scheme {
-        "https" => Cow::Borrowed("https"),
-        other => Cow::Owned(other.to_ascii_lowercase()),
-    };
-    Ok((scheme, target.to_owned()))
+    Ok(("https", target.to_owned()))
 }
 
 /// RFC 8441 section 4, RFC 9220 section 3: only CONNECT has it, and then all the other pseudo-header fields too.
@@ -242,21 +277,10 @@ fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Resul
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {
-    let mut length = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.
-        let digits = text(value.as_bytes()).filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-        let number = digits.and_then(|v| v.parse::<u64>().ok()).ok_or(Violation::InvalidContentLength)?;
-        if length.replace(number).is_some_and(|earlier| earlier != number) {
-            return Err(Violation::InvalidContentLength);
-        }
-    }
-    Ok(length)
-}
-
-fn is_scheme(s: &str) -> bool {
-    s.starts_with(|c: char| c.is_ascii_alphabetic())
-        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.
+    let digits = text(value.as_bytes()).filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|v| v.parse().ok()).map(Some).ok_or(Violation::InvalidContentLength)
 }
 
 /// Origin form, or `*` for OPTIONS (RFC 9114 section 4.3.1); no white space, control character or fragment.
