@@ -26,8 +26,9 @@ pub enum Violation {
     /// A field name that is not a lower-case token.
     #[error("field name {0:?} is not a lower-case token")]
     InvalidFieldName(String),
-    /// A field value with CR, LF, NUL or another control character.
-    #[error("the value of field {0:?} has a forbidden character")]
+    /// A field value with CR, LF, NUL or another control character, or with white space at an end (RFC 9110 section
+    /// 5.5).
+    #[error("the value of field {0:?} has a forbidden character, or white space at an end")]
     InvalidFieldValue(String),
     /// A connection-specific field (RFC 9114 section 4.2).
     #[error("field {0:?} is connection-specific")]
@@ -49,6 +50,10 @@ pub enum Violation {
     /// `host` and `:authority` differ.
     #[error("host and :authority differ")]
     HostMismatch,
+    /// `:authority`, or `host` in its place, is no host with a port or without one (RFC 3986 section 3.2); answered with
+    /// 400.
+    #[error("authority {0:?} is neither HOST nor HOST:PORT")]
+    InvalidAuthority(String),
     /// A pseudo-header field in a trailer section.
     #[error("pseudo-header {0:?} in a trailer section")]
     PseudoHeaderInTrailers(String),
@@ -114,6 +119,7 @@ impl Violation {
     /// [`code`](Violation::code).
     pub fn status(&self) -> Option<StatusCode> {
         match self {
+            Violation::InvalidAuthority(_) => Some(StatusCode::BAD_REQUEST),
             Violation::TargetTooLong { .. } => Some(StatusCode::URI_TOO_LONG),
             _ if self.is_limit() => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             _ => None,

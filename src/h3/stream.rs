@@ -473,6 +473,7 @@ enum Kind {
     Trailers,
 }
 
-fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
-    HeaderRef::new(name.as_str().as_bytes(), value.as_bytes())
+/// A field as it is sent: white space around a value is not part of it (RFC 9110 section 5.5), and malformed to the peer.
+pub(crate) fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
+    HeaderRef::new(name.as_str().as_bytes(), value.as_bytes().trim_ascii())
 }

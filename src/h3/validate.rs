@@ -5,6 +5,7 @@ use crate::transport::NameValue;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, header};
 
+use super::authority::is_authority;
 use super::head::ResponseHead;
 use crate::config::HeadLimits;
 use crate::error::Violation;
@@ -137,8 +138,7 @@ fn validate_fields<H: NameValue>(
             return Err(pseudo(name));
         }
         let parsed = HeaderName::from_lowercase(name).map_err(|_| Violation::InvalidFieldName(lossy(name)))?;
-        let value = HeaderValue::from_bytes(value.trim_ascii())
-            .map_err(|_| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
+        let value = field_value(value).ok_or_else(|| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
         if is_connection_specific(&parsed, &value) {
             return Err(Violation::ConnectionSpecificField(parsed.as_str().to_owned()));
         }
@@ -173,6 +173,16 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -
         _ => Violation::LatePseudoHeader(lossy(name)),
     };
     Ok(ResponseHead { status, headers: validate_fields(fields, is_response_singleton, late)? })
+}
+
+/// RFC 9110 section 5.5: no control characters, and no white space at the ends. Nothing is trimmed: what is cut off here
+/// may be the end of a field to another hop (RFC 9114 section 10.3).
+fn field_value(value: &[u8]) -> Option<HeaderValue> {
+    let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    match is_space(value.first()) || is_space(value.last()) {
+        true => None,
+        false => HeaderValue::from_bytes(value).ok(),
+    }
 }
 
 /// Fields of a request that are no lists (RFC 9110 section 5.3): with two of them, it would depend on the reader which one
@@ -271,9 +281,13 @@ fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Resul
         (None, Some(h)) => h,
         (None, None) => return Err(Violation::MissingPseudoHeader(":authority")),
     };
-    // RFC 9114 section 4.3.1: not empty, and no user information.
-    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b"@/?#\\".contains(&b));
-    Ok(text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?.to_owned())
+    // RFC 9114 sections 4.3.1 and 10.3: not empty, no user information, and no character that no value may have.
+    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'@');
+    let value = text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?;
+    match is_authority(value, *method == Method::CONNECT && pseudo.protocol.is_none()) {
+        true => Ok(value.to_owned()),
+        false => Err(Violation::InvalidAuthority(lossy(value.as_bytes()))),
+    }
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {

@@ -228,6 +228,77 @@ fn fields_that_are_no_lists_are_not_repeated() {
 }
 
 #[test]
+fn field_values_are_taken_as_they_are() {
+    // M4
+    let good: [&[u8]; 8] = [b"", b"x", b"a b", b"a\tb", b"\xff\xfe", "\u{17e}".as_bytes(), b"\"\\", b"~!"];
+    let bad: [&[u8]; 20] = [
+        b"x\r\n", b"x\r", b"x\n", b"\r\nx", b"\nx", b"x\x0c", b"\x0cx", b"\x0bx", b"x\x0b", b"\n", b" ", b" x", b"x ",
+        b"\tx", b"x\t", b"x\x00", b"\x00", b"x\ny", b"x\x7fy", b"x\x01y",
+    ];
+    let (requests, responses) =
+        (HeadLimits::from(&RequestLimits::default()), HeadLimits::from(&ResponseLimits::default()));
+    let each = |name: &str, value: &[u8]| {
+        let field = Header::new(name.as_bytes(), value);
+        let after = |spec: &str| [list(spec), vec![field.clone()]].concat();
+        [
+            validate_request(&after(GET), &requests, false).map(|head| head.headers),
+            validate_response(&after(":status 200"), &responses).map(|head| head.headers),
+            validate_trailers(&after(""), &requests),
+        ]
+    };
+    for name in ["x-a", "cookie"] {
+        for value in good {
+            for headers in each(name, value) {
+                assert_eq!(headers.unwrap()[name].as_bytes(), value, "{name} {value:?}");
+            }
+        }
+        for value in bad {
+            for headers in each(name, value) {
+                let violation = headers.unwrap_err();
+                assert_eq!(violation, Violation::InvalidFieldValue(name.to_owned()), "{value:?}");
+                assert_eq!((violation.code(), violation.status()), (ErrorCode::H3_MESSAGE_ERROR, None));
+            }
+        }
+    }
+    for control in (0..0x20).chain([0x7f]) {
+        for value in [vec![control, b'x'], vec![b'x', control], vec![b'x', control, b'y']] {
+            let is_inner_tab = value == b"x\ty";
+            assert!(each("x-a", &value).iter().all(|headers| headers.is_ok() == is_inner_tab), "{value:?}");
+        }
+    }
+}
+
+#[test]
+fn an_authority_that_is_none_is_answered_with_400() {
+    // M5
+    let cases = [
+        "[::1",
+        "[zz]",
+        "localhost:99999",
+        "localhost:port",
+        "a<b>",
+        "a\"b",
+        ":443",
+        "localhost:1:2",
+        "\u{17e}.example",
+    ];
+    for authority in cases {
+        let expected = Some((format!("authority {authority:?} is neither HOST nor HOST:PORT"), Some(400)));
+        let spec = format!(":method GET|:scheme https|:authority {authority}|:path /");
+        assert_eq!(told(check(&spec)), expected);
+        assert_eq!(told(check(&format!(":method GET|:scheme https|:path /|host {authority}"))), expected);
+    }
+    let connect = |authority: &str| told(check(&format!(":method CONNECT|:authority {authority}")));
+    assert_eq!(connect("a.example:443"), None);
+    assert_eq!(connect("a.example").map(|(_, status)| status), Some(Some(400)));
+    for authority in ["a b", "a\tb", "user@a", "a@", "a\u{7f}"] {
+        let spec = format!(":method GET|:scheme https|:path /|:authority {authority}");
+        // In a literal list the first blank ends the name.
+        assert_eq!(check(&spec).unwrap_err(), Violation::InvalidPseudoHeader(":authority"), "{authority:?}");
+    }
+}
+
+#[test]
 fn crumbs_of_a_cookie_count_as_one_field() {
     // M1
     let limits = HeadLimits::from(&RequestLimits { max_fields: 2, max_value: 500, ..RequestLimits::default() });

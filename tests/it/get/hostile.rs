@@ -35,6 +35,16 @@ fn malformed_responses() {
                  its largest field is \"x-3\"";
     fails("/long-fields/4/100000", 95, large);
     fails("/upper-case", 95, "malformed message: field name \"X-Field\" is not a lower-case token");
+    // M3, M4: repeated, and with what no value has.
+    for field in ["content-length=30", "content-range=30", "location=2f"] {
+        let name = field.split('=').next().unwrap();
+        fails(&format!("/extra/{field}/{field}"), 95, &format!("malformed message: field \"{name}\" is repeated"));
+    }
+    let value = "malformed message: the value of field \"x-v\" has a forbidden character, or white space at an end";
+    for hex in ["780d0a", "0a78", "0a", "780c", "0b78", "2078", "7820", "7809", "780079", "787f"] {
+        fails(&format!("/extra/x-v={hex}"), 95, value);
+        fails(&format!("/extra-trailers/x-v={hex}"), 95, value);
+    }
     fails("/nothing", 95, "malformed message: the stream ended before the message's head");
     fails("/data-first", 95, "the connection ended: closed by us with H3_FRAME_UNEXPECTED (DATA before HEADERS)");
     fails("/close/258", 56, "the connection ended: closed by the peer with H3_INTERNAL_ERROR (as asked)");
@@ -44,6 +54,10 @@ fn malformed_responses() {
     for path in ["/many-fields/4999", "/long-fields/1/102400", "/long-fields/5/60000"] {
         assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], path).text(), "200", "{path}");
     }
+    assert_eq!(
+        server.get(&["-i"], "/extra/x-v=780979/x-v=ff").out,
+        b"HTTP/3 200 \r\nx-v: x\ty\r\nx-v: \xef\xbf\xbd\r\n\r\n"
+    );
     let early = server.get(&["-i"], "/informational/2");
     let one = "HTTP/3 103 \r\nlink: </a>\r\n\r\n";
     assert_eq!(early.text(), format!("{one}{one}HTTP/3 200 \r\n\r\nat last\n"));

@@ -197,6 +197,16 @@ class Server(QuicConnectionProtocol):
         count, size = map(int, argument.split("/"))
         self.literal(stream, (b":status", b"200"), *[(f"x-{n}".encode(), b"a" * size) for n in range(count)])
 
+    def do_extra(self, stream, argument):
+        """/extra/NAME=HEX/NAME=HEX/...: a head with these fields."""
+        pairs = [field.split("=") for field in argument.split("/")]
+        self.literal(stream, (b":status", b"200"), *[(n.encode(), bytes.fromhex(v)) for n, v in pairs])
+
+    def do_extra_trailers(self, stream, argument):
+        name, _, value = argument.partition("=")
+        self.answer(stream, 200, b"body", end=False)
+        self.literal(stream, (name.encode(), bytes.fromhex(value)))
+
     def do_upper_case(self, stream, _):
         self.raw(stream, self.fields(stream, (b":status", b"200"), (b"X-Field", b"1")), end=True)
 
