@@ -67,7 +67,7 @@ impl StaticFiles {
 
 fn redirect_to_slash(request: &Request, response: Response) -> Response {
     let query = request.query().map(|q| format!("?{q}")).unwrap_or_default();
-    match HeaderValue::try_from(format!("{}/{query}", request.path())) {
+    match HeaderValue::try_from(format!("{}/{query}", request.normal_path())) {
         Ok(location) => response.status(308).header(LOCATION, location),
         Err(_) => response.status(404),
     }

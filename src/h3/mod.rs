@@ -2,6 +2,7 @@
 
 mod authority;
 mod head;
+mod path;
 mod plain_response;
 mod priority;
 mod request;
@@ -10,6 +11,7 @@ mod stream;
 mod validate;
 
 pub use head::{Recv, ResponseHead};
+pub(crate) use path::{normalize, normalize_segments};
 pub(crate) use plain_response::{is_known_method, plain_response};
 pub use priority::Priority;
 pub use request::Request;

@@ -19,13 +19,15 @@ pub struct Request {
     peer: SocketAddr,
     is_early: bool,
     pattern: Option<Arc<str>>,
-    /// Where each parameter's value is in the target.
+    /// The path in normal form, if that differs.
+    normal_path: Option<String>,
+    /// Where each parameter's value is in the normal path.
     params: Vec<(Arc<str>, Range<usize>)>,
 }
 
 impl Request {
     pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool) -> Self {
-        Request { head, stream, peer, is_early, pattern: None, params: Vec::new() }
+        Request { head, stream, peer, is_early, pattern: None, normal_path: None, params: Vec::new() }
     }
 
     /// The method.
@@ -84,7 +86,7 @@ impl Request {
     /// part of the value, not a separator. `None` if the route has no such parameter or the value is not UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
         let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
-        percent_decode_str(self.head.target.get(range.clone())?).decode_utf8().ok()
+        percent_decode_str(self.normal_path().get(range.clone())?).decode_utf8().ok()
     }
 
     /// The pattern of the route that matched, such as `/api/users/:id`: a label for metrics.
@@ -107,8 +109,19 @@ impl Request {
         self.stream
     }
 
-    pub(crate) fn set_route(&mut self, pattern: Arc<str>, params: Vec<(Arc<str>, Range<usize>)>) {
+    /// The path that routes are compared with, once there is a route.
+    pub(crate) fn normal_path(&self) -> &str {
+        self.normal_path.as_deref().unwrap_or_else(|| self.path())
+    }
+
+    pub(crate) fn set_route(
+        &mut self,
+        pattern: Arc<str>,
+        normal_path: Option<String>,
+        params: Vec<(Arc<str>, Range<usize>)>,
+    ) {
         self.pattern = Some(pattern);
+        self.normal_path = normal_path;
         self.params = params;
     }
 }

@@ -50,6 +50,9 @@ fn whole_files() {
         ("%74en.txt", b"0123456789", "text/plain; charset=utf-8"),
         ("dir%2Findex.html", b"<p>index</p>", "text/html; charset=utf-8"),
         ("dir/", b"<p>index</p>", "text/html; charset=utf-8"),
+        ("./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("dir/%2e./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("../f%69les/dir/", b"<p>index</p>", "text/html; charset=utf-8"),
         ("dir/sub/page.html?x=1", b"<p>page</p>", "text/html; charset=utf-8"),
     ] {
         let reply = curl(&server, &format!("/files/{path}"), &[]);
@@ -157,8 +160,6 @@ fn nothing_outside_of_the_root_and_nothing_hidden() {
         "%2ehidden",
         ".git/config",
         "dir/.hidden",
-        "./ten.txt",
-        "dir/../ten.txt",
         "ten.txt/",
         "ten.txt%00",
         "dir//index.html",
@@ -179,6 +180,9 @@ fn a_directory_is_redirected_to_its_slash() {
         ("/files/dir", "/files/dir/"),
         ("/files/dir?x=1&y", "/files/dir/?x=1&y"),
         ("/files/dir/sub", "/files/dir/sub/"),
+        ("/f%69les/dir", "/files/dir/"),
+        // Not to another host.
+        ("//evil.example/../../files/dir", "/files/dir/"),
     ] {
         let reply = curl(&server, path, &[]);
         assert_eq!((reply.status, reply.field("location")), (308, Some(location)));
