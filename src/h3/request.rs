@@ -85,8 +85,16 @@ impl Request {
     /// The value of the route's parameter `:name` (or `*`, for the rest of the path), percent-decoded; `%2F` is then
     /// part of the value, not a separator. `None` if the route has no such parameter or the value is not UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.param_bytes(name)? {
+            Cow::Borrowed(value) => std::str::from_utf8(value).ok().map(Cow::Borrowed),
+            Cow::Owned(value) => String::from_utf8(value).ok().map(Cow::Owned),
+        }
+    }
+
+    /// As [`param`](Request::param), for values that may not be UTF-8, such as file names.
+    pub fn param_bytes(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
-        percent_decode_str(self.normal_path().get(range.clone())?).decode_utf8().ok()
+        Some(percent_decode_str(self.normal_path().get(range.clone())?).into())
     }
 
     /// The pattern of the route that matched, such as `/api/users/:id`: a label for metrics.
