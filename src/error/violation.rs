@@ -47,6 +47,12 @@ pub enum Violation {
         /// The bytes that arrived (a lower bound if there were too many).
         received: u64,
     },
+    /// Content in a response that has none: one to HEAD, or with status 204 or 304 (RFC 9110 section 6.4.1).
+    #[error("a response to HEAD, or with status 204 or 304, has content")]
+    UnexpectedContent,
+    /// Status 101, which HTTP/3 does not have (RFC 9114 section 4.5).
+    #[error("status 101 does not exist in HTTP/3")]
+    SwitchingProtocols,
     /// `host` and `:authority` differ.
     #[error("host and :authority differ")]
     HostMismatch,

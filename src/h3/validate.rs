@@ -167,6 +167,9 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -
         });
     }
     let status = StatusCode::from_bytes(first.value()).map_err(|_| Violation::InvalidPseudoHeader(":status"))?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Violation::SwitchingProtocols);
+    }
     check_limits(list, limits)?;
     let late = |name: &[u8]| match name {
         b":status" => Violation::DuplicatePseudoHeader(":status"),

@@ -45,6 +45,17 @@ fn malformed_responses() {
         fails(&format!("/extra/x-v={hex}"), 95, value);
         fails(&format!("/extra-trailers/x-v={hex}"), 95, value);
     }
+    // M7: nothing is shown of content that cannot be.
+    let content = "malformed message: a response to HEAD, or with status 204 or 304, has content";
+    for (args, path) in [(&[][..], "/content/204"), (&[], "/content/304"), (&["-X", "HEAD"], "/content/200")] {
+        let ended = server.get(args, path);
+        ended.assert_failed(95, &format!("{}: {content}", server.url(path)));
+        assert_eq!(ended.out, b"", "{path}");
+    }
+    let head = server.get(&["-I"], "/content/200");
+    assert_eq!((head.code, &head.out[..]), (95, &b"HTTP/3 200 \r\ncontent-length: 3\r\n\r\n"[..]));
+    assert_eq!(server.get(&[], "/content/205").text(), "xyz");
+    fails("/switch", 95, "malformed message: status 101 does not exist in HTTP/3");
     fails("/nothing", 95, "malformed message: the stream ended before the message's head");
     fails("/data-first", 95, "the connection ended: closed by us with H3_FRAME_UNEXPECTED (DATA before HEADERS)");
     fails("/close/258", 56, "the connection ended: closed by the peer with H3_INTERNAL_ERROR (as asked)");

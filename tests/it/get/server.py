@@ -207,6 +207,14 @@ class Server(QuicConnectionProtocol):
         self.answer(stream, 200, b"body", end=False)
         self.literal(stream, (name.encode(), bytes.fromhex(value)))
 
+    def do_content(self, stream, status):
+        """Content, whatever the method and the status."""
+        self.answer(stream, int(status), b"xyz", (b"content-length", b"3"))
+
+    def do_switch(self, stream, _):
+        self.raw(stream, self.fields(stream, (b":status", b"101")))
+        self.answer(stream, 200, b"xyz")
+
     def do_upper_case(self, stream, _):
         self.raw(stream, self.fields(stream, (b":status", b"200"), (b"X-Field", b"1")), end=True)
 
