@@ -128,6 +128,14 @@ pub enum ConfigError {
         /// The private key file.
         key: PathBuf,
     },
+    /// An entry of [`allow_origins`](crate::WebTransportConfig::allow_origins) that no page's origin is equal to.
+    #[error("'{origin}' in webtransport.allow_origins is not an origin: write {proposal}")]
+    Origin {
+        /// The entry.
+        origin: String,
+        /// What may be meant.
+        proposal: String,
+    },
     /// A directory or log file cannot be used.
     #[error("cannot use {what} '{}': {source}", path.display())]
     Path {
