@@ -245,8 +245,8 @@ pub enum StreamError {
     /// The peer asked us to stop sending (RFC 9000 section 19.5).
     #[error("the peer stopped the stream with {0}")]
     Stopped(ErrorCode),
-    /// The message breaks HTTP/3's rules; the stream was reset with the violation's code.
-    #[error("malformed message: {0}")]
+    /// The message breaks HTTP/3's rules or exceeds a limit; the stream was reset with the violation's code.
+    #[error("{kind}: {0}", kind = if .0.is_limit() { "message over a limit" } else { "malformed message" })]
     Malformed(Violation),
     /// The request's body is longer than [`max_request_body`](crate::ServerConfig::max_request_body), or the data is
     /// longer than the reader's limit.

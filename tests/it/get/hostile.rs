@@ -28,10 +28,10 @@ fn malformed_responses() {
     fails("/no-status", 95, "malformed message: pseudo-header :status is missing");
     fails("/informational/40", 95, "malformed message: too many informational responses");
     // M2: limits as curl's, named with the field and its size.
-    fails("/many-fields/5001", 95, "malformed message: 5001 fields, more than 5000 (max_fields)");
-    let long = "malformed message: the value of field \"x-0\" has 102401 bytes, more than 102400 (max_value)";
+    fails("/many-fields/5001", 95, "message over a limit: 5001 fields, more than 5000 (max_fields)");
+    let long = "message over a limit: the value of field \"x-0\" has 102401 bytes, more than 102400 (max_value)";
     fails("/long-fields/1/102401", 95, long);
-    let large = "malformed message: the field section has 400182 bytes, more than 307200 (max_field_section); \
+    let large = "message over a limit: the field section has 400182 bytes, more than 307200 (max_field_section); \
                  its largest field is \"x-3\"";
     fails("/long-fields/4/100000", 95, large);
     fails("/upper-case", 95, "malformed message: field name \"X-Field\" is not a lower-case token");
