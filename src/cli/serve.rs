@@ -112,7 +112,7 @@ struct Limits {
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
     /// Fields in a request's head; more get 431; the crumbs of a cookie count as one
-    #[arg(long, value_name = "N", default_value_t = 500)]
+    #[arg(long, value_name = "N", default_value_t = 200)]
     max_fields: usize,
     /// Longest value of a field; Kerberos and other large tokens may need more
     #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]

@@ -11,7 +11,8 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RequestLimits {
-    /// Fields, without pseudo-header fields, 1 to 10 000; more get 431. Default: 500.
+    /// Fields, without pseudo-header fields, 1 to 10 000; more get 431. Each takes some 200 bytes of memory besides its
+    /// text. Default: 200.
     pub max_fields: usize,
     /// Bytes of a field name; more get 431. Default: 256.
     pub max_name: usize,
@@ -28,7 +29,7 @@ pub struct RequestLimits {
 impl Default for RequestLimits {
     fn default() -> Self {
         RequestLimits {
-            max_fields: 500,
+            max_fields: 200,
             max_name: 256,
             max_value: 16 * 1024,
             max_field_section: 32 * 1024,

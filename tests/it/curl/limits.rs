@@ -64,8 +64,8 @@ fn fields_over_the_limits() {
     let refused = |lines: String, message: &str| {
         assert_refused(&with(&server, &lines), &format!("431 Request Header Fields Too Large: {message}\n"));
     };
-    assert_eq!(with(&server, &many(500)).status, 200);
-    refused(many(501), "501 fields, more than 500 (max_fields)");
+    assert_eq!(with(&server, &many(200)).status, 200);
+    refused(many(201), "201 fields, more than 200 (max_fields)");
     assert_eq!(with(&server, &format!("x: {}\n", "v".repeat(16_384))).status, 200);
     let value = |size: usize| format!("the value of field \"x\" has {size} bytes, more than 16384 (max_value)");
     refused(format!("x: {}\n", "v".repeat(16_385)), &value(16_385));

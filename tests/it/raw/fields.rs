@@ -86,3 +86,17 @@ fn an_authority_is_a_host_with_a_port_or_without() {
     }
     client.assert_alive();
 }
+
+#[test]
+fn larger_limits_reach_quiche() {
+    // M2
+    let server = Server::start(&["--max-field-value", "300000", "--max-field-section", "300000"]);
+    let mut client = Client::connect(server.addr());
+    let get = get("/");
+    for (size, status) in [(250_000, 200), (300_001, 431), (500_000, 431)] {
+        let value = vec![b'v'; size];
+        let field: (&[u8], &[u8]) = (b"x-large", &value);
+        let id = client.raw_stream(&headers(&[&fields(&get)[..], &[field]].concat()), true);
+        assert_eq!(client.answer(id).status(), status, "{size} bytes");
+    }
+}
