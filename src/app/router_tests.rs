@@ -80,6 +80,7 @@ fn equivalent_paths_have_one_route() {
         ("/files/../users/./me", "/users/me"),
         ("/users/..", "root"),
         ("/../../users/%", "%"),
+        ("/users/%%34%31", "%41"),
     ] {
         assert_eq!(body(router, path), text, "{path}");
     }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 /// Normalises a path that begins with `/`: unreserved characters that are percent-encoded are decoded, other encodings
-/// are in upper case, and characters that no path has are encoded. `%2F` stays, as an encoded slash separates nothing.
-/// Then `.` and `..` segments are resolved (section 5.2.4); nothing is above the root.
+/// are in upper case, and characters that no path has are encoded, as is a `%` that begins no encoding. `%2F` stays, as an
+/// encoded slash separates nothing. Then `.` and `..` segments are resolved (section 5.2.4); nothing is above the root.
 pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
     match normalize_segments(path) {
         path if !path.contains("/.") => path,
@@ -29,8 +29,6 @@ pub(crate) fn normalize_segments(path: &str) -> Cow<'_, str> {
                     false => push_encoded(&mut normal, byte),
                 }
             }
-            // What is no encoding stays as it is.
-            (b'%', None) => normal.push('%'),
             _ if is_path(byte) => normal.push(char::from(byte)),
             _ => push_encoded(&mut normal, byte),
         }
@@ -94,9 +92,12 @@ mod tests {
             ("/caf\u{e9}", "/caf%C3%A9"),
             ("/caf%c3%a9", "/caf%C3%A9"),
             ("/{x}|\\^\"<>`", "/%7Bx%7D%7C%5C%5E%22%3C%3E%60"),
-            ("/%", "/%"),
-            ("/%2", "/%2"),
-            ("/%zz%41", "/%zzA"),
+            ("/%", "/%25"),
+            ("/%2", "/%252"),
+            ("/%zz%41", "/%25zzA"),
+            // Nothing becomes an encoding that was none.
+            ("/%%34%31", "/%2541"),
+            ("/%%32%66", "/%252f"),
             ("/%2541", "/%2541"),
             ("/a%00b", "/a%00b"),
             ("//a//b/", "//a//b/"),

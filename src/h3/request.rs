@@ -50,7 +50,7 @@ impl Request {
         &self.head.authority
     }
 
-    /// The path as sent, percent-encoded.
+    /// The path as sent, percent-encoded. It may differ from the normal form that routes are compared with.
     pub fn path(&self) -> &str {
         self.head.target.split('?').next().unwrap_or_default()
     }
