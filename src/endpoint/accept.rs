@@ -173,7 +173,7 @@ impl Endpoint {
     fn retry(&mut self, now: Instant, header: &LongHeader, from: SocketAddr, to: SocketAddr) {
         let core = &mut self.core;
         let (scid, _) = core.cids.next();
-        let Some(token) = core.tokens.seal(now, from, header.dcid(), &scid) else { return };
+        let token = core.tokens.seal(now, from, header.dcid(), &scid);
         if let Some(packet) = header.retry(scid, &token) {
             core.stats.retries += 1;
             self.send_stateless(packet, from, to);

@@ -25,7 +25,7 @@ mod verify;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ring::rand::SystemRandom;
 
@@ -74,12 +74,13 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// A server endpoint, which accepts connections.
+    /// A server endpoint, which accepts connections. `wall` is the time of day at `now`: Retry tokens expire by it, so
+    /// that servers with the same [host key](ServerConfig::host_key) agree.
     ///
     /// # Errors
     /// The first setting that is invalid or whose file cannot be used.
-    pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now)
+    pub fn server(settings: ServerConfig, now: Instant, wall: SystemTime) -> Result<Self, ConfigError> {
+        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now, wall)
     }
 
     /// A client endpoint, which opens connections by [`connect`](Endpoint::connect).
@@ -87,12 +88,19 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is invalid or whose file cannot be used.
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now)
+        // A client makes no Retry tokens.
+        let wall = SystemTime::UNIX_EPOCH;
+        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now, wall)
     }
 
-    fn new(role: Role, settings: EndpointConfig, verifier: ServerVerifier, now: Instant) -> Result<Self, ConfigError> {
-        let random = SystemRandom::new();
-        let no_random = || ConfigError::NoRandom;
+    fn new(
+        role: Role,
+        settings: EndpointConfig,
+        verifier: ServerVerifier,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<Self, ConfigError> {
+        let (reset_key, retry_key) = (settings.host_key.derive("stateless reset"), settings.host_key.derive("retry"));
         settings.transport.prepare_qlog_dir()?;
         let core = Core {
             role,
@@ -100,8 +108,8 @@ impl Endpoint {
             quic: settings.to_quiche()?,
             h3: settings.to_h3()?,
             keylog: settings.transport.open_keylog()?,
-            cids: CidGenerator::new(&random).ok_or_else(no_random)?,
-            tokens: TokenKey::new(&random, now, settings.retry_token_lifetime).ok_or_else(no_random)?,
+            cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
+            tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
             settings,
             timers: Timers::new(),
             events: VecDeque::new(),
