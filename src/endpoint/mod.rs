@@ -18,6 +18,7 @@ mod responses;
 mod session;
 mod session_streams;
 mod sessions;
+mod stateless;
 mod stream;
 mod streams;
 mod transmit;
@@ -33,6 +34,7 @@ use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
 use crate::stats::Stats;
+use crate::transport::TokenRoom;
 use crate::transport::cid::CidGenerator;
 use crate::transport::table::{ConnId, StreamId, Table};
 use crate::transport::timers::{TimerKey, Timers};
@@ -44,6 +46,7 @@ pub use datagrams::Datagrams;
 pub use event::Event;
 pub use outgoing::Transmit;
 pub use session::Session;
+use stateless::Stateless;
 pub use stream::Stream;
 use verify::ServerVerifier;
 
@@ -102,10 +105,21 @@ impl Endpoint {
     ) -> Result<Self, ConfigError> {
         let (reset_key, retry_key) = (settings.host_key.derive("stateless reset"), settings.host_key.derive("retry"));
         settings.transport.prepare_qlog_dir()?;
+        let mut quic = settings.to_quiche()?;
+        let token_room = match role {
+            Role::Server => TokenRoom::in_settings(&mut quic),
+            Role::Client => TokenRoom::default(),
+        };
+        if role == Role::Server && !(token_room.fits(true) && token_room.fits(false)) {
+            log::warn!(
+                "the initial windows are so large that not every connection can be given a stateless reset token"
+            );
+        }
         let core = Core {
             role,
             verifier,
-            quic: settings.to_quiche()?,
+            quic,
+            token_room,
             h3: settings.to_h3()?,
             keylog: settings.transport.open_keylog()?,
             cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
@@ -116,7 +130,7 @@ impl Endpoint {
             stats: Stats::default(),
             dirty: VecDeque::new(),
             sending: VecDeque::new(),
-            stateless: VecDeque::new(),
+            stateless: Stateless::new(),
             handshakes: 0,
             sessions: 0,
             shutting_down: false,

@@ -16,6 +16,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// Length of local connection ids in bytes.
 pub(crate) const CID_LEN: usize = 16;
 
+/// Length of the ids in Retry packets: together with a reset token, longer ones would not always fit in the transport
+/// parameters (`transport/reset.rs`).
+pub(crate) const RETRY_CID_LEN: usize = 8;
+
 /// A local connection id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cid(pub(crate) [u8; CID_LEN]);
@@ -83,6 +87,14 @@ impl CidGenerator {
         self.issued += 1;
         let cid = hash(&self.key, b"further", &self.issued.to_be_bytes());
         (cid, self.reset_token(&cid))
+    }
+
+    /// An id for a Retry packet, which the client uses until the server's next packet.
+    pub(crate) fn next_for_retry(&mut self) -> [u8; RETRY_CID_LEN] {
+        let (Cid(cid), _) = self.next();
+        let mut short = [0; RETRY_CID_LEN];
+        short.copy_from_slice(&cid[..RETRY_CID_LEN]);
+        short
     }
 
     /// The stateless reset token of a local id, also of one that another process with the same key made.

@@ -14,11 +14,13 @@ mod early;
 mod gone;
 mod grease;
 mod http3;
+mod initial;
 mod local_ids;
 mod migration;
 pub(crate) mod packet;
 mod paths;
 mod peek;
+mod reset;
 mod signals;
 mod stall;
 mod stop_credit;
@@ -36,6 +38,7 @@ pub(crate) use connection::{Packet, Transport};
 pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
+pub(crate) use reset::{TokenRoom, stateless_reset};
 pub(crate) use stream_io::{PeekFailed, ReadError, WriteError};
 
 /// RFC 9002 section 6.2.1, with the usual maximum ACK delay.

@@ -8,8 +8,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::hmac;
 
-use super::cid::Cid;
-
 /// The first bytes of our tokens, to distinguish a token of another kind of server from a forged one. One that a client
 /// kept from such a server has them by chance once in 2^32.
 const KIND: &[u8; 4] = b"mqR1";
@@ -49,19 +47,19 @@ impl TokenKey {
     }
 
     /// A token for the client at `peer` that first wrote to `odcid` and must write to `scid` next.
-    pub(crate) fn seal(&self, now: Instant, peer: SocketAddr, odcid: &[u8], scid: &Cid) -> Vec<u8> {
+    pub(crate) fn seal(&self, now: Instant, peer: SocketAddr, odcid: &[u8], scid: &[u8]) -> Vec<u8> {
         let expiry = millis(self.unix(now).saturating_add(self.lifetime)).to_be_bytes();
         let tag = hmac::sign(&self.key, &authenticated(peer, scid, &expiry, odcid));
         [KIND, &expiry[..], odcid, tag.as_ref()].concat()
     }
 
     /// Checks the token of a client at `peer` that writes to `scid`.
-    pub(crate) fn open(&self, now: Instant, peer: SocketAddr, scid: &Cid, token: &[u8]) -> TokenCheck {
+    pub(crate) fn open(&self, now: Instant, peer: SocketAddr, scid: &[u8], token: &[u8]) -> TokenCheck {
         let Some(rest) = token.strip_prefix(KIND) else { return TokenCheck::Foreign };
         self.odcid(now, peer, scid, rest).map_or(TokenCheck::Invalid, |odcid| TokenCheck::Valid(odcid.to_vec()))
     }
 
-    fn odcid<'a>(&self, now: Instant, peer: SocketAddr, scid: &Cid, token: &'a [u8]) -> Option<&'a [u8]> {
+    fn odcid<'a>(&self, now: Instant, peer: SocketAddr, scid: &[u8], token: &'a [u8]) -> Option<&'a [u8]> {
         let (expiry, rest) = token.split_first_chunk()?;
         let (odcid, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_LEN)?)?;
         hmac::verify(&self.key, &authenticated(peer, scid, expiry, odcid), tag).ok()?;
@@ -78,12 +76,14 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// What a token stands for. An address is the same one whether the socket is of IPv4 or of both.
-fn authenticated(peer: SocketAddr, scid: &Cid, expiry: &[u8; 8], odcid: &[u8]) -> Vec<u8> {
+fn authenticated(peer: SocketAddr, scid: &[u8], expiry: &[u8; 8], odcid: &[u8]) -> Vec<u8> {
     let ip = match peer.ip().to_canonical() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
     };
-    [KIND, &ip.octets()[..], &peer.port().to_be_bytes(), &scid.0, expiry, odcid].concat()
+    // An id has at most 20 bytes.
+    let scid_len = [scid.len() as u8];
+    [KIND, &ip.octets()[..], &peer.port().to_be_bytes(), expiry, &scid_len, scid, odcid].concat()
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
         let now = Instant::now();
         let key = TokenKey::new([1; 32], now, wall(1_000_000), LIFETIME);
         let peer: SocketAddr = "192.0.2.1:1000".parse().unwrap();
-        let (scid, other) = (Cid([7; 16]), Cid([8; 16]));
+        let (scid, other) = ([7; 8], [8; 8]);
         let token = key.seal(now, peer, b"original", &scid);
         let valid = TokenCheck::Valid(b"original".to_vec());
         assert_eq!(key.open(now, peer, &scid, &token), valid);
@@ -127,7 +127,7 @@ mod tests {
     fn another_process_with_the_key_takes_a_token_until_its_time_of_day() {
         let now = Instant::now();
         let peer: SocketAddr = "[2001:db8::1]:1000".parse().unwrap();
-        let scid = Cid([7; 16]);
+        let scid = [7; 8];
         let first = TokenKey::new([1; 32], now, wall(1_000_000), LIFETIME);
         let token = first.seal(now + Duration::from_secs(5), peer, b"original", &scid);
         // Its clock of `now` counts from elsewhere.

@@ -113,7 +113,9 @@ fn hint(error: &ClientError) -> &'static str {
         ClientError::Resolve { .. } if error.is_timeout() => " (--connect-timeout gives more time)",
         ClientError::Resolve { .. } => " (is the name right?)",
         ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
-        ClientError::Handshake { .. } if error.is_refusal() => " (is it an HTTP/3 server, on UDP, and the port right?)",
+        ClientError::Handshake { cause, .. } if error.is_refusal() && cause.by == ClosedBy::Us => {
+            " (is it an HTTP/3 server, on UDP, and the port right?)"
+        }
         ClientError::Handshake { .. } if error.is_certificate() => " (use --cacert FILE, --cert-hash HASH or -k)",
         _ => "",
     }
