@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::admin::metric;
 use crate::support::client::{Client, config, get};
 use crate::support::curl::{assert_payload, curl, download};
 use crate::support::frames::{fields, headers};
-use crate::support::server::Server;
+use crate::support::server::{Server, mio_quiche};
 use crate::support::{DEADLINE, wait_for};
 
 const NO_ERROR: u64 = 0x100;
@@ -60,6 +61,32 @@ fn a_server_that_shuts_down_accepts_nothing_new() {
     let stats = server.stats();
     assert!(stats.get("refused_connections") >= 1, "{stats:?}");
     assert_eq!((stats.get("connections"), stats.get("rejected_requests")), (1, 1));
+}
+
+#[test]
+fn get_is_told_that_it_is_refused_and_curl_tries_again() {
+    // K9
+    let mut full = Server::start(&["--max-connections", "1", "--admin", "127.0.0.1:0"]);
+    let mut first = Client::connect(full.addr());
+    first.assert_alive();
+    let draining = Server::start(&[]);
+    let (mut client, running) = shutting_down(&draining, "TERM");
+    for (server, why) in [(&full, "too many connections"), (&draining, "shutting down")] {
+        let began = Instant::now();
+        let output = mio_quiche().args(["get", "-k", &server.url("/")]).output().unwrap();
+        let said = format!("mio-quiche: cannot connect to {}: the server refuses connections ({why})\n", server.addr());
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(7), said));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    assert_eq!(client.answer(running).status(), 200);
+    let refused = || metric(&full, "mio_quiche_refused_connections_total").unwrap();
+    let before = refused();
+    let mut curl = download(&full.url("/stream/1000"), &[]);
+    wait_for("curl to be refused", DEADLINE, || (refused() > before).then_some(()));
+    first.quic.close(true, NO_ERROR, b"").unwrap();
+    first.flush();
+    assert_payload(&curl.finish(DEADLINE), 1000);
+    full.stop();
 }
 
 #[test]
