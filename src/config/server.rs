@@ -51,9 +51,9 @@ pub struct ServerConfig {
     pub retry_threshold: usize,
     /// Time for which a Retry token is valid (RFC 9000 section 8.1.3). Default: 15 s.
     pub retry_token_lifetime: Duration,
-    /// Connections at a time; an Initial packet over the limit is ignored. Default: 100 000.
+    /// Connections at a time; a client over the limit is told CONNECTION_REFUSED. Default: 100 000.
     pub max_connections: usize,
-    /// Handshakes at a time; an Initial packet over the limit is ignored. Default: 2 000.
+    /// Handshakes at a time; an Initial packet over the limit is ignored, and the client tries again. Default: 2 000.
     pub max_handshakes: usize,
     /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,

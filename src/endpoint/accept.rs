@@ -61,7 +61,7 @@ impl Endpoint {
         }
         let role = self.core.role;
         match role {
-            Role::Client if self.is_stateless_reset(now, datagram, from, to) => {}
+            Role::Client if self.take_stateless_reset(now, datagram, from, to) => {}
             Role::Client => self.core.stats.ignored_unknown_cid += 1,
             Role::Server => self.on_unknown_cid(now, &cid, datagram.len(), Asked { from, to }),
         }
@@ -78,8 +78,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether a datagram resets one of a client's connections, which it then ends. Resets have no connection id.
-    fn is_stateless_reset(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) -> bool {
+    /// Ends the client's connection that a datagram resets, if there is one; resets have no connection id.
+    fn take_stateless_reset(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) -> bool {
         let is_reset = |c: &Connection| c.transport.peer_addr() == from && c.transport.is_stateless_reset(datagram);
         let found = self.table.ids().find(|id| self.table.get(*id).is_some_and(|c| is_reset(c)));
         let Some(id) = found else { return false };

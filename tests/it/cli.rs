@@ -107,6 +107,14 @@ fn settings_that_do_not_do() {
     assert_fails(dir, &serve(&["--max-requests", "0"]), 2, "max_streams_bidi is 0, but must be 1 to 2^60 streams");
     assert_fails(dir, &serve(&["--max-connections", "0"]), 2, "max_connections is 0, but must be at least 1");
     assert_fails(dir, &serve(&["--idle-timeout", "0"]), 2, "idle_timeout is 0ns, but must be longer than 0");
+    let wanted = "32 to 4096 random bytes (make them with: head -c 32 /dev/urandom >FILE)";
+    let message = format!("host key is more than 4096 bytes in '/dev/zero', but must be {wanted}");
+    assert_fails(dir, &serve(&["--host-key", "/dev/zero"]), 2, &message);
+    let missing = "No such file or directory (os error 2)";
+    assert_fails(dir, &serve(&["--host-key", "nowhere"]), 2, &format!("cannot use host key 'nowhere': {missing}"));
+    let message = "ticket key is more than 4096 bytes in '/dev/zero', but must be 48 random bytes (make them with: head \
+                   -c 48 /dev/urandom)";
+    assert_fails(dir, &serve(&["--ticket-key", "/dev/zero"]), 2, message);
     let (code, out, err) = run(dir, &serve(&["--root", "nowhere"]));
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(err.starts_with("mio-quiche: cannot use root directory 'nowhere': ") && err.lines().count() == 1, "{err}");

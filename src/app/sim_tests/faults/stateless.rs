@@ -3,10 +3,13 @@
 
 use std::path::PathBuf;
 
+use ring::rand::SystemRandom;
+
 use super::super::client::Net;
 use super::*;
 use crate::config::RetryPolicy;
-use crate::transport::TokenRoom;
+use crate::transport::cid::{Cid, CidGenerator};
+use crate::transport::{TokenRoom, Transport, stateless_reset};
 
 const CONNECTION_REFUSED: (bool, u64) = (false, 0x2);
 const INVALID_TOKEN: (bool, u64) = (false, 0xb);
@@ -87,6 +90,47 @@ fn a_reset_with_another_key_ends_nothing() {
     assert_eq!((net.app.resets.len(), net.client.connection_count()), (0, 1));
     let stats = net.client.stats();
     assert!(stats.ignored_unknown_cid > 0 && stats.resets_received == 0, "{stats:?}");
+}
+
+/// Passes all packets between two connections.
+fn pass(client: &mut Transport, server: &mut Transport) {
+    let mut buf = [0; 1500];
+    let mut moved = true;
+    while std::mem::take(&mut moved) {
+        while let Some(packet) = client.send(&mut buf, &mut 0) {
+            server.recv(&mut buf[..packet.len], packet.info.from, packet.info.to, true);
+            moved = true;
+        }
+        while let Some(packet) = server.send(&mut buf, &mut 0) {
+            client.recv(&mut buf[..packet.len], packet.info.from, packet.info.to, true);
+            moved = true;
+        }
+    }
+}
+
+#[test]
+fn a_reset_token_counts_for_an_established_connection_while_its_id_is_in_use() {
+    // K7: RFC 9000 section 10.3.1.
+    const TOKEN: u128 = 0x1234;
+    let mut settings = server_config().into_endpoint().and_then(|config| config.to_quiche()).expect("settings");
+    let (here, there, elsewhere) = (addr(CLIENT), addr(SERVER), addr("192.0.2.1:5001"));
+    let client = Transport::connect(Some("localhost"), Cid([9; 16]), here, there, &mut client_config());
+    let mut client = client.expect("a client");
+    let server = Transport::accept(Cid([7; 16]), Some(TOKEN), None, there, here, &mut settings);
+    let mut server = server.expect("a server");
+    let reset = stateless_reset(1200, TOKEN).expect("a reset");
+    assert!(!client.is_stateless_reset(&reset));
+    pass(&mut client, &mut server);
+    assert!(client.is_established() && client.is_stateless_reset(&reset));
+    assert!(!client.is_stateless_reset(&reset[reset.len() - 20..]), "20 bytes");
+    assert!(!client.is_stateless_reset(&stateless_reset(1200, TOKEN + 1).expect("a reset")));
+
+    let mut cids = CidGenerator::new(&SystemRandom::new(), [1; 32]).expect("random numbers");
+    assert!(server.issue_cid(&mut cids, 4).is_some() && client.issue_cid(&mut cids, 4).is_some());
+    pass(&mut client, &mut server);
+    client.migrate(elsewhere).expect("a spare id");
+    pass(&mut client, &mut server);
+    assert!(!client.is_stateless_reset(&reset));
 }
 
 #[test]
