@@ -39,6 +39,8 @@ pub(crate) struct Transport {
     pub(super) repoll: bool,
     /// Streams with data that quiche::h3 does not report.
     pub(super) unread: Vec<u64>,
+    /// A stateless reset ended the connection.
+    pub(super) was_reset: bool,
 }
 
 /// A packet to send.
@@ -69,20 +71,24 @@ impl Transport {
             h3: None,
             repoll: false,
             unread: Vec::new(),
+            was_reset: false,
             quic,
         }
     }
 
     /// A server's connection for a client's first packet. `retry` holds the destination ids of the client's very first
-    /// packet and of this one, when it proved its address by a Retry token in between.
+    /// packet and of this one, when it proved its address by a Retry token in between. `reset_token` is that of `scid`, if
+    /// there is room for it.
     pub(crate) fn accept(
         scid: Cid,
+        reset_token: Option<u128>,
         retry: Option<(&[u8], &[u8])>,
         local: SocketAddr,
         peer: SocketAddr,
         config: &mut quiche::Config,
     ) -> Result<Self, quiche::Error> {
         let scid = scid.to_quiche();
+        config.set_stateless_reset_token(reset_token);
         let quic = match retry {
             Some((original, retry)) => {
                 let ids = quiche::RetryConnectionIds {
@@ -211,7 +217,7 @@ impl Transport {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.quic.is_closed()
+        self.was_reset || self.quic.is_closed()
     }
 
     /// Whether the connection is closing or draining (RFC 9000 section 10.2).
@@ -221,11 +227,14 @@ impl Transport {
 
     /// Closed, closing or draining.
     pub(crate) fn is_over(&self) -> bool {
-        self.quic.is_closed() || self.quic.is_draining()
+        self.is_closed() || self.quic.is_draining()
     }
 
     pub(crate) fn close_cause(&self) -> CloseCause {
-        CloseCause::of(&self.quic)
+        match self.was_reset {
+            true => CloseCause::stateless_reset(),
+            false => CloseCause::of(&self.quic),
+        }
     }
 
     /// Whether the client's data is sent in 0-RTT packets.
