@@ -422,11 +422,13 @@ impl Migration {
             return Some(own);
         }
         let passing = std::mem::take(&mut left.passing);
+        let is_probe = packet.len() <= max_probe_len(quic);
+        // Other frames, if they are lost, need a further probe.
+        left.settled &= is_probe;
         if left.failing && !passing {
-            if packet.len() <= max_probe_len(quic) {
+            if is_probe {
                 return None;
             }
-            // It has other frames, too, which are lost for good with the path.
             left.spared = true;
             return Some(SendInfo { from: self.current.0, to: self.current.1, ..info });
         }

@@ -234,7 +234,8 @@ fn without_a_ticket_key_a_ticket_outlives_a_reload() {
 
 /// A download in which the client moves to another port that many times.
 fn move_in_download(moves: u64) {
-    let size = (moves + 2) * 1_000_000;
+    const PAUSE: Duration = Duration::from_millis(100);
+    let size = (moves + 1) * 10_000_000;
     let mut server = Server::start(&[]);
     let mut client = insecure();
     let (done, result) = mpsc::channel();
@@ -243,13 +244,16 @@ fn move_in_download(moves: u64) {
     let progress = move |bytes| counter.store(bytes, Ordering::Relaxed);
     let request = ClientRequest::get(&server.url(&format!("/stream/{size}"))).unwrap();
     client.start(request, Download { digest: Some(sha256()), bytes: 0, progress, done });
-    let mut moved = 0;
+    let (mut moved, mut next) = (0, Instant::now() + PAUSE);
     while client.is_busy() {
         client.turn(None).unwrap();
-        if moved < moves && received.load(Ordering::Relaxed) > (moved + 1) * 1_000_000 {
+        if moved < moves && received.load(Ordering::Relaxed) > 0 && Instant::now() > next {
             let before = client.local_addr();
             match client.migrate() {
-                Ok(()) => moved += 1,
+                Ok(()) => {
+                    moved += 1;
+                    next = Instant::now() + PAUSE;
+                }
                 Err(Error::Migrate(MigrateError::NoConnectionId)) => continue,
                 Err(e) => panic!("{e}"),
             }
