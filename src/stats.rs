@@ -17,7 +17,7 @@ pub struct Stats {
     pub datagrams_out: u64,
     /// Bytes in them.
     pub bytes_out: u64,
-    /// Datagrams ignored because they are not QUIC packets.
+    /// Datagrams ignored because they are not QUIC packets, or begin with an Initial packet that cannot be decrypted.
     pub ignored_garbage: u64,
     /// Datagrams that no connection has the destination connection id of. A server answers them with a
     /// [stateless reset](Stats::resets_sent), except for the smallest ones.
@@ -54,6 +54,11 @@ pub struct Stats {
     pub early_handshakes: u64,
     /// Requests that came in the first flight of a connection (0-RTT).
     pub early_requests: u64,
+    /// Connections that ended with the client's first flight, such as for its transport parameters, an alert of TLS or
+    /// invalid frames. The client is told the error.
+    pub failed_first_flights: u64,
+    /// Initial packets that repeat a first flight which has failed. They are answered without a handshake.
+    pub repeated_first_flights: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
     /// Moves of clients to another address (RFC 9000 section 9), including NAT rebindings.

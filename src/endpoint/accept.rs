@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Endpoint;
 use super::connection::Connection;
 use super::core::{Core, Role};
+use super::first_flight::FirstFlight;
 use super::stateless::{Asked, Refusal};
 use crate::config::RetryPolicy;
 use crate::transport::Transport;
@@ -147,27 +148,23 @@ impl Endpoint {
             self.core.stats.ignored_short_cid += 1;
             return None;
         }
-        self.accept(now, &header, derived, from, to).map(|conn| Route { conn, to_our_id: false })
+        if self.core.answer_failed(now, [Some(derived), cid], Asked { from, to }) {
+            return None;
+        }
+        self.accept(now, datagram, header, derived, Asked { from, to }).map(|conn| Route { conn, to_our_id: false })
     }
 
-    fn accept(
-        &mut self,
-        now: Instant,
-        header: &LongHeader,
-        cid: Cid,
-        from: SocketAddr,
-        to: SocketAddr,
-    ) -> Option<ConnId> {
+    fn accept(&mut self, now: Instant, datagram: &[u8], header: LongHeader, cid: Cid, asked: Asked) -> Option<ConnId> {
+        let Asked { from, to } = asked;
         let core = &mut self.core;
         let settings = &core.settings;
-        let asked = Asked { from, to };
         let refusal = match core.shutting_down {
             true => Some(Refusal::ShuttingDown),
             false if self.table.len() >= settings.max_connections => Some(Refusal::MaxConnections),
             false => None,
         };
         if let Some(refusal) = refusal {
-            match core.refuse(now, header, refusal, asked) {
+            match core.refuse(now, &header, refusal, asked) {
                 true => core.stats.refused_connections += 1,
                 false => core.stats.ignored_over_limit += 1,
             }
@@ -182,7 +179,7 @@ impl Endpoint {
             TokenCheck::Valid(original) => Some(original),
             TokenCheck::Invalid => {
                 core.stats.invalid_tokens += 1;
-                core.refuse(now, header, Refusal::InvalidToken, asked);
+                core.refuse(now, &header, Refusal::InvalidToken, asked);
                 return None;
             }
             TokenCheck::Foreign => None,
@@ -195,7 +192,12 @@ impl Endpoint {
         if must_retry && original.is_none() {
             let scid = core.cids.next_for_retry();
             let token = core.tokens.seal(now, from, header.dcid(), &scid);
-            core.stats.retries += u64::from(core.stateless.retry(header, scid, &token, asked));
+            core.stats.retries += u64::from(core.stateless.retry(&header, scid, &token, asked));
+            return None;
+        }
+        // A packet that was damaged on its way says nothing about the client, and must not fail the connection.
+        if !header.is_authentic(datagram) {
+            core.stats.ignored_garbage += 1;
             return None;
         }
         let retry = original.as_deref().map(|original| (original, header.dcid()));
@@ -211,7 +213,9 @@ impl Endpoint {
         core.stats.connections += 1;
         core.handshakes += 1;
         let deadline = now + core.settings.transport.handshake_timeout;
-        let id = self.table.insert(cid, Box::new(Connection::new(transport, Role::Server, now, deadline)));
+        let mut conn = Connection::new(transport, Role::Server, now, deadline);
+        conn.handshake.began_with(FirstFlight { header, cid, asked });
+        let id = self.table.insert(cid, Box::new(conn));
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
     }
@@ -222,6 +226,16 @@ impl Core {
         log::debug!("{}: not accepted: {refusal:?}", asked.from);
         let (scid, _) = self.cids.next();
         self.stateless.refuse(now, header, scid, refusal, asked)
+    }
+
+    /// Answers a copy of the first packet of a connection that has failed, which had one of these ids. False if there was
+    /// none.
+    fn answer_failed(&mut self, now: Instant, cids: [Option<Cid>; 2], asked: Asked) -> bool {
+        let close = cids.iter().flatten().find_map(|cid| self.failed.get(now, cid).cloned());
+        let Some(close) = close else { return false };
+        self.stats.repeated_first_flights += 1;
+        self.stateless.close(now, close, asked);
+        true
     }
 
     /// Key log and qlog of a new connection.

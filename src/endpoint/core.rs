@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::event::Event;
+use super::first_flight::FailedFlights;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use crate::config::EndpointConfig;
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     pub(super) sending: VecDeque<ConnId>,
     /// Packets without a connection.
     pub(super) stateless: Stateless,
+    /// First flights that failed.
+    pub(super) failed: FailedFlights,
     /// Handshakes under way.
     pub(super) handshakes: usize,
     /// Open sessions.

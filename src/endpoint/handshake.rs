@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::core::Core;
+use super::first_flight::FirstFlight;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub(super) struct Handshake {
     deadline: Option<Instant>,
     /// The application protocol has started.
     begun: bool,
+    /// On a server, until the handshake has ended: what the client's first packet said.
+    first_flight: Option<Box<FirstFlight>>,
 }
 
 /// The progress of a handshake since the last check.
@@ -23,7 +26,15 @@ pub(super) struct Progress {
 
 impl Handshake {
     pub(super) fn new(deadline: Instant) -> Self {
-        Handshake { deadline: Some(deadline), begun: false }
+        Handshake { deadline: Some(deadline), begun: false, first_flight: None }
+    }
+
+    pub(super) fn began_with(&mut self, first_flight: FirstFlight) {
+        self.first_flight = Some(Box::new(first_flight));
+    }
+
+    pub(super) fn take_first_flight(&mut self) -> Option<Box<FirstFlight>> {
+        self.first_flight.take()
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -53,6 +64,7 @@ impl Handshake {
 
     /// It has ended, with or without success.
     pub(super) fn end(&mut self, core: &mut Core) {
+        self.first_flight = None;
         if self.deadline.take().is_some() {
             core.handshakes -= 1;
         }

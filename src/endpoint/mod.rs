@@ -9,6 +9,7 @@ mod datagram;
 mod datagrams;
 mod drive;
 mod event;
+mod first_flight;
 mod handshake;
 mod keep_alive;
 mod outgoing;
@@ -44,6 +45,7 @@ pub use client::{RequestError, RequestHead};
 use connection::Connection;
 pub use datagrams::Datagrams;
 pub use event::Event;
+use first_flight::FailedFlights;
 pub use outgoing::Transmit;
 pub use session::Session;
 use stateless::Stateless;
@@ -131,6 +133,7 @@ impl Endpoint {
             dirty: VecDeque::new(),
             sending: VecDeque::new(),
             stateless: Stateless::new(),
+            failed: FailedFlights::default(),
             handshakes: 0,
             sessions: 0,
             shutting_down: false,

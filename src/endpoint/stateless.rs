@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::outgoing::Transmit;
 use crate::transport::cid::{Cid, RETRY_CID_LEN};
+use crate::transport::initial::Close;
 use crate::transport::packet::{LongHeader, version_negotiation};
 use crate::transport::stateless_reset;
 
@@ -14,7 +15,7 @@ use crate::transport::stateless_reset;
 const MAX_QUEUED: usize = 256;
 /// Stateless resets in a second: a server that restarts has to tell each client, one of which costs some microseconds.
 const RESETS_PER_SECOND: u32 = 10_000;
-/// Closes of connections that are not accepted, in a second.
+/// Closes of connections that are not accepted or whose first flight failed, in a second.
 const CLOSES_PER_SECOND: u32 = 1_000;
 
 /// Why a connection is not accepted.
@@ -26,15 +27,15 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    /// The code (RFC 9000 section 20.1) and the reason phrase.
-    fn close(self) -> (u8, &'static str) {
-        const CONNECTION_REFUSED: u8 = 0x2;
-        const INVALID_TOKEN: u8 = 0xb;
-        match self {
+    fn close(self) -> Close<'static> {
+        const CONNECTION_REFUSED: u64 = 0x2;
+        const INVALID_TOKEN: u64 = 0xb;
+        let (code, reason) = match self {
             Refusal::ShuttingDown => (CONNECTION_REFUSED, "shutting down"),
             Refusal::MaxConnections => (CONNECTION_REFUSED, "too many connections"),
             Refusal::InvalidToken => (INVALID_TOKEN, ""),
-        }
+        };
+        Close { code, reason, number: 0 }
     }
 }
 
@@ -96,8 +97,12 @@ impl Stateless {
         refusal: Refusal,
         asked: Asked,
     ) -> bool {
-        let (code, reason) = refusal.close();
-        self.closes.take(now) && self.push(header.close(scid, code, reason), asked)
+        self.closes.take(now) && self.push(header.close(scid, refusal.close()), asked)
+    }
+
+    /// Sends a close of a connection that failed. False if there were too many.
+    pub(super) fn close(&mut self, now: Instant, packet: Vec<u8>, asked: Asked) -> bool {
+        self.closes.take(now) && self.push(Some(packet), asked)
     }
 
     fn push(&mut self, packet: Option<Vec<u8>>, asked: Asked) -> bool {

@@ -16,15 +16,17 @@ impl Endpoint {
     /// `buf` must have room for a packet of the configured size, and should have it for `max_segments`.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: usize) -> Option<Transmit> {
-        if let Some((packet, transmit)) = self.core.stateless.pop() {
-            buf[..packet.len()].copy_from_slice(&packet);
-            self.count(transmit);
-            return Some(transmit);
-        }
-        while let Some(id) = self.core.sending.pop_front() {
+        loop {
+            if let Some((packet, transmit)) = self.core.stateless.pop() {
+                buf[..packet.len()].copy_from_slice(&packet);
+                self.count(transmit);
+                return Some(transmit);
+            }
+            let id = self.core.sending.pop_front()?;
             let Some(conn) = self.table.get_mut(id) else { continue };
             let mut cx = Cx { now, conn: id, core: &mut self.core };
             let (transmit, more) = conn.fill(now, buf, max_segments);
+            conn.tell_failure(&mut cx);
             if conn.may_begin_early() {
                 conn.mark(&mut cx);
             }
@@ -41,7 +43,6 @@ impl Endpoint {
                 return Some(transmit);
             }
         }
-        None
     }
 
     fn count(&mut self, transmit: Transmit) {
@@ -51,6 +52,18 @@ impl Endpoint {
 }
 
 impl Connection {
+    /// Tells the client why its first flight failed, if quiche cannot, and ends the connection.
+    fn tell_failure(&mut self, cx: &mut Cx<'_>) {
+        let Some((code, sent)) = self.transport.untold_error() else { return };
+        self.transport.abandon();
+        cx.core.stats.failed_first_flights += 1;
+        let Some(flight) = self.handshake.take_first_flight() else { return };
+        if let Some(close) = flight.close(code, sent) {
+            cx.core.stateless.close(cx.now, close.clone(), flight.asked);
+            cx.core.failed.insert(cx.now, flight.cid, close);
+        }
+    }
+
     /// Fills `buf` with a run of packets; also returns whether there may be more to send now.
     fn fill(&mut self, now: Instant, buf: &mut [u8], max_segments: usize) -> (Option<Transmit>, bool) {
         let horizon = now + PACING_GRANULARITY;

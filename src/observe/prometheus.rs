@@ -72,6 +72,8 @@ impl Collector for Snapshot {
         counter(e, "refused_packets", "Packets that a connection refused", s.refused_packets)?;
         counter(e, "connections", "Connections accepted", s.connections)?;
         counter(e, "handshakes", "Handshakes completed", s.handshakes)?;
+        counter(e, "failed_first_flights", "First flights of clients that could not be taken", s.failed_first_flights)?;
+        counter(e, "repeated_first_flights", "Copies of first flights that had failed", s.repeated_first_flights)?;
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
         counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;

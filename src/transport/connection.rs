@@ -19,6 +19,7 @@ use super::signals::Counters;
 use super::stall::Stall;
 use super::stop_credit::StopCredit;
 use super::unseen_fin::UnseenFins;
+use super::untold::Untold;
 use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
 
 /// A QUIC connection, with HTTP/3 on it once started.
@@ -41,6 +42,7 @@ pub(crate) struct Transport {
     pub(super) unread: Vec<u64>,
     /// A stateless reset ended the connection.
     pub(super) was_reset: bool,
+    untold: Untold,
 }
 
 /// A packet to send.
@@ -72,6 +74,7 @@ impl Transport {
             repoll: false,
             unread: Vec::new(),
             was_reset: false,
+            untold: Untold::default(),
             quic,
         }
     }
@@ -144,6 +147,9 @@ impl Transport {
             buf[..packet.len()].copy_from_slice(&packet);
             return Some(Packet { len: packet.len(), info });
         }
+        if self.untold_error().is_some() {
+            return None;
+        }
         loop {
             let least = match self.quic.is_established() {
                 true => MIN_CHALLENGE_DATAGRAM,
@@ -152,6 +158,7 @@ impl Transport {
             let allowed = self.amplification.allowed(buf.len(), least).unwrap_or(0);
             match self.paths.send(&mut self.quic, buf, allowed) {
                 Ok((len, info)) => {
+                    self.untold.on_sent(&self.quic);
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
                     }
@@ -206,6 +213,17 @@ impl Transport {
         let _ = self.quic.close(false, code, reason);
     }
 
+    /// The error of QUIC that closed a server's connection before its first flight, which quiche cannot tell the client, and
+    /// the number of packets sent before.
+    pub(crate) fn untold_error(&self) -> Option<(u64, usize)> {
+        self.untold.error(&self.quic)
+    }
+
+    /// Ends a connection whose error was told by other means.
+    pub(crate) fn abandon(&mut self) {
+        self.untold.abandoned = true;
+    }
+
     /// Makes the peer acknowledge something, so that neither side's idle timeout passes.
     pub(crate) fn ping(&mut self) {
         // Fails when the connection is closed.
@@ -217,7 +235,7 @@ impl Transport {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.was_reset || self.quic.is_closed()
+        self.was_reset || self.untold.abandoned || self.quic.is_closed()
     }
 
     /// Whether the connection is closing or draining (RFC 9000 section 10.2).

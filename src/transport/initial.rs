@@ -1,5 +1,6 @@
-//! The close of a connection that was never made: an Initial packet with CONNECTION_CLOSE (RFC 9000 sections 8.1.2 and
-//! 17.2.2). quiche writes none before its first flight, and a connection of its own would cost a TLS handshake.
+//! Initial packets without a connection (RFC 9000 section 17.2.2). A server closes with CONNECTION_CLOSE what it does not
+//! accept, or cannot: quiche writes no close before its first flight, and a connection would cost a TLS handshake. And it
+//! tells packets of clients from noise, by their AEAD tag.
 
 use ring::aead::quic::{AES_128, HeaderProtectionKey};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -18,55 +19,112 @@ const FIRST_BYTE: u8 = 0xc0;
 /// CONNECTION_CLOSE with an error code of QUIC.
 const CONNECTION_CLOSE: u8 = 0x1c;
 const TAG_LEN: usize = 16;
+/// The length bits of a varint of two bytes (RFC 9000 section 16).
+const TWO_BYTES: u16 = 0x4000;
 const MAX_REASON: usize = 63;
+
+/// What a close says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Close<'a> {
+    /// An error code of QUIC (RFC 9000 section 20.1), below 2^14.
+    pub(crate) code: u64,
+    /// At most 63 bytes.
+    pub(crate) reason: &'a str,
+    /// The number of the packet: of Initial packets that the connection sent before.
+    pub(crate) number: u8,
+}
 
 /// The datagram that closes the connection of a client which wrote to `odcid` from `client_cid`. It needs no padding, as
 /// it elicits no acknowledgement (RFC 9000 section 14.1). `None` for other versions than 1.
-pub(super) fn close(
-    version: u32,
-    odcid: &[u8],
-    client_cid: &[u8],
-    scid: Cid,
-    code: u8,
-    reason: &str,
-) -> Option<Vec<u8>> {
-    // One byte is the whole varint of a code, or of a length (RFC 9000 section 16).
-    if version != VERSION_1 || code >= 0x40 || reason.len() > MAX_REASON {
+pub(super) fn close(version: u32, odcid: &[u8], client_cid: &[u8], scid: Cid, close: Close<'_>) -> Option<Vec<u8>> {
+    let Close { code, reason, number } = close;
+    // One byte is the whole varint of a length (RFC 9000 section 16).
+    if version != VERSION_1 || code >= 1 << 14 || reason.len() > MAX_REASON {
         return None;
     }
-    let keys = Keys::of_server(odcid)?;
+    let [high, low] = (code as u16 | TWO_BYTES).to_be_bytes();
     let frame_type = 0;
-    let mut payload = vec![CONNECTION_CLOSE, code, frame_type, reason.len() as u8];
+    let mut payload = vec![CONNECTION_CLOSE, high, low, frame_type, reason.len() as u8];
     payload.extend_from_slice(reason.as_bytes());
+    seal(&Keys::new(odcid, "server in")?, client_cid, &scid.0, number, payload)
+}
 
+/// An Initial packet of version 1 without a token.
+fn seal(keys: &Keys, dcid: &[u8], scid: &[u8], number: u8, mut payload: Vec<u8>) -> Option<Vec<u8>> {
     let mut packet = vec![FIRST_BYTE];
-    packet.extend_from_slice(&version.to_be_bytes());
-    for cid in [client_cid, &scid.0] {
+    packet.extend_from_slice(&VERSION_1.to_be_bytes());
+    for cid in [dcid, scid] {
         packet.push(u8::try_from(cid.len()).ok()?);
         packet.extend_from_slice(cid);
     }
     let token_len = 0;
     packet.push(token_len);
-    const TWO_BYTES: u16 = 0x4000;
     let len = 1 + payload.len() + TAG_LEN;
     packet.extend_from_slice(&(len as u16 | TWO_BYTES).to_be_bytes());
-    // Nothing else is sent, so its number is always 0, and the nonce is the IV.
     let number_at = packet.len();
-    packet.push(0);
-    let nonce = Nonce::assume_unique_for_key(keys.iv);
+    packet.push(number);
+    let nonce = keys.nonce(number.into());
     let tag = keys.packet.seal_in_place_separate_tag(nonce, Aad::from(&packet), &mut payload).ok()?;
     packet.extend_from_slice(&payload);
     packet.extend_from_slice(tag.as_ref());
 
-    // RFC 9001 section 5.4.2.
-    let sample = packet.get(number_at + 4..number_at + 4 + AES_128.sample_len())?;
-    let [mask, number_mask, ..] = keys.header.new_mask(sample).ok()?;
+    let [mask, number_mask, ..] = keys.mask(&packet, number_at)?;
     packet[0] ^= mask & 0x0f;
     packet[number_at] ^= number_mask;
     Some(packet)
 }
 
-/// The keys of a server's Initial packets.
+/// Whether a datagram begins with an Initial packet of version 1 whose AEAD tag is right: it comes from a client, and as
+/// the client sent it. `dcid` is its destination id.
+pub(super) fn is_authentic(datagram: &[u8], dcid: &[u8]) -> bool {
+    open(datagram, dcid).is_some()
+}
+
+fn open(datagram: &[u8], dcid: &[u8]) -> Option<()> {
+    let mut rest = datagram.get(1 + 4..)?;
+    for _ in 0..2 {
+        let (len, cid) = rest.split_first()?;
+        rest = cid.get(usize::from(*len)..)?;
+    }
+    let token_len = take_varint(&mut rest)?;
+    rest = rest.get(token_len..)?;
+    let len = take_varint(&mut rest)?;
+    let number_at = datagram.len() - rest.len();
+    let mut packet = datagram.get(..number_at.checked_add(len)?)?.to_vec();
+
+    let keys = Keys::new(dcid, "client in")?;
+    let mask = keys.mask(&packet, number_at)?;
+    packet[0] ^= mask[0] & 0x0f;
+    let payload_at = number_at + usize::from(packet[0] & 0x03) + 1;
+    let number_bytes = packet.get_mut(number_at..payload_at)?;
+    let mut number = 0;
+    for (byte, mask) in number_bytes.iter_mut().zip(&mask[1..]) {
+        *byte ^= mask;
+        number = number << 8 | u64::from(*byte);
+    }
+    let (header, payload) = packet.split_at_mut_checked(payload_at)?;
+    keys.packet.open_in_place(keys.nonce(number), Aad::from(&*header), payload).ok().map(drop)
+}
+
+/// Reads a variable-length integer (RFC 9000 section 16).
+fn take_varint(bytes: &mut &[u8]) -> Option<usize> {
+    let len = 1 << (bytes.first()? >> 6);
+    let (varint, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    let first = usize::from(varint[0] & 0x3f);
+    varint[1..].iter().try_fold(first, |value, byte| value.checked_mul(256)?.checked_add(usize::from(*byte)))
+}
+
+/// An Initial packet of a client with any payload, in a datagram of `len` bytes.
+#[cfg(test)]
+pub(crate) fn client_packet(dcid: &[u8], scid: &[u8], number: u8, payload: &[u8], len: usize) -> Vec<u8> {
+    let keys = Keys::new(dcid, "client in").expect("keys");
+    let mut packet = seal(&keys, dcid, scid, number, payload.to_vec()).expect("a packet");
+    packet.resize(len, 0);
+    packet
+}
+
+/// The keys of one side's Initial packets.
 struct Keys {
     packet: LessSafeKey,
     iv: [u8; NONCE_LEN],
@@ -74,10 +132,11 @@ struct Keys {
 }
 
 impl Keys {
-    /// For the destination id of the client's first packet, or of the first one after a Retry.
-    fn of_server(dcid: &[u8]) -> Option<Self> {
+    /// For the destination id of the client's first packet, or of the first one after a Retry. `side` is the label of the
+    /// side that sends.
+    fn new(dcid: &[u8], side: &str) -> Option<Self> {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &SALT_V1).extract(dcid);
-        let secret: [u8; 32] = expand_label(&secret, "server in")?;
+        let secret: [u8; 32] = expand_label(&secret, side)?;
         let secret = hkdf::Prk::new_less_safe(hkdf::HKDF_SHA256, &secret);
         let (key, header): ([u8; 16], [u8; 16]) =
             (expand_label(&secret, "quic key")?, expand_label(&secret, "quic hp")?);
@@ -86,6 +145,21 @@ impl Keys {
             iv: expand_label(&secret, "quic iv")?,
             header: HeaderProtectionKey::new(&AES_128, &header).ok()?,
         })
+    }
+
+    /// RFC 9001 section 5.3.
+    fn nonce(&self, number: u64) -> Nonce {
+        let mut nonce = self.iv;
+        for (byte, number) in nonce.iter_mut().rev().zip(number.to_le_bytes()) {
+            *byte ^= number;
+        }
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// What protects the first byte and the packet number at `number_at` (RFC 9001 section 5.4.2).
+    fn mask(&self, packet: &[u8], number_at: usize) -> Option<[u8; 5]> {
+        let sample = packet.get(number_at + 4..number_at + 4 + AES_128.sample_len())?;
+        self.header.new_mask(sample).ok()
     }
 }
 
@@ -122,7 +196,7 @@ mod tests {
         assert_eq!(hex(&expand_label::<16>(&secret, "quic key").unwrap()), "cf3a5331653c364c88f0f379b6067e37");
         assert_eq!(hex(&expand_label::<12>(&secret, "quic iv").unwrap()), "0ac1493ca1905853b0bba03e");
         assert_eq!(hex(&expand_label::<16>(&secret, "quic hp").unwrap()), "c206b8d9b9f0f37644430b490eeaa314");
-        assert_eq!(Keys::of_server(&dcid).unwrap().iv, expand_label(&secret, "quic iv").unwrap());
+        assert_eq!(Keys::new(&dcid, "server in").unwrap().iv, expand_label(&secret, "quic iv").unwrap());
     }
 
     #[test]
@@ -135,14 +209,41 @@ mod tests {
         let mut first = vec![0; 1500];
         let (len, _) = client.send(&mut first).unwrap();
         let header = quiche::Header::from_slice(&mut first[..len], 0).unwrap();
-        let mut packet = close(header.version, &header.dcid, &header.scid, Cid([7; 16]), 0xb, "no").unwrap();
-        assert_eq!(packet.len(), 1 + 4 + (1 + 5) + (1 + 16) + 1 + 2 + (1 + 6 + 16));
+        let said = |code, reason| Close { code, reason, number: 0 };
+        let mut packet = close(header.version, &header.dcid, &header.scid, Cid([7; 16]), said(0x178, "no")).unwrap();
+        assert_eq!(packet.len(), 1 + 4 + (1 + 5) + (1 + 16) + 1 + 2 + (1 + 7 + 16));
         client.recv(&mut packet, quiche::RecvInfo { from: peer, to: local }).unwrap();
         let error = client.peer_error().expect("a close");
-        assert_eq!((error.is_app, error.error_code, &*error.reason), (false, 0xb, &b"no"[..]));
+        assert_eq!((error.is_app, error.error_code, &*error.reason), (false, 0x178, &b"no"[..]));
         assert!(client.is_draining());
-        assert_eq!(close(2, &header.dcid, &header.scid, Cid([7; 16]), 0xb, ""), None);
-        assert_eq!(close(1, &header.dcid, &header.scid, Cid([7; 16]), 0x40, ""), None);
-        assert_eq!(close(1, &header.dcid, &header.scid, Cid([7; 16]), 0xb, &"x".repeat(64)), None);
+        assert_eq!(close(2, &header.dcid, &header.scid, Cid([7; 16]), said(0xb, "")), None);
+        assert_eq!(close(1, &header.dcid, &header.scid, Cid([7; 16]), said(1 << 14, "")), None);
+        assert_eq!(close(1, &header.dcid, &header.scid, Cid([7; 16]), said(0xb, &"x".repeat(64))), None);
+    }
+
+    #[test]
+    fn a_clients_packet_is_told_from_one_that_was_changed() {
+        let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
+        config.set_application_protos(&[b"h3"]).unwrap();
+        let (local, peer) = ("192.0.2.1:1000".parse().unwrap(), "192.0.2.2:443".parse().unwrap());
+        let scid = quiche::ConnectionId::from_ref(&[9; 5]);
+        let mut client = quiche::connect(Some("localhost"), &scid, local, peer, &mut config).unwrap();
+        let mut packet = vec![0; 1500];
+        let (len, _) = client.send(&mut packet).unwrap();
+        packet.truncate(len);
+        let dcid = quiche::Header::from_slice(&mut packet.clone(), 0).unwrap().dcid.to_vec();
+        assert!(is_authentic(&packet, &dcid));
+        assert!(is_authentic(&[&packet[..], &[0; 100]].concat(), &dcid), "something may follow");
+        for at in (0..len).step_by(7) {
+            let mut changed = packet.clone();
+            // A bit that header protection covers, where the first byte has others.
+            changed[at] ^= 1;
+            assert!(!is_authentic(&changed, &dcid), "byte {at}");
+            assert!(!is_authentic(&packet[..at], &dcid), "{at} bytes");
+        }
+        assert!(is_authentic(&client_packet(&[1; 8], &[], 200, &[0, 0, 1], 1200), &[1; 8]));
+        assert!(!is_authentic(&[], &[]));
+        let huge_length = [&[0xc0, 0, 0, 0, 1, 0, 0, 0][..], &[0xff; 8]].concat();
+        assert!(!is_authentic(&huge_length, &[]));
     }
 }

@@ -14,7 +14,7 @@ mod early;
 mod gone;
 mod grease;
 mod http3;
-mod initial;
+pub(crate) mod initial;
 mod left;
 mod local_ids;
 mod migration;
@@ -31,6 +31,7 @@ pub(crate) mod table;
 pub(crate) mod timers;
 pub(crate) mod token;
 mod unseen_fin;
+mod untold;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Packets without a connection: their headers, and the replies to them.
 
 use super::cid::{CID_LEN, Cid};
-use super::initial;
+use super::initial::{self, Close};
 
 /// A datagram with an Initial packet that elicits an ACK has at least this size in bytes (RFC 9000 section 14.1).
 pub(crate) const MIN_INITIAL_DATAGRAM: usize = 1200;
@@ -43,10 +43,15 @@ impl LongHeader {
         packet(|out| quiche::retry(&header.scid, &header.dcid, &new_scid, token, header.version, out))
     }
 
-    /// An Initial packet that closes the connection which this Initial packet asks for, with an error code of QUIC.
-    pub(crate) fn close(&self, scid: Cid, code: u8, reason: &str) -> Option<Vec<u8>> {
+    /// An Initial packet that closes the connection which this Initial packet asks for.
+    pub(crate) fn close(&self, scid: Cid, close: Close<'_>) -> Option<Vec<u8>> {
         let LongHeader { header } = self;
-        initial::close(header.version, &header.dcid, &header.scid, scid, code, reason)
+        initial::close(header.version, &header.dcid, &header.scid, scid, close)
+    }
+
+    /// Whether the Initial packet that a datagram begins with is as a client sent it.
+    pub(crate) fn is_authentic(&self, datagram: &[u8]) -> bool {
+        initial::is_authentic(datagram, &self.header.dcid)
     }
 }
 

@@ -82,7 +82,7 @@ fn receive_invalid(pair: &mut Pair, error: Error) {
 
 #[test]
 fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
-    // transport/initial.rs makes the close of a connection that is not accepted.
+    // transport/untold.rs
     let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
     pair.pass_to_server();
     pair.server.close(false, 2, b"refused").unwrap();
@@ -91,6 +91,28 @@ fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
     assert_eq!(pair.server.send(&mut buf).map(drop), Err(Error::CryptoFail));
     assert_eq!(pair.server.send(&mut buf).map(drop), Err(Error::Done), "and that was the only try");
     assert!(pair.server.is_draining());
+}
+
+#[test]
+fn the_close_of_a_server_that_has_only_sent_an_acknowledgement_is_in_a_handshake_packet() {
+    // transport/untold.rs
+    let two_packets = |config: &mut Config| {
+        config.set_curves_list("X25519MLKEM768").unwrap();
+        config.set_max_recv_udp_payload_size(1000);
+    };
+    let any_curve = |config: &mut Config| config.set_curves_list("X25519MLKEM768").unwrap();
+    let mut pair = Pair::unconnected(two_packets, any_curve, &[1; 16]);
+    let info = RecvInfo { from: client_addr(), to: server_addr() };
+    let [mut first, mut second]: [Packet; 2] = flight(&mut pair.client).try_into().ok().expect("two packets");
+    pair.server.recv(&mut first.bytes, info).unwrap();
+    pair.pass_to_client();
+    assert_eq!(pair.server.recv(&mut second.bytes, info), Err(Error::InvalidTransportParam));
+    let mut close = flight(&mut pair.server).remove(0).bytes;
+    assert_eq!(Header::from_slice(&mut close, 16).unwrap().ty, quiche::Type::Handshake);
+    // The client has no keys for it.
+    let info = RecvInfo { from: server_addr(), to: client_addr() };
+    pair.client.recv(&mut close, info).unwrap();
+    assert_eq!(pair.client.peer_error(), None);
 }
 
 #[test]
@@ -117,7 +139,7 @@ fn a_connection_with_an_open_request_is_not_kept_alive() {
 
 #[test]
 fn a_client_with_transport_parameters_that_are_invalid_is_told_nothing() {
-    // No cure: K5 lies in quiche.
+    // transport/untold.rs
     let invalid = |config: &mut Config| config.set_max_recv_udp_payload_size(1000);
     let mut pair = Pair::unconnected(invalid, |_| {}, &[1; 16]);
     receive_invalid(&mut pair, Error::InvalidTransportParam);

@@ -3,6 +3,7 @@
 
 mod client;
 mod connection;
+mod first_flight;
 mod flow;
 mod migration;
 mod raw;

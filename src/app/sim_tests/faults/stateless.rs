@@ -9,9 +9,10 @@ use super::super::client::Net;
 use super::*;
 use crate::config::RetryPolicy;
 use crate::transport::cid::{Cid, CidGenerator};
+use crate::transport::initial::client_packet;
 use crate::transport::{TokenRoom, Transport, stateless_reset};
 
-const CONNECTION_REFUSED: (bool, u64) = (false, 0x2);
+pub(super) const CONNECTION_REFUSED: (bool, u64) = (false, 0x2);
 const INVALID_TOKEN: (bool, u64) = (false, 0xb);
 const STRANGER: &str = "192.0.2.99:9999";
 
@@ -26,14 +27,14 @@ fn with_key(byte: u8) -> impl Fn(&mut ServerConfig) {
     move |config| config.host_key = Some(host_key(byte))
 }
 
-fn server(set: impl FnOnce(&mut ServerConfig)) -> Endpoint {
+pub(super) fn server(set: impl FnOnce(&mut ServerConfig)) -> Endpoint {
     let mut config = server_config();
     set(&mut config);
     Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint")
 }
 
 /// The server's answer to a datagram.
-fn answer(server: &mut Endpoint, now: Instant, datagram: &[u8], from: &str) -> Option<Vec<u8>> {
+pub(super) fn answer(server: &mut Endpoint, now: Instant, datagram: &[u8], from: &str) -> Option<Vec<u8>> {
     server.recv(now, &mut datagram.to_vec(), addr(from), addr(SERVER));
     let mut buf = vec![0; 65_507];
     let transmit = server.poll_transmit(now, &mut buf, 1)?;
@@ -238,7 +239,7 @@ fn after_a_retry(server: &mut Endpoint) -> (quiche::Connection, Vec<u8>) {
     (client, packet)
 }
 
-fn first_packet(client: &mut quiche::Connection) -> Vec<u8> {
+pub(super) fn first_packet(client: &mut quiche::Connection) -> Vec<u8> {
     let mut buf = vec![0; 1500];
     let (n, _) = client.send(&mut buf).expect("a first flight");
     buf.truncate(n);
@@ -246,13 +247,18 @@ fn first_packet(client: &mut quiche::Connection) -> Vec<u8> {
     buf
 }
 
-fn receive(client: &mut quiche::Connection, mut packet: Vec<u8>) {
+pub(super) fn receive(client: &mut quiche::Connection, mut packet: Vec<u8>) {
     let info = quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) };
     client.recv(&mut packet, info).expect("a packet");
 }
 
 /// The client is closed by the server's answer, which leaves nothing behind.
-fn assert_closed(server: &mut Endpoint, client: &mut quiche::Connection, answer: Option<Vec<u8>>, code: (bool, u64)) {
+pub(super) fn assert_closed(
+    server: &mut Endpoint,
+    client: &mut quiche::Connection,
+    answer: Option<Vec<u8>>,
+    code: (bool, u64),
+) {
     let answer = answer.expect("an answer");
     assert!(answer.len() < 100, "{} bytes", answer.len());
     receive(client, answer);
@@ -346,11 +352,11 @@ fn a_destination_id_of_less_than_eight_bytes_makes_no_connection() {
         assert_eq!(answer(&mut server, net::now(), &long_packet(0xc0, &[7; 8][..len]), STRANGER), None);
     }
     assert_eq!((server.stats().ignored_short_cid, server.connection_count()), (8, 0));
-    answer(&mut server, net::now(), &long_packet(0xc0, &[7; 8]), STRANGER);
+    answer(&mut server, net::now(), &client_packet(&[7; 8], &[], 0, &[0, 0, 1], 1200), STRANGER);
     assert_eq!((server.stats().ignored_short_cid, server.stats().connections), (8, 1));
 }
 
-fn new_client(byte: u8) -> quiche::Connection {
+pub(super) fn new_client(byte: u8) -> quiche::Connection {
     let scid = quiche::ConnectionId::from_vec(vec![byte; 16]);
     let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut client_config());
     client.expect("a client")
