@@ -67,7 +67,7 @@ pub struct Stats {
     pub requests: u64,
     /// Requests that were malformed or over a limit.
     pub malformed_requests: u64,
-    /// Requests rejected because the connection is going away.
+    /// Requests rejected because the connection is going away or has [too many](crate::TransportConfig::max_streams_bidi).
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.
     pub cancelled_streams: u64,

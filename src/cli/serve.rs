@@ -112,7 +112,7 @@ struct Limits {
     /// Handshakes at a time
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     max_handshakes: usize,
-    /// Requests at a time on a connection; with WebTransport at least 1000, as its streams count too
+    /// Requests at a time on a connection; with WebTransport, further ones are rejected, and clients may retry
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
     /// Fields in a request's head; more get 431; the crumbs of a cookie count as one

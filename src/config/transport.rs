@@ -66,8 +66,10 @@ pub struct TransportConfig {
     /// Upper bound of a stream's window, in bytes. Default: 16 MiB.
     pub max_stream_window: u64,
     /// Bidirectional streams that the peer may have open at a time (RFC 9000 section 4.6), 1 to 2^60. On a server, these
-    /// are requests. With WebTransport, [`WebTransportConfig::max_streams`] holds if it is more. Default: 100 for a server;
-    /// 1 for a client, as servers open such streams only in sessions.
+    /// are requests, and a client waits with further ones. With WebTransport, clients may open as many streams as
+    /// [`WebTransportConfig::max_streams`] says, if that is more; this is then the limit on requests, and further ones are
+    /// reset with H3_REQUEST_REJECTED (RFC 9114 section 8.1), so that the client may send them again. Default: 100 for a
+    /// server; 1 for a client, as servers open such streams only in sessions.
     pub max_streams_bidi: u64,
     /// Unidirectional streams that the peer may have open at a time (RFC 9000 section 4.6), 3 to 2^60; HTTP/3 needs three
     /// (RFC 9114 section 6.2). With WebTransport, [`WebTransportConfig::max_streams`] holds if it is more. Default: 100 for

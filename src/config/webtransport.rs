@@ -40,7 +40,7 @@ pub struct WebTransportConfig {
     /// Streams of each kind that the peer may have open in a session. Default: 1000.
     pub max_session_streams: usize,
     /// Streams of each kind that the peer may have open on a connection with WebTransport, if that is more than
-    /// [`max_streams_bidi`](super::TransportConfig::max_streams_bidi) and
+    /// [`max_streams_bidi`](super::TransportConfig::max_streams_bidi), which stays the limit on requests, and
     /// [`max_streams_uni`](super::TransportConfig::max_streams_uni); browsers do not wait for more streams. Default: 1000.
     pub max_streams: u64,
     /// Bytes that a session may receive before more is granted; only with [`Drafts::All`]. Default: 16 MiB.

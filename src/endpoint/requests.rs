@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::core::{Cx, Role};
 use super::event::Event;
 use super::streams::StreamState;
+use crate::config::EndpointConfig;
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::h3::{Priority, Request, RequestState, ResponseHead, plain_response, validate_request, validate_trailers};
 use crate::transport::{Header, NameValue};
@@ -30,6 +31,11 @@ impl Connection {
         self.note_used(stream);
         if self.closing.rejects(stream) {
             cx.core.stats.rejected_requests += 1;
+            return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
+        }
+        if self.has_too_many_requests(&cx.core.settings) {
+            cx.core.stats.rejected_requests += 1;
+            log::debug!("{:?}: rejected, as the connection has too many requests (max_streams_bidi)", cx.id(stream));
             return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
         }
         let settings = &cx.core.settings;
@@ -65,6 +71,14 @@ impl Connection {
                 self.deliver_buffered_datagrams(cx, stream);
             }
         }
+    }
+
+    /// Whether there is no room for a further request. With WebTransport, QUIC lets the client open more streams, as
+    /// those of sessions count, too.
+    fn has_too_many_requests(&self, settings: &EndpointConfig) -> bool {
+        let sessions = self.sessions.as_ref().map_or(0, |sessions| sessions.map.len());
+        let requests = self.streams.requests().saturating_sub(sessions) as u64;
+        settings.webtransport.is_on() && requests >= settings.transport.max_streams_bidi
     }
 
     fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {

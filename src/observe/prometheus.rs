@@ -81,7 +81,7 @@ impl Collector for Snapshot {
         counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
-        counter(e, "rejected_requests", "Requests rejected in a shutdown", s.rejected_requests)?;
+        counter(e, "rejected_requests", "Requests rejected in a shutdown or as too many", s.rejected_requests)?;
         counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;
 
         counter(e, "datagrams_received", "QUIC DATAGRAM frames received", s.datagram_frames_in)?;

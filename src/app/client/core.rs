@@ -291,7 +291,9 @@ impl ClientCore {
         let again = matches!(&result, Err(error) if error.is_unprocessed()) && !running.responded;
         if again && running.may_restart() {
             log::debug!("{id:?}: not processed, sent again");
-            if let Some(pooled) = self.pool.conns.get_mut(&id.conn) {
+            if !self.pool.limit(id.conn)
+                && let Some(pooled) = self.pool.conns.get_mut(&id.conn)
+            {
                 pooled.closed_to_new = true;
             }
             self.waiting.push_back(Waiting::Request(running));

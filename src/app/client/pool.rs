@@ -43,11 +43,19 @@ pub(super) struct Pooled {
     /// Reserved for one session and its streams.
     pub(super) for_session: bool,
     pub(super) active: usize,
+    /// Requests at a time, as far as the server has shown it by rejecting more.
+    max_active: usize,
     /// No credit for a further request, until the engine reports some.
     blocked: bool,
     /// It carried a request.
     used: bool,
     idle_since: Instant,
+}
+
+impl Pooled {
+    fn is_full(&self) -> bool {
+        self.blocked || self.active >= self.max_active
+    }
 }
 
 /// The addresses tried for one connection.
@@ -128,7 +136,7 @@ impl Pool {
     ) -> Option<ConnId> {
         let usable = |c: &Pooled| c.origin == *origin && c.ready && !c.closed_to_new && !c.for_session;
         if !for_session {
-            let best = self.conns.iter().filter(|(_, c)| usable(c)).min_by_key(|(_, c)| (c.blocked, c.active));
+            let best = self.conns.iter().filter(|(_, c)| usable(c)).min_by_key(|(_, c)| (c.is_full(), c.active));
             if let Some((id, _)) = best {
                 return Some(*id);
             }
@@ -170,7 +178,17 @@ impl Pool {
     }
 
     pub(super) fn is_blocked(&self, id: ConnId) -> bool {
-        self.conns.get(&id).is_some_and(|c| c.blocked)
+        self.conns.get(&id).is_some_and(Pooled::is_full)
+    }
+
+    /// The server rejected a request, which has ended here. If others are open, it is their number that it limits; false if
+    /// it takes none at all.
+    pub(super) fn limit(&mut self, id: ConnId) -> bool {
+        let open = self.conns.get_mut(&id).filter(|c| c.active > 0 && !c.closed_to_new);
+        open.is_some_and(|c| {
+            c.max_active = c.max_active.min(c.active);
+            true
+        })
     }
 
     pub(super) fn block(&mut self, id: ConnId) {
@@ -222,6 +240,8 @@ impl Pool {
     fn try_next(&mut self, now: Instant, attempt: &mut Attempt, endpoint: &mut Endpoint) {
         let Some(remote) = attempt.addresses.pop_front() else { return };
         attempt.next_at = now + ATTEMPT_DELAY;
+        let siblings = self.conns.values().filter(|c| c.origin == attempt.origin);
+        let max_active = siblings.map(|c| c.max_active).min().unwrap_or(usize::MAX);
         let ticket = self.tickets.get(&attempt.origin).map(Vec::as_slice);
         let made = endpoint.connect(now, &attempt.origin.host, self.local, remote, ticket);
         // A ticket that quiche cannot read is ignored.
@@ -235,6 +255,7 @@ impl Pool {
                     closed_to_new: false,
                     for_session: attempt.for_session,
                     active: 0,
+                    max_active,
                     blocked: false,
                     used: false,
                     idle_since: now,

@@ -24,6 +24,41 @@ fn a_malformed_request_costs_its_stream_only() {
     assert_eq!(sim.server.stats().malformed_requests, 6);
 }
 
+#[cfg(feature = "webtransport")]
+#[test]
+fn requests_have_a_limit_of_their_own_beside_session_streams() {
+    // K14
+    let mut sim = Sim::connected(Options {
+        server: Box::new(|config| config.webtransport.enabled = true),
+        client: Box::new(|config| config.set_initial_max_stream_data_bidi_local(1000)),
+        ..Options::default()
+    });
+    sim.reading = false;
+    assert_eq!(sim.client.peer_streams_left_bidi(), 1000);
+    let open: Vec<u64> = (0..100).map(|_| sim.get("/stream/100000")).collect();
+    // More than the windows of stream and connection: they end because the server stops them.
+    let uploads: Vec<u64> = (0..20).map(|_| sim.post("/upload", &payload(2_000_000))).collect();
+    sim.run_until("the resets", |sim| {
+        sim.bodies.is_empty() && uploads.iter().all(|id| sim.answers[id].reset.is_some())
+    });
+    for id in &uploads {
+        assert_eq!((sim.answers[id].reset, sim.answers[id].heads.len()), (Some(0x10b), 0), "stream {id}");
+    }
+    let stats = sim.server.stats();
+    assert_eq!((stats.requests, stats.rejected_requests, stats.malformed_requests), (100, 20, 0));
+
+    // Each place is free again, and the streams of the rejected ones are over, too.
+    sim.reading = true;
+    sim.finish_all();
+    assert!(open.iter().all(|id| sim.answers[id].body.len() == 100_000));
+    for _ in 0..10 {
+        let again: Vec<u64> = (0..100).map(|_| sim.get("/")).collect();
+        sim.finish_all();
+        assert!(again.iter().all(|id| sim.answers[id].status() == "200"));
+    }
+    sim.run_until("no stream", |sim| sim.server.stream_count() == 0);
+}
+
 #[test]
 fn a_request_without_a_head_is_incomplete() {
     let mut sim = Sim::connected(Options::default());

@@ -42,6 +42,27 @@ fn many_requests_make_the_pool_grow() {
     }
 }
 
+/// The demo has sessions, so QUIC has room for 1000 streams, and the server rejects requests over its limit.
+#[cfg(feature = "webtransport")]
+#[test]
+fn requests_that_are_rejected_as_too_many_wait_for_their_turn() {
+    // K14
+    for seed in seeds() {
+        let mut world = World::with(seed, Link::LAN, |config| config.transport.max_streams_bidi = 4);
+        let client = world.client(|_| {});
+        let client = &mut world.clients[client];
+        let all: Vec<_> = (0..60).map(|_| client.get(&format!("{URL}/slow?delay=30"))).collect();
+        wait_for(&mut world, &all);
+        for outcome in &all {
+            assert_eq!(outcome.borrow().result(), (200, None));
+        }
+        let stats = world.servers[0].endpoint.stats();
+        assert_eq!(stats.requests, 60);
+        assert!((1..=120).contains(&stats.rejected_requests), "{} rejected", stats.rejected_requests);
+        assert!((2..=6).contains(&stats.connections), "{} connections", stats.connections);
+    }
+}
+
 /// Another server processes the requests that a server in shutdown did not, and nothing is done twice.
 #[test]
 fn goaway_in_the_middle_moves_to_another_server() {
