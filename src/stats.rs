@@ -63,6 +63,8 @@ pub struct Stats {
     pub handshake_timeouts: u64,
     /// Moves of clients to another address (RFC 9000 section 9), including NAT rebindings.
     pub migrations: u64,
+    /// Logs that could not be written: qlog files that are missing or cut off, and lines of the key log.
+    pub log_failures: u64,
     /// Requests whose head was valid.
     pub requests: u64,
     /// Requests that were malformed or over a limit.

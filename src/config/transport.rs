@@ -98,9 +98,12 @@ pub struct TransportConfig {
     /// records such a flight can replay it.
     pub early_data: bool,
     /// Directory in which a qlog file `{source connection id}.sqlog` is written for each connection
-    /// (draft-ietf-quic-qlog-main-schema). It is created if it is missing. Default: none.
+    /// (draft-ietf-quic-qlog-main-schema). It is created if it is missing. A server makes the file when the client's
+    /// address is validated (RFC 9000 section 8.1), with the events before. Default: none.
     pub qlog_dir: Option<PathBuf>,
-    /// File to which TLS secrets are appended in the NSS key log format (RFC 9850), for packet captures. Default: none.
+    /// File to which TLS secrets are appended in the NSS key log format (RFC 9850), for packet captures; on a server, when
+    /// the client's address is validated. [`Endpoint::reopen_logs`](crate::Endpoint::reopen_logs) opens it again, and
+    /// `Server::run` does so at SIGUSR1. Default: none.
     pub keylog: Option<PathBuf>,
     /// Size of the kernel's buffers for the UDP socket, in each direction, in bytes; the kernel may give less. Default:
     /// 16 MiB for a server, 4 MiB for a client.
@@ -213,14 +216,13 @@ impl TransportConfig {
         file.map(Some).map_err(|source| ConfigError::Path { what: "key log", path: path.clone(), source })
     }
 
-    /// Creates the qlog directory if it is missing.
+    /// Creates the qlog directory if it is missing, and tries to make a file there.
     pub(crate) fn prepare_qlog_dir(&self) -> Result<(), ConfigError> {
         let Some(path) = &self.qlog_dir else { return Ok(()) };
-        std::fs::create_dir_all(path).map_err(|source| ConfigError::Path {
-            what: "qlog directory",
-            path: path.clone(),
-            source,
-        })
+        std::fs::create_dir_all(path)
+            .and_then(|()| tempfile::tempfile_in(path))
+            .map(drop)
+            .map_err(|source| ConfigError::Path { what: "qlog directory", path: path.clone(), source })
     }
 }
 

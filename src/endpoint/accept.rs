@@ -209,12 +209,13 @@ impl Endpoint {
                 return None;
             }
         };
-        core.observe(&mut transport, cid, "server");
+        let logs = core.logs.observe(&core.settings.transport, &mut transport, cid, "server");
         core.stats.connections += 1;
         core.handshakes += 1;
         let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Connection::new(transport, Role::Server, now, deadline);
         conn.handshake.began_with(FirstFlight { header, cid, asked });
+        conn.handshake.logs = Some(Box::new(logs));
         let id = self.table.insert(cid, Box::new(conn));
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
@@ -236,23 +237,5 @@ impl Core {
         self.stats.repeated_first_flights += 1;
         self.stateless.close(now, close, asked);
         true
-    }
-
-    /// Key log and qlog of a new connection.
-    pub(super) fn observe(&mut self, transport: &mut Transport, cid: Cid, role: &str) {
-        if let Some(keylog) = self.keylog.as_ref().and_then(|file| file.try_clone().ok()) {
-            transport.set_keylog(keylog);
-        }
-        #[cfg(feature = "qlog")]
-        if let Some(dir) = &self.settings.transport.qlog_dir {
-            let hex = data_encoding::HEXLOWER.encode(&cid.0);
-            let path = dir.join(format!("{hex}.sqlog"));
-            match std::fs::File::create(&path) {
-                Ok(file) => transport.set_qlog(file, format!("{role} connection {hex}")),
-                Err(e) => log::warn!("cannot write '{}': {e}", path.display()),
-            }
-        }
-        #[cfg(not(feature = "qlog"))]
-        let _ = (cid, role);
     }
 }

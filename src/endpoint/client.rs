@@ -84,7 +84,7 @@ impl Endpoint {
         // quiche checks certificates for names only.
         let name = if ip.is_some() { None } else { Some(host) };
         let mut transport = Transport::connect(name, cid, local, remote, &mut core.quic)?;
-        core.observe(&mut transport, cid, "client");
+        let logs = core.logs.observe(&core.settings.transport, &mut transport, cid, "client");
         if let Some(ticket) = ticket {
             transport.set_session(ticket)?;
         }
@@ -93,6 +93,7 @@ impl Endpoint {
         let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Box::new(Connection::new(transport, Role::Client, now, deadline));
         conn.requests.server_ip = ip.map(Box::new);
+        conn.handshake.logs = Some(Box::new(logs));
         let id = self.table.insert(cid, conn);
         self.mark(id);
         log::debug!("{id:?}: connecting to {remote}");

@@ -1,11 +1,11 @@
 //! State that all connections of an endpoint share, and the context of a call to a connection.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::time::Instant;
 
 use super::event::Event;
 use super::first_flight::FailedFlights;
+use super::logs::Logs;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use crate::config::EndpointConfig;
@@ -30,7 +30,7 @@ pub(crate) struct Core {
     pub(super) verifier: ServerVerifier,
     pub(super) quic: quiche::Config,
     pub(super) h3: quiche::h3::Config,
-    pub(super) keylog: Option<File>,
+    pub(super) logs: Logs,
     pub(super) cids: CidGenerator,
     pub(super) tokens: TokenKey,
     pub(super) token_room: TokenRoom,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::core::Core;
 use super::first_flight::FirstFlight;
+use super::logs::HeldLogs;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(super) struct Handshake {
     begun: bool,
     /// On a server, until the handshake has ended: what the client's first packet said.
     first_flight: Option<Box<FirstFlight>>,
+    pub(super) logs: Option<Box<HeldLogs>>,
 }
 
 /// The progress of a handshake since the last check.
@@ -26,7 +28,7 @@ pub(super) struct Progress {
 
 impl Handshake {
     pub(super) fn new(deadline: Instant) -> Self {
-        Handshake { deadline: Some(deadline), begun: false, first_flight: None }
+        Handshake { deadline: Some(deadline), begun: false, first_flight: None, logs: None }
     }
 
     pub(super) fn began_with(&mut self, first_flight: FirstFlight) {
@@ -46,6 +48,10 @@ impl Handshake {
     }
 
     pub(super) fn advance(&mut self, transport: &Transport, core: &mut Core) -> Progress {
+        if let Some(logs) = self.logs.as_mut().filter(|_| transport.is_peer_validated()) {
+            logs.write(&mut core.logs, &core.settings.transport);
+            self.logs.take_if(|_| transport.is_established());
+        }
         if self.begun && self.deadline.is_none() || transport.is_closed() {
             return Progress::default();
         }

@@ -12,6 +12,7 @@ mod event;
 mod first_flight;
 mod handshake;
 mod keep_alive;
+mod logs;
 mod outgoing;
 mod qlog;
 mod requests;
@@ -46,6 +47,7 @@ use connection::Connection;
 pub use datagrams::Datagrams;
 pub use event::Event;
 use first_flight::FailedFlights;
+use logs::Logs;
 pub use outgoing::Transmit;
 pub use session::Session;
 use stateless::Stateless;
@@ -106,7 +108,6 @@ impl Endpoint {
         wall: SystemTime,
     ) -> Result<Self, ConfigError> {
         let (reset_key, retry_key) = (settings.host_key.derive("stateless reset"), settings.host_key.derive("retry"));
-        settings.transport.prepare_qlog_dir()?;
         let mut quic = settings.to_quiche()?;
         let token_room = match role {
             Role::Server => TokenRoom::in_settings(&mut quic),
@@ -123,7 +124,7 @@ impl Endpoint {
             quic,
             token_room,
             h3: settings.to_h3()?,
-            keylog: settings.transport.open_keylog()?,
+            logs: Logs::open(&settings.transport)?,
             cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
             tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
             settings,
@@ -270,6 +271,15 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Opens the [key log](crate::TransportConfig::keylog) again, after it was renamed or removed. If it cannot be opened,
+    /// the old file stays in use.
+    ///
+    /// # Errors
+    /// The path that cannot be opened.
+    pub fn reopen_logs(&mut self) -> Result<(), ConfigError> {
+        self.core.logs.reopen(&self.core.settings.transport)
+    }
+
     /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it three probe timeouts later, or
     /// after its last response. A client, which has no requests to expect, closes at once.
     pub fn shutdown(&mut self) {
@@ -306,7 +316,7 @@ impl Endpoint {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.core.stats
+        Stats { log_failures: self.core.logs.failures(), ..self.core.stats }
     }
 
     /// Calls a connection, and schedules it to be driven.

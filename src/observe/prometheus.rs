@@ -75,6 +75,7 @@ impl Collector for Snapshot {
         counter(e, "failed_first_flights", "First flights of clients that could not be taken", s.failed_first_flights)?;
         counter(e, "repeated_first_flights", "Copies of first flights that had failed", s.repeated_first_flights)?;
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
+        counter(e, "log_failures", "qlog files and lines of the key log that were not written", s.log_failures)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
         counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;
         counter(e, "early_handshakes", "Handshakes whose early data (0-RTT) was accepted", s.early_handshakes)?;

@@ -1,5 +1,6 @@
 //! One QUIC connection: quiche's, with workarounds for its quirks.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -234,6 +235,11 @@ impl Transport {
         self.quic.is_established()
     }
 
+    /// Whether the peer's address is validated (RFC 9000 section 8.1). To a client, its server's always is.
+    pub(crate) fn is_peer_validated(&self) -> bool {
+        matches!(self.amplification, Amplification::Validated) || self.quic.is_established()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.was_reset || self.untold.abandoned || self.quic.is_closed()
     }
@@ -387,15 +393,14 @@ impl Transport {
 
     // Logs.
 
-    /// Writes TLS secrets to `keylog`.
-    pub(crate) fn set_keylog(&mut self, keylog: std::fs::File) {
-        self.quic.set_keylog(Box::new(keylog));
+    /// Writes TLS secrets to `keylog`, each line at once.
+    pub(crate) fn set_keylog(&mut self, keylog: Box<dyn Write + Send + Sync>) {
+        self.quic.set_keylog(keylog);
     }
 
     /// Writes the connection's events to `file`.
     #[cfg(feature = "qlog")]
-    pub(crate) fn set_qlog(&mut self, file: std::fs::File, description: String) {
-        let file = Box::new(std::io::BufWriter::new(file));
+    pub(crate) fn set_qlog(&mut self, file: Box<dyn Write + Send + Sync>, description: String) {
         self.quic.set_qlog_with_level(file, "mio-quiche".to_owned(), description, quiche::QlogLevel::Extra);
     }
 

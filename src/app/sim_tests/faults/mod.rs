@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod first_flight;
 mod flow;
+mod logs;
 mod migration;
 mod raw;
 mod sessions;
