@@ -82,7 +82,8 @@ impl ServerHandle {
 }
 
 impl Server {
-    /// Binds the UDP address, such as `[::]:4433` for IPv6 and IPv4, and checks settings and routes.
+    /// Binds the UDP address, such as `[::]:4433` for IPv6 and IPv4 (or IPv4 alone, where the system has no IPv6), and
+    /// checks settings and routes.
     ///
     /// # Errors
     /// An address that cannot be parsed or bound, an invalid setting, or a conflict between routes.
@@ -160,6 +161,12 @@ impl Server {
                 match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
                     Ok(()) => log::info!("certificate and keys reloaded"),
                     Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
+                }
+            }
+            if wakeup.user1 {
+                match self.endpoint.reopen_logs() {
+                    Ok(()) => log::info!("key log opened again"),
+                    Err(e) => log::error!("the key log stays as it is: {e}"),
                 }
             }
             let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));

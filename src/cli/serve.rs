@@ -11,7 +11,7 @@ use super::{Failure, print, seconds};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Address and port to listen on; port 0 takes a free one, [::] takes IPv4 too
+    /// Address and port to listen on; port 0 takes a free one, [::] takes IPv4 too, and IPv4 alone without IPv6
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4433")]
     listen: String,
     /// Certificate chain, PEM
@@ -141,7 +141,7 @@ struct Limits {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Diagnostics")]
 struct Diagnostics {
-    /// Write one qlog file per connection here
+    /// Write one qlog file per connection here, once the client's address is validated
     #[cfg(feature = "qlog")]
     #[arg(long, value_name = "DIR", env = "QLOGDIR", conflicts_with = "no_qlog")]
     qlog_dir: Option<PathBuf>,
@@ -149,7 +149,7 @@ struct Diagnostics {
     #[cfg(feature = "qlog")]
     #[arg(long)]
     no_qlog: bool,
-    /// Append TLS secrets to this file, for decrypting packet captures
+    /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 opens it again
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylog: Option<PathBuf>,
 }

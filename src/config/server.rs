@@ -64,7 +64,9 @@ pub struct ServerConfig {
     /// TCP address where `Server` answers HTTP/1.1 with a demo page (`/`), metrics for Prometheus (`/metrics`) and its
     /// health (`/healthz`). It is unauthenticated: bind it to a loopback address. Default: none.
     pub admin: Option<SocketAddr>,
-    /// `Server::run` turns SIGINT and SIGTERM into a graceful shutdown, a second one into an immediate one. Default: on.
+    /// `Server::run` handles signals: SIGINT and SIGTERM begin a graceful shutdown, a second one ends it at once; SIGHUP
+    /// [reloads](crate::ServerHandle::reload) certificate and keys; SIGUSR1 opens the key log again; SIGUSR2 is ignored.
+    /// Default: on.
     pub handle_signals: bool,
 }
 

@@ -17,6 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
+use super::socket::bind_any;
 use crate::error::{Error, Result};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -83,12 +84,13 @@ pub struct AdminPort {
 }
 
 impl AdminPort {
-    /// Listens on `addr`; `answer` is called on the port's own thread with the method and the path of each request.
+    /// Listens on `addr`, as a [`UdpSocket`](super::UdpSocket) does; `answer` is called on the port's own thread with the method and the path of each request.
     ///
     /// # Errors
     /// An address that cannot be bound, or another error of the system.
     pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminResponse + Send + 'static) -> Result<Self> {
-        let mut listener = TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source })?;
+        let bind = |addr| TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source });
+        let mut listener = bind_any(addr, bind)?;
         let addr = listener.local_addr()?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Events, Interest, Poll, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use super::socket::{Datagram, UdpSocket};
@@ -43,6 +43,8 @@ pub struct Wakeup {
     pub signals: usize,
     /// SIGHUP was received.
     pub hangup: bool,
+    /// SIGUSR1 was received, by a server's loop.
+    pub user1: bool,
     /// The socket has errors, of some destination.
     pub error: bool,
     /// [`Waker::wake`] was called.
@@ -109,8 +111,8 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM and SIGHUP wake it instead of
-    /// ending the process.
+    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 wake it
+    /// instead of ending the process.
     ///
     /// # Errors
     /// An error of the system.
@@ -118,7 +120,7 @@ impl EventLoop {
         Self::with_role(socket, signals, false)
     }
 
-    /// As [`new`](EventLoop::new), for a client endpoint.
+    /// As [`new`](EventLoop::new), for a client endpoint; SIGUSR1 and SIGUSR2 end the process.
     ///
     /// # Errors
     /// An error of the system.
@@ -131,7 +133,8 @@ impl EventLoop {
         poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
         let signals = match signals {
             true => {
-                let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+                let caught = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2];
+                let mut signals = Signals::new(&caught[..if for_client { 3 } else { 5 }])?;
                 poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
                 Some(signals)
             }
@@ -214,8 +217,12 @@ impl EventLoop {
                 }
                 SIGNALS => {
                     for signal in self.signals.iter_mut().flat_map(|signals| signals.pending()) {
-                        wakeup.hangup |= signal == SIGHUP;
-                        wakeup.signals += usize::from(signal != SIGHUP);
+                        match signal {
+                            SIGHUP => wakeup.hangup = true,
+                            SIGUSR1 => wakeup.user1 = true,
+                            SIGUSR2 => {}
+                            _ => wakeup.signals += 1,
+                        }
                     }
                 }
                 _ => wakeup.waker = true,

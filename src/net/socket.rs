@@ -2,7 +2,7 @@
 //! fallbacks where the kernel has neither.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, TransportErrorPayload, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -46,22 +46,25 @@ impl std::fmt::Debug for UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds exactly `addr`; `[::]` takes IPv4 too. `buffer` is the size in bytes requested from the kernel in each
-    /// direction.
+    /// Binds `addr`; `[::]` takes IPv4 too, and only IPv4 on a system without IPv6. `buffer` is the size in bytes requested
+    /// from the kernel in each direction.
     ///
     /// # Errors
     /// [`Error::Bind`] when the system refuses.
     pub fn bind(addr: SocketAddr, buffer: usize) -> Result<Self> {
-        let failed = |source| Error::Bind { addr, source };
-        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP)).map_err(failed)?;
+        bind_any(addr, |addr| Self::open(addr, buffer).map_err(|source| Error::Bind { addr, source }))
+    }
+
+    fn open(addr: SocketAddr, buffer: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         if addr.is_ipv6() {
-            socket.set_only_v6(false).map_err(failed)?;
+            socket.set_only_v6(false)?;
         }
-        socket.bind(&addr.into()).map_err(failed)?;
+        socket.bind(&addr.into())?;
         let io = std::net::UdpSocket::from(socket);
-        let state = UdpSocketState::new(UdpSockRef::from(&io)).map_err(failed)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         set_buffers(&io, buffer);
-        let local = io.local_addr().map_err(failed)?;
+        let local = io.local_addr()?;
         let zeroed = |len| vec![0; len].into_boxed_slice();
         let socket = UdpSocket {
             io: mio::net::UdpSocket::from_std(io),
@@ -155,6 +158,26 @@ impl UdpSocket {
     }
 }
 
+/// Binds `addr`, or `0.0.0.0` in place of `[::]` on a system without IPv6.
+pub(super) fn bind_any<T>(addr: SocketAddr, bind: impl Fn(SocketAddr) -> Result<T>) -> Result<T> {
+    let error = match bind(addr) {
+        Err(error) if addr.is_ipv6() && addr.ip().is_unspecified() => error,
+        other => return other,
+    };
+    let (Error::Bind { source, .. } | Error::Admin { source, .. }) = &error else { return Err(error) };
+    if !is_without_ipv6(source) {
+        return Err(error);
+    }
+    let only_v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port()));
+    log::info!("this system has no IPv6 ({source}): {only_v4} in place of {addr}");
+    bind(only_v4)
+}
+
+/// The kernel was built or booted without IPv6, or has it turned off.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
 /// Requests kernel buffers, beyond the system's limits if privileges allow it. Smaller ones only cost speed.
 fn set_buffers(io: &std::net::UdpSocket, size: usize) {
     use rustix::net::sockopt;
@@ -164,5 +187,30 @@ fn set_buffers(io: &std::net::UdpSocket, size: usize) {
         .or_else(|_| sockopt::set_socket_send_buffer_size(io, size));
     if let Err(e) = receive.and(send) {
         log::debug!("socket buffers of {size} bytes: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is bound in place of `addr` where IPv6 fails with the error.
+    fn bound(addr: &str, errno: i32) -> std::result::Result<String, String> {
+        let bind = |addr: SocketAddr| match addr.is_ipv6() {
+            true => Err(Error::Bind { addr, source: io::Error::from_raw_os_error(errno) }),
+            false => Ok(addr.to_string()),
+        };
+        bind_any(addr.parse().unwrap(), bind).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn only_the_address_for_all_falls_back_and_only_without_ipv6() {
+        for errno in [libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL] {
+            assert_eq!(bound("[::]:4433", errno), Ok("0.0.0.0:4433".to_owned()));
+        }
+        let error = bound("[::]:4433", libc::EADDRINUSE).unwrap_err();
+        assert!(error.contains("[::]:4433"), "{error}");
+        let error = bound("[::1]:4433", libc::EAFNOSUPPORT).unwrap_err();
+        assert!(error.contains("[::1]:4433"), "{error}");
     }
 }

@@ -139,6 +139,13 @@ fn settings_that_do_not_do() {
     let (code, _, err) = run(dir, &serve(&["--qlog-dir", "cert.pem"]));
     assert_eq!(code, Some(2));
     assert_eq!(err, "mio-quiche: cannot use qlog directory 'cert.pem': File exists (os error 17)\n");
+    // K13: a directory in which nobody can make files, root neither.
+    let (code, _, err) = run(dir, &serve(&["--qlog-dir", "/proc/self"]));
+    assert_eq!(code, Some(2));
+    assert!(
+        err.starts_with("mio-quiche: cannot use qlog directory '/proc/self': ") && err.lines().count() == 1,
+        "{err}"
+    );
 }
 
 #[test]

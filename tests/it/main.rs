@@ -23,6 +23,7 @@ mod quiche_client;
 mod raw;
 mod restart;
 mod shutdown;
+mod system;
 mod transfer;
 mod wt_cli;
 mod wtransport;

@@ -8,7 +8,7 @@ mod request;
 mod sending;
 mod waiting;
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -298,8 +298,7 @@ impl Client {
 
 /// A socket for IPv6 and IPv4, or for IPv4 only where the system has no IPv6.
 fn any_socket(buffer: usize) -> Result<UdpSocket> {
-    let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
-    let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
+    let socket = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer)?;
     if let Err(e) = socket.keep_errors() {
         log::debug!("no ICMP errors; unreachable addresses time out: {e}");
     }

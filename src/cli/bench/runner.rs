@@ -1,6 +1,6 @@
 //! The loop that runs the load.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use mio_quiche::net::{self, EventLoop, UdpSocket};
@@ -34,8 +34,7 @@ impl Runner {
         config.webtransport.enabled = !matches!(plan.mode, Mode::Http { .. });
         let endpoint = Endpoint::client(&config, now).map_err(mio_quiche::Error::from)?;
         let buffer = config.transport.socket_buffer;
-        let v6 = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer);
-        let socket = v6.or_else(|_| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), buffer))?;
+        let socket = UdpSocket::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), buffer)?;
         let (host, port) = plan.request.host();
         let (host, local) = (host.to_owned(), socket.local_addr());
         // Before signals are caught, as it may take long.

@@ -80,13 +80,20 @@ impl Server {
 
     /// As [`start`](Server::start). `prepare` gets the directory that the server will run in.
     pub(crate) fn prepared(listen: &str, prepare: impl FnOnce(&Path), args: &[&str]) -> Self {
+        let prepare = |_: &mut Command, dir: &Path| prepare(dir);
+        Self::run(listen, prepare, args)
+    }
+
+    /// As [`prepared`](Server::prepared). `prepare` gets the command, too.
+    pub(crate) fn run(listen: &str, prepare: impl FnOnce(&mut Command, &Path), args: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         make_cert(dir.path());
-        prepare(dir.path());
+        let mut command = mio_quiche();
+        prepare(&mut command, dir.path());
         let log = File::create(dir.path().join("log")).unwrap();
         // Shorter than our patience: a client that went away without a word acknowledges nothing any more.
         let drain: &[&str] = if args.contains(&"--shutdown-timeout") { &[] } else { &["--shutdown-timeout", "8"] };
-        let child = mio_quiche()
+        let child = command
             .args(["serve", "--listen", listen, "--cert", "cert.pem", "--key", "key.pem"])
             .args(args)
             .args(drain)
