@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(feature = "qlog")]
+use std::path::PathBuf;
 #[cfg(feature = "qlog")]
 use std::sync::Arc;
 #[cfg(feature = "qlog")]

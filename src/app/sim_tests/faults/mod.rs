@@ -5,6 +5,7 @@ mod client;
 mod connection;
 mod first_flight;
 mod flow;
+mod forwarding;
 mod logs;
 mod migration;
 mod raw;
