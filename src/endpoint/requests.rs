@@ -78,7 +78,8 @@ impl Connection {
     fn has_too_many_requests(&self, settings: &EndpointConfig) -> bool {
         let sessions = self.sessions.as_ref().map_or(0, |sessions| sessions.map.len());
         let requests = self.streams.requests().saturating_sub(sessions) as u64;
-        settings.webtransport.is_on() && requests >= settings.transport.max_streams_bidi
+        let max_requests = settings.transport.max_streams_bidi;
+        settings.webtransport.is_on() && max_requests < settings.webtransport.max_streams && requests >= max_requests
     }
 
     fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {

@@ -354,7 +354,10 @@ fn requests_with_bodies_both_ways_and_trailers() {
 /// More requests than the server allows at a time: each gets its turn.
 #[test]
 fn requests_wait_for_credit() {
-    let mut net = Net::demo(Network { seed: 7, ..BAD });
+    // As many as streams, which the server rejects none of.
+    let settings = |config: &mut ServerConfig| config.transport.max_streams_bidi = config.webtransport.max_streams;
+    let network = Network { seed: 7, ..BAD };
+    let mut net = Net::with(network, demo::router(None).expect("routes"), settings, |_| {});
     let conn = net.connect(SERVER);
     let all: Vec<_> = (0..1500).map(|_| net.get(conn, "/")).collect();
     net.finish_all();
