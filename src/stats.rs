@@ -54,6 +54,8 @@ pub struct Stats {
     pub early_handshakes: u64,
     /// Requests that came in the first flight of a connection (0-RTT).
     pub early_requests: u64,
+    /// Handshakes that gave way to another client's, as [`max_handshakes`](crate::ServerConfig::max_handshakes) was reached.
+    pub displaced_handshakes: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
     /// Moves of clients to another address (RFC 9000 section 9), including NAT rebindings.

@@ -53,7 +53,9 @@ pub struct ServerConfig {
     pub retry_token_lifetime: Duration,
     /// Connections at a time; a client over the limit is told CONNECTION_REFUSED. Default: 100 000.
     pub max_connections: usize,
-    /// Handshakes at a time; an Initial packet over the limit is ignored, and the client tries again. Default: 2 000.
+    /// Handshakes at a time. Over the limit, a client that has proven its address by a Retry token takes the place of the
+    /// oldest handshake of the network (/24 of IPv4, /56 of IPv6) that has the most; an Initial packet of any other client
+    /// is ignored, and it tries again. Default: 2 000.
     pub max_handshakes: usize,
     /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::event::Event;
+use super::handshakes::Handshakes;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use crate::config::EndpointConfig;
@@ -43,7 +44,7 @@ pub(crate) struct Core {
     /// Packets without a connection.
     pub(super) stateless: Stateless,
     /// Handshakes under way.
-    pub(super) handshakes: usize,
+    pub(super) handshakes: Handshakes,
     /// Open sessions.
     pub(super) sessions: usize,
     /// A graceful shutdown is under way.

@@ -65,7 +65,7 @@ impl Connection {
     }
 
     fn advance_handshake(&mut self, cx: &mut Cx<'_>) {
-        let progress = self.handshake.advance(&self.transport, cx.core);
+        let progress = self.handshake.advance(&self.transport, cx);
         if progress.begins {
             self.begin_http3(cx);
             if !progress.completed && self.role == Role::Client && self.transport.has_http3() {
@@ -356,11 +356,18 @@ impl Connection {
         if self.handshake.is_late(cx.now, &self.transport) {
             cx.core.stats.handshake_timeouts += 1;
             log::debug!("{:?}: no handshake in time", cx.conn);
-            self.handshake.end(cx.core);
+            self.handshake.end(&self.transport, cx);
             self.transport.close_transport(0, b"handshake timeout");
             acted = true;
         }
         acted || self.transport.has_unseen_fins()
+    }
+
+    /// Ends the handshake in favour of another client's.
+    pub(super) fn give_way(&mut self, cx: &mut Cx<'_>) {
+        const CONNECTION_REFUSED: u64 = 0x2;
+        self.handshake.end(&self.transport, cx);
+        self.transport.close_transport(CONNECTION_REFUSED, b"too many handshakes");
     }
 
     /// Nothing is in flight although there are open streams: ensures that no stream blocks others, and
@@ -433,7 +440,7 @@ impl Connection {
     /// The connection has ended, and its sessions with it. Data is readable while it drains (RFC 9000 section 10.2);
     /// without streams there is no need to wait.
     fn report_closed(&mut self, cx: &mut Cx<'_>) {
-        self.handshake.end(cx.core);
+        self.handshake.end(&self.transport, cx);
         self.forget_sessions(cx);
         if !std::mem::replace(&mut self.closing.reported, true) {
             let cause = self.transport.close_cause();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::core::Core;
+use super::core::Cx;
 use crate::transport::Transport;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Handshake {
         self.deadline
     }
 
-    pub(super) fn advance(&mut self, transport: &Transport, core: &mut Core) -> Progress {
+    pub(super) fn advance(&mut self, transport: &Transport, cx: &mut Cx<'_>) -> Progress {
         if self.begun && self.deadline.is_none() || transport.is_closed() {
             return Progress::default();
         }
@@ -43,7 +43,8 @@ impl Handshake {
         self.begun |= begins;
         let completed = established && self.deadline.is_some();
         if completed {
-            self.end(core);
+            self.end(transport, cx);
+            let core = &mut *cx.core;
             core.stats.handshakes += 1;
             core.stats.resumed_handshakes += u64::from(transport.is_resumed());
             core.stats.early_handshakes += u64::from(transport.is_early_accepted());
@@ -52,9 +53,9 @@ impl Handshake {
     }
 
     /// It has ended, with or without success.
-    pub(super) fn end(&mut self, core: &mut Core) {
+    pub(super) fn end(&mut self, transport: &Transport, cx: &mut Cx<'_>) {
         if self.deadline.take().is_some() {
-            core.handshakes -= 1;
+            cx.core.handshakes.end(transport.peer_addr(), cx.conn);
         }
     }
 

@@ -10,6 +10,7 @@ mod datagrams;
 mod drive;
 mod event;
 mod handshake;
+mod handshakes;
 mod keep_alive;
 mod outgoing;
 mod qlog;
@@ -44,6 +45,7 @@ pub use client::{RequestError, RequestHead};
 use connection::Connection;
 pub use datagrams::Datagrams;
 pub use event::Event;
+use handshakes::Handshakes;
 pub use outgoing::Transmit;
 pub use session::Session;
 use stateless::Stateless;
@@ -70,7 +72,7 @@ impl std::fmt::Debug for Endpoint {
         let Core { stats, handshakes, shutting_down, .. } = &self.core;
         let mut out = f.debug_struct("Endpoint");
         out.field("connections", &self.table.len())
-            .field("handshakes", handshakes)
+            .field("handshakes", &handshakes.len())
             .field("shutting_down", shutting_down);
         out.field("stats", stats).finish_non_exhaustive()
     }
@@ -131,7 +133,7 @@ impl Endpoint {
             dirty: VecDeque::new(),
             sending: VecDeque::new(),
             stateless: Stateless::new(),
-            handshakes: 0,
+            handshakes: Handshakes::default(),
             sessions: 0,
             shutting_down: false,
             cid_changes: Vec::new(),
@@ -285,7 +287,7 @@ impl Endpoint {
     /// Handshakes under way.
     #[must_use]
     pub fn handshake_count(&self) -> usize {
-        self.core.handshakes
+        self.core.handshakes.len()
     }
 
     /// Whether a graceful shutdown is under way.

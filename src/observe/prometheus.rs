@@ -72,6 +72,7 @@ impl Collector for Snapshot {
         counter(e, "refused_packets", "Packets that a connection refused", s.refused_packets)?;
         counter(e, "connections", "Connections accepted", s.connections)?;
         counter(e, "handshakes", "Handshakes completed", s.handshakes)?;
+        counter(e, "displaced_handshakes", "Handshakes that gave way to another client's", s.displaced_handshakes)?;
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
         counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;
