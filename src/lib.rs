@@ -17,6 +17,9 @@ pub mod app;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod h3;
 pub mod net;
 pub mod observe;

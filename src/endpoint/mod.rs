@@ -302,13 +302,13 @@ impl Endpoint {
     }
 
     /// Connection ids in the table, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
         self.table.cid_count()
     }
 
     /// Armed deadlines, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn timer_count(&self) -> usize {
         self.core.timers.len()
     }
@@ -321,7 +321,7 @@ impl Endpoint {
     }
 
     /// Streams of all connections that are not over and forgotten, but for HTTP/3's own; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()
     }

@@ -153,7 +153,7 @@ impl<T> Table<T> {
     }
 
     /// Connection ids in the table; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
         self.by_cid.len()
     }

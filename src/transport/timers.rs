@@ -65,7 +65,7 @@ impl<K: Ord + Copy> Timers<K> {
     }
 
     /// Deadlines in all; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(&self) -> usize {
         self.deadlines.len()
     }
