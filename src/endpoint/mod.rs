@@ -307,6 +307,13 @@ impl Endpoint {
         self.table.cid_count()
     }
 
+    /// What is known of every connection's paths, for tests of forged packets.
+    #[cfg(test)]
+    pub(crate) fn path_state(&self) -> String {
+        let conns = self.table.ids().filter_map(|id| self.table.get(id));
+        conns.map(|conn| conn.transport.path_state()).collect()
+    }
+
     /// Armed deadlines, for tests of leaks.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn timer_count(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use quiche::{RecvInfo, SendInfo, h3};
+use quiche::{SendInfo, h3};
 
 use super::amplification::Amplification;
 use super::buf::{Buffers, Quic};
@@ -117,17 +117,13 @@ impl Transport {
     /// Receives a datagram, which is decrypted in place. `to_our_id`: it is addressed to a local connection id, not to
     /// one that the client made up. False if the packet was rejected.
     pub(crate) fn recv(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, to_our_id: bool) -> bool {
-        let Some((to, from)) = self.paths.incoming(&mut self.quic, (to, from), &mut self.amplification) else {
-            return false;
-        };
-        self.amplification.on_received(datagram.len(), to_our_id && !self.quic.is_established());
         self.stall.on_received();
         self.unseen_fins.on_received();
         self.repoll = true;
-        let received = self.quic.recv(datagram, RecvInfo { from, to });
-        self.paths.received(&mut self.quic, (to, from), &mut self.amplification);
+        let validates = to_our_id && !self.quic.is_established();
+        let received = self.paths.recv(&mut self.quic, datagram, (to, from), &mut self.amplification, validates);
         match received {
-            Ok(_) | Err(quiche::Error::Done) => true,
+            Ok(()) | Err(quiche::Error::Done) => true,
             Err(e) => {
                 log::debug!("{}: a packet was refused: {e}", self.quic.trace_id());
                 false
@@ -375,6 +371,12 @@ impl Transport {
     #[cfg(feature = "qlog")]
     pub(crate) fn qlog(&mut self) -> Option<&mut qlog::streamer::QlogStreamer> {
         self.quic.qlog_streamer()
+    }
+
+    /// What is known of the paths.
+    #[cfg(test)]
+    pub(crate) fn path_state(&self) -> String {
+        format!("{:?} {:?}", self.paths, self.amplification)
     }
 
     /// RESET_STREAM and STOP_SENDING frames received.

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use quiche::{PathEvent, SendInfo};
+use quiche::{PathEvent, RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
@@ -34,6 +34,10 @@ pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
 /// With more paths left than this, the oldest ones are made to fail, so that one is free in time. quiche closes the
 /// connection when the active path fails and no other is validated.
 const KEPT: usize = MAX_PATHS / 2;
+/// Packets received on the active path without a response to its challenge, before the next one.
+const MAX_UNANSWERED: usize = 4;
+/// Timeouts by which a datagram that found no room has been sent again.
+const MAX_AWAITED: usize = 2 * MAX_PATHS;
 /// Times that a failed path is probed again, with the pauses of a probe timeout that doubles.
 const RETRIES: usize = 10;
 
@@ -57,8 +61,13 @@ pub(super) struct Migration {
     taken_over: Vec<TakenOver>,
     /// The path that is not validated, with a limit on sending, although quiche considers it validated.
     limited: Option<Addresses>,
-    /// A datagram from a new address was dropped.
-    is_awaited: bool,
+    /// Packets received on the active path since it was challenged, while it is not validated.
+    unanswered: usize,
+    /// A client moved and sends with an id that it used at another address.
+    needs_id: bool,
+    /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
+    /// nobody knows whether that datagram was authentic.
+    awaited: usize,
     /// The last packet on an active path that is not validated.
     unproven: Option<Datagram>,
     /// Packets to send next.
@@ -78,6 +87,8 @@ struct Left {
     unproven: Option<Datagram>,
     /// Its packets are held back, until quiche gives it up.
     failing: bool,
+    /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
+    stranded: bool,
     /// The next packet is not held back.
     passing: bool,
     /// It is probed after it failed, so that an answer shows in its state.
@@ -96,6 +107,7 @@ impl Left {
             settled: false,
             unproven: None,
             failing: false,
+            stranded: false,
             passing: false,
             retrying: false,
             retries: 0,
@@ -120,6 +132,15 @@ impl Left {
     }
 }
 
+/// Where a datagram arrives.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// On a path that quiche knows, or makes.
+    Known(Addresses),
+    /// On a path whose addresses are then the datagram's.
+    TakeOver(Addresses),
+}
+
 #[derive(Debug)]
 struct TakenOver {
     /// The path that quiche knows.
@@ -136,7 +157,9 @@ impl Migration {
             left: VecDeque::new(),
             taken_over: Vec::new(),
             limited: None,
-            is_awaited: false,
+            unanswered: 0,
+            needs_id: false,
+            awaited: 0,
             unproven: None,
             packets: VecDeque::new(),
         }
@@ -147,49 +170,69 @@ impl Migration {
         self.current.1
     }
 
-    /// The path to report to quiche for a datagram with these addresses; `None` if there is no room for a further path
-    /// at the moment.
-    pub(super) fn incoming(
+    /// Passes a datagram to quiche on the path for its addresses. False in the result if no packet in it was authentic.
+    ///
+    /// # Errors
+    /// `OutOfIdentifiers` if there is no room for a further path at the moment, and quiche's errors.
+    pub(super) fn recv(
         &mut self,
         quic: &mut Quic,
+        datagram: &mut [u8],
         actual: Addresses,
         limit: &mut Amplification,
-    ) -> Option<Addresses> {
+        to_our_id: bool,
+    ) -> Result<bool, quiche::Error> {
+        let Some(place) = self.place(quic, actual) else {
+            // The peer sends again, by the time that a path has failed.
+            self.awaited = MAX_AWAITED;
+            self.make_room(quic);
+            return Err(quiche::Error::OutOfIdentifiers);
+        };
+        let (Place::Known(path) | Place::TakeOver(path)) = place;
+        if self.limited.map_or(actual == self.current, |limited| limited == path) {
+            limit.on_received(datagram.len(), to_our_id);
+        }
+        let (len, before) = (datagram.len(), quic.stats().recv);
+        let received = quic.recv(datagram, RecvInfo { to: path.0, from: path.1 });
+        let is_authentic = quic.stats().recv > before;
+        if is_authentic {
+            if matches!(place, Place::TakeOver(_)) {
+                self.take_over(quic, path, actual, limit, len);
+            }
+            self.received(quic, path, limit);
+        }
+        received.map(|_| is_authentic)
+    }
+
+    /// The path for a datagram with these addresses; `None` if there is no room for a further path at the moment.
+    fn place(&self, quic: &Quic, actual: Addresses) -> Option<Place> {
+        if actual == self.current
+            && let Some(stranded) = self.left.iter().find(|left| left.stranded)
+        {
+            return Some(Place::TakeOver(stranded.path));
+        }
         if actual == self.current && self.taken_over.is_empty() {
-            return Some(actual);
+            return Some(Place::Known(actual));
         }
         if let Some(taken) = self.taken_over.iter().find(|taken| taken.actual == actual) {
-            return Some(taken.path);
+            return Some(Place::Known(taken.path));
         }
         if !quic.is_server() {
-            return Some((self.active.0, actual.1));
+            return Some(Place::Known((self.active.0, actual.1)));
         }
         let hidden = self.taken_over.iter().any(|taken| taken.path == actual);
         let known = !hidden && stats(quic, actual).is_some();
         if known || !quic.is_established() {
-            return (!hidden).then_some(actual);
+            return (!hidden).then_some(Place::Known(actual));
         }
         if !hidden && quic.path_stats().count() < MAX_PATHS {
-            return Some(actual);
+            return Some(Place::Known(actual));
         }
-        let Some(path) = self.take_failed(quic) else {
-            // The peer sends again, by the time that a path has failed.
-            self.is_awaited = true;
-            self.make_room(quic);
-            return None;
-        };
-        self.is_awaited = false;
-        self.taken_over.push(TakenOver { path, actual });
-        // A challenge under way went to the address before.
-        let _ = quic.probe_path(path.0, path.1);
-        // quiche considers the path's address validated.
-        *limit = Amplification::new(false);
-        self.limited = Some(path);
-        Some(path)
+        self.replaceable(quic).map(Place::TakeOver)
     }
 
-    /// Replaces a path that quiche has given up, or that the peer left before it was validated.
-    fn take_failed(&mut self, quic: &Quic) -> Option<Addresses> {
+    /// A path that quiche has given up, or that the peer left before it was validated.
+    fn replaceable(&self, quic: &Quic) -> Option<Addresses> {
         let current = self.path(self.current);
         // quiche reports only the first failure of a path.
         let others = quic.path_stats().filter(|stats| !stats.active);
@@ -201,10 +244,31 @@ impl Migration {
             let preference = (failed, left.is_some_and(|left| left.settled));
             (!is_validated(quic, path) && !may_wait).then_some((preference, path))
         });
-        let (_, path) = free.max_by_key(|(preference, _)| *preference)?;
+        free.max_by_key(|(preference, _)| *preference).map(|(_, path)| path)
+    }
+
+    /// A packet of `len` bytes from `actual` arrived on `path`, which takes these addresses.
+    fn take_over(
+        &mut self,
+        quic: &mut Quic,
+        path: Addresses,
+        actual: Addresses,
+        limit: &mut Amplification,
+        len: usize,
+    ) {
+        self.awaited = 0;
         self.left.retain(|left| left.path != path);
-        self.taken_over.retain(|taken| taken.path != path);
-        Some(path)
+        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
+        self.taken_over.push(TakenOver { path, actual });
+        if actual == self.current {
+            return;
+        }
+        // A challenge under way went to the address before.
+        let _ = quic.probe_path(path.0, path.1);
+        // quiche considers the path's address validated.
+        *limit = Amplification::new(false);
+        limit.on_received(len, false);
+        self.limited = Some(path);
     }
 
     /// Makes a path fail, unless one is failing. A path that never became the active one goes first.
@@ -228,19 +292,25 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
-    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with the present
+    /// congestion window, as RFC 9000 section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
-        let path = self.active;
-        let id = quic.probe_path(path.0, path.1)?;
-        match quic.retire_dcid(id) {
-            // The server's ids are empty.
-            Ok(()) | Err(quiche::Error::InvalidState) => {}
-            Err(e) => return Err(e),
-        }
         self.current = (local, self.current.1);
-        self.taken_over = vec![TakenOver { path, actual: self.current }];
-        Ok(())
+        self.taken_over = vec![TakenOver { path: self.active, actual: self.current }];
+        self.needs_id = true;
+        self.renew_id(quic);
+        // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the connection.
+        quic.send_ack_eliciting()
+    }
+
+    /// Takes a new id for the new address (RFC 9000 section 9.5), as soon as the server has issued one.
+    fn renew_id(&mut self, quic: &mut Quic) {
+        if !std::mem::take(&mut self.needs_id) {
+            return;
+        }
+        // The path is active already, so this only returns its id.
+        let retired = quic.migrate(self.active.0, self.active.1).and_then(|id| quic.retire_dcid(id));
+        self.needs_id = matches!(retired, Err(quiche::Error::OutOfIdentifiers));
     }
 
     /// The next event of quiche that means a migration.
@@ -301,6 +371,13 @@ impl Migration {
             return;
         }
         self.follow(quic, limit);
+        if self.is_unproven(self.active) {
+            self.challenge_again(quic);
+        }
+        if let Some(awaited) = self.awaited.checked_sub(1) {
+            self.awaited = awaited;
+            return;
+        }
         let paths: Vec<_> = quic.path_stats().collect();
         let failed =
             |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path).filter(|stats| is_failed(stats));
@@ -308,7 +385,7 @@ impl Migration {
         let mut free = MAX_PATHS - paths.len() + self.left.iter().filter(|left| failed(left).is_some()).count();
         for left in self.left.iter_mut().filter(|left| !left.settled && left.retries < RETRIES) {
             let stats = failed(left).filter(|stats| stats.total_pto_count != left.timeouts);
-            if let Some(stats) = stats.filter(|_| free > 1 && !self.is_awaited) {
+            if let Some(stats) = stats.filter(|_| free > 1) {
                 left.timeouts = stats.total_pto_count;
                 left.retries += 1;
                 left.probe(quic);
@@ -349,7 +426,7 @@ impl Migration {
 
     /// The next packet of quiche. On the active path it has at most `allowed` bytes.
     pub(super) fn send(
-        &self,
+        &mut self,
         quic: &mut Quic,
         buf: &mut [u8],
         allowed: usize,
@@ -366,14 +443,19 @@ impl Migration {
         {
             return Ok(sent);
         }
-        let mut left = self.left.iter();
-        left.find_map(|left| send_on(quic, buf, left.path).ok()).ok_or(quiche::Error::Done)
+        let mut left = self.left.iter_mut();
+        left.find_map(|left| {
+            let sent = send_on(quic, buf, left.path);
+            left.stranded = matches!(sent, Err(quiche::Error::InvalidState));
+            sent.ok()
+        })
+        .ok_or(quiche::Error::Done)
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
     pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
-        if path == self.active && !self.left.is_empty() && self.actual(path) != self.current {
+        if path == self.active && !self.left.is_empty() && self.is_unproven(path) {
             self.unproven = Some((packet.to_vec(), info));
         }
         if path == self.active && self.taken_over.is_empty() {
@@ -395,12 +477,32 @@ impl Migration {
         Some(SendInfo { from: self.current.0, to: self.current.1, ..info })
     }
 
-    /// A packet arrived on `path`.
-    pub(super) fn received(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+    /// An authentic packet arrived on `path`.
+    fn received(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
         if path != self.active {
             self.follow(quic, limit);
         }
+        if path == self.active && self.is_unproven(path) {
+            self.unanswered += 1;
+            if self.unanswered > MAX_UNANSWERED {
+                self.challenge_again(quic);
+            }
+        }
+        self.renew_id(quic);
         self.revive(quic, path, limit);
+    }
+
+    /// Whether a path has other addresses than those validated last.
+    fn is_unproven(&self, path: Addresses) -> bool {
+        self.actual(path) != self.current
+    }
+
+    /// quiche repeats a challenge only if it is lost, not if the response is.
+    fn challenge_again(&mut self, quic: &mut Quic) {
+        self.unanswered = 0;
+        if !is_validated(quic, self.active) {
+            let _ = quic.probe_path(self.active.0, self.active.1);
+        }
     }
 
     /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quiche::SendInfo;
+use quiche::{RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
@@ -29,24 +29,34 @@ impl Paths {
         self.migration.as_ref().map_or(self.first.1, |migration| migration.peer())
     }
 
-    /// The path to report to quiche for a datagram with these addresses; `None` if there is no room for a further path
-    /// at the moment.
-    pub(super) fn incoming(
+    /// Passes a datagram to quiche. `to_our_id`: it validates the peer's address.
+    ///
+    /// # Errors
+    /// `OutOfIdentifiers` if there is no room for a further path at the moment, and quiche's errors.
+    pub(super) fn recv(
         &mut self,
         quic: &mut Quic,
+        datagram: &mut [u8],
         actual: Addresses,
         limit: &mut Amplification,
-    ) -> Option<Addresses> {
-        match self.migration {
-            None if actual == self.first => Some(actual),
-            _ => self.migration().incoming(quic, actual, limit),
-        }
-    }
-
-    /// A packet arrived on `path`.
-    pub(super) fn received(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
-        if let Some(migration) = &mut self.migration {
-            migration.received(quic, path, limit);
+        to_our_id: bool,
+    ) -> Result<(), quiche::Error> {
+        match &mut self.migration {
+            Some(migration) => migration.recv(quic, datagram, actual, limit, to_our_id).map(drop),
+            None if actual == self.first => {
+                limit.on_received(datagram.len(), to_our_id);
+                let (to, from) = actual;
+                quic.recv(datagram, RecvInfo { from, to }).map(drop)
+            }
+            None => {
+                let mut migration = Migration::new(self.first);
+                let received = migration.recv(quic, datagram, actual, limit, to_our_id);
+                // Anybody can send a datagram with a connection id that was seen on the network.
+                if received == Ok(true) {
+                    self.migration = Some(Box::new(migration));
+                }
+                received.map(drop)
+            }
         }
     }
 
@@ -69,12 +79,12 @@ impl Paths {
 
     /// The next packet of quiche. On the active path it has at most `allowed` bytes.
     pub(super) fn send(
-        &self,
+        &mut self,
         quic: &mut Quic,
         buf: &mut [u8],
         allowed: usize,
     ) -> Result<(usize, SendInfo), quiche::Error> {
-        match &self.migration {
+        match &mut self.migration {
             Some(migration) => migration.send(quic, buf, allowed),
             None if allowed > 0 => quic.send(&mut buf[..allowed]),
             None => Err(quiche::Error::Done),

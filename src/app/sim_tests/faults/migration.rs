@@ -8,11 +8,14 @@ const BYTES_PER_CHANGE: usize = 150_000;
 const QUIET: Duration = Duration::from_millis(100);
 
 /// A NAT that gives the client other ports again and again.
+#[derive(Default)]
 struct Nat {
     /// Ports in a row, all before the server has validated the first.
     burst: u16,
     /// Packets to a port that the client no longer has arrive; otherwise they are lost.
     keeps_ports: bool,
+    /// Before each change somebody who saw the connection id sends datagrams from elsewhere.
+    forged: u8,
 }
 
 /// A download by quiche's client behind a NAT, with connection ids of `cid_len` bytes.
@@ -66,6 +69,16 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
         if changes < CHANGES && is_noticed && body.len() >= (changes + 1) * BYTES_PER_CHANGE {
             changes += 1;
             (arrived, is_noticed) = (false, false);
+            for n in 0..nat.forged {
+                client.send_ack_eliciting().expect("a PING");
+                let (len, _) = client.send(&mut buf).expect("a packet");
+                let mut forged = buf[..len].to_vec();
+                forged[len - 1] ^= 1;
+                let stranger = SocketAddr::from(([203, 0, 113, n], port));
+                server.recv(net::now(), &mut forged, stranger, addr(SERVER));
+                assert!(!server.path_state().contains("203.0.113."), "{}", server.path_state());
+                server.recv(net::now(), &mut buf[..len], outside, addr(SERVER));
+            }
             for _ in 0..nat.burst {
                 port += 1;
                 outside.set_port(port);
@@ -112,13 +125,13 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
 #[test]
 fn a_download_goes_on_through_twenty_changes_of_the_clients_port() {
     // K1
-    download_behind_a_nat(8, &Nat { burst: 1, keeps_ports: false });
+    download_behind_a_nat(8, &Nat { burst: 1, ..Nat::default() });
 }
 
 #[test]
 fn a_download_goes_on_through_twenty_changes_of_the_port_of_a_client_with_an_empty_id() {
     // K1
-    download_behind_a_nat(0, &Nat { burst: 1, keeps_ports: false });
+    download_behind_a_nat(0, &Nat { burst: 1, ..Nat::default() });
 }
 
 #[test]
@@ -127,7 +140,14 @@ fn a_download_goes_on_when_the_clients_port_changes_faster_than_it_is_validated(
     for burst in [2, 5] {
         for (cid_len, keeps_ports) in [(0, true), (8, true)] {
             println!("bursts of {burst}, ids of {cid_len} bytes, keeps its ports: {keeps_ports}");
-            download_behind_a_nat(cid_len, &Nat { burst, keeps_ports });
+            download_behind_a_nat(cid_len, &Nat { burst, keeps_ports, ..Nat::default() });
         }
+    }
+}
+
+#[test]
+fn forged_packets_from_elsewhere_leave_no_trace() {
+    for cid_len in [0, 8] {
+        download_behind_a_nat(cid_len, &Nat { burst: 1, forged: 10, ..Nat::default() });
     }
 }

@@ -189,3 +189,23 @@ fn full_sockets_on_both_sides_lose_nothing() {
         assert!(world.clients[0].socket.blocked > 0 && world.servers[0].socket.blocked > 0);
     }
 }
+
+#[test]
+fn a_download_survives_twenty_moves_in_quick_succession() {
+    // K1: most of them before the server has validated the address before.
+    const MOVES: usize = 20;
+    const BYTES_PER_MOVE: usize = 20_000;
+    let size = (MOVES + 2) * BYTES_PER_MOVE;
+    for seed in seeds() {
+        let mut world = World::new(seed, Link { loss: 3, ..Link::LAN });
+        world.client(|_| {});
+        let outcome = world.clients[0].get(&format!("{URL}/stream/{size}"));
+        for moves in 1..=MOVES {
+            world.run_until("the next bytes", |_| outcome.borrow().body.len() > moves * BYTES_PER_MOVE);
+            world.migrate(0);
+        }
+        wait_for(&mut world, std::slice::from_ref(&outcome));
+        assert_eq!(outcome.borrow().result(), (200, None));
+        assert!(outcome.borrow().body == payload(size));
+    }
+}

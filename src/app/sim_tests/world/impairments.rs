@@ -140,3 +140,21 @@ fn a_full_socket_loses_nothing() {
         assert!(blocked > 3, "{blocked} times");
     }
 }
+
+#[test]
+fn a_forged_packet_from_elsewhere_changes_nothing() {
+    let mut world = World::new(1, Link::LAN);
+    let peer = world.peer(|_| {});
+    let forge = |world: &mut World| {
+        let before = world.servers[0].endpoint.path_state();
+        let id = world.peers[peer].quic.destination_id().to_vec();
+        let mut forged = [&[0x40][..], &id, &[7; 40]].concat();
+        world.servers[0].endpoint.recv(net::now(), &mut forged, addr("203.0.113.1:9"), addr(SERVER));
+        assert_eq!(world.servers[0].endpoint.path_state(), before);
+        before
+    };
+    let in_handshake = forge(&mut world);
+    assert!(in_handshake.contains("Limited"), "{in_handshake}");
+    transfer(&mut world, peer);
+    assert!(forge(&mut world).ends_with("migration: None } Validated"));
+}

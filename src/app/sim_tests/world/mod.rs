@@ -112,6 +112,15 @@ impl World {
         self.clients.len() - 1
     }
 
+    /// Moves our client to another port, and closes the one before.
+    fn migrate(&mut self, client: usize) {
+        let Client { endpoint, core, socket, .. } = &mut self.clients[client];
+        self.network.detach(socket.addr);
+        socket.addr.set_port(socket.addr.port() + 1);
+        self.network.attach(socket.addr, self.link);
+        core.migrate(socket.addr, endpoint);
+    }
+
     fn next_addr(&self) -> SocketAddr {
         let number = self.peers.len() + self.clients.len();
         SocketAddr::from(([192, 0, 2, 100 + number as u8], 5000))
