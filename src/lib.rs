@@ -81,3 +81,6 @@ pub mod guide {
     #[doc = include_str!("../milestones/m08_webtransport/README.md")]
     pub mod m08_webtransport {}
 }
+
+#[cfg(test)]
+mod property_tests;

@@ -164,3 +164,7 @@ impl Streams {
         classifying.map(|(&stream, _)| stream).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "streams_property_tests.rs"]
+mod property_tests;

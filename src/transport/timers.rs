@@ -79,6 +79,10 @@ impl Armed {
 }
 
 #[cfg(test)]
+#[path = "timers_property_tests.rs"]
+mod property_tests;
+
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
 mod tests {
     use super::*;
