@@ -35,8 +35,8 @@ pub use app::{
     SessionResponse, StaticFiles, StreamHandler,
 };
 pub use config::{
-    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, RetryPolicy, ServerConfig,
-    TransportConfig, WebTransportConfig,
+    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,
+    ServerConfig, TransportConfig, WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{

@@ -122,7 +122,7 @@ impl Response {
     }
     /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
-        let (headers, body) = plain_response(status);
+        let (headers, body) = plain_response(status, None);
         Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
     }
 
@@ -130,15 +130,21 @@ impl Response {
     /// section 8.6: not for 204 and 304).
     pub(super) fn complete(&mut self, request: &Request) {
         let status = self.head.status;
+        if status == StatusCode::NO_CONTENT {
+            self.head.headers.remove(CONTENT_LENGTH);
+        }
         let Body::Bytes(body) = &mut self.body else { return };
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             self.head.headers.remove(CONTENT_LENGTH);
             *body = Bytes::new();
             return;
         }
+        if status == StatusCode::RESET_CONTENT {
+            *body = Bytes::new();
+        }
         let is_error = status.is_client_error() || status.is_server_error();
         if body.is_empty() && is_error && !self.head.headers.contains_key(CONTENT_LENGTH) {
-            let (headers, plain) = plain_response(status);
+            let (headers, plain) = plain_response(status, None);
             *body = plain;
             self.head.headers.extend(headers);
         }

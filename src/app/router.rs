@@ -1,5 +1,6 @@
 //! Routes: from method and path to a handler.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::datagrams::DatagramHandler;
 use super::response::Response;
 use super::session::{SessionRequest, SessionResponse};
 use crate::error::RouteError;
-use crate::h3::{Request, is_known_method};
+use crate::h3::{Request, is_known_method, normalize, normalize_segments};
 
 type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
 type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
@@ -32,7 +33,10 @@ struct Route {
 ///
 /// A pattern is a path whose segments may be parameters: `/api/users/:id` takes one segment, `/files/*` the rest of
 /// the path, slashes included (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
-/// parameter beats `*`. Parameters are percent-decoded after matching, so that `%2F` stays inside a segment.
+/// parameter beats `*`.
+///
+/// Equivalent paths match alike (RFC 3986 section 6.2.2): `/%61pi` and `/x/../api` are `/api`. Parameters are
+/// percent-decoded after matching, so that `%2F` stays inside a segment.
 ///
 /// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
 /// unknown method by 501.
@@ -198,21 +202,23 @@ impl Router {
     /// Finds the handler for a request and sets the request's parameters, or returns the response for a request without
     /// a handler.
     fn find(&mut self, request: &mut Request) -> Result<&mut Handler, Box<Response>> {
-        let target = &request.head.target;
-        let path = request.path();
+        let path = match request.path() {
+            path if path.starts_with('/') => normalize(path),
+            path => Cow::Borrowed(path),
+        };
         let method = request.method().clone();
         let is_known = is_known_method(&method) || request.protocol().is_some();
         if path == "*" && method == Method::OPTIONS {
             let allow = allow(self.routes.iter().flatten());
             return Err(Box::new(Response::default().status(204).header("allow", allow)));
         }
-        let Ok(found) = self.paths.at(path) else {
+        let Ok(found) = self.paths.at(&path) else {
             return Err(Box::new(match is_known || self.routes.iter().flatten().any(|r| r.method == method) {
                 true => Response::plain(StatusCode::NOT_FOUND),
                 false => Response::plain(StatusCode::NOT_IMPLEMENTED),
             }));
         };
-        let start = target.as_ptr() as usize;
+        let start = path.as_ptr() as usize;
         let ranges: Vec<Range<usize>> = found
             .params
             .iter()
@@ -236,7 +242,11 @@ impl Router {
         };
         let route = &mut routes[position];
         let params = route.params.iter().cloned().zip(ranges).collect();
-        request.set_route(route.pattern.clone(), params);
+        let normal_path = match path {
+            Cow::Owned(path) => Some(path),
+            Cow::Borrowed(_) => None,
+        };
+        request.set_route(route.pattern.clone(), normal_path, params);
         Ok(&mut route.handler)
     }
 }
@@ -269,7 +279,11 @@ fn parse_pattern(pattern: &str) -> Result<(String, Vec<Arc<str>>), RouteError> {
             [b'*'] => ("{*", "*"),
             [b'*', ..] => ("{*", &segment[1..]),
             _ => {
-                shape.push_str(&segment.replace('{', "{{").replace('}', "}}"));
+                let segment = normalize_segments(segment);
+                if matches!(&*segment, "." | "..") {
+                    return Err(invalid("no path that is compared has a '.' or '..' segment"));
+                }
+                shape.push_str(&segment);
                 continue;
             }
         };

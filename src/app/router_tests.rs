@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::session::SessionDecision;
 use crate::error::RouteError;
 use crate::h3::Request;
 
@@ -58,6 +59,46 @@ fn parameters_are_decoded_after_matching() {
     assert_eq!(body(router, "/users/a%2Fb%20c"), "a/b c");
     assert_eq!(body(router, "/users/%C3%A9"), "\u{e9}");
     assert_eq!(body(router, "/files/a%2Fb/c%3F"), "a/b/c?");
+}
+
+#[test]
+fn equivalent_paths_have_one_route() {
+    // M6
+    let router = &mut sample().get("/caf\u{e9}/~ada", |_req, res| res.text("ada"));
+    for (path, text) in [
+        ("/u%73ers/me", "/users/me"),
+        ("/%75%73%65%72%73/%6D%65", "/users/me"),
+        ("/%7Bbraces%7D", "braces"),
+        ("/%7bbraces%7d", "braces"),
+        ("/caf%c3%a9/%7eada", "ada"),
+        ("/caf\u{e9}/~ada", "ada"),
+        ("/u%73ers/a%2fb%20c?x=/../", "a/b c"),
+        ("/users/a:b%3Ac", "a:b:c"),
+        ("/files/x/../y", "y"),
+        ("/files/x/./%2e/y/", "x/y/"),
+        ("/files/x/..%2Fy", "x/../y"),
+        ("/files/../users/./me", "/users/me"),
+        ("/users/..", "root"),
+        ("/../../users/%", "%"),
+        ("/users/%%34%31", "%41"),
+    ] {
+        assert_eq!(body(router, path), text, "{path}");
+    }
+    for path in ["/users%2Fme", "//users/me", "/users/me/", "/Users/me", "/%2561pi", "/files/../../x"] {
+        assert_eq!(call(router, "GET", path).0, 404, "{path}");
+    }
+    let wrong = |pattern| Router::new().get(pattern, |_req, res| res).check().unwrap_err().to_string();
+    let reason = "no path that is compared has a '.' or '..' segment";
+    assert_eq!(wrong("/a/../b"), format!("route pattern \"/a/../b\" is invalid: {reason}"));
+    let mut router = Router::new().webtransport("/wt/echo", |request| request.reject(418));
+    for (path, status) in [("/wt/e%63ho", 418), ("/x/../wt/echo", 418), ("/wt%2Fecho", 404)] {
+        let SessionDecision::Reject(response) = router.open_session(&mut request("CONNECT", path)).0 else {
+            panic!("{path}")
+        };
+        assert_eq!(response.head.status.as_u16(), status, "{path}");
+    }
+    let twice = Router::new().get("/a~", |_req, res| res).get("/%61%7E", |_req, res| res);
+    assert_eq!(twice.check().unwrap_err().to_string(), "route GET /%61%7E conflicts with GET /a~");
 }
 
 #[test]

@@ -367,8 +367,12 @@ impl App {
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        if !matches!(error, Error::Stream(_)) {
+        if !matches!(error, Error::Stream(_)) || matches!(error, Error::Stream(StreamError::Misuse(_))) {
             log::error!("{:?}: a handler failed: {error}", stream.id());
+        }
+        if !stream.is_sending() && stream.send_failure().is_none() {
+            // The response is complete, such as a 204 whose handler wrote a body.
+            return;
         }
         if stream.is_answered() || !stream.is_sending() {
             return stream.reset(ErrorCode::H3_INTERNAL_ERROR);

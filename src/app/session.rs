@@ -45,9 +45,10 @@ impl<'a> SessionRequest<'a> {
 
     /// The subprotocols that the client offers, in its order of preference.
     pub fn subprotocols(&self) -> Vec<String> {
-        let Some(value) = self.request.headers().get(AVAILABLE_PROTOCOLS) else { return Vec::new() };
-        // A field that is not a list of strings is ignored.
-        let list: List = Parser::new(value.as_bytes()).parse().unwrap_or_default();
+        // Several lines are one list (RFC 9651 section 4.2); one that is no list of strings is ignored.
+        let lines: Vec<_> =
+            self.request.headers().get_all(AVAILABLE_PROTOCOLS).iter().map(HeaderValue::as_bytes).collect();
+        let list: List = Parser::new(&lines.join(&b", "[..])).parse().unwrap_or_default();
         let name = |entry: &ListEntry| match entry {
             ListEntry::Item(Item { bare_item: BareItem::String(name), .. }) => Some(name.as_str().to_owned()),
             _ => None,
@@ -297,5 +298,8 @@ mod tests {
         assert_eq!(chosen("a \"b\"").as_deref(), Some("\"a \\\"b\\\"\""));
         assert_eq!(chosen("other").as_deref(), Some("500 Internal Server Error"));
         assert!(SessionRequest::new(&super::tests::request("1, nonsense,,")).subprotocols().is_empty());
+        let mut request = self::request("\"a\"");
+        request.head.headers.append(AVAILABLE_PROTOCOLS, HeaderValue::from_static("\"b\", \"c\""));
+        assert_eq!(SessionRequest::new(&request).subprotocols(), ["a", "b", "c"], "several lines are one list");
     }
 }

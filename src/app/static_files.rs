@@ -21,7 +21,8 @@ use crate::net;
 const CHUNK: usize = 64 * 1024;
 
 /// A directory to serve: media types, `index.html` for directories, ranges (RFC 9110 section 14) and conditional
-/// requests (section 13). No path leads out of it, and names that begin with a dot are hidden.
+/// requests (section 13). No path leads out of it, and names that begin with a dot are hidden, except `.well-known` in the
+/// directory itself (RFC 8615). Names are bytes: they need not be UTF-8.
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -48,13 +49,13 @@ impl StaticFiles {
     /// The response for the file that the route's parameter `param` names.
     #[must_use]
     pub fn respond(&mut self, request: &Request, param: &str, response: Response) -> Response {
-        let Some(path) = request.param(param) else { return response.status(404) };
+        let Some(path) = request.param_bytes(param) else { return response.status(404) };
         let entry = match self.root.lookup(net::now(), &path) {
             Ok(entry) => entry,
             Err(LookupError::NotFound) => return response.status(404),
             Err(LookupError::RedirectToSlash) => return redirect_to_slash(request, response),
             Err(LookupError::Io(e)) => {
-                log::error!("cannot read '{path}': {e}");
+                log::error!("cannot read '{}': {e}", path.escape_ascii());
                 return response.status(500);
             }
         };
@@ -67,7 +68,7 @@ impl StaticFiles {
 
 fn redirect_to_slash(request: &Request, response: Response) -> Response {
     let query = request.query().map(|q| format!("?{q}")).unwrap_or_default();
-    match HeaderValue::try_from(format!("{}/{query}", request.path())) {
+    match HeaderValue::try_from(format!("{}/{query}", request.normal_path())) {
         Ok(location) => response.status(308).header(LOCATION, location),
         Err(_) => response.status(404),
     }

@@ -111,6 +111,18 @@ struct Limits {
     /// Requests at a time on a connection; with WebTransport at least 1000, as its streams count too
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
+    /// Fields in a request's head; more get 431; the crumbs of a cookie count as one
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    max_fields: usize,
+    /// Longest value of a field; Kerberos and other large tokens may need more
+    #[arg(long, value_name = "BYTES", default_value_t = 16 * 1024)]
+    max_field_value: usize,
+    /// Largest field section: names, values, and 32 bytes for each field
+    #[arg(long, value_name = "BYTES", default_value_t = 32 * 1024)]
+    max_field_section: usize,
+    /// Longest request target (path and query); longer ones get 414
+    #[arg(long, value_name = "BYTES", default_value_t = 8 * 1024)]
+    max_target: usize,
     /// Longest request body; longer ones get 413 [default: none]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
@@ -202,6 +214,10 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.max_connections = limits.max_connections;
     config.max_handshakes = limits.max_handshakes;
     config.transport.max_streams_bidi = limits.max_requests;
+    config.request_limits.max_fields = limits.max_fields;
+    config.request_limits.max_value = limits.max_field_value;
+    config.request_limits.max_field_section = limits.max_field_section;
+    config.request_limits.max_target = limits.max_target;
     config.max_request_body = limits.max_body;
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::tls::{ClientTls, Tls};
 use super::transport::NO_LIMIT;
-use super::{EndpointConfig, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
+use super::{EndpointConfig, HeadLimits, ResponseLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
 /// The settings of a client. Every field is public, and [`ClientConfig::default`] gives the defaults.
@@ -42,6 +42,8 @@ pub struct ClientConfig {
     /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), if they offer HTTP/3; their
     /// certificate must be for the origin. Default: off.
     pub alt_svc: bool,
+    /// Limits on a response's heads and trailers.
+    pub response_limits: ResponseLimits,
     /// WebTransport sessions. Default: [`enabled`](WebTransportConfig::enabled), otherwise as for a server.
     pub webtransport: WebTransportConfig,
     /// SIGINT and SIGTERM end the waiting instead of the process. Default: off.
@@ -94,6 +96,7 @@ impl Default for ClientConfig {
             resolver: None,
             connect_timeout: Duration::from_secs(10),
             alt_svc: false,
+            response_limits: ResponseLimits::default(),
             webtransport: WebTransportConfig { enabled: true, ..WebTransportConfig::default() },
             handle_signals: false,
         }
@@ -113,6 +116,7 @@ impl ClientConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.transport.check()?;
         self.webtransport.check()?;
+        self.response_limits.check()?;
         check::positive("connect_timeout", self.connect_timeout)
     }
 
@@ -134,7 +138,7 @@ impl ClientConfig {
         Ok(EndpointConfig {
             transport,
             webtransport: self.webtransport.clone(),
-            request_limits: RequestLimits::default(),
+            head_limits: HeadLimits::from(&self.response_limits),
             max_request_body: None,
             retry: RetryPolicy::Off,
             retry_threshold: 0,

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::limits::MAX_FIELD_SECTION;
 use super::tls::Tls;
-use super::{RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig};
+use super::{HeadLimits, RetryPolicy, TransportConfig, WebTransportConfig};
 use crate::error::ConfigError;
 
 /// The checked settings of an [`Endpoint`](crate::Endpoint), made from a server's or a client's. A client does not use
@@ -13,8 +12,7 @@ use crate::error::ConfigError;
 pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
     pub(crate) webtransport: WebTransportConfig,
-    /// Limits on the heads of the messages that are received: a server's requests, a client's responses.
-    pub(crate) request_limits: RequestLimits,
+    pub(crate) head_limits: HeadLimits,
     pub(crate) max_request_body: Option<u64>,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_threshold: usize,
@@ -39,7 +37,7 @@ impl EndpointConfig {
     /// The settings of HTTP/3 in the form that quiche takes.
     pub(crate) fn to_h3(&self) -> Result<quiche::h3::Config, ConfigError> {
         let mut c = quiche::h3::Config::new().map_err(ConfigError::refused("the HTTP/3 settings"))?;
-        c.set_max_field_section_size(MAX_FIELD_SECTION);
+        c.set_max_field_section_size(self.head_limits.setting());
         c.set_qpack_max_table_capacity(0);
         c.set_qpack_blocked_streams(0);
         if self.webtransport.is_on() {

@@ -14,8 +14,8 @@ mod webtransport;
 
 pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
-pub(crate) use limits::MAX_PATHS;
-pub use limits::{MAX_RESPONSE_HEAD, RequestLimits};
+pub(crate) use limits::{HeadLimits, MAX_PATHS};
+pub use limits::{MAX_RESPONSE_HEAD, RequestLimits, ResponseLimits};
 pub use server::ServerConfig;
 pub use transport::{CongestionControl, RetryPolicy, TransportConfig};
 pub use webtransport::{Drafts, WebTransportConfig};

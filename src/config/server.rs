@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::tls::{ServerTls, Tls};
 use super::transport::NO_LIMIT;
-use super::{EndpointConfig, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
+use super::{EndpointConfig, HeadLimits, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
 /// The settings of a server. Every field is public; [`ServerConfig::from_pem`] gives the defaults.
@@ -112,7 +112,7 @@ impl ServerConfig {
         Ok(EndpointConfig {
             transport,
             webtransport: self.webtransport,
-            request_limits: self.request_limits,
+            head_limits: HeadLimits::from(&self.request_limits),
             max_request_body: self.max_request_body,
             retry: self.retry,
             retry_threshold: self.retry_threshold,
@@ -143,7 +143,7 @@ mod tests {
         let cases: [(Set, &str); 5] = [
             (|c| c.max_connections = 0, "max_connections is 0, but must be at least 1"),
             (|c| c.retry_token_lifetime = Duration::ZERO, "retry_token_lifetime is 0ns, but must be longer than 0"),
-            (|c| c.request_limits.max_fields = 0, "request_limits.max_fields is 0, but must be at least 1"),
+            (|c| c.request_limits.max_fields = 0, "request_limits.max_fields is 0, but must be 1 to 10000 fields"),
             (|c| c.webtransport.max_sessions = 0, "webtransport.max_sessions is 0, but must be at least 1"),
             (|c| c.transport.initial_max_data = 0, "initial_max_data is 0, but must be 1 to 2^62-1 bytes"),
         ];

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use super::check;
 use crate::error::ConfigError;
 
@@ -48,7 +50,8 @@ pub struct WebTransportConfig {
     /// Time after which a connection that had only sessions is closed, once all have ended: Chromium opens a connection
     /// for each session and never closes it. Default: 10 s.
     pub linger: Duration,
-    /// Origins (RFC 6454) besides the server's own whose pages may open sessions, such as `https://example.com`; `*` for
+    /// Origins besides the server's own whose pages may open sessions, as browsers serialise them (RFC 6454 section 6.2):
+    /// `https://example.com` or `http://localhost:8080`, without a path and without the scheme's default port. `*` for
     /// any. Default: none.
     pub allow_origins: Vec<String>,
 }
@@ -137,11 +140,36 @@ impl WebTransportConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.allow_origins.iter().try_for_each(|origin| check_origin(origin))?;
         check::streams("webtransport.max_streams", self.max_streams)?;
         check::bytes("webtransport.initial_max_data", self.initial_max_data)?;
         check::at_least_one("webtransport.max_sessions", self.max_sessions)?;
         check::at_least_one("webtransport.max_session_streams", self.max_session_streams)
     }
+}
+
+/// An origin is what its URL serialises to.
+fn check_origin(origin: &str) -> Result<(), ConfigError> {
+    let serialized = serialize(origin).filter(|_| !origin.contains('*'));
+    if origin == "*" || serialized.as_ref().is_some_and(|serialized| serialized.eq_ignore_ascii_case(origin)) {
+        return Ok(());
+    }
+    let with_scheme = || Some(origin).filter(|text| !text.contains(['/', '*']) && *text != "null");
+    let proposal = serialized.or_else(|| serialize(&format!("https://{}", with_scheme()?)));
+    let proposal = proposal.unwrap_or_else(|| "SCHEME://HOST or SCHEME://HOST:PORT, or * for any".to_owned());
+    Err(ConfigError::Origin { origin: origin.to_owned(), proposal })
+}
+
+/// The origin of a URL with a host. Those of other schemes than the web's, as browser extensions have them, are opaque to
+/// `url` and not to browsers.
+fn serialize(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    if url.origin().is_tuple() {
+        return Some(url.origin().ascii_serialization());
+    }
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{}://{host}{port}", url.scheme()))
 }
 
 #[cfg(test)]
@@ -173,5 +201,56 @@ mod tests {
         let config = WebTransportConfig { max_streams: 0, ..WebTransportConfig::default() };
         let error = config.check().unwrap_err().to_string();
         assert_eq!(error, "webtransport.max_streams is 0, but must be 1 to 2^60 streams");
+    }
+
+    #[test]
+    fn an_origin_that_no_page_has_is_named() {
+        // M8
+        let check = |origin: &str| {
+            let config =
+                WebTransportConfig { allow_origins: vec!["*".to_owned(), origin.to_owned()], ..Default::default() };
+            config.check().err().map(|error| match error {
+                ConfigError::Origin { proposal, .. } => proposal,
+                error => error.to_string(),
+            })
+        };
+        for origin in [
+            "*",
+            "https://example.com",
+            "HTTPS://Example.com",
+            "http://localhost:8080",
+            "https://[::1]:4433",
+            "http://127.0.0.1",
+            "https://xn--lu-yta1h.example",
+            "chrome-extension://abcdefghijklmnop",
+        ] {
+            assert_eq!(check(origin), None, "{origin}");
+        }
+        let any = "SCHEME://HOST or SCHEME://HOST:PORT, or * for any";
+        for (origin, proposal) in [
+            ("example.com", "https://example.com"),
+            ("localhost:8080", "https://localhost:8080"),
+            ("https://example.com/", "https://example.com"),
+            ("https://example.com/path", "https://example.com"),
+            ("https://example.com?x", "https://example.com"),
+            ("https://example.com:443", "https://example.com"),
+            ("http://example.com:080", "http://example.com"),
+            ("https://user@example.com", "https://example.com"),
+            ("https://\u{17e}lu\u{165}.example", "https://xn--lu-yta1h.example"),
+            ("https:example.com", "https://example.com"),
+            (" https://example.com", "https://example.com"),
+            ("https://127.1", "https://127.0.0.1"),
+            ("null", any),
+            ("", any),
+            ("https://", any),
+            ("//example.com", any),
+            ("https://*.example.com", any),
+            ("data:text/plain,x", any),
+        ] {
+            assert_eq!(check(origin).as_deref(), Some(proposal), "{origin}");
+        }
+        let config = WebTransportConfig { allow_origins: vec!["a.example".to_owned()], ..Default::default() };
+        let told = "'a.example' in webtransport.allow_origins is not an origin: write https://a.example";
+        assert_eq!(config.check().unwrap_err().to_string(), told);
     }
 }

@@ -143,6 +143,11 @@ impl Endpoint {
         self.table.get(id)?.transport.peer_certificate()
     }
 
+    /// Whether a connection can be migrated now.
+    pub fn can_migrate(&self, id: ConnId) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.transport.can_migrate())
+    }
+
     /// Migrates a connection to another local address (RFC 9000 section 9). Packets to the old one are lost.
     ///
     /// # Errors

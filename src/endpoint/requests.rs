@@ -1,7 +1,7 @@
 //! A server's side of requests: their heads, their ends, and the engine's own responses.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::connection::Connection;
 use super::core::{Cx, Role};
@@ -33,13 +33,15 @@ impl Connection {
             return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
         }
         let settings = &cx.core.settings;
-        let head = match validate_request(list, &settings.request_limits, settings.webtransport.is_on()) {
+        let head = match validate_request(list, &settings.head_limits, settings.webtransport.is_on()) {
             Ok(head) => head,
             Err(violation) => return self.on_malformed(cx, stream, list, violation),
         };
         let update = self.transport.take_priority_update(stream);
-        let field = || head.headers.get("priority").map(|v| v.as_bytes().to_vec());
-        let priority = update.or_else(field).and_then(|v| Priority::parse(&v)).unwrap_or_default();
+        // Several lines are one dictionary (RFC 9651 section 4.2).
+        let field =
+            || head.headers.get_all("priority").iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
+        let priority = Priority::parse(&update.unwrap_or_else(field)).unwrap_or_default();
         let mut state = RequestState::new(&head, priority);
         if !more && let Err(violation) = state.on_finished() {
             return self.on_malformed(cx, stream, list, violation);
@@ -73,13 +75,16 @@ impl Connection {
         };
         let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
         self.insert_request(stream, RequestState::unread(is_head));
-        self.respond_plainly(cx, stream, status);
+        self.respond(cx, stream, status, plain_response(status, Some(&violation)));
     }
 
     /// Responds with a status and a line of text, and releases the request.
     pub(super) fn respond_plainly(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode) {
+        self.respond(cx, stream, status, plain_response(status, None));
+    }
+
+    fn respond(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode, (headers, body): (HeaderMap, Bytes)) {
         if let Some(mut handle) = self.http_stream(cx, stream) {
-            let (headers, body): (_, Bytes) = plain_response(status);
             handle.set_head(ResponseHead { status, headers });
             // If such a small response does not fit now, the release aborts the stream.
             let _ = handle.finish_with(&mut { body });
@@ -92,7 +97,7 @@ impl Connection {
         if state.has_trailers() {
             return self.close_for_trailers(cx, stream);
         }
-        match validate_trailers(list) {
+        match validate_trailers(list, &cx.core.settings.head_limits) {
             Ok(trailers) => state.on_trailers(trailers),
             Err(violation) => self.fail(cx, stream, violation),
         }

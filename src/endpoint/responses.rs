@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::core::{Cx, Role};
 use super::event::Event;
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::h3::{Priority, RequestState, validate_response};
+use crate::h3::{Priority, RequestState, field, validate_response};
 use crate::transport::table::StreamId;
 use crate::transport::{Header, HeaderRef, NameValue, RequestRefused};
 
@@ -83,7 +83,7 @@ impl Connection {
         if !state.awaits_response() {
             return self.on_trailers(cx, stream, list);
         }
-        let head = match validate_response(list, &cx.core.settings.request_limits) {
+        let head = match validate_response(list, &cx.core.settings.head_limits) {
             Ok(head) => head,
             Err(violation) => return self.fail(cx, stream, violation),
         };
@@ -140,6 +140,6 @@ fn fields(head: &RequestHead) -> Vec<HeaderRef<'_>> {
     fields.push(HeaderRef::new(b":authority", head.authority.as_bytes()));
     fields.push(HeaderRef::new(b":path", head.path.as_bytes()));
     let usable = head.headers.iter().filter(|(name, _)| !crate::h3::is_hop_by_hop(name));
-    fields.extend(usable.map(|(name, value)| HeaderRef::new(name.as_str().as_bytes(), value.as_bytes())));
+    fields.extend(usable.map(field));
     fields
 }

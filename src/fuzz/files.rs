@@ -12,20 +12,21 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::input::Input;
 use crate::app::files::{FileRoot, plan};
-use crate::config::RequestLimits;
-use crate::h3::{Request, validate_request};
+use crate::config::{HeadLimits, RequestLimits};
+use crate::h3::{Request, normalize, validate_request};
 use crate::net;
 use crate::transport::Header;
 use crate::transport::table::{ConnId, StreamId};
 
 /// The public files below the root, by content.
-const PUBLIC: [(&str, &[u8]); 6] = [
+const PUBLIC: [(&str, &[u8]); 7] = [
     ("index.html", b"root"),
     ("a.txt", b"text"),
     ("empty", b""),
     ("dir/index.html", b"directory"),
     ("dir/b c", b"blank"),
     ("dir/deep/\u{e4}", b"deep"),
+    (".well-known/a", b"known"),
 ];
 /// What nobody may get: outside of the root, or hidden in it.
 const SECRET: &[u8] = b"secret";
@@ -67,22 +68,25 @@ pub fn paths(input: &[u8]) {
     let fields: [(&[u8], &[u8]); 4] =
         [(b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"a.example"), (b":path", &target)];
     let list = fields.map(|(name, value)| Header::new(name, value));
-    let Ok(head) = validate_request(&list, &RequestLimits::default(), false) else { return };
+    let Ok(head) = validate_request(&list, &HeadLimits::from(&RequestLimits::default()), false) else { return };
     let id = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };
     let mut request = Request::new(head, id, ([192, 0, 2, 1], 1).into(), false);
-    let len = request.path().len();
-    request.set_route(Arc::from("/*"), vec![(Arc::from("*"), 1..len)]);
+    let normal = normalize(request.path()).into_owned();
+    assert_eq!(normalize(&normal), normal, "a normal path is its own normal form");
+    assert!(normal.starts_with('/') && normal.is_ascii() && !normal.contains(['"', '<', ' ']));
+    assert!(normal.split('/').all(|segment| segment != "." && segment != ".."), "{normal:?}");
+    request.set_route(Arc::from("/*"), Some(normal.clone()), vec![(Arc::from("*"), 1..normal.len())]);
     let _ = request.query_param("q");
-    let Some(path) = request.param("*") else { return };
-    assert!(path.len() < len, "decoding never lengthens");
+    let Some(path) = request.param_bytes("*") else { return };
+    assert!(path.len() < normal.len(), "decoding never lengthens");
     TREE.with_borrow_mut(|tree| {
         let Ok(entry) = tree.root.lookup(net::now(), &path) else { return };
         let content = entry.read_at(0, 100).expect("a file that is there");
         assert_ne!(content, SECRET, "{path:?}");
-        let name = match path.is_empty() || path.ends_with('/') {
-            true => format!("{path}index.html"),
-            false => path.into_owned(),
-        };
+        let mut name = String::from_utf8(path.into_owned()).expect("the names of all files are UTF-8");
+        if name.is_empty() || name.ends_with('/') {
+            name.push_str("index.html");
+        }
         let public: BTreeMap<_, _> = PUBLIC.into();
         assert_eq!(public.get(&*name), Some(&&content[..]), "{name:?} has one spelling");
         assert!(tree.root.cached() <= PUBLIC.len());

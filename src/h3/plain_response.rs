@@ -4,9 +4,14 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-/// The header fields and the body, such as `404 Not Found`, for a status.
-pub(crate) fn plain_response(status: StatusCode) -> (HeaderMap, Bytes) {
-    let body = Bytes::from(format!("{status}\n"));
+use crate::error::Violation;
+
+/// The header fields and the body, such as `404 Not Found`, for a status, with the reason if there is one.
+pub(crate) fn plain_response(status: StatusCode, reason: Option<&Violation>) -> (HeaderMap, Bytes) {
+    let body = Bytes::from(match reason {
+        Some(reason) => format!("{status}: {reason}\n"),
+        None => format!("{status}\n"),
+    });
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));

@@ -19,13 +19,15 @@ pub struct Request {
     peer: SocketAddr,
     is_early: bool,
     pattern: Option<Arc<str>>,
-    /// Where each parameter's value is in the target.
+    /// The path in normal form, if that differs.
+    normal_path: Option<String>,
+    /// Where each parameter's value is in the normal path.
     params: Vec<(Arc<str>, Range<usize>)>,
 }
 
 impl Request {
     pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool) -> Self {
-        Request { head, stream, peer, is_early, pattern: None, params: Vec::new() }
+        Request { head, stream, peer, is_early, pattern: None, normal_path: None, params: Vec::new() }
     }
 
     /// The method.
@@ -38,9 +40,9 @@ impl Request {
         self.head.protocol.as_deref()
     }
 
-    /// `:scheme`, in lower case; empty for CONNECT.
+    /// `:scheme`: `https`, or empty for CONNECT.
     pub fn scheme(&self) -> &str {
-        &self.head.scheme
+        self.head.scheme
     }
 
     /// `:authority`, or `host` when it is missing.
@@ -48,7 +50,7 @@ impl Request {
         &self.head.authority
     }
 
-    /// The path as sent, percent-encoded.
+    /// The path as sent, percent-encoded. It may differ from the normal form that routes are compared with.
     pub fn path(&self) -> &str {
         self.head.target.split('?').next().unwrap_or_default()
     }
@@ -83,8 +85,16 @@ impl Request {
     /// The value of the route's parameter `:name` (or `*`, for the rest of the path), percent-decoded; `%2F` is then
     /// part of the value, not a separator. `None` if the route has no such parameter or the value is not UTF-8.
     pub fn param(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self.param_bytes(name)? {
+            Cow::Borrowed(value) => std::str::from_utf8(value).ok().map(Cow::Borrowed),
+            Cow::Owned(value) => String::from_utf8(value).ok().map(Cow::Owned),
+        }
+    }
+
+    /// As [`param`](Request::param), for values that may not be UTF-8, such as file names.
+    pub fn param_bytes(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
-        percent_decode_str(self.head.target.get(range.clone())?).decode_utf8().ok()
+        Some(percent_decode_str(self.normal_path().get(range.clone())?).into())
     }
 
     /// The pattern of the route that matched, such as `/api/users/:id`: a label for metrics.
@@ -107,8 +117,19 @@ impl Request {
         self.stream
     }
 
-    pub(crate) fn set_route(&mut self, pattern: Arc<str>, params: Vec<(Arc<str>, Range<usize>)>) {
+    /// The path that routes are compared with, once there is a route.
+    pub(crate) fn normal_path(&self) -> &str {
+        self.normal_path.as_deref().unwrap_or_else(|| self.path())
+    }
+
+    pub(crate) fn set_route(
+        &mut self,
+        pattern: Arc<str>,
+        normal_path: Option<String>,
+        params: Vec<(Arc<str>, Range<usize>)>,
+    ) {
         self.pattern = Some(pattern);
+        self.normal_path = normal_path;
         self.params = params;
     }
 }
@@ -120,7 +141,7 @@ impl Request {
         use crate::transport::table::ConnId;
         let head = Head {
             method: Method::from_bytes(method.as_bytes()).unwrap(),
-            scheme: "https".into(),
+            scheme: "https",
             authority: "localhost".to_owned(),
             target: target.to_owned(),
             protocol: None,

@@ -43,11 +43,13 @@ pub(crate) struct RequestState {
     pub(super) status: Option<StatusCode>,
     /// A field section was sent.
     pub(super) head_sent: bool,
-    /// A response to HEAD ends with its head.
+    /// The response ends with its head: one to HEAD, or one whose status has no content.
     pub(super) bodiless: bool,
     pub(super) expects_continue: bool,
-    /// A request sent here was HEAD, whose response has no body.
+    /// A request sent here was HEAD, whose response has no content.
     sent_head: bool,
+    /// The received response has no content, whatever its `content-length` says (RFC 9110 section 6.4.1).
+    pub(super) contentless: bool,
     /// A request sent here whose final response has not arrived.
     awaits_response: bool,
     informational: u8,
@@ -78,10 +80,10 @@ pub(crate) struct Followups {
 impl RequestState {
     /// The state of a request with a valid head.
     pub(crate) fn new(head: &Head, priority: Priority) -> Self {
-        let expect = head.headers.get(http::header::EXPECT);
+        let mut expect = head.headers.get_all(http::header::EXPECT).iter();
         RequestState {
             declared: head.content_length,
-            expects_continue: expect.is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            expects_continue: expect.any(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             connect: head.protocol.is_some(),
             priority,
             ..Self::unread(head.method == http::Method::HEAD)
@@ -105,6 +107,7 @@ impl RequestState {
             bodiless,
             expects_continue: false,
             sent_head: false,
+            contentless: false,
             awaits_response: false,
             informational: 0,
             connect: false,
@@ -143,8 +146,13 @@ impl RequestState {
     /// Notes the final response to a request sent here.
     pub(crate) fn on_response(&mut self, head: &ResponseHead) -> Result<(), Violation> {
         self.awaits_response = false;
-        let bodiless = self.sent_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.declared = if bodiless { None } else { content_length(&head.headers)? };
+        // RFC 9110 section 9.3.6: capsules follow, and `content-length` is ignored.
+        let is_tunnel = self.connect && head.status.is_success();
+        self.contentless = !is_tunnel && (self.sent_head || matches!(head.status.as_u16(), 204 | 304));
+        self.declared = match is_tunnel || self.contentless {
+            true => None,
+            false => content_length(&head.headers)?,
+        };
         Ok(())
     }
 

@@ -123,8 +123,12 @@ impl HttpStream<'_> {
 
     fn check_body_length(&mut self) -> StreamResult<()> {
         let received = self.state.received;
-        if let Some(declared) = self.state.declared.filter(|declared| received > *declared) {
-            let violation = Violation::ContentLengthMismatch { declared, received };
+        let violation = match self.state.declared {
+            _ if self.state.contentless && received > 0 => Some(Violation::UnexpectedContent),
+            Some(declared) if received > declared => Some(Violation::ContentLengthMismatch { declared, received }),
+            _ => None,
+        };
+        if let Some(violation) = violation {
             self.followups.malformed += 1;
             self.abort(violation.code());
             let error = StreamError::Malformed(violation);
@@ -158,7 +162,7 @@ impl HttpStream<'_> {
 
     /// Sends the staged head, without a body yet.
     pub(crate) fn send_staged_head(&mut self) -> StreamResult<()> {
-        self.start_body().map(drop)
+        self.send_staged()
     }
 
     /// The status sent or staged.
@@ -308,18 +312,22 @@ impl HttpStream<'_> {
         }
     }
 
-    /// Sends the heads before the body; returns false if the body has to wait for them.
-    fn start_body(&mut self) -> StreamResult<bool> {
+    fn send_staged(&mut self) -> StreamResult<()> {
         self.send_half()?;
         if let Some(head) = self.state.staged.take() {
             self.send_section(Kind::Final, Some(head.status), &head.headers, false)?;
         }
-        if self.state.status.is_none() {
-            return Err(StreamError::Misuse("a response needs a head before its body"));
+        match self.state.status {
+            Some(_) => Ok(()),
+            None => Err(StreamError::Misuse("a response needs a head before its body")),
         }
+    }
+
+    /// Sends the heads before the body; returns false if the body has to wait for them.
+    fn start_body(&mut self) -> StreamResult<bool> {
+        self.send_staged()?;
         if self.state.bodiless {
-            self.state.send = Half::Finished;
-            return Err(StreamError::Misuse("a response to HEAD has no body"));
+            return Err(StreamError::Misuse("a response to HEAD, and one with status 204, 205 or 304, has no body"));
         }
         if self.state.queued.is_some() {
             self.want_write();
@@ -370,6 +378,8 @@ impl HttpStream<'_> {
     ) -> StreamResult<()> {
         if kind == Kind::Final {
             self.state.status = status;
+            // RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5.
+            self.state.bodiless |= status.is_some_and(|status| matches!(status.as_u16(), 204 | 205 | 304));
         }
         let fin = fin || (kind == Kind::Final && self.state.bodiless);
         if fin {
@@ -473,6 +483,7 @@ enum Kind {
     Trailers,
 }
 
-fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
-    HeaderRef::new(name.as_str().as_bytes(), value.as_bytes())
+/// A field as it is sent: white space around a value is not part of it (RFC 9110 section 5.5), and malformed to the peer.
+pub(crate) fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
+    HeaderRef::new(name.as_str().as_bytes(), value.as_bytes().trim_ascii())
 }

@@ -1,21 +1,21 @@
 //! Validation of requests, responses and trailers (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK
 //! decoded.
 
-use std::borrow::Cow;
-
 use crate::transport::NameValue;
 use http::header::{COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, header};
 
+use super::authority::is_authority;
 use super::head::ResponseHead;
-use crate::config::RequestLimits;
+use crate::config::HeadLimits;
 use crate::error::Violation;
 
 /// A valid request head.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    pub(crate) scheme: Cow<'static, str>,
+    /// `https`. Empty for CONNECT.
+    pub(crate) scheme: &'static str,
     pub(crate) authority: String,
     /// `:path`: the path and the query. Empty for CONNECT.
     pub(crate) target: String,
@@ -27,6 +27,10 @@ pub(crate) struct Head {
 
 /// RFC 9114 section 4.2.2: a field counts 32 bytes on top of its name and value.
 const FIELD_OVERHEAD: usize = 32;
+/// RFC 9114 section 4.2.1.
+const CRUMB_SEPARATOR: &[u8] = b"; ";
+/// Fields for which room is made in advance, as crumbs of cookies are fewer afterwards.
+const MAX_CAPACITY: usize = 64;
 
 #[derive(Default)]
 struct Pseudo<'a> {
@@ -40,7 +44,7 @@ struct Pseudo<'a> {
 /// Checks a request's field section. `extended_connect`: `:protocol` was offered to clients in SETTINGS.
 pub(crate) fn validate_request<H: NameValue>(
     list: &[H],
-    limits: &RequestLimits,
+    limits: &HeadLimits,
     extended_connect: bool,
 ) -> Result<Head, Violation> {
     let mut pseudo = Pseudo::default();
@@ -63,21 +67,12 @@ pub(crate) fn validate_request<H: NameValue>(
     let fields = &list[regular..];
     let method = pseudo.method.ok_or(Violation::MissingPseudoHeader(":method"))?;
     let method = Method::from_bytes(method).map_err(|_| Violation::InvalidPseudoHeader(":method"))?;
-    let mut section = 0;
-    for field in list {
-        section += field.name().len() + field.value().len() + FIELD_OVERHEAD;
+    let (size, limit) = (pseudo.path.map_or(0, <[u8]>::len), limits.max_target);
+    if size > limit {
+        return Err(Violation::TargetTooLong { size, limit });
     }
-    if fields.len() > limits.max_fields {
-        return Err(Violation::TooManyFields(limits.max_fields));
-    }
-    let target_len = pseudo.path.map_or(0, <[u8]>::len);
-    if target_len > limits.max_target {
-        return Err(Violation::TargetTooLong(limits.max_target));
-    }
-    if section > limits.max_field_section {
-        return Err(Violation::FieldsTooLarge);
-    }
-    let headers = validate_fields(fields, Some(limits), |name| Violation::LatePseudoHeader(lossy(name)))?;
+    check_limits(list, limits)?;
+    let headers = validate_fields(fields, is_request_singleton, |name| Violation::LatePseudoHeader(lossy(name)))?;
     let protocol = protocol(&method, &pseudo)?;
     let (scheme, target) = scheme_and_target(&method, &pseudo)?;
     let authority = authority(&method, &pseudo, &headers)?;
@@ -86,42 +81,84 @@ pub(crate) fn validate_request<H: NameValue>(
 }
 
 /// Checks a trailer section (RFC 9114 section 4.3: no pseudo-header fields).
-pub(crate) fn validate_trailers<H: NameValue>(list: &[H]) -> Result<HeaderMap, Violation> {
-    validate_fields(list, None, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
+pub(crate) fn validate_trailers<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<HeaderMap, Violation> {
+    check_limits(list, limits)?;
+    validate_fields(list, |_| false, |name| Violation::PseudoHeaderInTrailers(lossy(name)))
+}
+
+/// Checks the limits on a field section. The crumbs of a cookie count as the field that they are joined to.
+fn check_limits<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<(), Violation> {
+    let (mut count, mut section) = (0, 0);
+    let mut cookie: Option<usize> = None;
+    let mut largest: (usize, &[u8]) = (0, b"");
+    for field in list {
+        let (name, mut size) = (field.name(), field.value().len());
+        if name == COOKIE.as_str().as_bytes() {
+            if let Some(before) = cookie {
+                section -= name.len() + before + FIELD_OVERHEAD;
+                count -= 1;
+                size += before + CRUMB_SEPARATOR.len();
+            }
+            cookie = Some(size);
+        }
+        section += name.len() + size + FIELD_OVERHEAD;
+        if name.first() == Some(&b':') {
+            continue;
+        }
+        count += 1;
+        largest = largest.max((size, name));
+        if name.len() > limits.max_name {
+            return Err(Violation::NameTooLong { name: lossy(name), size: name.len(), limit: limits.max_name });
+        }
+    }
+    if count > limits.max_fields {
+        return Err(Violation::TooManyFields { count, limit: limits.max_fields });
+    }
+    let (size, name) = largest;
+    if size > limits.max_value {
+        return Err(Violation::ValueTooLong { name: lossy(name), size, limit: limits.max_value });
+    }
+    if section > limits.max_field_section {
+        let (size, limit) = (section, limits.max_field_section);
+        return Err(Violation::SectionTooLarge { size, limit, largest: lossy(name) });
+    }
+    Ok(())
 }
 
 fn validate_fields<H: NameValue>(
     fields: &[H],
-    limits: Option<&RequestLimits>,
+    is_singleton: fn(&HeaderName) -> bool,
     pseudo: impl Fn(&[u8]) -> Violation,
 ) -> Result<HeaderMap, Violation> {
-    let mut map = HeaderMap::with_capacity(fields.len());
+    let mut map = HeaderMap::with_capacity(fields.len().min(MAX_CAPACITY));
+    let mut cookie: Option<Vec<u8>> = None;
     for field in fields {
         let (name, value) = (field.name(), field.value());
         if name.first() == Some(&b':') {
             return Err(pseudo(name));
         }
-        if limits.is_some_and(|l| name.len() > l.max_name || value.len() > l.max_value) {
-            return Err(Violation::FieldsTooLarge);
-        }
         let parsed = HeaderName::from_lowercase(name).map_err(|_| Violation::InvalidFieldName(lossy(name)))?;
-        let value = HeaderValue::from_bytes(value.trim_ascii())
-            .map_err(|_| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
+        let value = field_value(value).ok_or_else(|| Violation::InvalidFieldValue(parsed.as_str().to_owned()))?;
         if is_connection_specific(&parsed, &value) {
             return Err(Violation::ConnectionSpecificField(parsed.as_str().to_owned()));
         }
-        match parsed == COOKIE {
-            true => join_cookie(&mut map, value),
-            false => {
-                map.append(parsed, value);
-            }
+        if is_singleton(&parsed) && map.contains_key(&parsed) {
+            return Err(Violation::RepeatedField(parsed.as_str().to_owned()));
         }
+        if parsed == COOKIE {
+            add_crumb(&mut cookie, value.as_bytes());
+        } else if map.try_append(parsed, value).is_err() {
+            return Err(Violation::TooManyFields { count: fields.len(), limit: map.len() });
+        }
+    }
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::try_from) {
+        map.insert(COOKIE, cookie);
     }
     Ok(map)
 }
 
 /// Checks a response's field section (RFC 9114 section 4.3.2).
-pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &RequestLimits) -> Result<ResponseHead, Violation> {
+pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -> Result<ResponseHead, Violation> {
     let Some((first, fields)) = list.split_first() else { return Err(Violation::MissingPseudoHeader(":status")) };
     if first.name() != b":status" {
         return Err(match first.name().first() {
@@ -130,18 +167,55 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &RequestLimits
         });
     }
     let status = StatusCode::from_bytes(first.value()).map_err(|_| Violation::InvalidPseudoHeader(":status"))?;
-    let section: usize = list.iter().map(|f| f.name().len() + f.value().len() + FIELD_OVERHEAD).sum();
-    if fields.len() > limits.max_fields {
-        return Err(Violation::TooManyFields(limits.max_fields));
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Violation::SwitchingProtocols);
     }
-    if section > limits.max_field_section {
-        return Err(Violation::FieldsTooLarge);
-    }
+    check_limits(list, limits)?;
     let late = |name: &[u8]| match name {
         b":status" => Violation::DuplicatePseudoHeader(":status"),
         _ => Violation::LatePseudoHeader(lossy(name)),
     };
-    Ok(ResponseHead { status, headers: validate_fields(fields, Some(limits), late)? })
+    Ok(ResponseHead { status, headers: validate_fields(fields, is_response_singleton, late)? })
+}
+
+/// RFC 9110 section 5.5: no control characters, and no white space at the ends. Nothing is trimmed: what is cut off here
+/// may be the end of a field to another hop (RFC 9114 section 10.3).
+fn field_value(value: &[u8]) -> Option<HeaderValue> {
+    let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    match is_space(value.first()) || is_space(value.last()) {
+        true => None,
+        false => HeaderValue::from_bytes(value).ok(),
+    }
+}
+
+/// Fields of a request that are no lists (RFC 9110 section 5.3): with two of them, it would depend on the reader which one
+/// counts.
+fn is_request_singleton(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "content-length"
+            | "content-location"
+            | "content-range"
+            | "content-type"
+            | "date"
+            | "from"
+            | "host"
+            | "if-modified-since"
+            | "if-range"
+            | "if-unmodified-since"
+            | "max-forwards"
+            | "origin"
+            | "proxy-authorization"
+            | "range"
+            | "referer"
+            | "user-agent"
+    )
+}
+
+/// Those fields of a response that say how to read it and where to go. Clients are lenient with others, as browsers are.
+fn is_response_singleton(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "content-length" | "content-range" | "location")
 }
 
 /// Whether a field describes one hop's connection, and so is not sent in HTTP/3.
@@ -158,16 +232,18 @@ fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined with `"; "`.
-fn join_cookie(map: &mut HeaderMap, crumb: HeaderValue) {
-    let joined = map.get(COOKIE).and_then(|first| {
-        let all = [first.as_bytes(), b"; ", crumb.as_bytes()].concat();
-        HeaderValue::from_bytes(&all).ok()
-    });
-    map.insert(COOKIE, joined.unwrap_or(crumb));
+/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined.
+fn add_crumb(cookie: &mut Option<Vec<u8>>, crumb: &[u8]) {
+    match cookie {
+        Some(cookie) => {
+            cookie.extend_from_slice(CRUMB_SEPARATOR);
+            cookie.extend_from_slice(crumb);
+        }
+        None => *cookie = Some(crumb.to_vec()),
+    }
 }
 
-fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'static, str>, String), Violation> {
+fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(&'static str, String), Violation> {
     if method == Method::CONNECT && pseudo.protocol.is_none() {
         // RFC 9114 section 4.4.
         return match (pseudo.scheme, pseudo.path) {
@@ -178,13 +254,12 @@ fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(Cow<'stati
     }
     let scheme = pseudo.scheme.ok_or(Violation::MissingPseudoHeader(":scheme"))?;
     let path = pseudo.path.ok_or(Violation::MissingPseudoHeader(":path"))?;
-    let scheme = text(scheme).filter(|s| is_scheme(s)).ok_or(Violation::InvalidPseudoHeader(":scheme"))?;
+    // Only https resources are served here (RFC 9110 section 7.4).
+    if !scheme.eq_ignore_ascii_case(b"https") {
+        return Err(Violation::InvalidPseudoHeader(":scheme"));
+    }
     let target = text(path).filter(|t| is_target(method, t)).ok_or(Violation::InvalidPseudoHeader(":path"))?;
-    let scheme = match scheme {
-        "https" => Cow::Borrowed("https"),
-        other => Cow::Owned(other.to_ascii_lowercase()),
-    };
-    Ok((scheme, target.to_owned()))
+    Ok(("https", target.to_owned()))
 }
 
 /// RFC 8441 section 4, RFC 9220 section 3: only CONNECT has it, and then all the other pseudo-header fields too.
@@ -209,27 +284,20 @@ fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Resul
         (None, Some(h)) => h,
         (None, None) => return Err(Violation::MissingPseudoHeader(":authority")),
     };
-    // RFC 9114 section 4.3.1: not empty, and no user information.
-    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b"@/?#\\".contains(&b));
-    Ok(text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?.to_owned())
+    // RFC 9114 sections 4.3.1 and 10.3: not empty, no user information, and no character that no value may have.
+    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'@');
+    let value = text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?;
+    match is_authority(value, *method == Method::CONNECT && pseudo.protocol.is_none()) {
+        true => Ok(value.to_owned()),
+        false => Err(Violation::InvalidAuthority(lossy(value.as_bytes()))),
+    }
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Violation> {
-    let mut length = None;
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.
-        let digits = text(value.as_bytes()).filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-        let number = digits.and_then(|v| v.parse::<u64>().ok()).ok_or(Violation::InvalidContentLength)?;
-        if length.replace(number).is_some_and(|earlier| earlier != number) {
-            return Err(Violation::InvalidContentLength);
-        }
-    }
-    Ok(length)
-}
-
-fn is_scheme(s: &str) -> bool {
-    s.starts_with(|c: char| c.is_ascii_alphabetic())
-        && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else { return Ok(None) };
+    // RFC 9110 section 8.6: only digits, so no sign, which `parse` alone would accept.
+    let digits = text(value.as_bytes()).filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+    digits.and_then(|v| v.parse().ok()).map(Some).ok_or(Violation::InvalidContentLength)
 }
 
 /// Origin form, or `*` for OPTIONS (RFC 9114 section 4.3.1); no white space, control character or fragment.

@@ -157,7 +157,7 @@ impl Transport {
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
                     }
-                    let Some(info) = self.paths.outgoing(&buf[..len], info) else { continue };
+                    let Some(info) = self.paths.outgoing(&self.quic, &buf[..len], info) else { continue };
                     return Some(Packet { len, info });
                 }
                 Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,
@@ -279,6 +279,11 @@ impl Transport {
 
     pub(crate) fn peer_addr(&self) -> SocketAddr {
         self.paths.peer()
+    }
+
+    /// Whether there is a connection id for another address (RFC 9000 section 9.5).
+    pub(crate) fn can_migrate(&self) -> bool {
+        self.quic.destination_id().is_empty() || self.quic.available_dcids() > 0
     }
 
     /// Migrates a client's connection to another local address.

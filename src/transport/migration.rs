@@ -22,12 +22,9 @@ use quiche::{PathEvent, RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
+use super::left::{Datagram, Left};
+use super::path_state::{Addresses, addresses, is_failed, is_reachable, is_validated, max_probe_len, stats};
 use crate::config::MAX_PATHS;
-
-/// The local address and the peer's.
-pub(super) type Addresses = (SocketAddr, SocketAddr);
-/// A packet and where it goes.
-pub(super) type Datagram = (Vec<u8>, SendInfo);
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
@@ -63,8 +60,6 @@ pub(super) struct Migration {
     limited: Option<Addresses>,
     /// Packets received on the active path since it was challenged, while it is not validated.
     unanswered: usize,
-    /// A client moved and sends with an id that it used at another address.
-    needs_id: bool,
     /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
     /// nobody knows whether that datagram was authentic.
     awaited: usize,
@@ -72,64 +67,6 @@ pub(super) struct Migration {
     unproven: Option<Datagram>,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
-}
-
-#[derive(Debug)]
-struct Left {
-    path: Addresses,
-    /// Its own address was probed, or was never validated.
-    probed: bool,
-    /// It was probed when the next address had been validated.
-    followed: bool,
-    /// Nothing is in flight on it but probes.
-    settled: bool,
-    /// The last packet on it, if it was not validated.
-    unproven: Option<Datagram>,
-    /// Its packets are held back, until quiche gives it up.
-    failing: bool,
-    /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
-    stranded: bool,
-    /// The next packet is not held back.
-    passing: bool,
-    /// It is probed after it failed, so that an answer shows in its state.
-    retrying: bool,
-    retries: usize,
-    /// quiche's count of the path's timeouts when it was probed again.
-    timeouts: usize,
-}
-
-impl Left {
-    fn new(path: Addresses) -> Self {
-        Left {
-            path,
-            probed: false,
-            followed: false,
-            settled: false,
-            unproven: None,
-            failing: false,
-            stranded: false,
-            passing: false,
-            retrying: false,
-            retries: 0,
-            timeouts: 0,
-        }
-    }
-
-    fn probe(&mut self, quic: &mut Quic) {
-        self.passing = true;
-        self.retrying = stats(quic, self.path).is_some_and(|stats| is_failed(&stats));
-        // Fails for a path without a connection id, which quiche evicts itself.
-        let _ = quic.probe_path(self.path.0, self.path.1);
-    }
-
-    /// quiche has to send probes that nobody receives until it gives the path up.
-    fn fail(&mut self, quic: &mut Quic) {
-        self.failing = true;
-        self.passing = false;
-        if is_validated(quic, self.path) {
-            let _ = quic.probe_path(self.path.0, self.path.1);
-        }
-    }
 }
 
 /// Where a datagram arrives.
@@ -158,7 +95,6 @@ impl Migration {
             taken_over: Vec::new(),
             limited: None,
             unanswered: 0,
-            needs_id: false,
             awaited: 0,
             unproven: None,
             packets: VecDeque::new(),
@@ -247,6 +183,15 @@ impl Migration {
         free.max_by_key(|(preference, _)| *preference).map(|(_, path)| path)
     }
 
+    /// Gives a path other addresses.
+    fn redirect(&mut self, path: Addresses, actual: Addresses) {
+        self.left.retain(|left| left.path != path);
+        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
+        if path != actual {
+            self.taken_over.push(TakenOver { path, actual });
+        }
+    }
+
     /// A packet of `len` bytes from `actual` arrived on `path`, which takes these addresses.
     fn take_over(
         &mut self,
@@ -257,14 +202,14 @@ impl Migration {
         len: usize,
     ) {
         self.awaited = 0;
-        self.left.retain(|left| left.path != path);
-        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
-        self.taken_over.push(TakenOver { path, actual });
+        self.redirect(path, actual);
+        if !is_validated(quic, path) {
+            // A challenge under way went to the address before.
+            let _ = quic.probe_path(path.0, path.1);
+        }
         if actual == self.current {
             return;
         }
-        // A challenge under way went to the address before.
-        let _ = quic.probe_path(path.0, path.1);
         // quiche considers the path's address validated.
         *limit = Amplification::new(false);
         limit.on_received(len, false);
@@ -292,25 +237,20 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with the present
-    /// congestion window, as RFC 9000 section 9.4 allows when only the port changes.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
+    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
+        // The path is active already, so this only returns its id.
+        let id = quic.migrate(self.active.0, self.active.1)?;
+        match quic.retire_dcid(id) {
+            // The server's ids are empty.
+            Ok(()) | Err(quiche::Error::InvalidState) => {}
+            Err(e) => return Err(e),
+        }
         self.current = (local, self.current.1);
         self.taken_over = vec![TakenOver { path: self.active, actual: self.current }];
-        self.needs_id = true;
-        self.renew_id(quic);
         // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the connection.
         quic.send_ack_eliciting()
-    }
-
-    /// Takes a new id for the new address (RFC 9000 section 9.5), as soon as the server has issued one.
-    fn renew_id(&mut self, quic: &mut Quic) {
-        if !std::mem::take(&mut self.needs_id) {
-            return;
-        }
-        // The path is active already, so this only returns its id.
-        let retired = quic.migrate(self.active.0, self.active.1).and_then(|id| quic.retire_dcid(id));
-        self.needs_id = matches!(retired, Err(quiche::Error::OutOfIdentifiers));
     }
 
     /// The next event of quiche that means a migration.
@@ -327,6 +267,10 @@ impl Migration {
                     left.fail(quic);
                 }
             }
+        }
+        for left in self.left.iter_mut().filter(|left| left.spared) {
+            left.spared = false;
+            left.fail(quic);
         }
         while let Some(event) = quic.path_event_next() {
             log::debug!("{event:?}");
@@ -370,7 +314,12 @@ impl Migration {
         if self.left.is_empty() {
             return;
         }
+        let before = self.active;
         self.follow(quic, limit);
+        if self.active != before {
+            // The path failed, and quiche fell back to one that was validated before. The peer has not moved.
+            self.redirect(self.active, self.current);
+        }
         if self.is_unproven(self.active) {
             self.challenge_again(quic);
         }
@@ -379,18 +328,23 @@ impl Migration {
             return;
         }
         let paths: Vec<_> = quic.path_stats().collect();
-        let failed =
-            |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path).filter(|stats| is_failed(stats));
+        let find = |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path);
+        let failed = self.left.iter().filter_map(find).filter(|stats| is_failed(stats)).count();
         // One place stays free for the peer's next address.
-        let mut free = MAX_PATHS - paths.len() + self.left.iter().filter(|left| failed(left).is_some()).count();
+        let mut free = MAX_PATHS - paths.len() + failed;
         for left in self.left.iter_mut().filter(|left| !left.settled && left.retries < RETRIES) {
-            let stats = failed(left).filter(|stats| stats.total_pto_count != left.timeouts);
-            if let Some(stats) = stats.filter(|_| free > 1) {
-                left.timeouts = stats.total_pto_count;
-                left.retries += 1;
-                left.probe(quic);
+            let Some(stats) = find(left).filter(|stats| stats.total_pto_count != left.timeouts) else { continue };
+            if is_failed(stats) {
+                if free < 2 {
+                    continue;
+                }
                 free -= 1;
+            } else if left.failing {
+                continue;
             }
+            left.timeouts = stats.total_pto_count;
+            left.retries += 1;
+            left.probe(quic);
         }
     }
 
@@ -453,7 +407,7 @@ impl Migration {
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
-    pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
+    pub(super) fn outgoing(&mut self, quic: &Quic, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
         if path == self.active && !self.left.is_empty() && self.is_unproven(path) {
             self.unproven = Some((packet.to_vec(), info));
@@ -469,7 +423,12 @@ impl Migration {
         }
         let passing = std::mem::take(&mut left.passing);
         if left.failing && !passing {
-            return None;
+            if packet.len() <= max_probe_len(quic) {
+                return None;
+            }
+            // It has other frames, too, which are lost for good with the path.
+            left.spared = true;
+            return Some(SendInfo { from: self.current.0, to: self.current.1, ..info });
         }
         if !std::mem::replace(&mut left.probed, true) {
             self.packets.push_back((packet.to_vec(), own));
@@ -488,7 +447,6 @@ impl Migration {
                 self.challenge_again(quic);
             }
         }
-        self.renew_id(quic);
         self.revive(quic, path, limit);
     }
 
@@ -508,7 +466,8 @@ impl Migration {
     /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
     /// challenge on it, so that is sent at once.
     fn revive(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
-        if path == self.path(self.current) || is_validated(quic, path) || !quic.is_established() {
+        let is_given_up = stats(quic, path).is_some_and(|stats| is_failed(&stats));
+        if path == self.path(self.current) && !is_given_up || is_validated(quic, path) || !quic.is_established() {
             return;
         }
         let Some(room) = limit.allowed(quic.max_send_udp_payload_size(), MIN_CHALLENGE_DATAGRAM) else { return };
@@ -516,7 +475,7 @@ impl Migration {
         let Ok((len, info)) = send_on(quic, &mut packet, path) else { return };
         packet.truncate(len);
         limit.on_sent(len);
-        if let Some(sent) = self.outgoing(&packet, info) {
+        if let Some(sent) = self.outgoing(quic, &packet, info) {
             self.packets.push_back((packet, sent));
         }
     }
@@ -543,28 +502,4 @@ impl Migration {
 /// one.
 fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
     quic.send_on_path(buf, None, Some(path.1))
-}
-
-fn addresses(stats: &quiche::PathStats) -> Addresses {
-    (stats.local_addr, stats.peer_addr)
-}
-
-fn stats(quic: &Quic, path: Addresses) -> Option<quiche::PathStats> {
-    quic.path_stats().find(|stats| addresses(stats) == path)
-}
-
-fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
-    quic.is_path_validated(local, peer).unwrap_or(false)
-}
-
-/// Whether quiche gave a path up.
-fn is_failed(path: &quiche::PathStats) -> bool {
-    format!("{:?}", path.validation_state) == "Failed"
-}
-
-/// Whether a challenge on a path was answered, possibly one too small to validate the path. quiche does not export the
-/// type of the state that says so.
-fn is_reachable(quic: &Quic, path: Addresses) -> bool {
-    let state = stats(quic, path).map(|stats| format!("{:?}", stats.validation_state));
-    state.is_some_and(|state| ["ValidatingMTU", "Validated"].contains(&&*state))
 }

@@ -6,7 +6,9 @@ use quiche::{RecvInfo, SendInfo};
 
 use super::amplification::Amplification;
 use super::buf::Quic;
-use super::migration::{Addresses, Datagram, Migrated, Migration};
+use super::left::Datagram;
+use super::migration::{Migrated, Migration};
+use super::path_state::Addresses;
 
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -92,9 +94,9 @@ impl Paths {
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Paths::take_packet).
-    pub(super) fn outgoing(&mut self, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
+    pub(super) fn outgoing(&mut self, quic: &Quic, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         match &mut self.migration {
-            Some(migration) => migration.outgoing(packet, info),
+            Some(migration) => migration.outgoing(quic, packet, info),
             None => Some(info),
         }
     }

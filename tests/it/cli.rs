@@ -107,6 +107,21 @@ fn settings_that_do_not_do() {
     assert_fails(dir, &serve(&["--max-requests", "0"]), 2, "max_streams_bidi is 0, but must be 1 to 2^60 streams");
     assert_fails(dir, &serve(&["--max-connections", "0"]), 2, "max_connections is 0, but must be at least 1");
     assert_fails(dir, &serve(&["--idle-timeout", "0"]), 2, "idle_timeout is 0ns, but must be longer than 0");
+    assert_fails(
+        dir,
+        &serve(&["--max-field-section", "1048577"]),
+        2,
+        "request_limits.max_field_section is 1048577, but must be 1 to 1048576 bytes",
+    );
+    // M8
+    for (origin, proposal) in [
+        ("example.com", "https://example.com"),
+        ("https://example.com/path", "https://example.com"),
+        ("null", "SCHEME://HOST or SCHEME://HOST:PORT, or * for any"),
+    ] {
+        let message = format!("'{origin}' in webtransport.allow_origins is not an origin: write {proposal}");
+        assert_fails(dir, &serve(&["--allow-origin", "https://good.example", "--allow-origin", origin]), 2, &message);
+    }
     let (code, out, err) = run(dir, &serve(&["--root", "nowhere"]));
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(err.starts_with("mio-quiche: cannot use root directory 'nowhere': ") && err.lines().count() == 1, "{err}");

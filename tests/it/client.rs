@@ -10,8 +10,8 @@ use data_encoding::BASE64;
 use http::Method;
 use mio_quiche::app::cert::CertInfo;
 use mio_quiche::{
-    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, Progress, Recv, Resolver, ResponseHandler,
-    Result, Session, SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
+    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, MigrateError, Progress, Recv, Resolver,
+    ResponseHandler, Result, Session, SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
 };
 use ring::digest;
 
@@ -231,16 +231,20 @@ fn move_in_download(moves: u64) {
         client.turn(None).unwrap();
         if moved < moves && received.load(Ordering::Relaxed) > (moved + 1) * 1_000_000 {
             let before = client.local_addr();
-            client.migrate().unwrap();
+            match client.migrate() {
+                Ok(()) => moved += 1,
+                Err(Error::Migrate(MigrateError::NoConnectionId)) => continue,
+                Err(e) => panic!("{e}"),
+            }
             assert_ne!(client.local_addr(), before);
-            moved += 1;
         }
     }
     assert_eq!(result.recv().unwrap().unwrap(), (size, payload_hash(size as usize)));
     assert_eq!(moved, moves);
     client.close();
     let migrations = server.stop().get("migrations");
-    assert!(migrations >= moves, "{migrations}");
+    // One that is followed by the next before it was validated does not count.
+    assert!(migrations > moves / 2 && migrations <= moves, "{migrations}");
 }
 
 #[test]
@@ -249,9 +253,9 @@ fn a_download_survives_a_move_to_another_port() {
 }
 
 #[test]
-fn a_download_survives_five_moves_to_other_ports() {
+fn a_download_survives_twenty_moves_to_other_ports() {
     // K1: more than the connection ids that the server gives at a time.
-    move_in_download(5);
+    move_in_download(20);
 }
 
 #[test]

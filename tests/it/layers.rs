@@ -143,7 +143,7 @@ fn nobody_but_net_reads_the_clock() {
 
 #[test]
 fn nobody_but_transport_calls_quiche() {
-    // `config` fills quiche's settings, `endpoint/core.rs` keeps them, `error.rs` takes the text of quiche's errors.
+    // `config` fills quiche's settings, `endpoint/core.rs` keeps them, `error/` takes the text of quiche's errors.
     let may = |path: &Path| {
         ["transport", "config", "error"].contains(&&*layer(path)) || path.ends_with("endpoint/core.rs") || is_test(path)
     };

@@ -151,8 +151,22 @@ fn origins_and_subprotocols() {
     assert_eq!(chosen(&["--subprotocol", "other", "--subprotocol", "echo-v1", "--subprotocol", "echo-v2"]), "echo-v1");
     assert_eq!(chosen(&["--subprotocol", "other"]), Value::Null);
     assert_eq!(chosen(&["--origin", "https://good.example"]), Value::Null);
+    let own = url.strip_suffix("/wt/echo").unwrap();
+    assert_eq!(chosen(&["--origin", own]), Value::Null);
     let refused = "the server rejected the session with status 403 Forbidden";
-    assert_eq!(report(1, &["--origin", "https://bad.example", &url])["error"], refused);
+    for origin in [
+        "https://bad.example",
+        "null",
+        "https://good.example/",
+        "https://good.example:443",
+        // M8
+        &format!("{own}/path"),
+        &format!("{own}#x"),
+        &format!("{own}\\@evil.example"),
+        &own.replace("//", "//user@"),
+    ] {
+        assert_eq!(report(1, &["--origin", origin, &url])["error"], refused, "{origin}");
+    }
     let refused = "the server rejected the session with status 429 Too Many Requests";
     assert_eq!(report(1, &[&server.url("/wt/reject?status=429")])["error"], refused);
     server.stop();

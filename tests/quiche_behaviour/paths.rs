@@ -275,3 +275,26 @@ fn nothing_is_sent_while_a_path_is_probed_whose_congestion_window_is_full() {
     pair.pass_to_server();
     assert_probe_holds_back(&mut pair, client_addr(), Error::Done, addr(1001));
 }
+
+#[test]
+fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
+    // transport/migration.rs: K1.
+    let mut pair = pair(2);
+    pair.seen_as = addr(1001);
+    pair.client.send_ack_eliciting().unwrap();
+    pair.pass_to_server();
+    let challenge = flight(&mut pair.server);
+    pair.client_takes(challenge);
+    let lost = flight(&mut pair.client);
+    assert_eq!(lost.len(), 1, "ACK and PATH_RESPONSE");
+    for _ in 0..10 {
+        // Acknowledges the packet with the challenge, too.
+        pair.client.send_ack_eliciting().unwrap();
+        pair.pass();
+    }
+    assert_eq!(pair.server.is_path_validated(server_addr(), addr(1001)), Ok(false));
+    assert!(!events(&mut pair).contains(&PathEvent::PeerMigrated(server_addr(), addr(1001))));
+    pair.server.probe_path(server_addr(), addr(1001)).unwrap();
+    pair.pass();
+    assert_eq!(pair.server.is_path_validated(server_addr(), addr(1001)), Ok(true));
+}

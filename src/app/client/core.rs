@@ -144,6 +144,11 @@ impl ClientCore {
         self.pool.alternatives.add(service);
     }
 
+    /// Whether every connection can move now.
+    pub(in crate::app) fn can_migrate(&self, endpoint: &Endpoint) -> bool {
+        self.pool.conns.keys().all(|id| endpoint.can_migrate(*id))
+    }
+
     /// Moves every connection to another local address.
     pub(in crate::app) fn migrate(&mut self, local: SocketAddr, endpoint: &mut Endpoint) {
         self.pool.local = local;

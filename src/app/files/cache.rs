@@ -1,9 +1,11 @@
 //! The directory that is served and the cache of its open files.
 
 use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use http::HeaderValue;
 
 /// Served for a directory.
 const INDEX: &str = "index.html";
+/// RFC 8615. The only directory at the root that is served although its name begins with a dot.
+const WELL_KNOWN: &[u8] = b".well-known";
 
 /// First second of the year 10000, from where an HTTP date (RFC 9110, section 5.6.7) cannot be written.
 const YEAR_10000: u64 = 253_402_300_800;
@@ -95,7 +99,7 @@ impl From<io::Error> for LookupError {
 pub struct FileRoot {
     dir: Dir,
     config: FileCacheConfig,
-    entries: HashMap<String, Slot>,
+    entries: HashMap<OsString, Slot>,
     /// Counts lookups; the order of use for eviction.
     clock: u64,
 }
@@ -130,11 +134,12 @@ impl FileRoot {
     /// Finds the file for `path`: the URL path below the root, percent-decoded, without the slash in front.
     ///
     /// An empty path or one that ends in a slash means `index.html` in that directory. All paths with a segment that
-    /// begins with a dot are hidden, including `.well-known`. Failures are not remembered.
+    /// begins with a dot are hidden, except those below `.well-known` at the root (RFC 8615). Failures are not remembered.
     ///
     /// # Errors
     /// See [`LookupError`].
-    pub fn lookup(&mut self, now: Instant, path: &str) -> Result<Arc<FileEntry>, LookupError> {
+    pub fn lookup(&mut self, now: Instant, path: impl AsRef<[u8]>) -> Result<Arc<FileEntry>, LookupError> {
+        let path = path.as_ref();
         let name = resolve(path)?;
         self.clock += 1;
         if let Some(slot) = self.entries.get_mut(&name) {
@@ -151,7 +156,7 @@ impl FileRoot {
 
         let entry = match FileEntry::open(&self.dir, &name, self.config.max_cached_len)? {
             Opened::File(entry) => entry,
-            Opened::Directory if path == name => return Err(LookupError::RedirectToSlash),
+            Opened::Directory if path == name.as_bytes() => return Err(LookupError::RedirectToSlash),
             Opened::Directory | Opened::Other => return Err(LookupError::NotFound),
         };
         self.make_room();
@@ -180,16 +185,22 @@ impl FileRoot {
 
 /// Checks the path and adds `index.html` where it ends in a slash. A path rejected here never reaches the file system;
 /// `Dir` guards against the rest (links). One spelling per file, so that a file has one cache entry.
-fn resolve(path: &str) -> Result<String, LookupError> {
-    if path.contains(['\\', '\0']) {
+fn resolve(path: &[u8]) -> Result<OsString, LookupError> {
+    let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+    let last = segments.len() - 1;
+    let is_visible = |(at, segment): (usize, &&[u8])| match segment {
+        [] => at == last,
+        [b'.', ..] => at == 0 && *segment == WELL_KNOWN,
+        _ => true,
+    };
+    if path.contains(&0) || !segments.iter().enumerate().all(is_visible) {
         return Err(LookupError::NotFound);
     }
-    let (dir, name) = path.rsplit_once('/').map_or((None, path), |(dir, name)| (Some(dir), name));
-    let visible = |segment: &str| !segment.is_empty() && !segment.starts_with('.');
-    if dir.is_some_and(|dir| !dir.split('/').all(visible)) || name.starts_with('.') {
-        return Err(LookupError::NotFound);
+    let mut name = OsStr::from_bytes(path).to_owned();
+    if segments[last].is_empty() {
+        name.push(INDEX);
     }
-    Ok(if name.is_empty() { format!("{path}{INDEX}") } else { path.to_owned() })
+    Ok(name)
 }
 
 enum Opened {
@@ -237,7 +248,7 @@ impl fmt::Debug for FileEntry {
 }
 
 impl FileEntry {
-    fn open(dir: &Dir, name: &str, max_cached_len: u64) -> Result<Opened, LookupError> {
+    fn open(dir: &Dir, name: &OsStr, max_cached_len: u64) -> Result<Opened, LookupError> {
         let mut options = OpenOptions::new();
         // Without O_NONBLOCK, opening a FIFO would stop the event loop until a writer comes.
         options.read(true).custom_flags(libc::O_NONBLOCK);
@@ -275,7 +286,7 @@ impl FileEntry {
     }
 
     /// Whether `name` still leads to the file this entry was made from, unchanged.
-    fn is_current(&self, dir: &Dir, name: &str) -> bool {
+    fn is_current(&self, dir: &Dir, name: &OsStr) -> bool {
         let Ok(meta) = dir.metadata(name) else { return false };
         let Ok(modified) = meta.modified() else { return false };
         self.stamp == Stamp { device: meta.dev(), inode: meta.ino(), len: meta.len(), modified: modified.into_std() }
@@ -363,7 +374,7 @@ fn read_up_to(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
     Ok(buf.into())
 }
 
-fn content_type(name: &str) -> HeaderValue {
+fn content_type(name: &OsStr) -> HeaderValue {
     let mime = mime_guess::from_path(name).first_or_octet_stream();
     if mime.type_() == mime_guess::mime::TEXT {
         header_value(&format!("{}; charset=utf-8", mime.essence_str()))

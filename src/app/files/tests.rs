@@ -86,6 +86,12 @@ fn paths_never_leave_the_root() {
         "docs//",
         "..\\secret.txt",
         "docs\\index.html",
+        "..foo",
+        "...",
+        "docs/.well-known/x",
+        ".well-known/.hidden",
+        ".well-known/../ten.txt",
+        ".well-knownx",
         "ten.txt\0",
         "ten.txt\0.html",
         "\0",
@@ -102,6 +108,39 @@ fn paths_never_leave_the_root() {
     assert_not_found(&mut files, &"a".repeat(300));
     assert_not_found(&mut files, &"a/".repeat(4000));
     assert_eq!(files.cached(), 0);
+}
+
+#[test]
+fn names_are_bytes_and_well_known_is_visible() {
+    // M9
+    use std::os::unix::ffi::OsStrExt;
+    let (tmp, mut files) = tree();
+    let root = tmp.path().join("root");
+    fs::create_dir_all(root.join(".well-known")).unwrap();
+    fs::create_dir_all(root.join("docs/.well-known")).unwrap();
+    fs::write(root.join("docs/.well-known/x"), "hidden").unwrap();
+    fs::write(root.join(".well-known/.hidden"), "hidden").unwrap();
+    let names: [&[u8]; 8] = [
+        b".well-known/security.txt",
+        b"caf\xe9.txt",
+        b"a\\b.txt",
+        b"\\",
+        b"new\nline.txt",
+        "caf\u{e9}.txt".as_bytes(),
+        b"docs/\xff\xfe",
+        b"what?#%.txt",
+    ];
+    for name in names {
+        fs::write(root.join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
+        let entry = files.lookup(now(), name).unwrap_or_else(|e| panic!("{name:?}: {e}"));
+        assert_eq!(&entry.read_at(0, 100).unwrap()[..], name);
+        let is_text = name.ends_with(b".txt");
+        assert_eq!(entry.content_type() == "text/plain; charset=utf-8", is_text, "{name:?}");
+    }
+    assert!(matches!(files.lookup(now(), ".well-known"), Err(LookupError::RedirectToSlash)));
+    for path in ["docs/.well-known/x", ".well-known/.hidden", ".well-known/"] {
+        assert_not_found(&mut files, path);
+    }
 }
 
 #[test]

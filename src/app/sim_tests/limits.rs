@@ -4,13 +4,14 @@ use super::*;
 use crate::app::stream_handler::Progress;
 use crate::config::RetryPolicy;
 
+const GOOD: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
+
 #[test]
 fn a_malformed_request_costs_its_stream_only() {
     let mut sim = Sim::connected(Options::default());
-    let good = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
-    let te = sim.send(&[good.as_slice(), &[("te", "gzip")]].concat(), b"");
-    let hop = sim.send(&[good.as_slice(), &[("connection", "close")]].concat(), b"");
-    let missing = sim.send(&good[..3], b"");
+    let te = sim.send(&[GOOD.as_slice(), &[("te", "gzip")]].concat(), b"");
+    let hop = sim.send(&[GOOD.as_slice(), &[("connection", "close")]].concat(), b"");
+    let missing = sim.send(&GOOD[..3], b"");
     let long = sim.request("POST", "/upload", &[("content-length", "5")], b"123456");
     let short = sim.request("POST", "/upload", &[("content-length", "7")], b"123456");
     let none = sim.request("GET", "/", &[("content-length", "1")], b"");
@@ -41,18 +42,59 @@ fn a_request_without_a_head_is_incomplete() {
 
 #[test]
 fn heads_over_a_limit_are_answered() {
+    // M2
     let mut sim = Sim::connected(Options::default());
-    let long_path = format!("/{}", "p".repeat(2048));
-    let target = sim.get(&long_path);
+    let target = sim.get(&format!("/{}", "p".repeat(8192)));
     sim.finish_all();
-    let value = sim.request("GET", "/", &[("x", &"v".repeat(8193))], b"");
+    let fits = sim.get(&format!("/?{}", "p".repeat(8190)));
     sim.finish_all();
-    let upload = sim.request("POST", "/upload", &[("x", &"v".repeat(9000))], &payload(50_000));
+    let value = sim.request("GET", "/", &[("x", &"a".repeat(16_385))], b"");
     sim.finish_all();
-    assert_eq!((sim.answers[&target].status(), &*sim.answers[&target].body), ("414", &b"414 URI Too Long\n"[..]));
+    let upload = sim.request("POST", "/upload", &[("x", &"a".repeat(16_385))], &payload(50_000));
+    sim.finish_all();
+    let many = sim.send(&[GOOD.as_slice(), &[("x", ""); 201]].concat(), b"");
+    sim.finish_all();
+    let answer = |id| (sim.answers[&id].status(), String::from_utf8_lossy(&sim.answers[&id].body));
+    let long = "414 URI Too Long: the request target has 8193 bytes, more than 8192 (max_target)\n";
+    assert_eq!(answer(target), ("414", long.into()));
+    assert_eq!(answer(fits), ("200", "Hello, HTTP/3!\n".into()));
+    let large =
+        "431 Request Header Fields Too Large: the value of field \"x\" has 16385 bytes, more than 16384 (max_value)\n";
     for id in [value, upload] {
-        assert_eq!(sim.answers[&id].status(), "431");
-        assert_eq!(sim.answers[&id].body, b"431 Request Header Fields Too Large\n");
+        assert_eq!(answer(id), ("431", large.into()));
+    }
+    let fields = "431 Request Header Fields Too Large: 201 fields, more than 200 (max_fields)\n";
+    assert_eq!(answer(many), ("431", fields.into()));
+}
+
+#[test]
+fn trailers_over_a_limit_reset_the_stream() {
+    // M2
+    let server = |config: &mut ServerConfig| config.request_limits.max_fields = 10;
+    let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
+    for (count, outcome) in [(10, None), (11, Some(0x107))] {
+        let id = sim.open("POST", "/upload");
+        let trailers = vec![h3::Header::new(b"x", b"1"); count];
+        let h3 = sim.h3.as_mut().expect("connected");
+        h3.send_additional_headers(&mut sim.client, id, &trailers, true, true).expect("room");
+        sim.finish_all();
+        assert_eq!(sim.answers[&id].reset, outcome, "{count} fields");
+    }
+}
+
+#[test]
+fn a_browser_with_many_cookies_is_served() {
+    // M1: Chromium sends each cookie as a field of its own, and keeps 180 for a site.
+    let router = Router::new().get("/", |req, res| res.text(req.header("cookie").unwrap_or_default().to_owned()));
+    let mut sim = Sim::connected(Options { router, ..Options::default() });
+    for count in [1, 95, 150, 180, 600] {
+        let cookies: Vec<String> = (0..count).map(|n| format!("name{n}=0123456789")).collect();
+        let crumbs: Vec<_> = cookies.iter().map(|cookie| ("cookie", &**cookie)).collect();
+        let id = sim.send(&[GOOD.as_slice(), &crumbs].concat(), b"");
+        sim.finish_all();
+        let answer = &sim.answers[&id];
+        let expected = cookies.join("; ");
+        assert_eq!((answer.status(), String::from_utf8_lossy(&answer.body)), ("200", expected.into()), "{count}");
     }
 }
 

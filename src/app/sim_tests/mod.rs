@@ -201,6 +201,16 @@ impl Sim {
         self.send(&list, body)
     }
 
+    /// Sends a head, without an end.
+    fn open(&mut self, method: &str, path: &str) -> u64 {
+        let list = [(":method", method), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+        let list = list.map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes()));
+        let h3 = self.h3.as_mut().expect("connected");
+        let id = h3.send_request(&mut self.client, &list, false).expect("room for a request");
+        self.answers.insert(id, Answer::default());
+        id
+    }
+
     /// Sends any field section.
     fn send(&mut self, list: &[(&str, &str)], body: &[u8]) -> u64 {
         let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();

@@ -1,6 +1,7 @@
 //! Complete requests and responses, over good networks and bad ones.
 
 use super::*;
+use crate::app::stream_handler::Progress;
 
 const BAD: Network = Network { seed: 0, loss: 5, duplicate: 5, reorder: 10 };
 
@@ -198,15 +199,76 @@ fn bodies_are_whole_however_their_frames_come() {
     // quiche::h3 reports data once, and not again after an empty DATA frame.
     let mut sim = Sim::connected(Options::default());
     let parts: [&[u8]; 8] = [b"\0", b"\x05", b"hello", b"\0\0", b"\0\0\0\x01,\0\0\0\0", b"\0\x05w", b"orld\0", b"\0"];
-    let list = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/api/echo")];
-    let list: Vec<_> = list.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
-    let h3 = sim.h3.as_mut().expect("connected");
-    let id = h3.send_request(&mut sim.client, &list, false).expect("room for a request");
-    sim.answers.insert(id, Answer::default());
+    let id = sim.open("POST", "/api/echo");
     for (n, part) in parts.iter().enumerate() {
         assert_eq!(sim.client.stream_send(id, part, n + 1 == parts.len()), Ok(part.len()));
         while sim.step() {}
     }
     sim.finish_all();
     assert_eq!((sim.answers[&id].status(), &*sim.answers[&id].body), ("200", &b"hello,world"[..]));
+}
+
+#[test]
+fn values_are_sent_without_the_white_space_around_them() {
+    // M4: it would be malformed to the client.
+    let router = Router::new().get("/", |_req, res| res.header("x-a", " a\tb \t").header("x-b", " "));
+    let mut sim = Sim::connected(Options { router, ..Options::default() });
+    let id = sim.get("/");
+    sim.finish_all();
+    assert_eq!((sim.answers[&id].field("x-a"), sim.answers[&id].field("x-b")), (Some("a\tb"), Some("")));
+}
+
+#[test]
+fn a_response_without_content_is_sent_without_any() {
+    // M7
+    let write = |s: &mut crate::endpoint::Stream<'_>| {
+        s.write(b"content")?;
+        Ok(Progress::Done)
+    };
+    let late = |s: &mut crate::endpoint::Stream<'_>| {
+        if let Some(head) = s.head_mut() {
+            head.status = http::StatusCode::NO_CONTENT;
+        }
+        s.finish_with(&mut bytes::Bytes::from_static(b"content"))?;
+        Ok(Progress::Done)
+    };
+    let read = || {
+        let mut body = Vec::new();
+        move |s: &mut crate::endpoint::Stream<'_>| match s.read_to_end(&mut body, 1000)? {
+            true => Ok(Progress::Done),
+            false => Ok(Progress::Pending),
+        }
+    };
+    let router = Router::new()
+        .get("/text/:status", |req, res| {
+            res.status(req.param("status").and_then(|s| s.parse().ok()).unwrap_or(500)).text("content")
+        })
+        .get("/written/:status", move |req, res| {
+            let res = res.status(req.param("status").and_then(|s| s.parse().ok()).unwrap_or(500));
+            res.header("content-length", "7").stream(write)
+        })
+        .get("/late", move |_req, res| res.stream(late))
+        .post("/read", move |_req, res| res.status(204).stream(read()));
+    let mut sim = Sim::connected(Options { router, ..Options::default() });
+    for (method, path, status, length) in [
+        ("GET", "/text/200", "200", Some("7")),
+        ("HEAD", "/text/200", "200", Some("7")),
+        ("HEAD", "/written/200", "200", Some("7")),
+        ("GET", "/text/204", "204", None),
+        ("GET", "/text/205", "205", Some("0")),
+        ("GET", "/text/304", "304", None),
+        ("GET", "/written/204", "204", None),
+        ("GET", "/written/304", "304", Some("7")),
+        ("GET", "/late", "204", None),
+        ("POST", "/read", "204", None),
+        ("GET", "/text/101", "500", Some("7")),
+    ] {
+        let id = sim.request(method, path, &[], if method == "POST" { b"body" } else { b"" });
+        sim.finish_all();
+        let answer = &sim.answers[&id];
+        let has_content = method == "GET" && ["200", "500"].contains(&status);
+        let seen = (answer.status(), answer.field("content-length"), !answer.body.is_empty(), answer.reset);
+        assert_eq!(seen, (status, length, has_content, None), "{method} {path}");
+    }
+    sim.run_until("the streams to be removed", |sim| sim.server.stream_count() == 0);
 }

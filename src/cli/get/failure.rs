@@ -3,7 +3,7 @@
 use std::io;
 
 use mio_quiche::endpoint::ClosedBy;
-use mio_quiche::{ClientError, Error, StreamError, Violation};
+use mio_quiche::{ClientError, Error, ErrorCode, StreamError, Violation};
 
 pub(super) const SCHEME: u8 = 1;
 pub(super) const USAGE: u8 = 2;
@@ -114,6 +114,10 @@ fn hint(error: &ClientError) -> &'static str {
         ClientError::Resolve { .. } => " (is the name right?)",
         ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
         ClientError::Handshake { .. } if error.is_refusal() => " (is it an HTTP/3 server, on UDP, and the port right?)",
+        // quiche closes the connection when a head exceeds SETTINGS_MAX_FIELD_SECTION_SIZE.
+        ClientError::Closed(cause) if cause.by == ClosedBy::Us && cause.code == ErrorCode::H3_EXCESSIVE_LOAD => {
+            " (is a head of the response larger than 600 KiB?)"
+        }
         ClientError::Handshake { .. } if error.is_certificate() => " (use --cacert FILE, --cert-hash HASH or -k)",
         _ => "",
     }

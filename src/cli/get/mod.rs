@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use http::Method;
 use mio_quiche::app::RequestId;
-use mio_quiche::{Client, ConnId, net};
+use mio_quiche::{Client, ConnId, Error, MigrateError, net};
 use url::Url;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -243,8 +243,7 @@ impl Run {
             }
             self.note_resumption(&mut active);
             if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
-                active.migrated = true;
-                self.migrate();
+                active.migrated = self.migrate();
             }
             if active.state.borrow().result.is_none() {
                 self.active.push(active);
@@ -266,15 +265,18 @@ impl Run {
         active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
     }
 
-    fn migrate(&mut self) {
+    /// Returns false to try again.
+    fn migrate(&mut self) -> bool {
         let before = self.client.local_addr().port();
-        let moved = self.client.migrate();
+        let note = match self.client.migrate() {
+            Ok(()) => format!("* moved from port {before} to {}\n", self.client.local_addr().port()),
+            Err(Error::Migrate(MigrateError::NoConnectionId)) => return false,
+            Err(e) => format!("* cannot move to another port: {e}\n"),
+        };
         if self.options.verbose {
-            self.console.show(&match moved {
-                Ok(()) => format!("* moved from port {before} to {}\n", self.client.local_addr().port()),
-                Err(e) => format!("* cannot move to another port: {e}\n"),
-            });
+            self.console.show(&note);
         }
+        true
     }
 
     /// A response has ended, completely or not.
@@ -301,6 +303,9 @@ impl Run {
             },
             (problem, _) => problem,
         };
+        if self.args.connection.migrate && !active.migrated && self.options.verbose {
+            self.console.show("* did not move to another port: the server issued no connection id for that\n");
+        }
         self.report(&active, problem.as_ref());
     }
 

@@ -29,3 +29,27 @@ fn chromium_loads_a_page_and_opens_sessions_from_it() {
     assert_eq!(run("refused", &server.url("/wt/echo")), refused);
     assert_eq!(run("load", &page), json!([200, "h3", "Hello, HTTP/3!\n"]));
 }
+
+#[test]
+fn chromium_with_150_cookies_is_served() {
+    // M1: each cookie is a field of its own on the wire.
+    let server = Server::start(&["--max-fields", "40"]);
+    let host = format!("localhost:{}", server.port());
+    let page = format!("https://{host}/");
+    let mut browser = Browser::start(
+        Kind::Chromium,
+        &[
+            &format!("--origin-to-force-quic-on={host}"),
+            &format!("--ignore-certificate-errors-spki-list={}", spki_hash(&server)),
+            "--host-resolver-rules=MAP localhost 127.0.0.1",
+        ],
+    );
+    for count in [95, 150] {
+        let script = format!(
+            "for (let n = 0; n < {count}; n++) document.cookie = `name${{n}}=value-of-cookie-${{n}}`;
+            document.cookie.split('; ').length"
+        );
+        assert_eq!(browser.run(Some(&page), "evaluate", json!({ "script": script })), json!(count));
+        assert_eq!(browser.run(Some(&page), "load", json!({})), json!([200, "h3", "Hello, HTTP/3!\n"]), "{count}");
+    }
+}

@@ -1,6 +1,8 @@
 //! Files below `--root`.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,6 +21,10 @@ fn fill(root: &Path) {
     write("big.bin", &payload(BIG));
     write("a b%.json", b"{}");
     write(".hidden", b"secret");
+    write("a\\b.txt", b"backslash");
+    fs::write(root.join(OsStr::from_bytes(b"caf\xe9.txt")), b"latin-1").unwrap();
+    fs::create_dir(root.join(".well-known")).unwrap();
+    write(".well-known/security.txt", b"Contact: mailto:a@example.com");
     fs::create_dir_all(root.join("dir/sub")).unwrap();
     write("dir/index.html", b"<p>index</p>");
     write("dir/sub/page.html", b"<p>page</p>");
@@ -50,6 +56,15 @@ fn whole_files() {
         ("%74en.txt", b"0123456789", "text/plain; charset=utf-8"),
         ("dir%2Findex.html", b"<p>index</p>", "text/html; charset=utf-8"),
         ("dir/", b"<p>index</p>", "text/html; charset=utf-8"),
+        ("./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("dir/%2e./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("../f%69les/dir/", b"<p>index</p>", "text/html; charset=utf-8"),
+        // M9
+        ("a%5Cb.txt", b"backslash", "text/plain; charset=utf-8"),
+        ("a\\b.txt", b"backslash", "text/plain; charset=utf-8"),
+        ("caf%E9.txt", b"latin-1", "text/plain; charset=utf-8"),
+        (".well-known/security.txt", b"Contact: mailto:a@example.com", "text/plain; charset=utf-8"),
+        ("%2Ewell-known/security.txt", b"Contact: mailto:a@example.com", "text/plain; charset=utf-8"),
         ("dir/sub/page.html?x=1", b"<p>page</p>", "text/html; charset=utf-8"),
     ] {
         let reply = curl(&server, &format!("/files/{path}"), &[]);
@@ -157,8 +172,6 @@ fn nothing_outside_of_the_root_and_nothing_hidden() {
         "%2ehidden",
         ".git/config",
         "dir/.hidden",
-        "./ten.txt",
-        "dir/../ten.txt",
         "ten.txt/",
         "ten.txt%00",
         "dir//index.html",
@@ -179,6 +192,9 @@ fn a_directory_is_redirected_to_its_slash() {
         ("/files/dir", "/files/dir/"),
         ("/files/dir?x=1&y", "/files/dir/?x=1&y"),
         ("/files/dir/sub", "/files/dir/sub/"),
+        ("/f%69les/dir", "/files/dir/"),
+        // Not to another host.
+        ("//evil.example/../../files/dir", "/files/dir/"),
     ] {
         let reply = curl(&server, path, &[]);
         assert_eq!((reply.status, reply.field("location")), (308, Some(location)));

@@ -59,6 +59,9 @@ fn users_as_json() {
     );
     json("/api/users/42", 200, douglas);
     json("/api/users/42?verbose=1", 200, douglas);
+    // M6: equivalent paths.
+    json("/%61pi/us%65rs/42", 200, douglas);
+    json("/x/../api/./users/42", 200, douglas);
     // Parameters are decoded, but a slash that was encoded does not make a segment.
     json("/api/users/%34%32", 200, douglas);
     json("/api/users/7", 404, "{\"error\":\"no such user\",\"id\":7}\n");

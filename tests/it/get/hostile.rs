@@ -27,16 +27,48 @@ fn malformed_responses() {
     fails("/long", 95, "malformed message: content-length is 4 but the body has 8 bytes");
     fails("/no-status", 95, "malformed message: pseudo-header :status is missing");
     fails("/informational/40", 95, "malformed message: too many informational responses");
-    fails("/many-fields/101", 95, "malformed message: more than 100 fields");
-    fails("/long-fields/5", 95, "malformed message: a field or the field section is too large");
+    // M2: limits as curl's, named with the field and its size.
+    fails("/many-fields/5001", 95, "message over a limit: 5001 fields, more than 5000 (max_fields)");
+    let long = "message over a limit: the value of field \"x-0\" has 102401 bytes, more than 102400 (max_value)";
+    fails("/long-fields/1/102401", 95, long);
+    let large = "message over a limit: the field section has 400182 bytes, more than 307200 (max_field_section); \
+                 its largest field is \"x-3\"";
+    fails("/long-fields/4/100000", 95, large);
     fails("/upper-case", 95, "malformed message: field name \"X-Field\" is not a lower-case token");
+    // M3, M4: repeated, and with what no value has.
+    for field in ["content-length=30", "content-range=30", "location=2f"] {
+        let name = field.split('=').next().unwrap();
+        fails(&format!("/extra/{field}/{field}"), 95, &format!("malformed message: field \"{name}\" is repeated"));
+    }
+    let value = "malformed message: the value of field \"x-v\" has a forbidden character, or white space at an end";
+    for hex in ["780d0a", "0a78", "0a", "780c", "0b78", "2078", "7820", "7809", "780079", "787f"] {
+        fails(&format!("/extra/x-v={hex}"), 95, value);
+        fails(&format!("/extra-trailers/x-v={hex}"), 95, value);
+    }
+    // M7: nothing is shown of content that cannot be.
+    let content = "malformed message: a response to HEAD, or with status 204 or 304, has content";
+    for (args, path) in [(&[][..], "/content/204"), (&[], "/content/304"), (&["-X", "HEAD"], "/content/200")] {
+        let ended = server.get(args, path);
+        ended.assert_failed(95, &format!("{}: {content}", server.url(path)));
+        assert_eq!(ended.out, b"", "{path}");
+    }
+    let head = server.get(&["-I"], "/content/200");
+    assert_eq!((head.code, &head.out[..]), (95, &b"HTTP/3 200 \r\ncontent-length: 3\r\n\r\n"[..]));
+    assert_eq!(server.get(&[], "/content/205").text(), "xyz");
+    fails("/switch", 95, "malformed message: status 101 does not exist in HTTP/3");
     fails("/nothing", 95, "malformed message: the stream ended before the message's head");
     fails("/data-first", 95, "the connection ended: closed by us with H3_FRAME_UNEXPECTED (DATA before HEADERS)");
     fails("/close/258", 56, "the connection ended: closed by the peer with H3_INTERNAL_ERROR (as asked)");
     let reset = fails("/reset", 92, "the peer reset the stream with H3_INTERNAL_ERROR");
     assert!(!reset.path("file").exists() || reset.file("file") == b"some");
     // Within bounds all is well, and the next request is answered, after all of that.
-    assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], "/many-fields/99").text(), "200");
+    for path in ["/many-fields/4999", "/long-fields/1/102400", "/long-fields/5/60000"] {
+        assert_eq!(server.get(&["-o", "file", "-w", "%{http_code}"], path).text(), "200", "{path}");
+    }
+    assert_eq!(
+        server.get(&["-i"], "/extra/x-v=780979/x-v=ff").out,
+        b"HTTP/3 200 \r\nx-v: x\ty\r\nx-v: \xef\xbf\xbd\r\n\r\n"
+    );
     let early = server.get(&["-i"], "/informational/2");
     let one = "HTTP/3 103 \r\nlink: </a>\r\n\r\n";
     assert_eq!(early.text(), format!("{one}{one}HTTP/3 200 \r\n\r\nat last\n"));

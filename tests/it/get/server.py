@@ -92,6 +92,21 @@ class Server(QuicConnectionProtocol):
         _, block = self.http._encoder.encode(stream, list(fields))
         return (FrameType.HEADERS, block)
 
+    def literal(self, stream, *fields, end=True):
+        """A head of literal fields (RFC 9204 section 4.5.6), byte for byte, as the encoder takes none so long."""
+
+        def prefixed(flags, bits, number):
+            limit = (1 << bits) - 1
+            out = [flags | min(number, limit)]
+            number -= limit
+            while number >= 0:
+                out.append(number & 0x7F | (0x80 if number >= 0x80 else 0))
+                number = (number >> 7) or -1
+            return bytes(out)
+
+        pairs = [prefixed(0x20, 3, len(n)) + n + prefixed(0, 7, len(v)) + v for n, v in fields]
+        self.raw(stream, (FrameType.HEADERS, b"\0\0" + b"".join(pairs)), end=end)
+
     def on_request(self, stream, request, ended):
         headers, digest, received = request
         path, _, argument = headers[b":path"].decode()[1:].partition("/")
@@ -177,8 +192,28 @@ class Server(QuicConnectionProtocol):
     def do_many_fields(self, stream, count):
         self.answer(stream, 200, b"", *[(f"x-{n}".encode(), b"1") for n in range(int(count))])
 
-    def do_long_fields(self, stream, count):
-        self.answer(stream, 200, b"", *[(f"x-{n}".encode(), b"a" * 4000) for n in range(int(count))])
+    def do_long_fields(self, stream, argument):
+        """/long-fields/COUNT/SIZE"""
+        count, size = map(int, argument.split("/"))
+        self.literal(stream, (b":status", b"200"), *[(f"x-{n}".encode(), b"a" * size) for n in range(count)])
+
+    def do_extra(self, stream, argument):
+        """/extra/NAME=HEX/NAME=HEX/...: a head with these fields."""
+        pairs = [field.split("=") for field in argument.split("/")]
+        self.literal(stream, (b":status", b"200"), *[(n.encode(), bytes.fromhex(v)) for n, v in pairs])
+
+    def do_extra_trailers(self, stream, argument):
+        name, _, value = argument.partition("=")
+        self.answer(stream, 200, b"body", end=False)
+        self.literal(stream, (name.encode(), bytes.fromhex(value)))
+
+    def do_content(self, stream, status):
+        """Content, whatever the method and the status."""
+        self.answer(stream, int(status), b"xyz", (b"content-length", b"3"))
+
+    def do_switch(self, stream, _):
+        self.raw(stream, self.fields(stream, (b":status", b"101")))
+        self.answer(stream, 200, b"xyz")
 
     def do_upper_case(self, stream, _):
         self.raw(stream, self.fields(stream, (b":status", b"200"), (b"X-Field", b"1")), end=True)

@@ -6,6 +6,8 @@ use super::super::client::head;
 use super::*;
 use crate::config::ClientConfig;
 use crate::endpoint::{Event, RequestHead};
+use crate::error::{StreamError, Violation};
+use crate::h3::Recv;
 use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
@@ -143,6 +145,89 @@ fn a_session_whose_acceptance_carries_the_end_opens_and_ends() {
     assert_eq!(end, Some(SessionEnd { by: EndedBy::Peer, code: 0, reason: String::new() }));
     let stats = raw.client.stats();
     assert_eq!((stats.sessions_opened, stats.sessions_closed, raw.client.session_count()), (1, 1, 0));
+}
+
+/// A head with this status and these further fields in QPACK.
+fn head_of(status: &str, fields: &[u8]) -> Vec<u8> {
+    headers_frame(&[b"\x5f\x09\x03", status.as_bytes(), fields].concat())
+}
+
+/// What the client reads of a response: its content, or what is wrong with it, and the code that the server sees then.
+fn read_response(
+    method: Method,
+    response: &[u8],
+    fin: bool,
+) -> (std::result::Result<Vec<u8>, StreamError>, Option<u64>) {
+    let mut raw = Raw::connected();
+    let id = raw.request(&head(method, "/"), true);
+    raw.write(id.id, response, fin);
+    let (mut content, mut end) = (Vec::new(), None);
+    assert!(raw.within(SOON, |raw| {
+        while let Some(mut stream) = raw.client.stream(net::now(), id).filter(|_| end.is_none()) {
+            match stream.read_chunk(100) {
+                Ok(Recv::Data(bytes)) => content.extend_from_slice(&bytes),
+                Ok(Recv::Pending) => break,
+                Ok(Recv::Finished) => end = Some(Ok(())),
+                Err(error) => end = Some(Err(error)),
+            }
+        }
+        end.is_some()
+    }));
+    let mut code = None;
+    raw.within(Duration::from_millis(if matches!(end, Some(Ok(()))) { 20 } else { 1000 }), |raw| {
+        code = match raw.server().stream_writable(id.id, 1) {
+            Err(quiche::Error::StreamStopped(code)) => Some(code),
+            _ => None,
+        };
+        code.is_some()
+    });
+    (end.expect("checked").map(|()| content), code)
+}
+
+#[test]
+fn a_response_without_content_has_none() {
+    // M7
+    let length = b"\x54\x013";
+    let [get, head] = [Method::GET, Method::HEAD];
+    let malformed = |violation| (Err(StreamError::Malformed(violation)), Some(ErrorCode::H3_MESSAGE_ERROR.0));
+    for (method, status, fields, content, expected) in [
+        (&get, "204", &b""[..], DATA, malformed(Violation::UnexpectedContent)),
+        (&get, "304", b"", DATA, malformed(Violation::UnexpectedContent)),
+        (&head, "200", b"", DATA, malformed(Violation::UnexpectedContent)),
+        (&head, "404", length, DATA, malformed(Violation::UnexpectedContent)),
+        // Its length says what another response would have; an empty frame is no content.
+        (&head, "200", length, b"", (Ok(vec![]), None)),
+        (&head, "200", length, b"\x00\x00", (Ok(vec![]), None)),
+        (&get, "304", length, b"", (Ok(vec![]), None)),
+        (&get, "204", length, b"", (Ok(vec![]), None)),
+        (&get, "200", length, DATA, (Ok(b"abc".to_vec()), None)),
+        (&get, "205", b"", DATA, (Ok(b"abc".to_vec()), None)),
+        (&get, "101", b"", b"", malformed(Violation::SwitchingProtocols)),
+    ] {
+        let response = [&head_of(status, fields)[..], content].concat();
+        let fin = expected.0.is_ok();
+        assert_eq!(read_response(method.clone(), &response, fin), expected, "{method} {status} {content:?}");
+    }
+}
+
+#[test]
+fn the_length_in_the_acceptance_of_a_session_is_ignored() {
+    // M7: RFC 9110 section 9.3.6.
+    let mut raw = Raw::connected();
+    let connect = RequestHead { protocol: Some("webtransport".to_owned()), ..head(Method::CONNECT, "/wt") };
+    let id = raw.request(&connect, false);
+    raw.write(id.id, &head_of("200", b"\x54\x013"), false);
+    assert!(raw.within(SOON, |raw| raw.client.stats().sessions_opened == 1), "the session opens");
+    // WT_CLOSE_SESSION with code 7.
+    raw.write(id.id, b"\x00\x07\x68\x43\x04\x00\x00\x00\x07", true);
+    let end = |raw: &Raw| {
+        raw.events.iter().find_map(|event| match event {
+            Event::SessionClosed(_, end) => Some(end.clone()),
+            _ => None,
+        })
+    };
+    raw.within(SOON, |raw| end(raw).is_some());
+    assert_eq!(end(&raw), Some(SessionEnd { by: EndedBy::Peer, code: 7, reason: String::new() }));
 }
 
 #[test]

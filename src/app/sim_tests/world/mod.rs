@@ -112,13 +112,17 @@ impl World {
         self.clients.len() - 1
     }
 
-    /// Moves our client to another port, and closes the one before.
-    fn migrate(&mut self, client: usize) {
+    /// Moves our client to another port, and closes the one before. False if it has no connection id for that.
+    fn migrate(&mut self, client: usize) -> bool {
         let Client { endpoint, core, socket, .. } = &mut self.clients[client];
+        if !core.can_migrate(endpoint) {
+            return false;
+        }
         self.network.detach(socket.addr);
         socket.addr.set_port(socket.addr.port() + 1);
         self.network.attach(socket.addr, self.link);
         core.migrate(socket.addr, endpoint);
+        true
     }
 
     fn next_addr(&self) -> SocketAddr {
