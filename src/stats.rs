@@ -19,14 +19,25 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Datagrams ignored because they are not QUIC packets.
     pub ignored_garbage: u64,
-    /// Datagrams ignored because no connection has their destination connection id.
+    /// Datagrams that no connection has the destination connection id of. A server answers them with a
+    /// [stateless reset](Stats::resets_sent), except for the smallest ones.
     pub ignored_unknown_cid: u64,
     /// Initial packets ignored because their datagram is smaller than 1200 bytes (RFC 9000 section 14.1).
     pub ignored_small_initial: u64,
-    /// Initial packets ignored because a limit on connections or handshakes is reached, or during a shutdown.
+    /// Initial packets ignored because their destination connection id has fewer than 8 bytes (RFC 9000 section 7.2).
+    pub ignored_short_cid: u64,
+    /// Initial packets ignored because the limit on handshakes is reached, or because too many connections were refused
+    /// in the same second.
     pub ignored_over_limit: u64,
-    /// Initial packets ignored because their Retry token is forged, expired or another client's.
-    pub ignored_bad_token: u64,
+    /// Initial packets whose Retry token is forged, expired or another client's (RFC 9000 section 8.1.2). The client is
+    /// told INVALID_TOKEN.
+    pub invalid_tokens: u64,
+    /// Initial packets of clients that were told CONNECTION_REFUSED: over the limit on connections, or during a shutdown.
+    pub refused_connections: u64,
+    /// Stateless resets sent (RFC 9000 section 10.3).
+    pub resets_sent: u64,
+    /// Connections that a stateless reset ended.
+    pub resets_received: u64,
     /// Version Negotiation packets sent.
     pub version_negotiations: u64,
     /// Retry packets sent.

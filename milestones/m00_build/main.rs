@@ -40,7 +40,7 @@ fn check_build() -> mio_quiche::Result<()> {
 
     // An endpoint is the whole engine: it hands certificate and key to the TLS library, which must find that they
     // belong together. It needs no socket.
-    let endpoint = Endpoint::server(config, net::now())?;
+    let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
     println!("TLS configuration: made, {} connections", endpoint.connection_count());
     Ok(())
 }

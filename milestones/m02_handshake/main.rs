@@ -39,7 +39,7 @@ fn serve(args: Args) -> mio_quiche::Result<()> {
         config.transport.qlog_dir = args.qlog_dir;
         config.retry = if args.retry { RetryPolicy::On } else { RetryPolicy::Off };
         let buffer = config.transport.socket_buffer;
-        Ok((Endpoint::server(config, net::now())?, buffer))
+        Ok((Endpoint::server(config, net::now(), net::wall_clock())?, buffer))
     })?;
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
     println!("listening on {}", event_loop.local_addr());

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn serve(args: &Args) -> mio_quiche::Result<()> {
     let (mut endpoint, buffer) = settings::with_certificate(|config| {
         let buffer = config.transport.socket_buffer;
-        Ok((Endpoint::server(config, net::now())?, buffer))
+        Ok((Endpoint::server(config, net::now(), net::wall_clock())?, buffer))
     })?;
     let mut event_loop = EventLoop::new(UdpSocket::bind(args.listen, buffer)?, true)?;
     println!("listening on {}", event_loop.local_addr());

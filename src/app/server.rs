@@ -98,7 +98,7 @@ impl Server {
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
-        let endpoint = Endpoint::server(config, net::now())?;
+        let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
         let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
         let admin = admin.map(open).transpose()?;

@@ -55,6 +55,10 @@ struct Transport {
     /// File of 48 random bytes that session tickets are sealed with; SIGHUP reloads it with the certificate
     #[arg(long, value_name = "FILE")]
     ticket_key: Option<PathBuf>,
+    /// File of at least 32 random bytes that let a restarted server tell clients at once that their connections are
+    /// lost; also for Retry tokens
+    #[arg(long, value_name = "FILE")]
+    host_key: Option<PathBuf>,
     /// Largest UDP payload sent, 1200 to 65527 bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1350)]
     max_udp_payload: usize,
@@ -197,6 +201,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     };
     config.transport.early_data = transport.early_data;
     config.ticket_key = transport.ticket_key;
+    config.host_key = transport.host_key;
     config.transport.max_udp_payload = transport.max_udp_payload;
     config.transport.idle_timeout = transport.idle_timeout;
     config.transport.initial_max_data = transport.max_data;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::secret::Secret;
 use super::tls::{ClientTls, Tls};
 use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, ResponseLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
@@ -145,6 +146,7 @@ impl ClientConfig {
             retry_token_lifetime: Duration::ZERO,
             max_connections: usize::MAX,
             max_handshakes: usize::MAX,
+            host_key: Secret::random()?,
             tls: Tls::Client(tls),
         })
     }

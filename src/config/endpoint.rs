@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::secret::Secret;
 use super::tls::Tls;
 use super::{HeadLimits, RetryPolicy, TransportConfig, WebTransportConfig};
 use crate::error::ConfigError;
@@ -19,6 +20,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) retry_token_lifetime: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_handshakes: usize,
+    /// The secret behind tokens for Retry and stateless resets.
+    pub(crate) host_key: Secret,
     pub(super) tls: Tls,
 }
 

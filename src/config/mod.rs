@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod endpoint;
 mod limits;
+mod secret;
 mod server;
 mod tls;
 mod transport;

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tls::{ServerTls, Tls};
+use super::secret::Secret;
+use super::tls::{ServerTls, TicketKey, Tls};
 use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
@@ -32,8 +33,16 @@ pub struct ServerConfig {
     pub client_ca: Option<PathBuf>,
     /// File of 48 random bytes that session tickets are sealed with, so that clients can resume after a restart or on
     /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
-    /// the old key then lead to full handshakes. Default: none, a random key at each start.
+    /// the old key then lead to full handshakes. Default: none, a random key at each start, which reloads keep.
     pub ticket_key: Option<PathBuf>,
+    /// File of at least 32 random bytes: the secret behind the tokens of stateless resets and Retry packets (RFC 9000
+    /// sections 10.3 and 8.1.2). A restarted server with the same key tells clients at once that their connections are
+    /// lost, and accepts the Retry tokens of its predecessor. It is read at the start only. Default: none, a random
+    /// key at each start.
+    ///
+    /// Servers may share a key, and should then agree on the time of day. All packets of a connection must reach the
+    /// server that has it: any other one resets it, and would do so for an attacker, too (RFC 9000 section 21.11).
+    pub host_key: Option<PathBuf>,
     /// Time for running responses after a shutdown began (RFC 9114 section 5.2). Default: 30 s.
     pub shutdown_timeout: Duration,
     /// When clients must prove their address (RFC 9000 section 8.1). Default: [`RetryPolicy::Auto`].
@@ -42,9 +51,9 @@ pub struct ServerConfig {
     pub retry_threshold: usize,
     /// Time for which a Retry token is valid (RFC 9000 section 8.1.3). Default: 15 s.
     pub retry_token_lifetime: Duration,
-    /// Connections at a time; an Initial packet over the limit is ignored. Default: 100 000.
+    /// Connections at a time; a client over the limit is told CONNECTION_REFUSED. Default: 100 000.
     pub max_connections: usize,
-    /// Handshakes at a time; an Initial packet over the limit is ignored. Default: 2 000.
+    /// Handshakes at a time; an Initial packet over the limit is ignored, and the client tries again. Default: 2 000.
     pub max_handshakes: usize,
     /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,
@@ -75,6 +84,7 @@ impl ServerConfig {
             key,
             client_ca: None,
             ticket_key: None,
+            host_key: None,
             shutdown_timeout: Duration::from_secs(30),
             retry: RetryPolicy::default(),
             retry_threshold: 100,
@@ -106,7 +116,11 @@ impl ServerConfig {
     /// The settings that the engine runs on, checked.
     pub(crate) fn into_endpoint(self) -> Result<EndpointConfig, ConfigError> {
         self.validate()?;
-        let ServerConfig { cert, key, client_ca, ticket_key, .. } = self;
+        let ServerConfig { cert, key, client_ca, ticket_key, host_key, .. } = self;
+        let ticket_key = match ticket_key {
+            Some(path) => TicketKey::File(path),
+            None => TicketKey::Random(Secret::random()?),
+        };
         let mut transport = self.transport;
         transport.handshake_timeout = transport.handshake_timeout.min(NO_LIMIT);
         Ok(EndpointConfig {
@@ -119,6 +133,7 @@ impl ServerConfig {
             retry_token_lifetime: self.retry_token_lifetime,
             max_connections: self.max_connections,
             max_handshakes: self.max_handshakes,
+            host_key: host_key.map_or_else(Secret::random, |path| Secret::host_key(&path))?,
             tls: Tls::Server(ServerTls { cert, key, client_ca, ticket_key }),
         })
     }

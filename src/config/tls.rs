@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use super::check;
+use super::secret::{Secret, read_key, wrong_length};
 use crate::error::ConfigError;
 
 /// Bytes of a key for session tickets, as BoringSSL requires.
 const TICKET_KEY_LEN: usize = 48;
+/// The name of the setting in errors.
+const TICKET_KEY: &str = "ticket key";
 
 /// Identity and trust of a role.
 #[derive(Debug)]
@@ -21,7 +24,31 @@ pub(super) struct ServerTls {
     pub(super) cert: PathBuf,
     pub(super) key: PathBuf,
     pub(super) client_ca: Option<PathBuf>,
-    pub(super) ticket_key: Option<PathBuf>,
+    pub(super) ticket_key: TicketKey,
+}
+
+/// What session tickets are sealed with.
+#[derive(Debug)]
+pub(super) enum TicketKey {
+    /// A key that is read anew each time.
+    File(PathBuf),
+    /// A key of this process. BoringSSL's own default would be another one in each of quiche's settings, so that no
+    /// ticket would outlive a reload.
+    Random(Secret),
+}
+
+impl TicketKey {
+    fn read(&self) -> Result<[u8; TICKET_KEY_LEN], ConfigError> {
+        let path = match self {
+            TicketKey::File(path) => path,
+            TicketKey::Random(secret) => return Ok(secret.derive("session tickets")),
+        };
+        let key = read_key(TICKET_KEY, path)?;
+        key.as_slice().try_into().map_err(|_| {
+            let expected = "48 random bytes (make them with: head -c 48 /dev/urandom)";
+            wrong_length(TICKET_KEY, &key, path, expected)
+        })
+    }
 }
 
 impl ServerTls {
@@ -34,18 +61,7 @@ impl ServerTls {
             c.load_verify_locations_from_file(ca).map_err(ConfigError::refused("client_ca"))?;
         }
         c.verify_peer(self.client_ca.is_some());
-        if let Some(path) = &self.ticket_key {
-            let what = "ticket key";
-            let key = std::fs::read(path);
-            let key = key.map_err(|source| ConfigError::Path { what, path: path.clone(), source })?;
-            if key.len() != TICKET_KEY_LEN {
-                let value = format!("{} bytes in '{}'", key.len(), path.display());
-                let expected = "48 random bytes (make them with: head -c 48 /dev/urandom)";
-                return Err(ConfigError::Range { setting: what, value, expected });
-            }
-            c.set_ticket_key(&key).map_err(ConfigError::refused(what))?;
-        }
-        Ok(())
+        c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))
     }
 
     fn load_identity(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {

@@ -169,7 +169,9 @@ impl TransportConfig {
         c.set_application_protos(&alpn).map_err(ConfigError::refused("alpn"))?;
         // To quiche, 0 means no timeout.
         c.set_max_idle_timeout(self.idle_timeout.as_millis().try_into().unwrap_or(u64::MAX >> 2).max(1));
-        c.set_max_recv_udp_payload_size(65527);
+        // 0 leaves the parameter out, as its default is as good, and quiche encodes all of them in 128 bytes. But quiche
+        // looks for no larger packets than it.
+        c.set_max_recv_udp_payload_size(if self.discover_pmtu { 65527 } else { 0 });
         c.set_max_send_udp_payload_size(self.max_udp_payload);
         c.discover_pmtu(self.discover_pmtu);
         c.set_initial_max_data(self.initial_max_data);

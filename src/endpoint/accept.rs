@@ -1,4 +1,4 @@
-//! From a datagram to its connection: routing by connection id, Version Negotiation, Retry, new connections.
+//! From a datagram to its connection: routing by connection id, new connections.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -6,22 +6,28 @@ use std::time::Instant;
 use super::Endpoint;
 use super::connection::Connection;
 use super::core::{Core, Role};
-use super::outgoing::Transmit;
+use super::stateless::{Asked, Refusal};
 use crate::config::RetryPolicy;
 use crate::transport::Transport;
 use crate::transport::cid::{CID_LEN, Cid};
-use crate::transport::packet::{LongHeader, MIN_INITIAL_DATAGRAM, invariants, is_supported, version_negotiation};
+use crate::transport::packet::{LongHeader, MIN_INITIAL_DATAGRAM, invariants, is_supported};
 use crate::transport::table::ConnId;
 use crate::transport::token::TokenCheck;
 
-/// Maximum queued stateless packets, so that a flood of unknown versions cannot exhaust memory.
-const MAX_STATELESS: usize = 256;
+/// The destination id of an Initial packet has at least this many bytes (RFC 9000 section 7.2).
+const MIN_INITIAL_DCID: usize = 8;
 
 /// The destination of a datagram.
 pub(super) struct Route {
     pub(super) conn: ConnId,
     /// It is addressed to a connection id that this side chose, not one that a client made up.
     pub(super) to_our_id: bool,
+}
+
+impl Route {
+    fn to_our_id(conn: ConnId) -> Self {
+        Route { conn, to_our_id: true }
+    }
 }
 
 impl Endpoint {
@@ -33,36 +39,64 @@ impl Endpoint {
         from: SocketAddr,
         to: SocketAddr,
     ) -> Option<Route> {
-        let ours = |conn| Route { conn, to_our_id: true };
         const LONG_HEADER: u8 = 0x80;
+        let is_long = datagram.first().is_some_and(|first| first & LONG_HEADER != 0);
+        match self.core.role {
+            _ if !is_long => self.route_short(now, datagram, from, to),
+            Role::Client => self.route_long_to_client(datagram),
+            Role::Server => self.route_long(now, datagram, from, to),
+        }
+    }
+
+    fn route_short(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) -> Option<Route> {
         const FIXED_BIT: u8 = 0x40;
-        let Some(&first) = datagram.first() else {
+        let is_quic = datagram.first().is_some_and(|first| first & FIXED_BIT != 0);
+        let cid = is_quic.then(|| datagram.get(1..=CID_LEN)).flatten().and_then(Cid::from_slice);
+        let Some(cid) = cid else {
             self.core.stats.ignored_garbage += 1;
             return None;
         };
-        if first & LONG_HEADER == 0 {
-            let cid = (first & FIXED_BIT != 0).then(|| datagram.get(1..=CID_LEN)).flatten().and_then(Cid::from_slice);
-            let Some(cid) = cid else {
-                self.core.stats.ignored_garbage += 1;
-                return None;
-            };
-            let found = self.table.lookup(&cid).or_else(|| match self.core.role {
-                Role::Server => None,
-                // It may be a stateless reset, which has no id: the connection can recognise it.
-                Role::Client => {
-                    self.table.ids().find(|id| self.table.get(*id).is_some_and(|c| c.transport.peer_addr() == from))
-                }
-            });
-            self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
-            return found.map(ours);
+        if let Some(conn) = self.table.lookup(&cid) {
+            return Some(Route::to_our_id(conn));
         }
-        if self.core.role == Role::Client {
-            // Retry and Version Negotiation are handled by the connection.
-            let dcid = invariants(datagram).and_then(|(_, dcid, _)| Cid::from_slice(dcid));
-            let found = dcid.and_then(|cid| self.table.lookup(&cid));
-            self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
-            return found.map(ours);
+        let role = self.core.role;
+        match role {
+            Role::Client if self.take_stateless_reset(now, datagram, from, to) => {}
+            Role::Client => self.core.stats.ignored_unknown_cid += 1,
+            Role::Server => self.on_unknown_cid(now, &cid, datagram.len(), Asked { from, to }),
         }
+        None
+    }
+
+    /// A packet of `len` bytes to an id that no connection has.
+    fn on_unknown_cid(&mut self, now: Instant, cid: &Cid, len: usize, asked: Asked) {
+        let core = &mut self.core;
+        core.stats.ignored_unknown_cid += 1;
+        if !self.table.is_retired(cid) {
+            let sent = core.stateless.reset(now, len, core.cids.reset_token(cid), asked);
+            core.stats.resets_sent += u64::from(sent);
+        }
+    }
+
+    /// Ends the client's connection that a datagram resets, if there is one; resets have no connection id.
+    fn take_stateless_reset(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) -> bool {
+        let is_reset = |c: &Connection| c.transport.peer_addr() == from && c.transport.is_stateless_reset(datagram);
+        let found = self.table.ids().find(|id| self.table.get(*id).is_some_and(|c| is_reset(c)));
+        let Some(id) = found else { return false };
+        self.core.stats.resets_received += 1;
+        self.with(now, id, |conn, _| conn.transport.on_stateless_reset(datagram, from, to));
+        true
+    }
+
+    /// Retry and Version Negotiation are handled by the connection.
+    fn route_long_to_client(&mut self, datagram: &[u8]) -> Option<Route> {
+        let dcid = invariants(datagram).and_then(|(_, dcid, _)| Cid::from_slice(dcid));
+        let found = dcid.and_then(|cid| self.table.lookup(&cid));
+        self.core.stats.ignored_unknown_cid += u64::from(found.is_none());
+        found.map(Route::to_our_id)
+    }
+
+    fn route_long(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) -> Option<Route> {
         let len = datagram.len();
         match invariants(datagram) {
             Some((version, ..)) if is_supported(version) => {}
@@ -76,7 +110,8 @@ impl Endpoint {
                 return None;
             }
             Some((_, dcid, scid)) => {
-                self.negotiate_version(dcid, scid, from, to);
+                let sent = self.core.stateless.negotiate_version(dcid, scid, Asked { from, to });
+                self.core.stats.version_negotiations += u64::from(sent);
                 return None;
             }
         }
@@ -84,15 +119,23 @@ impl Endpoint {
             self.core.stats.ignored_garbage += 1;
             return None;
         };
-        if let Some(id) = Cid::from_slice(header.dcid()).and_then(|cid| self.table.lookup(&cid)) {
-            return Some(ours(id));
+        let cid = Cid::from_slice(header.dcid());
+        if let Some(conn) = cid.and_then(|cid| self.table.lookup(&cid)) {
+            return Some(Route::to_our_id(conn));
         }
         // A client uses the id that it chose itself until the server's first packet arrives.
         let derived = self.core.cids.derive(header.dcid());
         if let Some(conn) = self.table.lookup(&derived) {
             return Some(Route { conn, to_our_id: false });
         }
-        if !header.is_initial() {
+        if let Some(cid) = cid.filter(|_| header.is_handshake()) {
+            // The client may have the id's reset token. In 0-RTT it has none.
+            self.on_unknown_cid(now, &cid, len, Asked { from, to });
+            return None;
+        }
+        // A late copy of the first packet of a connection that has another id by now must not begin a new one, which
+        // would have the same id and tell its reset token.
+        if !header.is_initial() || self.table.is_retired(&derived) {
             self.core.stats.ignored_unknown_cid += 1;
             return None;
         }
@@ -100,21 +143,11 @@ impl Endpoint {
             self.core.stats.ignored_small_initial += 1;
             return None;
         }
+        if header.dcid().len() < MIN_INITIAL_DCID {
+            self.core.stats.ignored_short_cid += 1;
+            return None;
+        }
         self.accept(now, &header, derived, from, to).map(|conn| Route { conn, to_our_id: false })
-    }
-
-    fn negotiate_version(&mut self, dcid: &[u8], scid: &[u8], from: SocketAddr, to: SocketAddr) {
-        if let Some(packet) = version_negotiation(dcid, scid) {
-            self.core.stats.version_negotiations += 1;
-            self.send_stateless(packet, from, to);
-        }
-    }
-
-    fn send_stateless(&mut self, packet: Vec<u8>, from: SocketAddr, to: SocketAddr) {
-        if self.core.stateless.len() < MAX_STATELESS {
-            let transmit = Transmit { from: to, to: from, len: packet.len(), segment: packet.len() };
-            self.core.stateless.push_back((packet, transmit));
-        }
     }
 
     fn accept(
@@ -127,19 +160,29 @@ impl Endpoint {
     ) -> Option<ConnId> {
         let core = &mut self.core;
         let settings = &core.settings;
-        if core.shutting_down
-            || self.table.len() >= settings.max_connections
-            || core.handshakes >= settings.max_handshakes
-        {
+        let asked = Asked { from, to };
+        let refusal = match core.shutting_down {
+            true => Some(Refusal::ShuttingDown),
+            false if self.table.len() >= settings.max_connections => Some(Refusal::MaxConnections),
+            false => None,
+        };
+        if let Some(refusal) = refusal {
+            match core.refuse(now, header, refusal, asked) {
+                true => core.stats.refused_connections += 1,
+                false => core.stats.ignored_over_limit += 1,
+            }
+            return None;
+        }
+        // There may be room when the client tries again.
+        if core.handshakes >= settings.max_handshakes {
             core.stats.ignored_over_limit += 1;
             return None;
         }
-        let retry_cid = Cid::from_slice(header.dcid());
-        let check = retry_cid.map_or(TokenCheck::Foreign, |cid| core.tokens.open(now, from, &cid, header.token()));
-        let original = match check {
+        let original = match core.tokens.open(now, from, header.dcid(), header.token()) {
             TokenCheck::Valid(original) => Some(original),
             TokenCheck::Invalid => {
-                core.stats.ignored_bad_token += 1;
+                core.stats.invalid_tokens += 1;
+                core.refuse(now, header, Refusal::InvalidToken, asked);
                 return None;
             }
             TokenCheck::Foreign => None,
@@ -150,11 +193,14 @@ impl Endpoint {
             RetryPolicy::Auto => core.handshakes >= settings.retry_threshold,
         };
         if must_retry && original.is_none() {
-            self.retry(now, header, from, to);
+            let scid = core.cids.next_for_retry();
+            let token = core.tokens.seal(now, from, header.dcid(), &scid);
+            core.stats.retries += u64::from(core.stateless.retry(header, scid, &token, asked));
             return None;
         }
         let retry = original.as_deref().map(|original| (original, header.dcid()));
-        let mut transport = match Transport::accept(cid, retry, to, from, &mut core.quic) {
+        let reset_token = core.token_room.fits(retry.is_some()).then(|| core.cids.reset_token(&cid));
+        let mut transport = match Transport::accept(cid, reset_token, retry, to, from, &mut core.quic) {
             Ok(transport) => transport,
             Err(e) => {
                 log::error!("quiche does not accept a connection: {e}");
@@ -169,19 +215,15 @@ impl Endpoint {
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
     }
-
-    fn retry(&mut self, now: Instant, header: &LongHeader, from: SocketAddr, to: SocketAddr) {
-        let core = &mut self.core;
-        let (scid, _) = core.cids.next();
-        let Some(token) = core.tokens.seal(now, from, header.dcid(), &scid) else { return };
-        if let Some(packet) = header.retry(scid, &token) {
-            core.stats.retries += 1;
-            self.send_stateless(packet, from, to);
-        }
-    }
 }
 
 impl Core {
+    fn refuse(&mut self, now: Instant, header: &LongHeader, refusal: Refusal, asked: Asked) -> bool {
+        log::debug!("{}: not accepted: {refusal:?}", asked.from);
+        let (scid, _) = self.cids.next();
+        self.stateless.refuse(now, header, scid, refusal, asked)
+    }
+
     /// Key log and qlog of a new connection.
     pub(super) fn observe(&mut self, transport: &mut Transport, cid: Cid, role: &str) {
         if let Some(keylog) = self.keylog.as_ref().and_then(|file| file.try_clone().ok()) {

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::time::Instant;
 
 use super::event::Event;
-use super::outgoing::Transmit;
+use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use crate::config::EndpointConfig;
 use crate::stats::Stats;
+use crate::transport::TokenRoom;
 use crate::transport::cid::{Cid, CidGenerator};
 use crate::transport::table::{ConnId, StreamId};
 use crate::transport::timers::{TimerKey, Timers};
@@ -31,6 +32,7 @@ pub(crate) struct Core {
     pub(super) keylog: Option<File>,
     pub(super) cids: CidGenerator,
     pub(super) tokens: TokenKey,
+    pub(super) token_room: TokenRoom,
     pub(crate) timers: Timers<TimerKey>,
     pub(super) events: VecDeque<Event>,
     pub(crate) stats: Stats,
@@ -38,8 +40,8 @@ pub(crate) struct Core {
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections that may have something to send.
     pub(super) sending: VecDeque<ConnId>,
-    /// Retry and Version Negotiation packets.
-    pub(super) stateless: VecDeque<(Vec<u8>, Transmit)>,
+    /// Packets without a connection.
+    pub(super) stateless: Stateless,
     /// Handshakes under way.
     pub(super) handshakes: usize,
     /// Open sessions.

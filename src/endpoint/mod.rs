@@ -18,6 +18,7 @@ mod responses;
 mod session;
 mod session_streams;
 mod sessions;
+mod stateless;
 mod stream;
 mod streams;
 mod transmit;
@@ -25,7 +26,7 @@ mod verify;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ring::rand::SystemRandom;
 
@@ -33,6 +34,7 @@ use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
 use crate::stats::Stats;
+use crate::transport::TokenRoom;
 use crate::transport::cid::CidGenerator;
 use crate::transport::table::{ConnId, StreamId, Table};
 use crate::transport::timers::{TimerKey, Timers};
@@ -44,6 +46,7 @@ pub use datagrams::Datagrams;
 pub use event::Event;
 pub use outgoing::Transmit;
 pub use session::Session;
+use stateless::Stateless;
 pub use stream::Stream;
 use verify::ServerVerifier;
 
@@ -74,12 +77,13 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// A server endpoint, which accepts connections.
+    /// A server endpoint, which accepts connections. `wall` is the time of day at `now`: Retry tokens expire by it, so
+    /// that servers with the same [host key](ServerConfig::host_key) agree.
     ///
     /// # Errors
     /// The first setting that is invalid or whose file cannot be used.
-    pub fn server(settings: ServerConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now)
+    pub fn server(settings: ServerConfig, now: Instant, wall: SystemTime) -> Result<Self, ConfigError> {
+        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now, wall)
     }
 
     /// A client endpoint, which opens connections by [`connect`](Endpoint::connect).
@@ -87,28 +91,46 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is invalid or whose file cannot be used.
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
-        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now)
+        // A client makes no Retry tokens.
+        let wall = SystemTime::UNIX_EPOCH;
+        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now, wall)
     }
 
-    fn new(role: Role, settings: EndpointConfig, verifier: ServerVerifier, now: Instant) -> Result<Self, ConfigError> {
-        let random = SystemRandom::new();
-        let no_random = || ConfigError::NoRandom;
+    fn new(
+        role: Role,
+        settings: EndpointConfig,
+        verifier: ServerVerifier,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<Self, ConfigError> {
+        let (reset_key, retry_key) = (settings.host_key.derive("stateless reset"), settings.host_key.derive("retry"));
         settings.transport.prepare_qlog_dir()?;
+        let mut quic = settings.to_quiche()?;
+        let token_room = match role {
+            Role::Server => TokenRoom::in_settings(&mut quic),
+            Role::Client => TokenRoom::default(),
+        };
+        if role == Role::Server && !(token_room.fits(true) && token_room.fits(false)) {
+            log::warn!(
+                "the initial windows are so large that not every connection can be given a stateless reset token"
+            );
+        }
         let core = Core {
             role,
             verifier,
-            quic: settings.to_quiche()?,
+            quic,
+            token_room,
             h3: settings.to_h3()?,
             keylog: settings.transport.open_keylog()?,
-            cids: CidGenerator::new(&random).ok_or_else(no_random)?,
-            tokens: TokenKey::new(&random, now, settings.retry_token_lifetime).ok_or_else(no_random)?,
+            cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
+            tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
             settings,
             timers: Timers::new(),
             events: VecDeque::new(),
             stats: Stats::default(),
             dirty: VecDeque::new(),
             sending: VecDeque::new(),
-            stateless: VecDeque::new(),
+            stateless: Stateless::new(),
             handshakes: 0,
             sessions: 0,
             shutting_down: false,

@@ -16,7 +16,7 @@ impl Endpoint {
     /// `buf` must have room for a packet of the configured size, and should have it for `max_segments`.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8], max_segments: usize) -> Option<Transmit> {
-        if let Some((packet, transmit)) = self.core.stateless.pop_front() {
+        if let Some((packet, transmit)) = self.core.stateless.pop() {
             buf[..packet.len()].copy_from_slice(&packet);
             self.count(transmit);
             return Some(transmit);

@@ -25,7 +25,7 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let mut quic = settings::server().into_endpoint().and_then(|config| config.to_quiche()).expect("settings");
-        let server = Transport::accept(Cid([1; CID_LEN]), None, SERVER, CLIENT, &mut quic).expect("a connection");
+        let server = Transport::accept(Cid([1; CID_LEN]), None, None, SERVER, CLIENT, &mut quic).expect("a connection");
         let mut pair = Pair { client: Peer::client(&settings::client()), server, opened: 0 };
         while !pair.client.is_established() || !pair.server.is_established() {
             pair.exchange();

@@ -1,9 +1,7 @@
 //! `transport/`: Retry tokens, and packets without a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
-
-use ring::rand::SystemRandom;
+use std::time::{Duration, SystemTime};
 
 use super::input::Input;
 use crate::net;
@@ -18,32 +16,36 @@ const MAX_CID: usize = 20;
 pub fn token(input: &[u8]) {
     const LIFETIME: Duration = Duration::from_secs(15);
     let now = net::now();
-    let Some(key) = TokenKey::new(&SystemRandom::new(), now, LIFETIME) else { return };
     let mut input = Input::new(input);
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(input.u16()) << 16);
+    let key = TokenKey::new(input.array(), now, wall, LIFETIME);
     let ip = match input.byte() & 1 {
         0 => IpAddr::V4(Ipv4Addr::from(input.array::<4>())),
         _ => IpAddr::V6(Ipv6Addr::from(input.array::<16>())),
     };
     let peer = SocketAddr::new(ip, input.u16());
-    let scid = Cid(input.array::<CID_LEN>());
-    let odcid = input.short();
-    let odcid = &odcid[..odcid.len().min(MAX_CID)];
-    let Some(token) = key.seal(now, peer, odcid, &scid) else { return };
-    assert_eq!(key.open(now + LIFETIME, peer, &scid, &token), TokenCheck::Valid(odcid.to_vec()));
-    let is_valid = |at, peer, scid: &Cid, token: &[u8]| matches!(key.open(at, peer, scid, token), TokenCheck::Valid(_));
-    assert!(!is_valid(now + LIFETIME + Duration::from_millis(1), peer, &scid, &token), "expired");
+    let mut id = || {
+        let id = input.short();
+        &id[..id.len().min(MAX_CID)]
+    };
+    let (scid, odcid) = (id(), id());
+    let token = key.seal(now, peer, odcid, scid);
+    assert_eq!(key.open(now + LIFETIME, peer, scid, &token), TokenCheck::Valid(odcid.to_vec()));
+    let is_valid =
+        |at, peer, scid: &[u8], token: &[u8]| matches!(key.open(at, peer, scid, token), TokenCheck::Valid(_));
+    assert!(!is_valid(now + LIFETIME + Duration::from_millis(1), peer, scid, &token), "expired");
     let other = SocketAddr::new(ip, peer.port().wrapping_add(1 + input.u16() % 1000));
-    assert!(!is_valid(now, other, &scid, &token), "another port");
-    let mut other = scid;
-    other.0[usize::from(input.byte()) % CID_LEN] ^= input.byte().max(1);
-    assert!(!is_valid(now, peer, &other, &token), "another connection id");
+    assert!(!is_valid(now, other, scid, &token), "another port");
+    let other = input.short();
+    let other = &other[..other.len().min(MAX_CID)];
+    assert!(other == scid || !is_valid(now, peer, other, &token), "another connection id");
     let mut forged = token.clone();
     forged[usize::from(input.byte()) % token.len()] ^= input.byte().max(1);
-    assert!(!is_valid(now, peer, &scid, &forged), "a byte was changed");
-    assert!(!is_valid(now, peer, &scid, &token[..usize::from(input.byte()) % token.len()]), "cut");
+    assert!(!is_valid(now, peer, scid, &forged), "a byte was changed");
+    assert!(!is_valid(now, peer, scid, &token[..usize::from(input.byte()) % token.len()]), "cut");
     let rest = input.rest();
-    assert!(!is_valid(now, peer, &scid, rest), "made up");
-    assert!(rest.is_empty() || !is_valid(now, peer, &scid, &[&token, rest].concat()), "something follows");
+    assert!(rest == token || !is_valid(now, peer, scid, rest), "made up");
+    assert!(rest.is_empty() || !is_valid(now, peer, scid, &[&token, rest].concat()), "something follows");
 }
 
 /// The header of a datagram's first packet: what every version has in common, and what version 1 has; the replies to it.
@@ -67,8 +69,9 @@ pub fn packet(input: &[u8]) {
     assert!(header.token().is_empty() || header.is_initial() || input[0] & 0x30 == 0x30);
     if is_supported(version) && header.is_initial() && dcid.len() <= MAX_CID && scid.len() <= MAX_CID {
         let chosen = Cid([7; CID_LEN]);
-        if let Some(packet) = header.retry(chosen, header.token()) {
-            assert!(packet.len() <= MIN_INITIAL_DATAGRAM);
+        let replies = [header.retry(&chosen.0, header.token()), header.close(chosen, 2, "no")];
+        for packet in replies.into_iter().flatten() {
+            assert!(packet.len() <= MIN_INITIAL_DATAGRAM, "larger than what it answers");
             assert_eq!(invariants(&packet), Some((version, scid, &chosen.0[..])));
         }
     }

@@ -64,7 +64,7 @@ pub struct Wakeup {
 ///     let config = ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
 ///     let socket = UdpSocket::bind("[::]:4433".parse().expect("an address"), config.transport.socket_buffer)?;
 ///     let mut event_loop = EventLoop::new(socket, true)?;
-///     let mut endpoint = Endpoint::server(config, net::now())?;
+///     let mut endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
 ///     let mut app = |now: Instant, event: Event, endpoint: &mut Endpoint| {
 ///         if let Event::Request(request) = event {
 ///             let id = request.stream_id();

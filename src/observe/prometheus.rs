@@ -59,10 +59,14 @@ impl Collector for Snapshot {
         counter(e, "udp_sent_datagrams", "UDP datagrams sent", s.datagrams_out)?;
         counter(e, "udp_sent_bytes", "Bytes in the UDP datagrams sent", s.bytes_out)?;
         counter(e, "ignored_garbage", "Datagrams ignored because they are not QUIC packets", s.ignored_garbage)?;
-        counter(e, "ignored_unknown_cid", "Datagrams ignored because no connection has their id", s.ignored_unknown_cid)?;
+        counter(e, "ignored_unknown_cid", "Datagrams that no connection has the id of", s.ignored_unknown_cid)?;
         counter(e, "ignored_small_initial", "Initial packets ignored as too small", s.ignored_small_initial)?;
         counter(e, "ignored_over_limit", "Initial packets ignored over a limit", s.ignored_over_limit)?;
-        counter(e, "ignored_bad_token", "Initial packets ignored because of their token", s.ignored_bad_token)?;
+        counter(e, "ignored_short_cid", "Initial packets ignored as their id is too short", s.ignored_short_cid)?;
+        counter(e, "invalid_tokens", "Initial packets answered with INVALID_TOKEN", s.invalid_tokens)?;
+        counter(e, "refused_connections", "Initial packets answered with CONNECTION_REFUSED", s.refused_connections)?;
+        counter(e, "resets_sent", "Stateless resets sent", s.resets_sent)?;
+        counter(e, "resets_received", "Connections that a stateless reset ended", s.resets_received)?;
         counter(e, "version_negotiations", "Version Negotiation packets sent", s.version_negotiations)?;
         counter(e, "retries", "Retry packets sent", s.retries)?;
         counter(e, "refused_packets", "Packets that a connection refused", s.refused_packets)?;

@@ -3,6 +3,10 @@
 //! Every local id is the output of an HMAC under a random key made at start-up. So the table's keys are
 //! unpredictable (a peer cannot aim for collisions), and the id of a new connection follows from the destination id
 //! that the client chose: retransmitted Initial packets find the connection without a second table.
+//!
+//! Stateless reset tokens follow from the ids under a key that may survive a restart. The ids themselves never do: with
+//! the same ids in two processes, a client could make one of them tell the reset token of another client's connection
+//! (RFC 9000 section 21.11).
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -11,6 +15,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// Length of local connection ids in bytes.
 pub(crate) const CID_LEN: usize = 16;
+
+/// Length of the ids in Retry packets: together with a reset token, longer ones would not always fit in the transport
+/// parameters (`transport/reset.rs`).
+pub(crate) const RETRY_CID_LEN: usize = 8;
 
 /// A local connection id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,39 +63,55 @@ pub(crate) type CidBuildHasher = BuildHasherDefault<CidHasher>;
 #[derive(Debug)]
 pub(crate) struct CidGenerator {
     key: hmac::Key,
+    reset_key: hmac::Key,
     issued: u64,
 }
 
 impl CidGenerator {
-    /// A generator with a random key, or `None` if the system provides no random numbers.
-    pub(crate) fn new(random: &SystemRandom) -> Option<Self> {
-        let mut key = [0; 32];
-        random.fill(&mut key).ok()?;
-        Some(CidGenerator { key: hmac::Key::new(hmac::HMAC_SHA256, &key), issued: 0 })
+    /// A generator of random ids, whose reset tokens are made with `reset_key`. `None` if the system provides no random
+    /// numbers.
+    pub(crate) fn new(random: &SystemRandom, reset_key: [u8; 32]) -> Option<Self> {
+        let mut ids = [0; 32];
+        random.fill(&mut ids).ok()?;
+        let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Some(CidGenerator { key: key(&ids), reset_key: key(&reset_key), issued: 0 })
     }
 
     /// The id of the connection whose client chose `dcid` for its first packets.
     pub(crate) fn derive(&self, dcid: &[u8]) -> Cid {
-        self.hash(b"initial", dcid)
+        hash(&self.key, b"initial", dcid)
     }
 
     /// A further id and its stateless reset token (RFC 9000 section 10.3).
     pub(crate) fn next(&mut self) -> (Cid, u128) {
         self.issued += 1;
-        let cid = self.hash(b"further", &self.issued.to_be_bytes());
-        (cid, u128::from_be_bytes(self.hash(b"reset", &cid.0).0))
+        let cid = hash(&self.key, b"further", &self.issued.to_be_bytes());
+        (cid, self.reset_token(&cid))
     }
 
-    fn hash(&self, purpose: &[u8], data: &[u8]) -> Cid {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(&[purpose.len() as u8]);
-        context.update(purpose);
-        context.update(data);
-        let tag = context.sign();
-        let mut cid = [0; CID_LEN];
-        cid.copy_from_slice(&tag.as_ref()[..CID_LEN]);
-        Cid(cid)
+    /// An id for a Retry packet, which the client uses until the server's next packet.
+    pub(crate) fn next_for_retry(&mut self) -> [u8; RETRY_CID_LEN] {
+        let (Cid(cid), _) = self.next();
+        let mut short = [0; RETRY_CID_LEN];
+        short.copy_from_slice(&cid[..RETRY_CID_LEN]);
+        short
     }
+
+    /// The stateless reset token of a local id, also of one that another process with the same key made.
+    pub(crate) fn reset_token(&self, cid: &Cid) -> u128 {
+        u128::from_be_bytes(hash(&self.reset_key, b"reset", &cid.0).0)
+    }
+}
+
+fn hash(key: &hmac::Key, purpose: &[u8], data: &[u8]) -> Cid {
+    let mut context = hmac::Context::with_key(key);
+    context.update(&[purpose.len() as u8]);
+    context.update(purpose);
+    context.update(data);
+    let tag = context.sign();
+    let mut cid = [0; CID_LEN];
+    cid.copy_from_slice(&tag.as_ref()[..CID_LEN]);
+    Cid(cid)
 }
 
 #[cfg(test)]
@@ -96,8 +120,8 @@ mod tests {
 
     #[test]
     fn ids_are_stable_per_dcid_and_never_repeat() {
-        let mut a = CidGenerator::new(&SystemRandom::new()).unwrap();
-        let b = CidGenerator::new(&SystemRandom::new()).unwrap();
+        let mut a = CidGenerator::new(&SystemRandom::new(), [1; 32]).unwrap();
+        let b = CidGenerator::new(&SystemRandom::new(), [1; 32]).unwrap();
         assert_eq!(a.derive(b"dcid"), a.derive(b"dcid"));
         assert_ne!(a.derive(b"dcid"), a.derive(b"dcie"));
         assert_ne!(a.derive(b"dcid"), b.derive(b"dcid"), "another process has another key");
@@ -106,5 +130,16 @@ mod tests {
         assert_ne!(first, second);
         assert_ne!(token, other);
         assert_eq!(Cid::from_slice(&[0; 15]), None);
+    }
+
+    #[test]
+    fn the_ids_of_two_processes_with_one_key_differ_and_their_reset_tokens_are_understood() {
+        let generator = |reset_key| CidGenerator::new(&SystemRandom::new(), reset_key).unwrap();
+        let (mut a, mut b, other) = (generator([1; 32]), generator([1; 32]), generator([2; 32]));
+        let ((cid, token), (theirs, _)) = (a.next(), b.next());
+        assert_ne!(cid, theirs);
+        assert_eq!(b.reset_token(&cid), token);
+        assert_ne!(other.reset_token(&cid), token);
+        assert_eq!(a.reset_token(&a.derive(b"dcid")), b.reset_token(&a.derive(b"dcid")));
     }
 }

@@ -12,6 +12,8 @@ pub enum ClosedBy {
     Peer,
     /// Neither: the idle timeout passed (RFC 9000 section 10.1).
     IdleTimeout,
+    /// The peer, which no longer knows the connection: it has restarted, or dropped it (RFC 9000 section 10.3).
+    StatelessReset,
 }
 
 /// Why a connection ended.
@@ -28,6 +30,10 @@ pub struct CloseCause {
 }
 
 impl CloseCause {
+    pub(super) fn stateless_reset() -> Self {
+        CloseCause { by: ClosedBy::StatelessReset, application: false, code: ErrorCode(0), reason: String::new() }
+    }
+
     pub(super) fn of(quic: &Quic) -> Self {
         let (by, error) = match (quic.local_error(), quic.peer_error()) {
             (Some(error), _) => (ClosedBy::Us, Some(error)),
@@ -49,14 +55,61 @@ impl std::fmt::Display for CloseCause {
             ClosedBy::Us => "us",
             ClosedBy::Peer => "the peer",
             ClosedBy::IdleTimeout => return f.write_str("idle timeout"),
+            ClosedBy::StatelessReset => return f.write_str("closed by a stateless reset: the peer no longer knows it"),
         };
-        match self.application {
-            true => write!(f, "closed by {by} with {}", self.code)?,
-            false => write!(f, "closed by {by} with QUIC error {:#x}", self.code.0)?,
+        match (self.application, transport_error(self.code)) {
+            (true, _) => write!(f, "closed by {by} with {}", self.code)?,
+            (false, Some(name)) => write!(f, "closed by {by} with {name} ({:#x})", self.code.0)?,
+            (false, None) => write!(f, "closed by {by} with QUIC error {:#x}", self.code.0)?,
         }
         match self.reason.is_empty() {
             true => Ok(()),
             false => write!(f, " ({})", self.reason.escape_debug()),
         }
+    }
+}
+
+/// The name of an error code of QUIC (RFC 9000 section 20.1).
+fn transport_error(code: ErrorCode) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "NO_ERROR",
+        "INTERNAL_ERROR",
+        "CONNECTION_REFUSED",
+        "FLOW_CONTROL_ERROR",
+        "STREAM_LIMIT_ERROR",
+        "STREAM_STATE_ERROR",
+        "FINAL_SIZE_ERROR",
+        "FRAME_ENCODING_ERROR",
+        "TRANSPORT_PARAMETER_ERROR",
+        "CONNECTION_ID_LIMIT_ERROR",
+        "PROTOCOL_VIOLATION",
+        "INVALID_TOKEN",
+        "APPLICATION_ERROR",
+        "CRYPTO_BUFFER_EXCEEDED",
+        "KEY_UPDATE_ERROR",
+        "AEAD_LIMIT_REACHED",
+        "NO_VIABLE_PATH",
+    ];
+    NAMES.get(usize::try_from(code.0).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_name_who_and_why() {
+        let cause = |by, application, code, reason: &str| {
+            CloseCause { by, application, code: ErrorCode(code), reason: reason.to_owned() }.to_string()
+        };
+        assert_eq!(
+            cause(ClosedBy::Peer, false, 0x2, "full"),
+            "closed by the peer with CONNECTION_REFUSED (0x2) (full)"
+        );
+        assert_eq!(cause(ClosedBy::Peer, false, 0xb, ""), "closed by the peer with INVALID_TOKEN (0xb)");
+        assert_eq!(cause(ClosedBy::Peer, false, 0x10, ""), "closed by the peer with NO_VIABLE_PATH (0x10)");
+        assert_eq!(cause(ClosedBy::Us, false, 0x12a, ""), "closed by us with QUIC error 0x12a");
+        let reset = CloseCause::stateless_reset().to_string();
+        assert_eq!(reset, "closed by a stateless reset: the peer no longer knows it");
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Transport {
     pub(super) repoll: bool,
     /// Streams with data that quiche::h3 does not report.
     pub(super) unread: Vec<u64>,
+    /// A stateless reset ended the connection.
+    pub(super) was_reset: bool,
 }
 
 /// A packet to send.
@@ -72,20 +74,24 @@ impl Transport {
             h3: None,
             repoll: false,
             unread: Vec::new(),
+            was_reset: false,
             quic,
         }
     }
 
     /// A server's connection for a client's first packet. `retry` holds the destination ids of the client's very first
-    /// packet and of this one, when it proved its address by a Retry token in between.
+    /// packet and of this one, when it proved its address by a Retry token in between. `reset_token` is that of `scid`, if
+    /// there is room for it.
     pub(crate) fn accept(
         scid: Cid,
+        reset_token: Option<u128>,
         retry: Option<(&[u8], &[u8])>,
         local: SocketAddr,
         peer: SocketAddr,
         config: &mut quiche::Config,
     ) -> Result<Self, quiche::Error> {
         let scid = scid.to_quiche();
+        config.set_stateless_reset_token(reset_token);
         let quic = match retry {
             Some((original, retry)) => {
                 let ids = quiche::RetryConnectionIds {
@@ -220,7 +226,7 @@ impl Transport {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.quic.is_closed() || self.unsent_close.is_given_up()
+        self.was_reset || self.quic.is_closed() || self.unsent_close.is_given_up()
     }
 
     /// Whether the connection is closing or draining (RFC 9000 section 10.2).
@@ -234,7 +240,10 @@ impl Transport {
     }
 
     pub(crate) fn close_cause(&self) -> CloseCause {
-        CloseCause::of(&self.quic)
+        match self.was_reset {
+            true => CloseCause::stateless_reset(),
+            false => CloseCause::of(&self.quic),
+        }
     }
 
     /// Whether the client's data is sent in 0-RTT packets.

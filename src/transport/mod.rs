@@ -14,6 +14,7 @@ mod early;
 mod gone;
 mod grease;
 mod http3;
+mod initial;
 mod left;
 mod local_ids;
 mod migration;
@@ -21,6 +22,7 @@ pub(crate) mod packet;
 mod path_state;
 mod paths;
 mod peek;
+mod reset;
 mod signals;
 mod stall;
 mod stop_credit;
@@ -39,6 +41,7 @@ pub(crate) use connection::{Packet, Transport};
 pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
+pub(crate) use reset::{TokenRoom, stateless_reset};
 pub(crate) use stream_io::{PeekFailed, ReadError, WriteError};
 
 /// RFC 9002 section 6.2.1, with the usual maximum ACK delay.

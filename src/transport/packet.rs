@@ -1,6 +1,7 @@
 //! Packets without a connection: their headers, and the replies to them.
 
 use super::cid::{CID_LEN, Cid};
+use super::initial;
 
 /// A datagram with an Initial packet that elicits an ACK has at least this size in bytes (RFC 9000 section 14.1).
 pub(crate) const MIN_INITIAL_DATAGRAM: usize = 1200;
@@ -21,6 +22,10 @@ impl LongHeader {
         self.header.ty == quiche::Type::Initial
     }
 
+    pub(crate) fn is_handshake(&self) -> bool {
+        self.header.ty == quiche::Type::Handshake
+    }
+
     /// The destination connection id.
     pub(crate) fn dcid(&self) -> &[u8] {
         &self.header.dcid
@@ -32,10 +37,16 @@ impl LongHeader {
     }
 
     /// A Retry packet (RFC 9000 section 17.2.5) that makes the client continue with `scid` and `token`.
-    pub(crate) fn retry(&self, scid: Cid, token: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn retry(&self, scid: &[u8], token: &[u8]) -> Option<Vec<u8>> {
         let LongHeader { header } = self;
-        let new_scid = scid.to_quiche();
+        let new_scid = quiche::ConnectionId::from_ref(scid);
         packet(|out| quiche::retry(&header.scid, &header.dcid, &new_scid, token, header.version, out))
+    }
+
+    /// An Initial packet that closes the connection which this Initial packet asks for, with an error code of QUIC.
+    pub(crate) fn close(&self, scid: Cid, code: u8, reason: &str) -> Option<Vec<u8>> {
+        let LongHeader { header } = self;
+        initial::close(header.version, &header.dcid, &header.scid, scid, code, reason)
     }
 }
 

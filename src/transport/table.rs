@@ -1,6 +1,6 @@
 //! The connection table: a slab of connections with generations, and every connection id that leads to one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -71,10 +71,16 @@ impl Hasher for StreamHasher {
     }
 }
 
+/// Retired ids that a connection is remembered by: as many as it may have active at a time.
+const MAX_RETIRED: usize = 4;
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
+    first: Cid,
     cids: Vec<Cid>,
+    /// The latest ones, and the first id of all.
+    retired: Vec<Cid>,
     value: T,
 }
 
@@ -84,12 +90,13 @@ pub(crate) struct Table<T> {
     slots: Slab<Slot<T>>,
     /// The index of the connection: no id outlives it.
     by_cid: HashMap<Cid, u32, CidBuildHasher>,
+    retired: HashSet<Cid, CidBuildHasher>,
     next_generation: u32,
 }
 
 impl<T> Table<T> {
     pub(crate) fn new() -> Self {
-        Table { slots: Slab::new(), by_cid: HashMap::default(), next_generation: 0 }
+        Table { slots: Slab::new(), by_cid: HashMap::default(), retired: HashSet::default(), next_generation: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,7 +107,8 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let index = self.slots.insert(Slot { generation, cids: vec![cid], value }) as u32;
+        let index =
+            self.slots.insert(Slot { generation, first: cid, cids: vec![cid], retired: Vec::new(), value }) as u32;
         let id = ConnId { index, generation };
         self.by_cid.insert(cid, index);
         id
@@ -112,6 +120,9 @@ impl<T> Table<T> {
         let slot = self.slots.remove(id.index as usize);
         for cid in &slot.cids {
             self.by_cid.remove(cid);
+        }
+        for cid in &slot.retired {
+            self.retired.remove(cid);
         }
         Some(slot.value)
     }
@@ -132,10 +143,24 @@ impl<T> Table<T> {
 
     /// Removes a connection id that the peer retired.
     pub(crate) fn remove_cid(&mut self, id: ConnId, cid: &Cid) {
-        if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
-            slot.cids.retain(|c| c != cid);
-            self.by_cid.remove(cid);
+        let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) else {
+            return;
+        };
+        slot.cids.retain(|c| c != cid);
+        self.by_cid.remove(cid);
+        if slot.retired.len() > MAX_RETIRED
+            && let Some(oldest) = slot.retired.iter().position(|c| *c != slot.first)
+        {
+            self.retired.remove(&slot.retired.remove(oldest));
         }
+        slot.retired.push(*cid);
+        self.retired.insert(*cid);
+    }
+
+    /// Whether a connection in the table had this id until its peer retired it. A packet to it is late, and must not be
+    /// answered with a reset: some clients would take that for the end of the connection.
+    pub(crate) fn is_retired(&self, cid: &Cid) -> bool {
+        self.retired.contains(cid)
     }
 
     pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
@@ -152,10 +177,10 @@ impl<T> Table<T> {
         self.slots.iter().map(|(index, slot)| ConnId { index: index as u32, generation: slot.generation })
     }
 
-    /// Connection ids in the table; for tests of leaks.
+    /// Connection ids in the table, retired ones too; for tests of leaks.
     #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
-        self.by_cid.len()
+        self.by_cid.len() + self.retired.len()
     }
 }
 
@@ -171,8 +196,9 @@ mod tests {
         table.add_cid(first, b);
         assert_eq!(table.lookup(&b), Some(first));
         table.remove_cid(first, &a);
-        assert_eq!(table.lookup(&a), None);
+        assert_eq!((table.lookup(&a), table.is_retired(&a), table.is_retired(&b)), (None, true, false));
         assert_eq!(table.remove(first), Some("first"));
+        assert!(!table.is_retired(&a));
         let second = table.insert(c, "second");
         assert_eq!(second.index, first.index, "the slot is used again");
         assert_eq!(table.get(first), None);
@@ -183,5 +209,20 @@ mod tests {
         assert_eq!(table.get(second), Some(&"second"));
         assert_eq!((table.len(), table.cid_count()), (1, 1));
         assert_eq!(table.ids().collect::<Vec<_>>(), [second]);
+    }
+
+    #[test]
+    fn the_latest_retired_ids_are_remembered_and_the_first_of_all() {
+        let mut table = Table::new();
+        let cid = |n| Cid([n; 16]);
+        let id = table.insert(cid(0), ());
+        for n in 0..100 {
+            table.add_cid(id, cid(n + 1));
+            table.remove_cid(id, &cid(n));
+        }
+        let remembered: Vec<u8> = (0..100).filter(|n| table.is_retired(&cid(*n))).collect();
+        assert_eq!((remembered, table.cid_count()), (vec![0, 96, 97, 98, 99], 6));
+        table.remove(id);
+        assert_eq!(table.cid_count(), 0);
     }
 }

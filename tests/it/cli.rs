@@ -122,6 +122,14 @@ fn settings_that_do_not_do() {
         let message = format!("'{origin}' in webtransport.allow_origins is not an origin: write {proposal}");
         assert_fails(dir, &serve(&["--allow-origin", "https://good.example", "--allow-origin", origin]), 2, &message);
     }
+    let wanted = "32 to 4096 random bytes (make them with: head -c 32 /dev/urandom >FILE)";
+    let message = format!("host key is more than 4096 bytes in '/dev/zero', but must be {wanted}");
+    assert_fails(dir, &serve(&["--host-key", "/dev/zero"]), 2, &message);
+    let missing = "No such file or directory (os error 2)";
+    assert_fails(dir, &serve(&["--host-key", "nowhere"]), 2, &format!("cannot use host key 'nowhere': {missing}"));
+    let message = "ticket key is more than 4096 bytes in '/dev/zero', but must be 48 random bytes (make them with: head \
+                   -c 48 /dev/urandom)";
+    assert_fails(dir, &serve(&["--ticket-key", "/dev/zero"]), 2, message);
     let (code, out, err) = run(dir, &serve(&["--root", "nowhere"]));
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(err.starts_with("mio-quiche: cannot use root directory 'nowhere': ") && err.lines().count() == 1, "{err}");

@@ -141,6 +141,16 @@ fn a_new_certificate_is_taken_without_a_restart() {
     server.stop();
 }
 
+/// The ticket of a connection, which comes some time after the handshake.
+fn ticket(client: &mut Client, url: &str) -> Vec<u8> {
+    loop {
+        if let Some(ticket) = client.ticket(url).unwrap() {
+            return ticket;
+        }
+        client.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
+    }
+}
+
 #[test]
 fn sessions_are_resumed_and_safe_requests_go_early() {
     let mut server = Server::start(&["--early-data"]);
@@ -157,12 +167,7 @@ fn sessions_are_resumed_and_safe_requests_go_early() {
     };
     let mut first = early(None);
     assert_eq!(first.get(&url).unwrap().status, 200);
-    let ticket = loop {
-        if let Some(ticket) = first.ticket(&url).unwrap() {
-            break ticket;
-        }
-        first.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
-    };
+    let ticket = ticket(&mut first, &url);
     first.close();
     // When client and server share a core, the handshake may be complete before the server reads the request.
     const TIMES: u64 = 8;
@@ -191,12 +196,7 @@ fn a_ticket_key_outlives_the_server() {
     let mut one = start();
     let mut before = insecure();
     assert_eq!(before.get(&one.url("/")).unwrap().status, 200);
-    let ticket = loop {
-        if let Some(ticket) = before.ticket(&one.url("/")).unwrap() {
-            break ticket;
-        }
-        before.turn(Some(Instant::now() + Duration::from_millis(100))).unwrap();
-    };
+    let ticket = ticket(&mut before, &one.url("/"));
     before.close();
     one.stop();
     let mut two = start();
@@ -213,6 +213,23 @@ fn a_ticket_key_outlives_the_server() {
     assert_eq!(full.get(&two.url("/")).unwrap().status, 200);
     assert!(!full.resumed());
     two.stop();
+}
+
+#[test]
+fn without_a_ticket_key_a_ticket_outlives_a_reload() {
+    let mut server = Server::start(&[]);
+    let url = server.url("/");
+    let mut before = insecure();
+    assert_eq!(before.get(&url).unwrap().status, 200);
+    let ticket = ticket(&mut before, &url);
+    before.close();
+    server.signal("HUP");
+    wait_for("the reload", DEADLINE, || server.log().contains("keys reloaded").then_some(()));
+    let mut after = insecure();
+    after.set_ticket(&url, ticket).unwrap();
+    assert_eq!(after.get(&url).unwrap().status, 200);
+    assert!(after.resumed());
+    server.stop();
 }
 
 /// A download in which the client moves to another port that many times.

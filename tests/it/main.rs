@@ -21,6 +21,7 @@ mod layers;
 mod quic_datagrams;
 mod quiche_client;
 mod raw;
+mod restart;
 mod shutdown;
 mod transfer;
 mod wt_cli;

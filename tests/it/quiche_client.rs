@@ -62,7 +62,7 @@ fn gets_with_retry() {
     let mut server = get_all("on");
     let stats = server.stop();
     assert!(stats.get("retries") >= 5, "{stats:?}");
-    assert_eq!((stats.get("ignored_bad_token"), stats.get("connections"), stats.get("requests")), (0, 5, 5));
+    assert_eq!((stats.get("invalid_tokens"), stats.get("connections"), stats.get("requests")), (0, 5, 5));
     // No connection, and so no log, for a client that has not proved its address.
     assert_eq!(server.qlogs("qlogs").len(), 5);
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::admin::metric;
 use crate::support::client::{Client, config, get};
 use crate::support::curl::{assert_payload, curl, download};
 use crate::support::frames::{fields, headers};
-use crate::support::server::Server;
+use crate::support::server::{Server, mio_quiche};
 use crate::support::{DEADLINE, wait_for};
 
 const NO_ERROR: u64 = 0x100;
@@ -49,17 +50,43 @@ fn a_server_that_shuts_down_accepts_nothing_new() {
     // RFC 9114 section 5.2: requests beyond the GOAWAY are rejected, so that they can be sent elsewhere.
     let late = client.raw_stream(&headers(&fields(&get("/"))), true);
     assert_eq!(client.reset_code(late), REQUEST_REJECTED);
-    // No new connections either: their Initial packets are ignored.
+    // No new connections either (RFC 9000 section 20.1: CONNECTION_REFUSED).
     let mut refused = Client::begin(server.addr(), config());
     refused.flush();
+    assert_eq!(refused.close_code(), (false, 2));
     let answer = client.answer(running);
     assert_eq!((answer.status(), answer.text()), (200, "waited 1500 ms\n"));
-    assert!(!refused.quic.is_established());
     assert_eq!(client.close_code(), (true, NO_ERROR));
     assert_eq!(server.wait(DEADLINE).code(), Some(0), "{}", server.log());
     let stats = server.stats();
-    assert!(stats.get("ignored_over_limit") >= 1, "{stats:?}");
+    assert!(stats.get("refused_connections") >= 1, "{stats:?}");
     assert_eq!((stats.get("connections"), stats.get("rejected_requests")), (1, 1));
+}
+
+#[test]
+fn get_is_told_that_it_is_refused_and_curl_tries_again() {
+    // K9
+    let mut full = Server::start(&["--max-connections", "1", "--admin", "127.0.0.1:0"]);
+    let mut first = Client::connect(full.addr());
+    first.assert_alive();
+    let draining = Server::start(&[]);
+    let (mut client, running) = shutting_down(&draining, "TERM");
+    for (server, why) in [(&full, "too many connections"), (&draining, "shutting down")] {
+        let began = Instant::now();
+        let output = mio_quiche().args(["get", "-k", &server.url("/")]).output().unwrap();
+        let said = format!("mio-quiche: cannot connect to {}: the server refuses connections ({why})\n", server.addr());
+        assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(7), said));
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    assert_eq!(client.answer(running).status(), 200);
+    let refused = || metric(&full, "mio_quiche_refused_connections_total").unwrap();
+    let before = refused();
+    let mut curl = download(&full.url("/stream/1000"), &[]);
+    wait_for("curl to be refused", DEADLINE, || (refused() > before).then_some(()));
+    first.quic.close(true, NO_ERROR, b"").unwrap();
+    first.flush();
+    assert_payload(&curl.finish(DEADLINE), 1000);
+    full.stop();
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn receive_invalid(pair: &mut Pair, error: Error) {
 
 #[test]
 fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
-    // No cure: K9. endpoint/accept.rs ignores new clients during a shutdown.
+    // transport/initial.rs makes the close of a connection that is not accepted.
     let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
     pair.pass_to_server();
     pair.server.close(false, 2, b"refused").unwrap();
@@ -95,7 +95,7 @@ fn a_server_that_closes_before_it_has_sent_anything_cannot_encrypt_the_close() {
 
 #[test]
 fn a_server_that_closes_after_its_first_flight_sends_the_close() {
-    // No cure: K9, as above.
+    // As above: only before the first flight is there no close.
     let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
     pair.pass_to_server();
     pair.pass_to_client();

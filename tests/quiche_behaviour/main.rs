@@ -17,6 +17,7 @@ mod http3;
 mod http3_messages;
 mod paths;
 mod peek;
+mod reset;
 mod send;
 mod signals;
 mod stop_credit;

@@ -294,6 +294,8 @@ fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
     }
     assert_eq!(pair.server.is_path_validated(server_addr(), addr(1001)), Ok(false));
     assert!(!events(&mut pair).contains(&PathEvent::PeerMigrated(server_addr(), addr(1001))));
+    pair.client.stream_send(0, &[0; 1000], false).unwrap();
+    pair.pass_to_server();
     pair.server.probe_path(server_addr(), addr(1001)).unwrap();
     pair.pass();
     assert_eq!(pair.server.is_path_validated(server_addr(), addr(1001)), Ok(true));

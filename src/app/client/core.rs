@@ -317,9 +317,11 @@ impl ClientCore {
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
         for stream in cut {
             let Some(mut running) = self.running.remove(&stream) else { continue };
-            // RFC 9110 section 9.2.2: the server closed a persistent connection, possibly before it saw the request.
+            // RFC 9110 section 9.2.2: the server closed a persistent connection, possibly before it saw the request, or
+            // has restarted.
             let polite = cause.by == ClosedBy::Peer && cause.application && cause.code == ErrorCode::H3_NO_ERROR;
-            let again = polite && running.request.head.method.is_idempotent() && !running.responded;
+            let may_repeat = polite || cause.by == ClosedBy::StatelessReset;
+            let again = may_repeat && running.request.head.method.is_idempotent() && !running.responded;
             if again && running.may_restart() {
                 self.waiting.push_back(Waiting::Request(running));
             } else {

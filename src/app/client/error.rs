@@ -144,6 +144,10 @@ fn handshake_failure(cause: &CloseCause) -> String {
     if *cause == unreachable() {
         return "connection refused".to_owned();
     }
+    if cause.by == ClosedBy::Peer && !cause.application && cause.code.0 == REFUSED {
+        let reason = if cause.reason.is_empty() { "CONNECTION_REFUSED" } else { &cause.reason };
+        return format!("the server refuses connections ({})", reason.escape_debug());
+    }
     let who = if cause.by == ClosedBy::Peer { "the server says: " } else { "" };
     let what = match alert(cause).filter(|_| !cause.application) {
         Some(40) => "no common TLS parameters",

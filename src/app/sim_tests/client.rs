@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::*;
 use crate::app::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
-use crate::endpoint::{Event, RequestError, RequestHead};
+use crate::endpoint::{CloseCause, ClosedBy, Event, RequestError, RequestHead};
 use crate::error::{ErrorCode, Result, StreamError};
 use crate::h3::Recv;
 use crate::transport::table::{ConnId, StreamId};
@@ -61,6 +61,7 @@ pub(super) struct Exchanges {
     pub(super) connected: Vec<ConnId>,
     pub(super) going: Vec<ConnId>,
     pub(super) gone: Vec<ConnId>,
+    pub(super) resets: Vec<ConnId>,
     pub(super) datagrams: Vec<Bytes>,
     pub(super) ended: Option<SessionEnd>,
     /// Ignores the events.
@@ -71,7 +72,7 @@ fn side(addr: &str, router: Router, set: impl FnOnce(&mut ServerConfig)) -> Side
     let mut config = server_config();
     config.webtransport.enabled = true;
     set(&mut config);
-    let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
+    let endpoint = Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint");
     let app = App::new(router, vec!["*".to_owned()]);
     Side {
         addr: addr.parse().expect("an address"),
@@ -223,6 +224,11 @@ impl Net {
         }
     }
 
+    /// Another process takes the server's place, and knows nothing of its connections.
+    pub(super) fn restart(&mut self, set: impl FnOnce(&mut ServerConfig)) {
+        self.servers[0] = side(SERVER, demo::router(None).expect("routes"), set);
+    }
+
     pub(super) fn finish_all(&mut self) {
         self.run_until("all streams", |net| net.app.streams.values().all(Exchanged::is_over));
     }
@@ -290,6 +296,7 @@ impl Application for Exchanges {
             }
             Event::GoingAway(id) => self.going.push(id),
             Event::SessionClosed(_, end) => self.ended = Some(end),
+            Event::Closed(id, CloseCause { by: ClosedBy::StatelessReset, .. }) => self.resets.push(id),
             Event::Closed(id, cause) => {
                 assert!(self.going.contains(&id), "{id:?}: {cause}");
                 self.gone.push(id);

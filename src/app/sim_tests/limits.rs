@@ -181,7 +181,7 @@ fn a_handshake_that_stops_is_dropped_in_time() {
 }
 
 #[test]
-fn connections_over_the_limit_are_ignored() {
+fn connections_over_the_limit_are_refused() {
     let server = |config: &mut ServerConfig| config.max_connections = 1;
     let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
     let mut config = client_config();
@@ -191,7 +191,7 @@ fn connections_over_the_limit_are_ignored() {
     let mut buf = [0; 1500];
     let (n, _) = second.send(&mut buf).expect("a first packet");
     sim.server.recv(net::now(), &mut buf[..n], other, addr(SERVER));
-    assert_eq!((sim.server.connection_count(), sim.server.stats().ignored_over_limit), (1, 1));
+    assert_eq!((sim.server.connection_count(), sim.server.stats().refused_connections), (1, 1));
     let id = sim.get("/");
     sim.finish_all();
     assert_eq!(sim.answers[&id].status(), "200");

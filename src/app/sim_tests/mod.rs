@@ -163,7 +163,7 @@ impl Sim {
         let scid = quiche::ConnectionId::from_ref(&scid);
         let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut config);
         Sim {
-            server: Endpoint::server(settings, net::now()).expect("an endpoint"),
+            server: Endpoint::server(settings, net::now(), net::wall_clock()).expect("an endpoint"),
             app: App::new(router, vec!["*".to_owned()]),
             client: client.expect("a client"),
             h3: None,

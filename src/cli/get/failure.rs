@@ -113,7 +113,9 @@ fn hint(error: &ClientError) -> &'static str {
         ClientError::Resolve { .. } if error.is_timeout() => " (--connect-timeout gives more time)",
         ClientError::Resolve { .. } => " (is the name right?)",
         ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
-        ClientError::Handshake { .. } if error.is_refusal() => " (is it an HTTP/3 server, on UDP, and the port right?)",
+        ClientError::Handshake { cause, .. } if error.is_refusal() && cause.by == ClosedBy::Us => {
+            " (is it an HTTP/3 server, on UDP, and the port right?)"
+        }
         // quiche closes the connection when a head exceeds SETTINGS_MAX_FIELD_SECTION_SIZE.
         ClientError::Closed(cause) if cause.by == ClosedBy::Us && cause.code == ErrorCode::H3_EXCESSIVE_LOAD => {
             " (is a head of the response larger than 600 KiB?)"

@@ -63,7 +63,10 @@ impl<'a> World<'a> {
             2 => ServerSide::Raw(Box::new(Peer::server(server))),
             _ => {
                 let app = App::new(demo::router(None).expect("routes"), vec!["*".to_owned()]);
-                ServerSide::Engine(Box::new(Engine::new(Endpoint::server(server, now).expect("settings"), app)))
+                ServerSide::Engine(Box::new(Engine::new(
+                    Endpoint::server(server, now, net::wall_clock()).expect("settings"),
+                    app,
+                )))
             }
         };
         let client = match peers {

@@ -8,12 +8,13 @@ import early
 import hostile
 import limits
 import losses
+import restart
 import sessions
 
 
 def main():
     name, url, *arguments = sys.argv[1:]
-    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES | early.CASES
+    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES | early.CASES | restart.CASES
     print(json.dumps(cases[name](url, *arguments)))
 
 

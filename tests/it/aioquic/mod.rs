@@ -6,6 +6,7 @@ mod early;
 mod hostile;
 mod limits;
 mod losses;
+mod restart;
 mod sessions;
 
 use std::fs::{self, File};

@@ -74,12 +74,16 @@ fn garbage_is_ignored_and_counted() {
     }
     // As long as UDP allows.
     noise.send(&[0x20; 65_507]).unwrap();
-    // A short header for nobody.
-    for len in [17, 40, 1200] {
+    // A short header for nobody, too small for a packet.
+    for len in [17, 36] {
         noise.send(&[&[0x41][..], &random(len - 1)].concat()).unwrap();
     }
-    // A Handshake packet for nobody.
-    noise.send(&long_header(HANDSHAKE, 1, &random(16), &random(8), &[0x44, 0], 1200)).unwrap();
+    // A Handshake packet for an id that is not one of ours.
+    noise.send(&long_header(HANDSHAKE, 1, &random(15), &random(8), &[0x44, 0], 1200)).unwrap();
+    // Initial packets to an id of less than 8 bytes.
+    for len in [0, 7] {
+        noise.send(&initial(&random(len), b"", 1200)).unwrap();
+    }
     // Initial packets smaller than 1200 bytes.
     for len in [60, 600, 1199] {
         noise.send(&initial(&random(16), b"", len)).unwrap();
@@ -91,9 +95,25 @@ fn garbage_is_ignored_and_counted() {
     drop(bystander);
     let stats = server.stop();
     assert_eq!(stats.get("ignored_garbage"), no_quic.len() as u64 + 2);
-    assert_eq!(stats.get("ignored_unknown_cid"), 4);
-    assert_eq!(stats.get("ignored_small_initial"), 3);
+    assert_eq!((stats.get("ignored_unknown_cid"), stats.get("resets_sent")), (3, 0));
+    assert_eq!((stats.get("ignored_small_initial"), stats.get("ignored_short_cid")), (3, 2));
     assert_eq!((stats.get("connections"), stats.get("requests")), (1, 2));
+}
+
+#[test]
+fn packets_of_no_connection_are_answered_with_stateless_resets() {
+    let mut server = Server::start(&[]);
+    let asking = socket(server.addr());
+    let short = |len: usize| [&[0x41][..], &random(len - 1)].concat();
+    let handshake = long_header(HANDSHAKE, 1, &random(16), &random(8), &[0x44, 0], 1200);
+    for (packet, expected) in [(short(37), 36), (short(40), 39), (short(1200), 43), (handshake, 43)] {
+        asking.send(&packet).unwrap();
+        let mut buf = [0; 2000];
+        let len = asking.recv(&mut buf).expect("a reset");
+        assert_eq!((len, buf[0] & 0xc0), (expected, 0x40), "for {} bytes", packet.len());
+    }
+    let stats = server.stop();
+    assert_eq!((stats.get("ignored_unknown_cid"), stats.get("resets_sent")), (4, 4));
 }
 
 #[test]
@@ -159,7 +179,7 @@ fn an_unknown_version_is_negotiated_whatever_its_packets_look_like() {
 }
 
 #[test]
-fn forged_replayed_and_stolen_tokens_are_ignored() {
+fn forged_replayed_and_stolen_tokens_close_the_connection() {
     let mut server = Server::start(&["--retry", "on"]);
     let honest = socket(server.addr());
     honest.send(&initial(b"original", b"", 1200)).unwrap();
@@ -172,7 +192,7 @@ fn forged_replayed_and_stolen_tokens_are_ignored() {
     thief.send(&initial(&cid, &token, 1200)).unwrap();
     // The right client, but not with the connection id that the Retry packet gave it.
     honest.send(&initial(&random(16), &token, 1200)).unwrap();
-    for at in [1, token.len() / 2, token.len() - 1] {
+    for at in [4, token.len() / 2, token.len() - 1] {
         let mut forged = token.clone();
         forged[at] ^= 1;
         honest.send(&initial(&cid, &forged, 1200)).unwrap();
@@ -182,10 +202,17 @@ fn forged_replayed_and_stolen_tokens_are_ignored() {
     let flight = client.take_packets();
     flight.iter().for_each(|packet| client.send_datagram(packet));
     client.until("the handshake", |c| c.quic.is_established().then_some(()));
-    assert_silence(&thief);
-    assert_silence(&honest);
+    for (socket, closes) in [(&thief, 1), (&honest, 5)] {
+        for _ in 0..closes {
+            let len = socket.recv(&mut buf).expect("a close");
+            let header = quiche::Header::from_slice(&mut buf[..len], 8).unwrap();
+            assert_eq!(header.ty, quiche::Type::Initial);
+            assert!(len < 100, "{len} bytes");
+        }
+        assert_silence(socket);
+    }
     let stats = server.stop();
-    assert_eq!(stats.get("ignored_bad_token"), 6);
+    assert_eq!(stats.get("invalid_tokens"), 6);
     // The one of the honest client, and one for each packet in which the last client's first flight came.
     let retries = 1 + flight.len() as u64;
     assert_eq!((stats.get("retries"), stats.get("connections"), stats.get("handshakes")), (retries, 1, 1));

@@ -32,3 +32,19 @@ fn an_unproven_address_is_sent_at_most_three_times_what_came() {
     let (sent, received) = amplification();
     assert!(sent > 0 && sent <= 3 * received, "{sent} bytes for {received}");
 }
+
+#[test]
+fn without_a_ticket_key_a_session_is_resumed_after_a_reload() {
+    // K14
+    let mut sim = Sim::connected(Options::default());
+    sim.run_until("a ticket", |sim| sim.client.session().is_some());
+    let ticket = sim.client.session().expect("a ticket").to_vec();
+    sim.server.reload().expect("the files are there");
+    let scid = quiche::ConnectionId::from_ref(&[9; 16]);
+    let again = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut client_config());
+    sim.client = again.expect("a client");
+    sim.client.set_session(&ticket).expect("a ticket");
+    sim.h3 = None;
+    sim.run_until("the handshake", |sim| sim.client.is_established());
+    assert!(sim.client.is_resumed());
+}

@@ -20,7 +20,7 @@ struct Nat {
 
 /// A download by quiche's client behind a NAT, with connection ids of `cid_len` bytes.
 fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
-    let mut server = Endpoint::server(server_config(), net::now()).expect("an endpoint");
+    let mut server = Endpoint::server(server_config(), net::now(), net::wall_clock()).expect("an endpoint");
     let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
     let scid = quiche::ConnectionId::from_vec(vec![5; cid_len]);
     let mut config = client_config();

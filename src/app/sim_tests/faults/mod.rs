@@ -8,6 +8,7 @@ mod migration;
 mod raw;
 mod sessions;
 mod shutdown;
+mod stateless;
 
 use super::sessions::{Client, DRAFT02, options};
 use super::*;

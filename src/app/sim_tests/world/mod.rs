@@ -54,7 +54,7 @@ impl Server {
         config.transport.handshake_timeout = TIMEOUT;
         change(&mut config);
         config.webtransport.enabled |= router.has_sessions();
-        let endpoint = Endpoint::server(config, net::now()).expect("an endpoint");
+        let endpoint = Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint");
         Server { endpoint, app: App::new(router, vec!["*".to_owned()]), socket: Socket::new(addr) }
     }
 }
