@@ -147,7 +147,7 @@ impl Connection {
         Some(state)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn stream_count(&self) -> usize {
         self.streams.open_count() + self.transport.aborted_count()
     }

@@ -413,7 +413,7 @@ impl Connection {
             self.report_closed(cx);
         }
         if is_gone {
-            cx.core.timers.cancel(TimerKey::Conn(cx.conn), &mut self.turn.armed);
+            self.cancel_deadlines(cx);
             return true;
         }
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);
@@ -435,6 +435,17 @@ impl Connection {
             cx.core.timers.arm(TimerKey::Conn(cx.conn), &mut self.turn.armed, at);
         }
         false
+    }
+
+    /// The connection will be dropped; its sessions are forgotten already.
+    fn cancel_deadlines(&mut self, cx: &mut Cx<'_>) {
+        cx.core.timers.cancel(TimerKey::Conn(cx.conn), &mut self.turn.armed);
+        for (stream, state) in self.streams.iter_requests() {
+            cx.core.timers.cancel(TimerKey::Stream(cx.id(stream)), &mut state.armed);
+        }
+        for (stream, state) in self.streams.iter_sessions() {
+            cx.core.timers.cancel(TimerKey::Stream(cx.id(stream)), &mut state.armed);
+        }
     }
 
     /// The connection has ended, and its sessions with it. Data is readable while it drains (RFC 9000 section 10.2);

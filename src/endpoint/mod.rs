@@ -326,7 +326,7 @@ impl Endpoint {
     }
 
     /// Connection ids in the table, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
         self.table.cid_count()
     }
@@ -339,7 +339,7 @@ impl Endpoint {
     }
 
     /// Armed deadlines, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn timer_count(&self) -> usize {
         self.core.timers.len()
     }
@@ -352,7 +352,7 @@ impl Endpoint {
     }
 
     /// Streams of all connections that are not over and forgotten, but for HTTP/3's own; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()
     }

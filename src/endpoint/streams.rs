@@ -153,7 +153,7 @@ impl Streams {
     }
 
     /// All streams but those that quiche::h3 keeps to itself.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn open_count(&self) -> usize {
         self.map.len()
     }
@@ -164,3 +164,7 @@ impl Streams {
         classifying.map(|(&stream, _)| stream).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "streams_property_tests.rs"]
+mod property_tests;

@@ -211,7 +211,7 @@ impl Transport {
     }
 
     /// Streams aborted and not dropped by quiche.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn aborted_count(&self) -> usize {
         self.retired.aborted()
     }
