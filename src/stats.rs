@@ -64,6 +64,8 @@ pub struct Stats {
     pub requests: u64,
     /// Requests that were malformed or over a limit.
     pub malformed_requests: u64,
+    /// Requests whose client made no progress within [`request_timeout`](crate::ServerConfig::request_timeout).
+    pub timed_out_requests: u64,
     /// Requests rejected because the connection is going away.
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.

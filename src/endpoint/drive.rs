@@ -25,6 +25,7 @@ impl Connection {
     pub(super) fn on_received(&mut self, cx: &mut Cx<'_>) {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
+        self.progress.on_received(cx.now, cx.core.settings.request_timeout);
         if self.sessions.is_some() {
             self.classify_streams(cx);
         }
@@ -344,7 +345,7 @@ impl Connection {
         if self.closing.has_lingered(cx.now) && self.closing.begin(b"no session left") {
             log::debug!("{:?}: no session is left", cx.conn);
         }
-        acted |= self.closing.is_due(cx.now);
+        acted |= self.closing.is_due(cx.now) || self.progress.is_due(cx.now);
         if self.keep_alive.is_due(cx.now) {
             self.transport.ping();
             acted = true;
@@ -416,6 +417,7 @@ impl Connection {
             self.cancel_deadlines(cx);
             return true;
         }
+        self.check_progress(cx);
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);
         if self.streams.requests() > 0 {
             self.transport.arm_stall_check(cx.now);
@@ -429,6 +431,7 @@ impl Connection {
             self.closing.deadline(cx.now),
             self.transport.stall_deadline(),
             self.keep_alive.plan(outstanding, idle_timeout),
+            self.progress.deadline(),
             self.transport.has_unseen_fins().then(|| cx.now + UNSEEN_FIN_INTERVAL),
         ];
         if let Some(at) = deadlines.into_iter().flatten().min() {
@@ -464,7 +467,7 @@ impl Connection {
         self.streams.requests() > 0 || self.streams.of_sessions() > 0 || self.has_sessions()
     }
 
-    fn has_sessions(&self) -> bool {
+    pub(super) fn has_sessions(&self) -> bool {
         self.sessions.as_ref().is_some_and(|sessions| !sessions.map.is_empty())
     }
 

@@ -13,6 +13,7 @@ mod handshake;
 mod handshakes;
 mod keep_alive;
 mod outgoing;
+mod progress;
 mod qlog;
 mod requests;
 mod responses;

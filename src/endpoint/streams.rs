@@ -128,6 +128,11 @@ impl Streams {
         }
     }
 
+    /// Whether a request's head was received on a stream, or the stream is none of a request.
+    pub(super) fn is_past_head(&self, stream: u64) -> bool {
+        self.get(stream).is_some_and(|state| !matches!(state, StreamState::Http | StreamState::Classifying(_)))
+    }
+
     /// Requests that have not ended.
     pub(super) fn requests(&self) -> usize {
         self.requests as usize

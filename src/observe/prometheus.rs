@@ -79,6 +79,7 @@ impl Collector for Snapshot {
         counter(e, "early_handshakes", "Handshakes whose early data (0-RTT) was accepted", s.early_handshakes)?;
         counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
+        counter(e, "timed_out_requests", "Requests whose client made no progress in time", s.timed_out_requests)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
         counter(e, "rejected_requests", "Requests rejected in a shutdown", s.rejected_requests)?;
         counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;
