@@ -20,6 +20,7 @@ mod responses;
 mod session;
 mod session_streams;
 mod sessions;
+mod slow_clients;
 mod stateless;
 mod stream;
 mod streams;
