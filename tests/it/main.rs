@@ -14,6 +14,7 @@ mod bench_cli;
 mod browser;
 mod cli;
 mod client;
+mod conformance;
 mod curl;
 mod get;
 mod gtls;
