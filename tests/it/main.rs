@@ -10,6 +10,7 @@ mod support;
 
 mod admin;
 mod aioquic;
+mod attacks;
 mod bench_cli;
 mod browser;
 mod cli;

@@ -131,6 +131,7 @@ class Crafted(QuicConnection):
             initial_max_streams_bidi=128,
             initial_max_streams_uni=128,
             initial_source_connection_id=self._local_initial_source_connection_id,
+            max_datagram_frame_size=self._configuration.max_datagram_frame_size,
         )
         appended = self.change_parameters(parameters) or b""
         buffer = Buffer(capacity=4096)
@@ -172,7 +173,7 @@ class Peer(Client):
 
     def handle(self, event):
         match event:
-            case events.ProtocolNegotiated():
+            case events.ProtocolNegotiated() | events.DatagramFrameReceived():
                 pass
             case events.StreamDataReceived():
                 self.stream(event.stream_id).data += event.data

@@ -25,9 +25,11 @@ What the server does when a client violates a rule. `tests/it/conformance/main.p
 tables beside it, and `cargo test --test it conformance` runs them: a test fails as soon as the outcome of a check is
 not the one under "today".
 
-Of {total} checks, {passed} have an outcome that the RFC names ("pass"). In {optional}, the RFC permits an error and does not require
-it ("optional"). In {quiche}, quiche 0.30 does not enforce the rule, or gives another code ("quiche"). {h3spec} checks, marked with
-an asterisk, are those of [h3spec](https://github.com/kazu-yamamoto/h3spec); {h3spec_passed} of them pass.
+- {passed} of {total} checks have an outcome that the RFC names: "pass".
+- In {optional}, the RFC permits an error and does not require it: "optional".
+- In {quiche}, quiche 0.30 does not enforce the rule, or gives another code: "quiche".
+
+An asterisk marks the {h3spec} checks of [h3spec](https://github.com/kazu-yamamoto/h3spec): {h3spec_passed} pass.
 
 A code closes the connection unless it says "on the stream"; TLS alerts are sent as CRYPTO_ERROR. "ignored" means that
 the connection goes on, "answered" that the request is answered, and "silence" that the server sends nothing any more,
