@@ -157,18 +157,20 @@ def judge(attack, found, growth):
     return wrong
 
 
-def measure(attack, binary, seconds, judged, compare=True):
-    """Runs an attack against a server of its own; without `judged`, only what always holds is expected."""
+def measure(attack, binary, seconds, judged, memory, alone):
+    """Runs an attack against a server of its own; with `alone`, the honest client runs alone before. Without `judged`,
+    only what always holds is expected, and without `memory` the server's memory does not count."""
     seconds = max(seconds, attack.seconds)
     server = Server(binary, *attack.server)
     try:
-        alone = Honest(server, 1).finish() if compare else (None, None, None)
+        alone = Honest(server, 1).finish() if alone else (None, None, None)
         honest = Honest(server, seconds + 0.2)
         before, cpu = server.memory("VmRSS"), server.cpu()
         received = server.metrics()["udp_received_bytes_total"]
         found = attack.act(server.url, time.monotonic() + seconds)
         beside = honest.finish()
-        wrong = judge(attack, found, server.memory("VmHWM") - before) if judged else []
+        growth = server.memory("VmHWM") - before if memory else 0
+        wrong = judge(attack, found, growth) if judged else []
         if judged and beside[2] is not None:
             wrong.append(f"the honest client: {beside[2]}")
         cpu = server.cpu() - cpu
@@ -182,9 +184,9 @@ def measure(attack, binary, seconds, judged, compare=True):
         after.close()
         if "panicked" in server.logged():
             wrong.append(server.logged())
-        memory = before, server.memory("VmHWM"), server.memory("VmRSS")
+        rss = before, server.memory("VmHWM"), server.memory("VmRSS")
         close = found.pop("close", None)
-        return Measured(attack.name, memory, cpu, close, alone, beside, received, found, wrong)
+        return Measured(attack.name, rss, cpu, close, alone, beside, received, found, wrong)
     except Exception as error:
         raise RuntimeError(f"{attack.name}: {error}; the server's log: {server.logged()[-1000:]}") from error
     finally:

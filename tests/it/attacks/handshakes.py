@@ -119,16 +119,16 @@ def lockout(url, until):
             begun = time.monotonic()
             peer = Peer(url, ready=False)
             peer.wait("the connection", lambda: peer.is_ready() or time.monotonic() > until)
+            # That of one that waits until the end is a lower bound.
+            times.append(round(1000 * (time.monotonic() - begun)))
             if peer.is_ready():
-                times.append(round(1000 * (time.monotonic() - begun)))
                 peer.close()
             else:
-                times.append(float("inf"))
                 peer.socket.close()
     finally:
         os.waitpid(child, 0)
     times.sort()
-    return {"served": len(times), "slowest": times[-1], "median": times[len(times) // 2]}
+    return {"clients": len(times), "slowest": times[-1], "median": times[len(times) // 2]}
 
 
 def crypto_gaps(url, until):

@@ -264,6 +264,8 @@ ATTACKS = [
     Attack(
         "tiny-data", "DATA frames of one byte, which are echoed",
         on_stream(0, request("/api/echo", POST), data(b"x") * 300, max_stream_data(0, 1 << 40)),
+        # Windows that grow with the rate.
+        memory=40,
     ),
     Attack("settings", "20 000 settings", settings_of(20_000), close="H3_FRAME_ERROR"),
     Attack("uni-unknown", "streams of an unknown type", uni_streams(varint(GREASE) + b"x" * 20, True)),
