@@ -89,7 +89,8 @@ HEADER = "| attack | RSS MiB | CPU s | MB in | close | resets | honest p50/p99 m
 
 def row(found, judged):
     resets = " ".join(f"{code} x{count}" for code, count in found.found.get("resets", {}).items())
-    verdict = "; ".join(found.wrong) or ("as expected" if judged else "measured")
+    held = "as expected, memory measured" if found.name in MEMORY_MEASURED_ONLY else "as expected"
+    verdict = "; ".join(found.wrong) or (held if judged else "measured")
     memory = " > ".join(f"{value:.0f}" for value in found.rss)
     cells = (found.name, memory, f"{found.cpu:.2f}", f"{found.sent / 1e6:.1f}", found.close or "-", resets or "-")
     return "| " + " | ".join((*cells, latency(found.alone), latency(found.beside), verdict)) + " |"
