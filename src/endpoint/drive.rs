@@ -374,21 +374,23 @@ impl Connection {
     /// Nothing is in flight although there are open streams: ensures that no stream blocks others, and
     /// aborts streams whose head never fits.
     fn unblock(&mut self, cx: &mut Cx<'_>) {
-        let mut stuck = Vec::new();
+        let mut waiting = Vec::new();
         for (stream, state) in
             self.streams.iter_requests().filter(|(_, state)| state.is_sending() || state.has_queued_section())
         {
             self.transport.set_priority(stream, (state.priority.for_quiche().0, true));
-            if state.has_queued_section()
-                && let Some(limit) = self.transport.stuck_head_limit(stream)
-            {
-                stuck.push((stream, limit));
+            if state.has_queued_section() {
+                waiting.push(stream);
             }
         }
-        for (stream, limit) in stuck {
-            log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));
-            if let Some(mut handle) = self.http_stream(cx, stream) {
-                handle.reset(ErrorCode::H3_INTERNAL_ERROR);
+        for stream in waiting {
+            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is stuck.
+            let sent = self.http_stream(cx, stream).is_none_or(|mut handle| handle.flush_queued() != Ok(false));
+            if !sent && let Some(limit) = self.transport.stuck_head_limit(stream) {
+                log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));
+                if let Some(mut handle) = self.http_stream(cx, stream) {
+                    handle.reset(ErrorCode::H3_INTERNAL_ERROR);
+                }
             }
             self.notify_ready(cx, stream);
         }
