@@ -17,6 +17,9 @@ pub mod app;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
 mod h3;
 pub mod net;
 pub mod observe;
@@ -78,3 +81,6 @@ pub mod guide {
     #[doc = include_str!("../milestones/m08_webtransport/README.md")]
     pub mod m08_webtransport {}
 }
+
+#[cfg(test)]
+mod property_tests;

@@ -59,6 +59,8 @@ pub struct Stats {
     pub failed_first_flights: u64,
     /// Initial packets that repeat a first flight which has failed. They are answered without a handshake.
     pub repeated_first_flights: u64,
+    /// Handshakes that gave way to another client's, as [`max_handshakes`](crate::ServerConfig::max_handshakes) was reached.
+    pub displaced_handshakes: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
     /// Moves of clients to another address (RFC 9000 section 9), including NAT rebindings.
@@ -69,6 +71,8 @@ pub struct Stats {
     pub requests: u64,
     /// Requests that were malformed or over a limit.
     pub malformed_requests: u64,
+    /// Requests whose client made no progress within [`request_timeout`](crate::ServerConfig::request_timeout).
+    pub timed_out_requests: u64,
     /// Requests rejected because the connection is going away or has [too many](crate::TransportConfig::max_streams_bidi).
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.

@@ -26,10 +26,14 @@ pub use admin::admin_origins;
 pub use client::{
     AltService, Client, ClientError, ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions,
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
 pub use response::Response;
 pub use router::Router;
+#[cfg(feature = "fuzzing")]
+pub(crate) use server::App;
 pub use server::{Server, ServerHandle};
 pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
 pub use static_files::StaticFiles;

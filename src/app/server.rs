@@ -209,7 +209,7 @@ impl Server {
 }
 
 /// Turns the engine's events into handler calls.
-pub(super) struct App {
+pub(crate) struct App {
     router: Router,
     running: BTreeMap<StreamId, Running>,
     sessions: Sessions,
@@ -256,7 +256,7 @@ impl Sender {
 }
 
 impl App {
-    pub(super) fn new(router: Router, allow_origins: Vec<String>) -> Self {
+    pub(crate) fn new(router: Router, allow_origins: Vec<String>) -> Self {
         let date = (0, HeaderValue::from_static(""));
         let (sessions, responses) = (Sessions::default(), ResponseCounts::default());
         let datagram_conns = HashSet::new();
@@ -267,6 +267,12 @@ impl App {
     #[cfg(test)]
     pub(super) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// Whether nothing is left: no response, session or stream of one.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.sessions.is_idle() && self.datagram_conns.is_empty()
     }
 
     fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {

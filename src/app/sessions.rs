@@ -76,6 +76,12 @@ impl Sessions {
         self.open.is_empty()
     }
 
+    /// Whether neither a session nor a stream of one is left.
+    #[cfg(feature = "fuzzing")]
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.streams.is_empty()
+    }
+
     pub(super) fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
         self.with(now, id, endpoint, |handler, s| handler.datagram(s, payload));
     }

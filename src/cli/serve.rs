@@ -130,6 +130,9 @@ struct Limits {
     /// Longest request body; longer ones get 413 [default: none]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    /// Time for a request's head, for each KiB of its body, and for its client to read some of the response, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    request_timeout: Duration,
     /// Time limit for a handshake, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     handshake_timeout: Duration,
@@ -224,6 +227,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.request_limits.max_field_section = limits.max_field_section;
     config.request_limits.max_target = limits.max_target;
     config.max_request_body = limits.max_body;
+    config.request_timeout = limits.request_timeout;
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;

@@ -14,6 +14,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
     pub(crate) webtransport: WebTransportConfig,
     pub(crate) head_limits: HeadLimits,
+    /// `None`: no limit.
+    pub(crate) request_timeout: Option<Duration>,
     pub(crate) max_request_body: Option<u64>,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_threshold: usize,

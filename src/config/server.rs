@@ -53,8 +53,15 @@ pub struct ServerConfig {
     pub retry_token_lifetime: Duration,
     /// Connections at a time; a client over the limit is told CONNECTION_REFUSED. Default: 100 000.
     pub max_connections: usize,
-    /// Handshakes at a time; an Initial packet over the limit is ignored, and the client tries again. Default: 2 000.
+    /// Handshakes at a time. Over the limit, a client that has proven its address by a Retry token takes the place of the
+    /// oldest handshake of the network (/24 of IPv4, /56 of IPv6) that has the most; an Initial packet of any other client
+    /// is ignored, and it tries again. Default: 2 000.
     pub max_handshakes: usize,
+    /// Time in which a client must send the whole head of a request, 1 KiB of its body or the rest of it, and read something
+    /// of the response; [`Duration::MAX`] sets no limit. It is exceeded by a quarter at most. The stream is then reset, and a
+    /// connection without other requests and sessions is closed with H3_EXCESSIVE_LOAD. A response
+    /// that goes on while the body arrives is progress, too. Time for which a handler leaves the body unread, or gives no response, does not count. Default: 60 s.
+    pub request_timeout: Duration,
     /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
@@ -93,6 +100,7 @@ impl ServerConfig {
             retry_token_lifetime: Duration::from_secs(15),
             max_connections: 100_000,
             max_handshakes: 2_000,
+            request_timeout: Duration::from_secs(60),
             max_request_body: None,
             request_limits: RequestLimits::default(),
             webtransport: WebTransportConfig::default(),
@@ -112,6 +120,7 @@ impl ServerConfig {
         self.request_limits.check()?;
         check::at_least_one("max_connections", self.max_connections)?;
         check::at_least_one("max_handshakes", self.max_handshakes)?;
+        check::positive("request_timeout", self.request_timeout)?;
         check::positive("retry_token_lifetime", self.retry_token_lifetime)
     }
 
@@ -129,6 +138,7 @@ impl ServerConfig {
             transport,
             webtransport: self.webtransport,
             head_limits: HeadLimits::from(&self.request_limits),
+            request_timeout: Some(self.request_timeout).filter(|limit| *limit < NO_LIMIT),
             max_request_body: self.max_request_body,
             retry: self.retry,
             retry_threshold: self.retry_threshold,

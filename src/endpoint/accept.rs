@@ -170,11 +170,6 @@ impl Endpoint {
             }
             return None;
         }
-        // There may be room when the client tries again.
-        if core.handshakes >= settings.max_handshakes {
-            core.stats.ignored_over_limit += 1;
-            return None;
-        }
         let original = match core.tokens.open(now, from, header.dcid(), header.token()) {
             TokenCheck::Valid(original) => Some(original),
             TokenCheck::Invalid => {
@@ -187,7 +182,7 @@ impl Endpoint {
         let must_retry = match settings.retry {
             RetryPolicy::Off => false,
             RetryPolicy::On => true,
-            RetryPolicy::Auto => core.handshakes >= settings.retry_threshold,
+            RetryPolicy::Auto => core.handshakes.len() >= settings.retry_threshold,
         };
         if must_retry && original.is_none() {
             let scid = core.cids.next_for_retry();
@@ -200,6 +195,11 @@ impl Endpoint {
             core.stats.ignored_garbage += 1;
             return None;
         }
+        if core.handshakes.len() >= settings.max_handshakes && !self.make_room(now, from, original.is_some()) {
+            self.core.stats.ignored_over_limit += 1;
+            return None;
+        }
+        let core = &mut self.core;
         let retry = original.as_deref().map(|original| (original, header.dcid()));
         let reset_token = core.token_room.fits(retry.is_some()).then(|| core.cids.reset_token(&cid));
         let mut transport = match Transport::accept(cid, reset_token, retry, to, from, &mut core.quic) {
@@ -211,14 +211,24 @@ impl Endpoint {
         };
         let logs = core.logs.observe(&core.settings.transport, &mut transport, cid, "server");
         core.stats.connections += 1;
-        core.handshakes += 1;
         let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Connection::new(transport, Role::Server, now, deadline);
         conn.handshake.began_with(FirstFlight { header, cid, asked });
         conn.handshake.logs = Some(Box::new(logs));
         let id = self.table.insert(cid, Box::new(conn));
+        self.core.handshakes.begin(from, id);
         log::debug!("{id:?}: {from} begins a handshake");
         Some(id)
+    }
+
+    /// Ends a handshake in favour of a client that has proven its address. False if there is no room; there may be when the
+    /// client tries again.
+    fn make_room(&mut self, now: Instant, from: SocketAddr, is_proven: bool) -> bool {
+        let oldest = self.core.handshakes.oldest_of_most(from).filter(|_| is_proven);
+        let Some(id) = oldest else { return false };
+        log::debug!("{id:?}: gives way to {from}, as there are max_handshakes handshakes");
+        self.core.stats.displaced_handshakes += 1;
+        self.with(now, id, |conn, cx| conn.give_way(cx)).is_some()
     }
 }
 

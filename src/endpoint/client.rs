@@ -89,12 +89,12 @@ impl Endpoint {
             transport.set_session(ticket)?;
         }
         core.stats.connections += 1;
-        core.handshakes += 1;
         let deadline = now + core.settings.transport.handshake_timeout;
         let mut conn = Box::new(Connection::new(transport, Role::Client, now, deadline));
         conn.requests.server_ip = ip.map(Box::new);
         conn.handshake.logs = Some(Box::new(logs));
         let id = self.table.insert(cid, conn);
+        self.core.handshakes.begin(remote, id);
         self.mark(id);
         log::debug!("{id:?}: connecting to {remote}");
         Ok(id)

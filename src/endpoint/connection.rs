@@ -8,6 +8,7 @@ use super::core::{Core, Cx, Role};
 use super::handshake::Handshake;
 use super::keep_alive::KeepAlive;
 use super::outgoing::Deferred;
+use super::progress::Progress;
 use super::stream::Stream;
 use super::streams::{StreamState, Streams};
 use crate::h3::{Followups, HttpStream};
@@ -27,6 +28,7 @@ pub(crate) struct Connection {
     pub(super) handshake: Handshake,
     pub(super) closing: Closing,
     pub(super) keep_alive: KeepAlive,
+    pub(super) progress: Progress,
     pub(super) turn: Turn,
 }
 
@@ -72,6 +74,7 @@ impl Connection {
             handshake: Handshake::new(handshake_deadline),
             closing: Closing::default(),
             keep_alive: KeepAlive::new(now),
+            progress: Progress::default(),
             turn: Turn::default(),
         }
     }
@@ -147,7 +150,7 @@ impl Connection {
         Some(state)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn stream_count(&self) -> usize {
         self.streams.open_count() + self.transport.aborted_count()
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::event::Event;
 use super::first_flight::FailedFlights;
+use super::handshakes::Handshakes;
 use super::logs::Logs;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
@@ -46,7 +47,7 @@ pub(crate) struct Core {
     /// First flights that failed.
     pub(super) failed: FailedFlights,
     /// Handshakes under way.
-    pub(super) handshakes: usize,
+    pub(super) handshakes: Handshakes,
     /// Open sessions.
     pub(super) sessions: usize,
     /// A graceful shutdown is under way.

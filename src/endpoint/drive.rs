@@ -25,6 +25,7 @@ impl Connection {
     pub(super) fn on_received(&mut self, cx: &mut Cx<'_>) {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
+        self.progress.on_received(cx.now, cx.core.settings.request_timeout);
         if self.sessions.is_some() {
             self.classify_streams(cx);
         }
@@ -65,7 +66,7 @@ impl Connection {
     }
 
     fn advance_handshake(&mut self, cx: &mut Cx<'_>) {
-        let progress = self.handshake.advance(&self.transport, cx.core);
+        let progress = self.handshake.advance(&self.transport, cx);
         if progress.begins {
             self.begin_http3(cx);
             if !progress.completed && self.role == Role::Client && self.transport.has_http3() {
@@ -344,7 +345,7 @@ impl Connection {
         if self.closing.has_lingered(cx.now) && self.closing.begin(b"no session left") {
             log::debug!("{:?}: no session is left", cx.conn);
         }
-        acted |= self.closing.is_due(cx.now);
+        acted |= self.closing.is_due(cx.now) || self.progress.is_due(cx.now);
         if self.keep_alive.is_due(cx.now) {
             self.transport.ping();
             acted = true;
@@ -356,31 +357,40 @@ impl Connection {
         if self.handshake.is_late(cx.now, &self.transport) {
             cx.core.stats.handshake_timeouts += 1;
             log::debug!("{:?}: no handshake in time", cx.conn);
-            self.handshake.end(cx.core);
+            self.handshake.end(&self.transport, cx);
             self.transport.close_transport(0, b"handshake timeout");
             acted = true;
         }
         acted || self.transport.has_unseen_fins()
     }
 
+    /// Ends the handshake in favour of another client's.
+    pub(super) fn give_way(&mut self, cx: &mut Cx<'_>) {
+        const CONNECTION_REFUSED: u64 = 0x2;
+        self.handshake.end(&self.transport, cx);
+        self.transport.close_transport(CONNECTION_REFUSED, b"too many handshakes");
+    }
+
     /// Nothing is in flight although there are open streams: ensures that no stream blocks others, and
     /// aborts streams whose head never fits.
     fn unblock(&mut self, cx: &mut Cx<'_>) {
-        let mut stuck = Vec::new();
+        let mut waiting = Vec::new();
         for (stream, state) in
             self.streams.iter_requests().filter(|(_, state)| state.is_sending() || state.has_queued_section())
         {
             self.transport.set_priority(stream, (state.priority.for_quiche().0, true));
-            if state.has_queued_section()
-                && let Some(limit) = self.transport.stuck_head_limit(stream)
-            {
-                stuck.push((stream, limit));
+            if state.has_queued_section() {
+                waiting.push(stream);
             }
         }
-        for (stream, limit) in stuck {
-            log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));
-            if let Some(mut handle) = self.http_stream(cx, stream) {
-                handle.reset(ErrorCode::H3_INTERNAL_ERROR);
+        for stream in waiting {
+            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is stuck.
+            let sent = self.http_stream(cx, stream).is_none_or(|mut handle| handle.flush_queued() != Ok(false));
+            if !sent && let Some(limit) = self.transport.stuck_head_limit(stream) {
+                log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));
+                if let Some(mut handle) = self.http_stream(cx, stream) {
+                    handle.reset(ErrorCode::H3_INTERNAL_ERROR);
+                }
             }
             self.notify_ready(cx, stream);
         }
@@ -406,9 +416,10 @@ impl Connection {
             self.report_closed(cx);
         }
         if is_gone {
-            cx.core.timers.cancel(TimerKey::Conn(cx.conn), &mut self.turn.armed);
+            self.cancel_deadlines(cx);
             return true;
         }
+        self.check_progress(cx);
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);
         if self.streams.requests() > 0 {
             self.transport.arm_stall_check(cx.now);
@@ -422,6 +433,7 @@ impl Connection {
             self.closing.deadline(cx.now),
             self.transport.stall_deadline(),
             self.keep_alive.plan(outstanding, idle_timeout),
+            self.progress.deadline(),
             self.transport.has_unseen_fins().then(|| cx.now + UNSEEN_FIN_INTERVAL),
         ];
         if let Some(at) = deadlines.into_iter().flatten().min() {
@@ -430,10 +442,21 @@ impl Connection {
         false
     }
 
+    /// The connection will be dropped; its sessions are forgotten already.
+    fn cancel_deadlines(&mut self, cx: &mut Cx<'_>) {
+        cx.core.timers.cancel(TimerKey::Conn(cx.conn), &mut self.turn.armed);
+        for (stream, state) in self.streams.iter_requests() {
+            cx.core.timers.cancel(TimerKey::Stream(cx.id(stream)), &mut state.armed);
+        }
+        for (stream, state) in self.streams.iter_sessions() {
+            cx.core.timers.cancel(TimerKey::Stream(cx.id(stream)), &mut state.armed);
+        }
+    }
+
     /// The connection has ended, and its sessions with it. Data is readable while it drains (RFC 9000 section 10.2);
     /// without streams there is no need to wait.
     fn report_closed(&mut self, cx: &mut Cx<'_>) {
-        self.handshake.end(cx.core);
+        self.handshake.end(&self.transport, cx);
         self.forget_sessions(cx);
         if !std::mem::replace(&mut self.closing.reported, true) {
             let cause = self.transport.close_cause();
@@ -446,7 +469,7 @@ impl Connection {
         self.streams.requests() > 0 || self.streams.of_sessions() > 0 || self.has_sessions()
     }
 
-    fn has_sessions(&self) -> bool {
+    pub(super) fn has_sessions(&self) -> bool {
         self.sessions.as_ref().is_some_and(|sessions| !sessions.map.is_empty())
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::core::Core;
+use super::core::{Core, Cx};
 use super::first_flight::FirstFlight;
 use super::logs::HeldLogs;
 use crate::transport::Transport;
@@ -47,9 +47,10 @@ impl Handshake {
         self.deadline
     }
 
-    pub(super) fn advance(&mut self, transport: &Transport, core: &mut Core) -> Progress {
-        if let Some(logs) = self.logs.as_mut().filter(|_| transport.is_peer_validated()) {
-            logs.write(&mut core.logs, &core.settings.transport);
+    pub(super) fn advance(&mut self, transport: &Transport, cx: &mut Cx<'_>) -> Progress {
+        if let Some(held) = self.logs.as_mut().filter(|_| transport.is_peer_validated()) {
+            let Core { logs, settings, .. } = &mut *cx.core;
+            held.write(logs, &settings.transport);
             self.logs.take_if(|_| transport.is_established());
         }
         if self.begun && self.deadline.is_none() || transport.is_closed() {
@@ -60,7 +61,8 @@ impl Handshake {
         self.begun |= begins;
         let completed = established && self.deadline.is_some();
         if completed {
-            self.end(core);
+            self.end(transport, cx);
+            let core = &mut *cx.core;
             core.stats.handshakes += 1;
             core.stats.resumed_handshakes += u64::from(transport.is_resumed());
             core.stats.early_handshakes += u64::from(transport.is_early_accepted());
@@ -69,10 +71,10 @@ impl Handshake {
     }
 
     /// It has ended, with or without success.
-    pub(super) fn end(&mut self, core: &mut Core) {
+    pub(super) fn end(&mut self, transport: &Transport, cx: &mut Cx<'_>) {
         self.first_flight = None;
         if self.deadline.take().is_some() {
-            core.handshakes -= 1;
+            cx.core.handshakes.end(transport.peer_addr(), cx.conn);
         }
     }
 

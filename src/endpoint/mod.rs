@@ -11,15 +11,18 @@ mod drive;
 mod event;
 mod first_flight;
 mod handshake;
+mod handshakes;
 mod keep_alive;
 mod logs;
 mod outgoing;
+mod progress;
 mod qlog;
 mod requests;
 mod responses;
 mod session;
 mod session_streams;
 mod sessions;
+mod slow_clients;
 mod stateless;
 mod stream;
 mod streams;
@@ -47,6 +50,7 @@ use connection::Connection;
 pub use datagrams::Datagrams;
 pub use event::Event;
 use first_flight::FailedFlights;
+use handshakes::Handshakes;
 use logs::Logs;
 pub use outgoing::Transmit;
 pub use session::Session;
@@ -74,7 +78,7 @@ impl std::fmt::Debug for Endpoint {
         let Core { stats, handshakes, shutting_down, .. } = &self.core;
         let mut out = f.debug_struct("Endpoint");
         out.field("connections", &self.table.len())
-            .field("handshakes", handshakes)
+            .field("handshakes", &handshakes.len())
             .field("shutting_down", shutting_down);
         out.field("stats", stats).finish_non_exhaustive()
     }
@@ -135,7 +139,7 @@ impl Endpoint {
             sending: VecDeque::new(),
             stateless: Stateless::new(),
             failed: FailedFlights::default(),
-            handshakes: 0,
+            handshakes: Handshakes::default(),
             sessions: 0,
             shutting_down: false,
             cid_changes: Vec::new(),
@@ -298,7 +302,7 @@ impl Endpoint {
     /// Handshakes under way.
     #[must_use]
     pub fn handshake_count(&self) -> usize {
-        self.core.handshakes
+        self.core.handshakes.len()
     }
 
     /// Whether a graceful shutdown is under way.
@@ -337,7 +341,7 @@ impl Endpoint {
     }
 
     /// Connection ids in the table, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
         self.table.cid_count()
     }
@@ -350,7 +354,7 @@ impl Endpoint {
     }
 
     /// Armed deadlines, for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn timer_count(&self) -> usize {
         self.core.timers.len()
     }
@@ -363,7 +367,7 @@ impl Endpoint {
     }
 
     /// Streams of all connections that are not over and forgotten, but for HTTP/3's own; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn stream_count(&self) -> usize {
         self.table.ids().filter_map(|id| self.table.get(id)).map(|conn| conn.stream_count()).sum()
     }

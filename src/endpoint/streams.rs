@@ -128,6 +128,11 @@ impl Streams {
         }
     }
 
+    /// Whether a request's head was received on a stream, or the stream is none of a request.
+    pub(super) fn is_past_head(&self, stream: u64) -> bool {
+        self.get(stream).is_some_and(|state| !matches!(state, StreamState::Http | StreamState::Classifying(_)))
+    }
+
     /// Requests that have not ended.
     pub(super) fn requests(&self) -> usize {
         self.requests as usize
@@ -153,7 +158,7 @@ impl Streams {
     }
 
     /// All streams but those that quiche::h3 keeps to itself.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn open_count(&self) -> usize {
         self.map.len()
     }
@@ -164,3 +169,7 @@ impl Streams {
         classifying.map(|(&stream, _)| stream).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "streams_property_tests.rs"]
+mod property_tests;

@@ -263,6 +263,10 @@ pub enum StreamError {
         /// The limit that was exceeded.
         limit: usize,
     },
+    /// The client sent no more of its request, or read no more of the response, within
+    /// [`request_timeout`](crate::ServerConfig::request_timeout).
+    #[error("the client made no progress in time")]
+    TimedOut,
     /// The call does not fit the stream's state, such as a second response head.
     #[error("{0}")]
     Misuse(&'static str),

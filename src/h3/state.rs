@@ -224,6 +224,11 @@ impl RequestState {
         self.recv == Half::Open
     }
 
+    /// The body bytes received and sent.
+    pub(crate) fn moved(&self) -> (u64, u64) {
+        (self.received, self.sent)
+    }
+
     pub(crate) fn is_sending(&self) -> bool {
         self.send == Half::Open
     }

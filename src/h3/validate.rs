@@ -232,9 +232,12 @@ fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined.
+/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined. An empty one adds nothing: the space of its
+/// separator could end the value, which no value may.
 fn add_crumb(cookie: &mut Option<Vec<u8>>, crumb: &[u8]) {
     match cookie {
+        Some(cookie) if cookie.is_empty() => cookie.extend_from_slice(crumb),
+        Some(_) if crumb.is_empty() => {}
         Some(cookie) => {
             cookie.extend_from_slice(CRUMB_SEPARATOR);
             cookie.extend_from_slice(crumb);

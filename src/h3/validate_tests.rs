@@ -315,6 +315,8 @@ fn crumbs_of_a_cookie_count_as_one_field() {
     // 6 bytes each, and the separators: joined first, then measured.
     let expected = "the value of field \"cookie\" has 502 bytes, more than 500 (max_value)";
     assert_eq!(told(ask(63, "x-a 1")).unwrap().0, expected);
+    let head = validate_request(&list(&format!("{GET}|cookie |cookie a=b|cookie |cookie c=d|cookie ")), &limits, false);
+    assert_eq!(head.unwrap().headers[COOKIE], "a=b; c=d", "empty crumbs are none");
     // 1000 crumbs alone have 32 000 bytes of overhead by RFC 9114 section 4.2.2.
     assert!(with(&vec!["cookie a=b"; 1000].join("|")).is_ok());
 }

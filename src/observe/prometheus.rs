@@ -74,6 +74,7 @@ impl Collector for Snapshot {
         counter(e, "handshakes", "Handshakes completed", s.handshakes)?;
         counter(e, "failed_first_flights", "First flights of clients that could not be taken", s.failed_first_flights)?;
         counter(e, "repeated_first_flights", "Copies of first flights that had failed", s.repeated_first_flights)?;
+        counter(e, "displaced_handshakes", "Handshakes that gave way to another client's", s.displaced_handshakes)?;
         counter(e, "handshake_timeouts", "Handshakes that did not complete in time", s.handshake_timeouts)?;
         counter(e, "log_failures", "qlog files and lines of the key log that were not written", s.log_failures)?;
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
@@ -81,6 +82,7 @@ impl Collector for Snapshot {
         counter(e, "early_handshakes", "Handshakes whose early data (0-RTT) was accepted", s.early_handshakes)?;
         counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
+        counter(e, "timed_out_requests", "Requests whose client made no progress in time", s.timed_out_requests)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
         counter(e, "rejected_requests", "Requests rejected in a shutdown or as too many", s.rejected_requests)?;
         counter(e, "cancelled_streams", "Streams that the peer reset or stopped", s.cancelled_streams)?;

@@ -145,6 +145,10 @@ pub(super) fn take_front(data: &mut Bytes, n: usize) {
 }
 
 #[cfg(test)]
+#[path = "buf_property_tests.rs"]
+mod property_tests;
+
+#[cfg(test)]
 mod tests {
     use quiche::BufSplit;
 

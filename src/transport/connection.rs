@@ -20,6 +20,7 @@ use super::signals::Counters;
 use super::stall::Stall;
 use super::stop_credit::StopCredit;
 use super::unseen_fin::UnseenFins;
+use super::unsent_close::UnsentClose;
 use super::untold::Untold;
 use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
 
@@ -36,6 +37,7 @@ pub(crate) struct Transport {
     pub(super) retired: Retired,
     pub(super) stall: Stall,
     pub(super) stop_credit: StopCredit,
+    unsent_close: UnsentClose,
     pub(super) ids: LocalIds,
     /// quiche::h3 may have more to report.
     pub(super) repoll: bool,
@@ -70,6 +72,7 @@ impl Transport {
             retired: Retired::default(),
             stall: Stall::default(),
             stop_credit: StopCredit::default(),
+            unsent_close: UnsentClose::default(),
             ids: LocalIds::new(quic.is_server(), 0),
             h3: None,
             repoll: false,
@@ -129,6 +132,7 @@ impl Transport {
     pub(crate) fn recv(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr, to_our_id: bool) -> bool {
         self.stall.on_received();
         self.unseen_fins.on_received();
+        self.unsent_close.on_progress();
         self.repoll = true;
         let validates = to_our_id && !self.quic.is_established();
         let received = self.paths.recv(&mut self.quic, datagram, (to, from), &mut self.amplification, validates);
@@ -148,7 +152,7 @@ impl Transport {
             buf[..packet.len()].copy_from_slice(&packet);
             return Some(Packet { len: packet.len(), info });
         }
-        if self.untold_error().is_some() {
+        if self.untold_error().is_some() || self.unsent_close.is_waiting() {
             return None;
         }
         loop {
@@ -160,6 +164,7 @@ impl Transport {
             match self.paths.send(&mut self.quic, buf, allowed) {
                 Ok((len, info)) => {
                     self.untold.on_sent(&self.quic);
+                    self.unsent_close.on_sent(&self.quic);
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
                     }
@@ -198,6 +203,7 @@ impl Transport {
         let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
         if due {
             self.quic.on_timeout();
+            self.unsent_close.on_progress();
             self.paths.on_timeout(&mut self.quic, &mut self.amplification);
         }
         due
@@ -241,7 +247,7 @@ impl Transport {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.was_reset || self.untold.abandoned || self.quic.is_closed()
+        self.was_reset || self.untold.abandoned || self.quic.is_closed() || self.unsent_close.is_given_up()
     }
 
     /// Whether the connection is closing or draining (RFC 9000 section 10.2).

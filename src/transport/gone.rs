@@ -86,7 +86,7 @@ impl Retired {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn aborted(&self) -> usize {
         self.aborted.len()
     }

@@ -11,6 +11,8 @@ pub(super) type Datagram = (Vec<u8>, SendInfo);
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) path: Addresses,
+    /// It was validated at its own address.
+    pub(super) proven: bool,
     /// Its own address was probed, or was never validated.
     pub(super) probed: bool,
     /// It was probed when the next address had been validated.
@@ -35,10 +37,11 @@ pub(super) struct Left {
 }
 
 impl Left {
-    pub(super) fn new(path: Addresses) -> Self {
+    pub(super) fn new(path: Addresses, proven: bool) -> Self {
         Left {
             path,
-            probed: false,
+            proven,
+            probed: !proven,
             followed: false,
             settled: false,
             unproven: None,

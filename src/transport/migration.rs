@@ -56,6 +56,8 @@ pub(super) struct Migration {
     left: VecDeque<Left>,
     /// Addresses that took over the place of a path that failed.
     taken_over: Vec<TakenOver>,
+    /// Paths with probes that the peer answers from another address than theirs, which were never validated at their own.
+    answered_elsewhere: Vec<TakenOver>,
     /// The path that is not validated, with a limit on sending, although quiche considers it validated.
     limited: Option<Addresses>,
     /// Packets received on the active path since it was challenged, while it is not validated.
@@ -93,6 +95,7 @@ impl Migration {
             active: first,
             left: VecDeque::new(),
             taken_over: Vec::new(),
+            answered_elsewhere: Vec::new(),
             limited: None,
             unanswered: 0,
             awaited: 0,
@@ -150,13 +153,14 @@ impl Migration {
         if actual == self.current && self.taken_over.is_empty() {
             return Some(Place::Known(actual));
         }
-        if let Some(taken) = self.taken_over.iter().find(|taken| taken.actual == actual) {
+        let is_unproven = self.answered_elsewhere.iter().any(|left| left.actual == actual);
+        if let Some(taken) = self.taken_over.iter().find(|taken| taken.actual == actual && !is_unproven) {
             return Some(Place::Known(taken.path));
         }
         if !quic.is_server() {
             return Some(Place::Known((self.active.0, actual.1)));
         }
-        let hidden = self.taken_over.iter().any(|taken| taken.path == actual);
+        let hidden = is_unproven || self.taken_over.iter().any(|taken| taken.path == actual);
         let known = !hidden && stats(quic, actual).is_some();
         if known || !quic.is_established() {
             return (!hidden).then_some(Place::Known(actual));
@@ -167,26 +171,21 @@ impl Migration {
         self.replaceable(quic).map(Place::TakeOver)
     }
 
-    /// A path that quiche has given up, or that the peer left before it was validated.
+    /// A path that quiche has given up. Any other one may have a challenge under way, whose response would validate the
+    /// path for whatever address takes it over.
     fn replaceable(&self, quic: &Quic) -> Option<Addresses> {
         let current = self.path(self.current);
         // quiche reports only the first failure of a path.
-        let others = quic.path_stats().filter(|stats| !stats.active);
-        let others = others.map(|stats| (addresses(&stats), is_failed(&stats))).filter(|(path, _)| *path != current);
-        let free = others.filter_map(|(path, failed)| {
-            let left = self.left.iter().find(|left| left.path == path);
-            // A challenge in flight would fail the path again, and data in flight leave no room for a challenge.
-            let may_wait = left.is_some_and(|left| left.retrying && !failed);
-            let preference = (failed, left.is_some_and(|left| left.settled));
-            (!is_validated(quic, path) && !may_wait).then_some((preference, path))
-        });
-        free.max_by_key(|(preference, _)| *preference).map(|(_, path)| path)
+        let failed = quic.path_stats().filter(|stats| !stats.active && is_failed(stats));
+        let failed = failed.map(|stats| addresses(&stats)).filter(|path| *path != current);
+        failed.max_by_key(|path| self.left.iter().any(|left| left.path == *path && left.settled))
     }
 
     /// Gives a path other addresses.
     fn redirect(&mut self, path: Addresses, actual: Addresses) {
         self.left.retain(|left| left.path != path);
         self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
+        self.answered_elsewhere.retain(|left| left.path != path && left.actual != actual);
         if path != actual {
             self.taken_over.push(TakenOver { path, actual });
         }
@@ -225,7 +224,7 @@ impl Migration {
         let is_other = |path: &Addresses| *path != current && self.left.iter().all(|left| left.path != *path);
         let other = quic.path_stats().filter(|stats| !stats.active).map(|stats| addresses(&stats)).find(is_other);
         if let Some(path) = other {
-            self.left.push_front(Left::new(path));
+            self.left.push_front(Left::new(path, is_validated(quic, path)));
         }
         self.fail_oldest(quic);
     }
@@ -286,6 +285,7 @@ impl Migration {
                 PathEvent::Closed(local, peer) => {
                     self.left.retain(|left| left.path != (local, peer));
                     self.taken_over.retain(|taken| taken.path != (local, peer));
+                    self.answered_elsewhere.retain(|left| left.path != (local, peer));
                 }
                 _ => {}
             }
@@ -296,15 +296,20 @@ impl Migration {
     /// The peer's address has been validated. What was sent to the address before may be lost.
     fn probe_left(&mut self, quic: &mut Quic) {
         let (from, to) = self.current;
+        let mut answered = Vec::new();
         for left in self.left.iter_mut().filter(|left| !left.followed) {
             left.followed = true;
             if let Some((packet, info)) = left.unproven.take() {
                 self.packets.push_back((packet, SendInfo { from, to, ..info }));
+                answered.push(left.path);
             }
             // An answer would keep a failing path from failing.
             if !left.failing {
                 left.probe(quic);
             }
+        }
+        for path in answered {
+            self.note_answered_elsewhere(path);
         }
         self.unproven = None;
     }
@@ -372,7 +377,8 @@ impl Migration {
         }
         let _ = quic.probe_path(old.0, old.1);
         let unproven = self.unproven.take();
-        self.left.push_back(Left { probed: !is_validated(quic, old), unproven, ..Left::new(old) });
+        let proven = is_validated(quic, old) && self.answered_elsewhere.iter().all(|left| left.path != old);
+        self.left.push_back(Left { unproven, ..Left::new(old, proven) });
         if self.left.iter().filter(|left| !left.failing).count() > KEPT {
             self.fail_oldest(quic);
         }
@@ -430,12 +436,22 @@ impl Migration {
                 return None;
             }
             left.spared = true;
-            return Some(SendInfo { from: self.current.0, to: self.current.1, ..info });
-        }
-        if !std::mem::replace(&mut left.probed, true) {
+        } else if !std::mem::replace(&mut left.probed, true) {
             self.packets.push_back((packet.to_vec(), own));
         }
+        if !left.proven {
+            self.note_answered_elsewhere(path);
+        }
         Some(SendInfo { from: self.current.0, to: self.current.1, ..info })
+    }
+
+    /// The peer gets a probe of `path` at its present address. The answer makes quiche consider the path validated, although
+    /// nobody answered at the path's own address.
+    fn note_answered_elsewhere(&mut self, path: Addresses) {
+        let actual = self.actual(path);
+        if self.answered_elsewhere.iter().all(|left| left.path != path) {
+            self.answered_elsewhere.push(TakenOver { path, actual });
+        }
     }
 
     /// An authentic packet arrived on `path`.

@@ -31,6 +31,7 @@ pub(crate) mod table;
 pub(crate) mod timers;
 pub(crate) mod token;
 mod unseen_fin;
+mod unsent_close;
 mod untold;
 
 use std::time::Duration;

@@ -87,6 +87,11 @@ impl Transport {
         self.quic.stream_readable_len(stream, max)
     }
 
+    /// Whether a stream exists that is not read to its end.
+    pub(crate) fn is_unfinished(&self, stream: u64) -> bool {
+        !self.quic.stream_finished(stream)
+    }
+
     /// Whether only a FIN or a reset is left to read.
     pub(crate) fn is_at_end(&self, stream: u64) -> bool {
         signals::is_at_end(&self.quic, stream)
@@ -211,7 +216,7 @@ impl Transport {
     }
 
     /// Streams aborted and not dropped by quiche.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn aborted_count(&self) -> usize {
         self.retired.aborted()
     }

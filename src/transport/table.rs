@@ -178,7 +178,7 @@ impl<T> Table<T> {
     }
 
     /// Connection ids in the table, retired ones too; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn cid_count(&self) -> usize {
         self.by_cid.len() + self.retired.len()
     }

@@ -65,7 +65,7 @@ impl<K: Ord + Copy> Timers<K> {
     }
 
     /// Deadlines in all; for tests of leaks.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn len(&self) -> usize {
         self.deadlines.len()
     }
@@ -77,6 +77,10 @@ impl Armed {
         self.0 = None;
     }
 }
+
+#[cfg(test)]
+#[path = "timers_property_tests.rs"]
+mod property_tests;
 
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant to count from")]

@@ -39,6 +39,10 @@ pub(crate) fn put(out: &mut Vec<u8>, value: u64) {
 }
 
 #[cfg(test)]
+#[path = "varint_property_tests.rs"]
+mod property_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

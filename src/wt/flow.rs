@@ -178,6 +178,10 @@ fn grow(credit: &mut Credit, max: u64) -> Result<(), FlowError> {
 }
 
 #[cfg(test)]
+#[path = "flow_property_tests.rs"]
+mod property_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::capsule::{Capsule, Decoder};

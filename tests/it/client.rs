@@ -234,8 +234,8 @@ fn without_a_ticket_key_a_ticket_outlives_a_reload() {
 
 /// A download in which the client moves to another port that many times.
 fn move_in_download(moves: u64) {
-    const PAUSE: Duration = Duration::from_millis(100);
-    let size = (moves + 1) * 10_000_000;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let size = (moves + 2) * 20_000_000;
     let mut server = Server::start(&[]);
     let mut client = insecure();
     let (done, result) = mpsc::channel();

@@ -10,10 +10,12 @@ mod support;
 
 mod admin;
 mod aioquic;
+mod attacks;
 mod bench_cli;
 mod browser;
 mod cli;
 mod client;
+mod conformance;
 mod curl;
 mod get;
 mod gtls;

@@ -150,3 +150,23 @@ fn a_client_with_transport_parameters_that_are_invalid_is_told_nothing() {
     assert!(pair.server.is_closed());
     assert!(flight(&mut pair.server).is_empty());
 }
+
+#[test]
+fn a_client_that_closes_while_its_handshake_is_probed_sends_packets_without_end() {
+    // transport/unsent_close.rs
+    let mut pair = Pair::unconnected(|_| {}, |_| {}, &[1; 16]);
+    let first = flight(&mut pair.client);
+    pair.server_takes(first);
+    let back = flight(&mut pair.server);
+    pair.client_takes(back);
+    assert!(pair.client.is_established() && pair.lose_from_client() > 0);
+    pair.client.close(true, 0x100, b"").unwrap();
+    time_out(&mut pair.client);
+    let mut packet = [0; 1500];
+    for _ in 0..1000 {
+        let (len, _) = pair.client.send(&mut packet).unwrap();
+        let header = Header::from_slice(&mut packet[..len], 16).unwrap();
+        assert_eq!(header.ty, quiche::Type::Handshake);
+    }
+    assert!(!pair.client.is_draining());
+}

@@ -47,11 +47,11 @@ struct Known {
 
 /// The alternatives of each origin, the server's favourite first.
 #[derive(Debug, Default)]
-pub(super) struct AltServices(HashMap<Origin, Vec<Known>>);
+pub(crate) struct AltServices(HashMap<Origin, Vec<Known>>);
 
 impl AltServices {
     /// Learns alternatives from a response whose server is authoritative for the origin.
-    pub(super) fn learn(&mut self, origin: &Origin, headers: &HeaderMap, wall: SystemTime) {
+    pub(crate) fn learn(&mut self, origin: &Origin, headers: &HeaderMap, wall: SystemTime) {
         if !headers.contains_key(ALT_SVC) {
             return;
         }
@@ -69,13 +69,13 @@ impl AltServices {
     }
 
     /// Where to connect to for an origin, if not to the origin itself.
-    pub(super) fn choose(&self, origin: &Origin, now: Instant, wall: SystemTime) -> Option<&Origin> {
+    pub(crate) fn choose(&self, origin: &Origin, now: Instant, wall: SystemTime) -> Option<&Origin> {
         let usable = |a: &&Known| a.expires > wall && a.retry_after.is_none_or(|until| until <= now);
         self.0.get(origin)?.iter().find(usable).map(|a| &a.target).filter(|target| *target != origin)
     }
 
     /// An alternative failed.
-    pub(super) fn suspend(&mut self, origin: &Origin, target: &Origin, now: Instant) {
+    pub(crate) fn suspend(&mut self, origin: &Origin, target: &Origin, now: Instant) {
         log::debug!("{origin}: alternative {target} is suspended");
         for known in self.0.get_mut(origin).into_iter().flatten().filter(|a| a.target == *target) {
             known.retry_after = Some(now + RETRY_AFTER);
@@ -83,13 +83,13 @@ impl AltServices {
     }
 
     /// An alternative is invalid (RFC 7838 section 6).
-    pub(super) fn forget(&mut self, origin: &Origin, target: &Origin) {
+    pub(crate) fn forget(&mut self, origin: &Origin, target: &Origin) {
         if let Some(all) = self.0.get_mut(origin) {
             all.retain(|a| a.target != *target);
         }
     }
 
-    pub(super) fn add(&mut self, service: AltService) {
+    pub(crate) fn add(&mut self, service: AltService) {
         let AltService { origin_host, origin_port, host, port, expires, persist } = service;
         let all = self.0.entry(Origin { host: origin_host, port: origin_port }).or_default();
         if all.len() < MAX_PER_ORIGIN {
@@ -97,7 +97,7 @@ impl AltServices {
         }
     }
 
-    pub(super) fn list(&self, wall: SystemTime) -> Vec<AltService> {
+    pub(crate) fn list(&self, wall: SystemTime) -> Vec<AltService> {
         let mut list: Vec<_> = self.0.iter().collect();
         list.sort_by_key(|(origin, _)| *origin);
         let service = |origin: &Origin, known: &Known| AltService {

@@ -26,7 +26,11 @@ use crate::stats::Stats;
 use crate::transport::table::StreamId;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
+#[cfg(feature = "fuzzing")]
+pub(crate) use alt_svc::AltServices;
 pub use error::ClientError;
+#[cfg(feature = "fuzzing")]
+pub(crate) use request::Origin;
 pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions};
 
 /// The largest response of [`Client::fetch`], in bytes.

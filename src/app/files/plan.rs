@@ -258,3 +258,7 @@ fn position(digits: &str) -> Option<u64> {
     }
     Some(digits.parse().unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[path = "plan_property_tests.rs"]
+mod property_tests;

@@ -296,3 +296,19 @@ fn a_connection_has_one_deadline_however_many_requests_it_had() {
     assert_eq!(sim.server.stats().requests, 200);
     assert_eq!(sim.server.timer_count(), 1);
 }
+
+#[test]
+fn no_deadline_outlives_its_connection() {
+    let mut sim = Sim::connected(Options::default());
+    sim.get("/slow?delay=60000");
+    sim.run_until("the request", |sim| sim.app.running() == 1);
+    sim.client.close(true, 0x100, b"").expect("an open connection");
+    let deadline = net::now() + TIMEOUT;
+    while sim.server.connection_count() > 0 {
+        assert!(net::now() < deadline, "the connection stays");
+        if !sim.step() {
+            sim.sleep();
+        }
+    }
+    assert_eq!(sim.server.timer_count(), 0);
+}

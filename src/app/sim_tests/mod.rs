@@ -1,6 +1,7 @@
 //! The whole server without a socket: quiche's client, a network that loses, doubles and reorders by a seed, and the
 //! endpoint with the demo's handlers. quiche reads the real clock, so time passes for real, a few milliseconds a loss.
 
+mod budgets;
 #[cfg_attr(
     not(feature = "webtransport"),
     expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
@@ -178,13 +179,17 @@ impl Sim {
         }
     }
 
-    /// Connects, and waits for HTTP/3.
     fn connected(options: Options) -> Self {
         let mut sim = Sim::new(options);
-        sim.run_until("the handshake", |sim| sim.client.is_established());
-        let config = h3::Config::new().expect("a configuration");
-        sim.h3 = Some(h3::Connection::with_transport(&mut sim.client, &config).expect("HTTP/3"));
+        sim.connect();
         sim
+    }
+
+    /// Connects, and waits for HTTP/3.
+    fn connect(&mut self) {
+        self.run_until("the handshake", |sim| sim.client.is_established());
+        let config = h3::Config::new().expect("a configuration");
+        self.h3 = Some(h3::Connection::with_transport(&mut self.client, &config).expect("HTTP/3"));
     }
 
     fn get(&mut self, path: &str) -> u64 {

@@ -71,10 +71,14 @@ impl Summary {
     /// [`QlogError::Read`] and [`QlogError::Format`]. Broken or unknown records after the header are not errors; they
     /// are counted in [`Summary::skipped`].
     pub fn read(path: &Path) -> Result<Self, QlogError> {
+        let file = File::open(path).map_err(|source| QlogError::Read { path: path.to_owned(), source })?;
+        Self::read_from(&mut BufReader::new(file), path)
+    }
+
+    /// As [`read`](Summary::read), with the file's content from `reader`.
+    pub(crate) fn read_from(mut reader: &mut impl BufRead, path: &Path) -> Result<Self, QlogError> {
         let read_error = |source| QlogError::Read { path: path.to_owned(), source };
         let format_error = |reason| QlogError::Format { path: path.to_owned(), reason };
-        let mut reader = BufReader::new(File::open(path).map_err(read_error)?);
-
         let start = reader.fill_buf().map_err(read_error)?;
         check_start(start).map_err(|reason| format_error(reason.to_owned()))?;
         let mut record = Vec::new();

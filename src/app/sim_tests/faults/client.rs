@@ -87,6 +87,31 @@ fn sessions_one_after_the_other(count: usize) -> usize {
     connections
 }
 
+/// quiche alone would send without end.
+#[test]
+fn a_close_while_the_handshake_is_probed_sends_a_few_packets_and_ends() {
+    let mut net = Net::demo(Network::default());
+    let conn = net.connect(SERVER);
+    // The server does not hear the end of the handshake.
+    net.client_turn();
+    net.servers[0].to_server.clear();
+    let mut rounds = Vec::new();
+    let mut buf = vec![0; 65_507];
+    net.client.close(conn, ErrorCode::H3_NO_ERROR, b"");
+    let deadline = net::now() + SOON;
+    while net.client.connection_count() > 0 {
+        assert!(net::now() < deadline, "{rounds:?}");
+        let due = net.client.next_timeout().expect("a timer");
+        std::thread::sleep(due.saturating_duration_since(net::now()));
+        let now = net::now();
+        net.client.handle_timeouts(now);
+        net.client.drive(now);
+        let sent = (0..1000).take_while(|_| net.client.poll_transmit(net::now(), &mut buf, 1).is_some()).count();
+        rounds.push(sent);
+    }
+    assert!(rounds.iter().all(|sent| *sent <= 4) && rounds.iter().sum::<usize>() <= 12, "{rounds:?}");
+}
+
 #[test]
 fn a_second_session_on_a_connection_opens_or_is_refused_at_once() {
     // S1

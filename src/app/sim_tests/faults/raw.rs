@@ -326,3 +326,21 @@ fn a_head_larger_than_a_collapsed_window_is_sent_or_its_stream_is_reset() {
     let whole = answer.finished && answer.field("x-big").map(str::len) == Some(11_000) && answer.body == b"ok";
     assert!(whole || answer.reset.is_some(), "no verdict: {} heads, {} bytes", answer.heads.len(), answer.body.len());
 }
+
+#[test]
+fn heads_that_wait_for_an_acknowledgement_are_sent_though_it_is_taken_in_late() {
+    let mut sim = Sim::connected(Options::default());
+    sim.get("/stream/100000?checksum=off");
+    let waiting: Vec<u64> = (0..20).map(|_| sim.get("/")).collect();
+    // The first flight fills the congestion window.
+    sim.within(SOON, |sim| sim.answers[&0].heads.len() == 1);
+    // Everything in flight is acknowledged, and the server is so busy that the check for a stall is due at once.
+    sim.client_turn();
+    for mut packet in std::mem::take(&mut sim.to_server) {
+        sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    sim.finish_all();
+    let resets: Vec<_> = waiting.iter().filter_map(|id| sim.answers[id].reset).collect();
+    assert_eq!(resets, [0u64; 0]);
+}

@@ -1,0 +1,113 @@
+//! Handshakes under way, by the prefix of their address: a network that begins many must not keep others out.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::transport::table::ConnId;
+
+/// A network that one peer may own: /24 of IPv4, /56 of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Prefix {
+    V4([u8; 3]),
+    V6([u8; 7]),
+}
+
+impl Prefix {
+    fn of(peer: SocketAddr) -> Self {
+        match peer.ip().to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, _] = ip.octets();
+                Prefix::V4([a, b, c])
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, g, ..] = ip.octets();
+                Prefix::V6([a, b, c, d, e, f, g])
+            }
+        }
+    }
+}
+
+/// The handshakes of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    /// The oldest of each prefix first.
+    by_prefix: HashMap<Prefix, VecDeque<ConnId>>,
+    count: usize,
+}
+
+impl Handshakes {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn begin(&mut self, peer: SocketAddr, id: ConnId) {
+        self.by_prefix.entry(Prefix::of(peer)).or_default().push_back(id);
+        self.count += 1;
+    }
+
+    /// The handshake with `peer` has ended.
+    pub(super) fn end(&mut self, peer: SocketAddr, id: ConnId) {
+        let prefix = Prefix::of(peer);
+        let Some(of_prefix) = self.by_prefix.get_mut(&prefix) else { return };
+        let Some(at) = of_prefix.iter().position(|other| *other == id) else { return };
+        of_prefix.remove(at);
+        self.count -= 1;
+        if of_prefix.is_empty() {
+            self.by_prefix.remove(&prefix);
+        }
+    }
+
+    /// The handshake that gives way to one with `peer`: the oldest of the prefix that has the most, of equal ones that of
+    /// `peer`.
+    pub(super) fn oldest_of_most(&self, peer: SocketAddr) -> Option<ConnId> {
+        let own = Prefix::of(peer);
+        let (_, most) = self.by_prefix.iter().max_by_key(|(prefix, ids)| (ids.len(), **prefix == own))?;
+        most.front().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(index: u32) -> ConnId {
+        ConnId { index, generation: 0 }
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn the_oldest_of_the_prefix_with_the_most_gives_way() {
+        let mut handshakes = Handshakes::default();
+        let (many, few) = (addr("192.0.2.1:1"), addr("198.51.100.1:1"));
+        assert_eq!(handshakes.oldest_of_most(many), None);
+        for n in 0..3 {
+            handshakes.begin(addr(&format!("192.0.2.{n}:7")), id(n));
+        }
+        handshakes.begin(few, id(3));
+        assert_eq!(handshakes.len(), 4);
+        assert_eq!(handshakes.oldest_of_most(few), Some(id(0)));
+        assert_eq!(handshakes.oldest_of_most(many), Some(id(0)), "also to one of its own");
+        handshakes.end(many, id(0));
+        assert_eq!(handshakes.oldest_of_most(few), Some(id(1)));
+        handshakes.end(many, id(1));
+        handshakes.end(many, id(1));
+        assert_eq!(handshakes.len(), 2);
+        assert_eq!(handshakes.oldest_of_most(few), Some(id(3)), "of equal ones, its own");
+        handshakes.end(few, id(3));
+        handshakes.end(many, id(2));
+        assert!(handshakes.by_prefix.is_empty() && handshakes.len() == 0);
+    }
+
+    #[test]
+    fn a_network_is_one_prefix() {
+        let same = |a, b| Prefix::of(addr(a)) == Prefix::of(addr(b));
+        assert!(same("192.0.2.1:1", "192.0.2.255:2"));
+        assert!(!same("192.0.2.1:1", "192.0.3.1:1"));
+        assert!(same("192.0.2.1:1", "[::ffff:192.0.2.9]:1"));
+        assert!(same("[2001:db8:0:1::1]:1", "[2001:db8:0:ff:1::]:1"));
+        assert!(!same("[2001:db8:0:1::1]:1", "[2001:db8:0:100::1]:1"));
+    }
+}

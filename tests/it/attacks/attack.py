@@ -1,0 +1,195 @@
+"""An attack, the server that it is aimed at, the honest client beside it, and what is expected of them."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from typing import Callable
+
+from peer import Peer, request
+
+MIB = 1024
+
+# What holds for an attack unless it says otherwise: memory in MiB that it may cost the server, at its peak.
+MEMORY = 12
+
+
+@dataclass(frozen=True)
+class Attack:
+    name: str
+    # What the attacker does, and what it is known by.
+    about: str
+    # Attacks the server at a URL until a time (of time.monotonic); gives what it met.
+    act: Callable[[str, float], dict]
+    # The name of the code that the server closes the connection with; None: it goes on.
+    close: str | None = None
+    # Names of the codes that streams are reset with: all of them, and no other.
+    resets: tuple[str, ...] = ()
+    # The server may find too many requests, which depends on who is faster.
+    too_many: bool = False
+    # MiB that the server's memory may grow by.
+    memory: float = MEMORY
+    # Values that the attacker must have found, by their names; a function judges its value.
+    found: dict = field(default_factory=dict)
+    # Further arguments of `serve`.
+    server: tuple[str, ...] = ()
+    # Runs in the test suite; the others take longer.
+    quick: bool = True
+    # Seconds in which it runs at least; otherwise it is up to the run.
+    seconds: float = 0
+
+
+class Server:
+    """`mio-quiche serve` on a free port."""
+
+    def __init__(self, binary, *args):
+        self.dir = tempfile.TemporaryDirectory()
+        self.binary = binary
+        quiet = {"stdin": subprocess.DEVNULL, "cwd": self.dir.name}
+        subprocess.run([binary, "cert", "--out", "."], check=True, stdout=subprocess.DEVNULL, **quiet)
+        self.log = open(self.path("log"), "w+", errors="replace")
+        command = [binary, "serve", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem", "--no-qlog"]
+        command += ["--admin", "127.0.0.1:0", "--log", "warn", "--idle-timeout", "5", "--handshake-timeout", "2", *args]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, **quiet)
+        lines = [self.process.stdout.readline() for _ in range(2)]
+        ports = [re.search(r":(\d+)/?$", line.strip()) for line in lines]
+        if not all(ports):
+            raise RuntimeError(f"the server does not start: {lines} {self.logged()}")
+        port, self.admin = (int(found[1]) for found in ports)
+        self.url = f"https://127.0.0.1:{port}"
+
+    def path(self, name):
+        return os.path.join(self.dir.name, name)
+
+    def logged(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read()
+
+    def memory(self, name):
+        """VmRSS, or VmHWM for its peak so far, in MiB."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            line = next(line for line in status if line.startswith(name + ":"))
+        return int(line.split()[1]) / MIB
+
+    def cpu(self):
+        """Seconds of CPU time."""
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=20) as page:
+            lines = page.read().decode().splitlines()
+        values = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+        return {name.removeprefix("mio_quiche_"): float(value) for name, value in values}
+
+    def open(self):
+        metrics = self.metrics()
+        return {kind: metrics[f"{kind}_open"] for kind in ("connections", "handshakes", "webtransport_sessions")}
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+        self.dir.cleanup()
+
+
+class Honest:
+    """`mio-quiche bench` at a modest rate, which serves as the honest client."""
+
+    def __init__(self, server, seconds):
+        before = server.metrics()["handshakes_total"]
+        command = [server.binary, "bench", server.url + "/", "-k", "-c", "2", "-m", "2", "-r", "100"]
+        command += ["-t", str(seconds), "--timeout", "10", "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait("the honest client's handshakes", lambda: server.metrics()["handshakes_total"] >= before + 2)
+
+    def finish(self):
+        """Percentiles in ms, and what went wrong."""
+        out, errors = self.process.communicate(timeout=60)
+        try:
+            found = json.loads(out)
+        except ValueError:
+            return None, None, errors.strip()[-200:] or "no output"
+        latency = found.get("latency_ms") or {}
+        failed = None if self.process.returncode == 0 else f"{found['requests']} of {found['started']} requests served"
+        return latency.get("p50"), latency.get("p99"), failed
+
+
+def wait(what, check, deadline=20.0):
+    end = time.monotonic() + deadline
+    while not check():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {deadline} s: {what}")
+        time.sleep(0.01)
+
+
+@dataclass
+class Measured:
+    name: str
+    rss: tuple[float, float, float]
+    cpu: float
+    close: str
+    alone: tuple
+    beside: tuple
+    sent: float
+    found: dict
+    wrong: list[str]
+
+
+def judge(attack, found, growth):
+    """What is not as the attack expects it."""
+    wrong = []
+    if found.get("close") != attack.close:
+        wrong.append(f"close {found.get('close')}, not {attack.close}")
+    resets = found.get("resets", {})
+    if set(resets) - ({"H3_REQUEST_REJECTED"} if attack.too_many else set()) != set(attack.resets):
+        wrong.append(f"resets {resets}, not {list(attack.resets)}")
+    if growth > attack.memory:
+        wrong.append(f"memory grew by {growth:.1f} MiB, more than {attack.memory}")
+    for name, expected in attack.found.items():
+        value = found.get(name)
+        if not (expected(value) if callable(expected) else value == expected):
+            wrong.append(f"{name} is {value}")
+    return wrong
+
+
+def measure(attack, binary, seconds, judged, memory, alone):
+    """Runs an attack against a server of its own; with `alone`, the honest client runs alone before. Without `judged`,
+    only what always holds is expected, and without `memory` the server's memory does not count."""
+    seconds = max(seconds, attack.seconds)
+    server = Server(binary, *attack.server)
+    try:
+        alone = Honest(server, 1).finish() if alone else (None, None, None)
+        honest = Honest(server, seconds + 0.2)
+        before, cpu = server.memory("VmRSS"), server.cpu()
+        received = server.metrics()["udp_received_bytes_total"]
+        found = attack.act(server.url, time.monotonic() + seconds)
+        beside = honest.finish()
+        growth = server.memory("VmHWM") - before if memory else 0
+        wrong = judge(attack, found, growth) if judged else []
+        if judged and beside[2] is not None:
+            wrong.append(f"the honest client: {beside[2]}")
+        cpu = server.cpu() - cpu
+        received = server.metrics()["udp_received_bytes_total"] - received
+        # Everything ends, and is given back.
+        wait(f"the end of what is open: {server.open()}", lambda: not any(server.open().values()))
+        after = Peer(server.url)
+        stream = after.reserve()
+        after.send(stream, request(), fin=True)
+        after.finished(stream)
+        after.close()
+        if "panicked" in server.logged():
+            wrong.append(server.logged())
+        rss = before, server.memory("VmHWM"), server.memory("VmRSS")
+        close = found.pop("close", None)
+        return Measured(attack.name, rss, cpu, close, alone, beside, received, found, wrong)
+    except Exception as error:
+        raise RuntimeError(f"{attack.name}: {error}; the server's log: {server.logged()[-1000:]}") from error
+    finally:
+        server.stop()
