@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::input::Input;
 use crate::net;
 use crate::transport::cid::{CID_LEN, Cid};
+use crate::transport::initial::Close;
 use crate::transport::packet::{LongHeader, MIN_INITIAL_DATAGRAM, invariants, is_supported, version_negotiation};
 use crate::transport::token::{TokenCheck, TokenKey};
 
@@ -69,7 +70,8 @@ pub fn packet(input: &[u8]) {
     assert!(header.token().is_empty() || header.is_initial() || input[0] & 0x30 == 0x30);
     if is_supported(version) && header.is_initial() && dcid.len() <= MAX_CID && scid.len() <= MAX_CID {
         let chosen = Cid([7; CID_LEN]);
-        let replies = [header.retry(&chosen.0, header.token()), header.close(chosen, 2, "no")];
+        let close = Close { code: 2, reason: "no", number: 0 };
+        let replies = [header.retry(&chosen.0, header.token()), header.close(chosen, close)];
         for packet in replies.into_iter().flatten() {
             assert!(packet.len() <= MIN_INITIAL_DATAGRAM, "larger than what it answers");
             assert_eq!(invariants(&packet), Some((version, scid, &chosen.0[..])));

@@ -139,6 +139,10 @@ impl Migration {
                 self.take_over(quic, path, actual, limit, len);
             }
             self.received(quic, path, limit);
+            if self.limited.is_none() && actual == self.current && quic.is_established() {
+                // Until the handshake was complete, everything went to this address, or it was validated later.
+                *limit = Amplification::Validated;
+            }
         }
         received.map(|_| is_authentic)
     }
