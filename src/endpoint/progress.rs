@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 /// Checks in the time of the limit, so that it is exceeded by a quarter at most.
 const CHECKS: u32 = 4;
 
+/// Empty while a connection is idle.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
-    next_check: Option<Instant>,
+pub(super) struct Progress(Option<Box<Checks>>);
+
+#[derive(Debug)]
+struct Checks {
+    next: Instant,
     /// Those that waited for the client at the last check, in order.
     waiting: Vec<Waiting>,
 }
@@ -25,32 +29,35 @@ pub(super) struct Waiting {
 
 impl Progress {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.next_check
+        self.0.as_ref().map(|checks| checks.next)
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.next_check.is_some_and(|at| at <= now)
+        self.deadline().is_some_and(|at| at <= now)
     }
 
     /// A datagram arrived.
     pub(super) fn on_received(&mut self, now: Instant, limit: Option<Duration>) {
-        if self.next_check.is_none()
+        if self.0.is_none()
             && let Some(limit) = limit
         {
-            self.next_check = Some(now + limit / CHECKS);
+            self.0 = Some(Box::new(Checks { next: now + limit / CHECKS, waiting: Vec::new() }));
         }
     }
 
-    pub(super) fn has_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Takes the streams that wait now, and returns those that have waited for `limit`.
-    pub(super) fn update(&mut self, now: Instant, limit: Duration, mut waiting: Vec<Waiting>) -> Vec<u64> {
-        self.next_check = None;
+    /// Takes the streams that wait now, and returns those that have waited for `limit`. There is a next check only if
+    /// `is_busy` or if there are others.
+    pub(super) fn update(
+        &mut self,
+        now: Instant,
+        limit: Duration,
+        mut waiting: Vec<Waiting>,
+        is_busy: bool,
+    ) -> Vec<u64> {
+        let before = self.0.take().map(|checks| checks.waiting).unwrap_or_default();
         for new in &mut waiting {
-            if let Ok(at) = self.waiting.binary_search_by_key(&new.stream, |old| old.stream)
-                && let old = self.waiting[at]
+            if let Ok(at) = before.binary_search_by_key(&new.stream, |old| old.stream)
+                && let old = before[at]
                 && new.bytes < old.bytes + old.enough
             {
                 (new.since, new.bytes) = (old.since, old.bytes);
@@ -58,7 +65,9 @@ impl Progress {
         }
         let late = waiting.extract_if(.., |new| now - new.since >= limit).map(|late| late.stream).collect();
         waiting.sort_unstable_by_key(|new| new.stream);
-        self.waiting = waiting;
+        if is_busy || !waiting.is_empty() {
+            self.0 = Some(Box::new(Checks { next: now + limit / CHECKS, waiting }));
+        }
         late
     }
 }

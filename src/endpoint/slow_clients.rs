@@ -30,15 +30,13 @@ impl Connection {
                 waiting.push(wait(stream, sent, 1));
             }
         }
-        let late = self.progress.update(cx.now, limit, waiting);
+        let late = self.progress.update(cx.now, limit, waiting, self.streams.requests() > 0);
         for &stream in &late {
             self.time_out(cx, stream);
         }
         let others = self.streams.iter_requests().filter(|(stream, _)| !late.contains(stream)).count();
         if !late.is_empty() && others == 0 && !self.has_sessions() {
             self.transport.close(ErrorCode::H3_EXCESSIVE_LOAD, b"request timeout");
-        } else if others > 0 || self.progress.has_waiting() {
-            self.progress.on_received(cx.now, Some(limit));
         }
         if !late.is_empty() {
             self.mark(cx);

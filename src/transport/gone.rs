@@ -22,9 +22,12 @@ pub(super) fn is_gone(quic: &mut Quic, stream: u64) -> bool {
     matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
 }
 
-/// The streams that quiche still holds.
+/// The streams that quiche still holds. An idle connection, which has none, needs no room for them.
 #[derive(Debug, Default)]
-pub(super) struct Retired {
+pub(super) struct Retired(Option<Box<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
     /// Aborted: no acknowledgement to wait for.
     aborted: VecDeque<u64>,
     /// Finished, possibly with unacknowledged data.
@@ -32,12 +35,13 @@ pub(super) struct Retired {
 }
 
 impl Retired {
+    fn held(&mut self) -> &mut Held {
+        self.0.get_or_insert_default()
+    }
+
     /// A stream was aborted: reset and stopped.
     pub(super) fn abort(&mut self, stream: u64) {
-        self.aborted.push_back(stream);
-        if self.aborted.len() > MAX_ABORTED {
-            self.aborted.pop_front();
-        }
+        self.held().abort(stream);
     }
 
     /// A stream has ended in both directions.
@@ -45,22 +49,45 @@ impl Retired {
         match quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
             Err(_) => self.abort(stream),
-            Ok(_) => self.unacked.push_back(stream),
+            Ok(_) => self.held().unacked.push_back(stream),
         }
     }
 
     pub(super) fn contains(&self, stream: u64) -> bool {
-        self.aborted.contains(&stream) || self.unacked.contains(&stream)
+        self.0.as_ref().is_some_and(|held| held.aborted.contains(&stream) || held.unacked.contains(&stream))
     }
 
     /// Whether everything sent on finished streams is acknowledged.
     pub(super) fn is_acked(&mut self, quic: &mut Quic) -> bool {
-        self.unacked.retain(|&stream| !is_gone(quic, stream));
-        self.unacked.is_empty()
+        let Some(held) = &mut self.0 else { return true };
+        held.unacked.retain(|&stream| !is_gone(quic, stream));
+        held.unacked.is_empty()
     }
 
     /// Forgets some of the streams that quiche has dropped.
     pub(super) fn sweep(&mut self, quic: &mut Quic, h3: &mut Option<h3::Connection>) {
+        let Some(held) = &mut self.0 else { return };
+        held.sweep(quic, h3);
+        if held.aborted.is_empty() && held.unacked.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(super) fn aborted(&self) -> usize {
+        self.0.as_ref().map_or(0, |held| held.aborted.len())
+    }
+}
+
+impl Held {
+    fn abort(&mut self, stream: u64) {
+        self.aborted.push_back(stream);
+        if self.aborted.len() > MAX_ABORTED {
+            self.aborted.pop_front();
+        }
+    }
+
+    fn sweep(&mut self, quic: &mut Quic, h3: &mut Option<h3::Connection>) {
         for _ in 0..self.unacked.len().min(SWEEP) {
             let Some(stream) = self.unacked.pop_front() else { break };
             match quic.stream_capacity(stream) {
@@ -69,10 +96,6 @@ impl Retired {
                 Err(_) => self.abort(stream),
                 Ok(_) => self.unacked.push_back(stream),
             }
-        }
-        if self.unacked.is_empty() {
-            // An idle connection needs no room.
-            self.unacked = VecDeque::new();
         }
         for _ in 0..self.aborted.len().min(SWEEP) {
             let Some(stream) = self.aborted.pop_front() else { break };
@@ -84,10 +107,5 @@ impl Retired {
                 let _ = h3.send_response::<h3::Header, _>(quic, stream, &[], true);
             }
         }
-    }
-
-    #[cfg(any(test, feature = "fuzzing"))]
-    pub(super) fn aborted(&self) -> usize {
-        self.aborted.len()
     }
 }

@@ -13,7 +13,12 @@
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
 //!
 //! A probe of a path that was never validated counts against the limit of RFC 9000 section 8.1 and may be too much, so
-//! the last packet on such a path is kept, and sent again once the peer's next address is validated.
+//! the last packet on such a path is kept, and sent again once the peer's next address is validated. The answer makes
+//! quiche take the path for validated, although nobody answered at its address (section 8.2): a packet from there has to take
+//! over another path then, and to be validated on that.
+//!
+//! Nothing changes before quiche has authenticated a packet, but for a path that is made to fail in time for a packet that
+//! finds no room.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

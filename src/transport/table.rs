@@ -77,10 +77,11 @@ const MAX_RETIRED: usize = 4;
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,
-    first: Cid,
+    /// In the order of their issue.
     cids: Vec<Cid>,
-    /// The latest ones, and the first id of all.
+    /// The first id of all, if it is one of them, and then the latest ones.
     retired: Vec<Cid>,
+    is_first_retired: bool,
     value: T,
 }
 
@@ -107,8 +108,13 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let index =
-            self.slots.insert(Slot { generation, first: cid, cids: vec![cid], retired: Vec::new(), value }) as u32;
+        let index = self.slots.insert(Slot {
+            generation,
+            cids: vec![cid],
+            retired: Vec::new(),
+            is_first_retired: false,
+            value,
+        }) as u32;
         let id = ConnId { index, generation };
         self.by_cid.insert(cid, index);
         id
@@ -146,14 +152,15 @@ impl<T> Table<T> {
         let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) else {
             return;
         };
+        let is_first = !slot.is_first_retired && slot.cids.first() == Some(cid);
         slot.cids.retain(|c| c != cid);
         self.by_cid.remove(cid);
-        if slot.retired.len() > MAX_RETIRED
-            && let Some(oldest) = slot.retired.iter().position(|c| *c != slot.first)
-        {
-            self.retired.remove(&slot.retired.remove(oldest));
+        if slot.retired.len() > MAX_RETIRED {
+            self.retired.remove(&slot.retired.remove(usize::from(slot.is_first_retired)));
         }
-        slot.retired.push(*cid);
+        let at = if is_first { 0 } else { slot.retired.len() };
+        slot.retired.insert(at, *cid);
+        slot.is_first_retired |= is_first;
         self.retired.insert(*cid);
     }
 
