@@ -137,11 +137,9 @@ fn a_download_goes_on_through_twenty_changes_of_the_port_of_a_client_with_an_emp
 #[test]
 fn a_download_goes_on_when_the_clients_port_changes_faster_than_it_is_validated() {
     // K1
-    for burst in [2, 3] {
-        for (cid_len, keeps_ports) in [(0, true), (8, true)] {
-            println!("bursts of {burst}, ids of {cid_len} bytes, keeps its ports: {keeps_ports}");
-            download_behind_a_nat(cid_len, &Nat { burst, keeps_ports, ..Nat::default() });
-        }
+    for cid_len in [0, 8] {
+        println!("ids of {cid_len} bytes");
+        download_behind_a_nat(cid_len, &Nat { burst: 2, keeps_ports: true, ..Nat::default() });
     }
 }
 
