@@ -110,6 +110,30 @@ impl fmt::Debug for ErrorCode {
     }
 }
 
+/// The name of an error code of QUIC (RFC 9000 section 20.1).
+pub(crate) fn transport_error(code: u64) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "NO_ERROR",
+        "INTERNAL_ERROR",
+        "CONNECTION_REFUSED",
+        "FLOW_CONTROL_ERROR",
+        "STREAM_LIMIT_ERROR",
+        "STREAM_STATE_ERROR",
+        "FINAL_SIZE_ERROR",
+        "FRAME_ENCODING_ERROR",
+        "TRANSPORT_PARAMETER_ERROR",
+        "CONNECTION_ID_LIMIT_ERROR",
+        "PROTOCOL_VIOLATION",
+        "INVALID_TOKEN",
+        "APPLICATION_ERROR",
+        "CRYPTO_BUFFER_EXCEEDED",
+        "KEY_UPDATE_ERROR",
+        "AEAD_LIMIT_REACHED",
+        "NO_VIABLE_PATH",
+    ];
+    NAMES.get(usize::try_from(code).ok()?).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ mod code;
 mod violation;
 
 pub use code::ErrorCode;
+pub(crate) use code::transport_error;
 pub use violation::Violation;
 
 /// `Result` with this crate's [`Error`].

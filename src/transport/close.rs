@@ -1,7 +1,7 @@
 //! Why a connection ended.
 
 use super::buf::Quic;
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, transport_error};
 
 /// Who ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl std::fmt::Display for CloseCause {
             ClosedBy::IdleTimeout => return f.write_str("idle timeout"),
             ClosedBy::StatelessReset => return f.write_str("closed by a stateless reset: the peer no longer knows it"),
         };
-        match (self.application, transport_error(self.code)) {
+        match (self.application, transport_error(self.code.0)) {
             (true, _) => write!(f, "closed by {by} with {}", self.code)?,
             (false, Some(name)) => write!(f, "closed by {by} with {name} ({:#x})", self.code.0)?,
             (false, None) => write!(f, "closed by {by} with QUIC error {:#x}", self.code.0)?,
@@ -67,30 +67,6 @@ impl std::fmt::Display for CloseCause {
             false => write!(f, " ({})", self.reason.escape_debug()),
         }
     }
-}
-
-/// The name of an error code of QUIC (RFC 9000 section 20.1).
-fn transport_error(code: ErrorCode) -> Option<&'static str> {
-    const NAMES: [&str; 17] = [
-        "NO_ERROR",
-        "INTERNAL_ERROR",
-        "CONNECTION_REFUSED",
-        "FLOW_CONTROL_ERROR",
-        "STREAM_LIMIT_ERROR",
-        "STREAM_STATE_ERROR",
-        "FINAL_SIZE_ERROR",
-        "FRAME_ENCODING_ERROR",
-        "TRANSPORT_PARAMETER_ERROR",
-        "CONNECTION_ID_LIMIT_ERROR",
-        "PROTOCOL_VIOLATION",
-        "INVALID_TOKEN",
-        "APPLICATION_ERROR",
-        "CRYPTO_BUFFER_EXCEEDED",
-        "KEY_UPDATE_ERROR",
-        "AEAD_LIMIT_REACHED",
-        "NO_VIABLE_PATH",
-    ];
-    NAMES.get(usize::try_from(code.0).ok()?).copied()
 }
 
 #[cfg(test)]

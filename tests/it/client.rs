@@ -1,8 +1,9 @@
 //! The library's client against the real server.
 
+mod moves;
+
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,8 +11,8 @@ use data_encoding::BASE64;
 use http::Method;
 use mio_quiche::app::cert::CertInfo;
 use mio_quiche::{
-    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, MigrateError, Progress, Recv, Resolver,
-    ResponseHandler, Result, Session, SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
+    Client, ClientConfig, ClientError, ClientRequest, EndedBy, Error, Progress, Recv, Resolver, ResponseHandler,
+    Result, Session, SessionEnd, SessionHandler, SessionOptions, Stream, StreamId,
 };
 use ring::digest;
 
@@ -230,53 +231,6 @@ fn without_a_ticket_key_a_ticket_outlives_a_reload() {
     assert_eq!(after.get(&url).unwrap().status, 200);
     assert!(after.resumed());
     server.stop();
-}
-
-/// A download in which the client moves to another port that many times.
-fn move_in_download(moves: u64) {
-    const PAUSE: Duration = Duration::from_millis(50);
-    let size = (moves + 2) * 20_000_000;
-    let mut server = Server::start(&[]);
-    let mut client = insecure();
-    let (done, result) = mpsc::channel();
-    let received = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&received);
-    let progress = move |bytes| counter.store(bytes, Ordering::Relaxed);
-    let request = ClientRequest::get(&server.url(&format!("/stream/{size}"))).unwrap();
-    client.start(request, Download { digest: Some(sha256()), bytes: 0, progress, done });
-    let (mut moved, mut next) = (0, Instant::now() + PAUSE);
-    while client.is_busy() {
-        client.turn(None).unwrap();
-        if moved < moves && received.load(Ordering::Relaxed) > 0 && Instant::now() > next {
-            let before = client.local_addr();
-            match client.migrate() {
-                Ok(()) => {
-                    moved += 1;
-                    next = Instant::now() + PAUSE;
-                }
-                Err(Error::Migrate(MigrateError::NoConnectionId)) => continue,
-                Err(e) => panic!("{e}"),
-            }
-            assert_ne!(client.local_addr(), before);
-        }
-    }
-    assert_eq!(result.recv().unwrap().unwrap(), (size, payload_hash(size as usize)));
-    assert_eq!(moved, moves);
-    client.close();
-    let migrations = server.stop().get("migrations");
-    // One that is followed by the next before it was validated does not count.
-    assert!(migrations > moves / 2 && migrations <= moves, "{migrations}");
-}
-
-#[test]
-fn a_download_survives_a_move_to_another_port() {
-    move_in_download(1);
-}
-
-#[test]
-fn a_download_survives_twenty_moves_to_other_ports() {
-    // K1: more than the connection ids that the server gives at a time.
-    move_in_download(20);
 }
 
 #[test]

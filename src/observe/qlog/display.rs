@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::collect::sum;
 use super::{Close, Count, Listed, Summary};
+use crate::error::transport_error;
 
 /// Longest foreign text shown, in characters.
 const MAX_TEXT: usize = 100;
@@ -180,25 +181,6 @@ fn fmt_close(f: &mut Formatter<'_>, close: &Close) -> fmt::Result {
 
 /// Names of RFC 9000, section 20.1, and RFC 9114, section 8.1.
 fn code_name(space: Option<&str>, code: u64) -> Option<&'static str> {
-    const TRANSPORT: [&str; 17] = [
-        "NO_ERROR",
-        "INTERNAL_ERROR",
-        "CONNECTION_REFUSED",
-        "FLOW_CONTROL_ERROR",
-        "STREAM_LIMIT_ERROR",
-        "STREAM_STATE_ERROR",
-        "FINAL_SIZE_ERROR",
-        "FRAME_ENCODING_ERROR",
-        "TRANSPORT_PARAMETER_ERROR",
-        "CONNECTION_ID_LIMIT_ERROR",
-        "PROTOCOL_VIOLATION",
-        "INVALID_TOKEN",
-        "APPLICATION_ERROR",
-        "CRYPTO_BUFFER_EXCEEDED",
-        "KEY_UPDATE_ERROR",
-        "AEAD_LIMIT_REACHED",
-        "NO_VIABLE_PATH",
-    ];
     const HTTP3: [&str; 17] = [
         "H3_NO_ERROR",
         "H3_GENERAL_PROTOCOL_ERROR",
@@ -218,12 +200,11 @@ fn code_name(space: Option<&str>, code: u64) -> Option<&'static str> {
         "H3_CONNECT_ERROR",
         "H3_VERSION_FALLBACK",
     ];
-    let (names, index) = match space? {
-        "transport" if (0x100..0x200).contains(&code) => return Some("CRYPTO_ERROR"),
-        "transport" => (&TRANSPORT, code),
-        _ => (&HTTP3, code.checked_sub(0x100)?),
-    };
-    names.get(usize::try_from(index).ok()?).copied()
+    match space? {
+        "transport" if (0x100..0x200).contains(&code) => Some("CRYPTO_ERROR"),
+        "transport" => transport_error(code),
+        _ => HTTP3.get(usize::try_from(code.checked_sub(0x100)?).ok()?).copied(),
+    }
 }
 
 fn line(f: &mut Formatter<'_>, label: &str, value: impl Display) -> fmt::Result {
