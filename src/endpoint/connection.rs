@@ -140,7 +140,7 @@ impl Connection {
     /// Removes a stream from the table, with its timer.
     pub(super) fn remove_stream(&mut self, cx: &mut Cx<'_>, stream: u64) -> Option<StreamState> {
         let mut state = self.streams.remove(stream)?;
-        self.followups.waiting.remove(&stream);
+        self.followups.stop_waiting(stream);
         let armed = match &mut state {
             StreamState::Request(state) => &mut state.armed,
             StreamState::Session(state) => &mut state.armed,

@@ -35,7 +35,7 @@ impl Connection {
     pub(super) fn drive(&mut self, cx: &mut Cx<'_>) {
         self.advance_handshake(cx);
         let received = std::mem::take(&mut self.turn.received);
-        cx.core.stats.malformed_requests += std::mem::take(&mut self.followups.malformed);
+        cx.core.stats.malformed_requests += self.followups.take_malformed();
         if self.transport.has_http3() {
             if received {
                 self.note_signals(cx);
@@ -226,11 +226,11 @@ impl Connection {
 
     /// Notifies streams that wait for credit to write.
     fn poll_writable(&mut self, cx: &mut Cx<'_>) {
-        if self.followups.waiting.is_empty() {
+        if !self.followups.has_waiting() {
             return;
         }
         while let Some(stream) = self.transport.poll_writable() {
-            if !self.followups.waiting.remove(&stream) {
+            if !self.followups.stop_waiting(stream) {
                 continue;
             }
             if let Some(mut handle) = self.session_stream(cx, stream) {

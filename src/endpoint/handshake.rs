@@ -9,13 +9,18 @@ use crate::transport::Transport;
 
 #[derive(Debug)]
 pub(super) struct Handshake {
-    /// Its deadline; `None` once it has ended.
-    deadline: Option<Instant>,
+    /// `None` once it has ended.
+    pending: Option<Box<Pending>>,
+    pub(super) logs: Option<Box<HeldLogs>>,
     /// The application protocol has started.
     begun: bool,
-    /// On a server, until the handshake has ended: what the client's first packet said.
-    first_flight: Option<Box<FirstFlight>>,
-    pub(super) logs: Option<Box<HeldLogs>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    deadline: Instant,
+    /// On a server: what the client's first packet said.
+    first_flight: Option<FirstFlight>,
 }
 
 /// The progress of a handshake since the last check.
@@ -28,15 +33,17 @@ pub(super) struct Progress {
 
 impl Handshake {
     pub(super) fn new(deadline: Instant) -> Self {
-        Handshake { deadline: Some(deadline), begun: false, first_flight: None, logs: None }
+        Handshake { pending: Some(Box::new(Pending { deadline, first_flight: None })), logs: None, begun: false }
     }
 
     pub(super) fn began_with(&mut self, first_flight: FirstFlight) {
-        self.first_flight = Some(Box::new(first_flight));
+        if let Some(pending) = &mut self.pending {
+            pending.first_flight = Some(first_flight);
+        }
     }
 
-    pub(super) fn take_first_flight(&mut self) -> Option<Box<FirstFlight>> {
-        self.first_flight.take()
+    pub(super) fn take_first_flight(&mut self) -> Option<FirstFlight> {
+        self.pending.as_mut()?.first_flight.take()
     }
 
     pub(super) fn has_begun(&self) -> bool {
@@ -44,7 +51,7 @@ impl Handshake {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.pending.as_ref().map(|pending| pending.deadline)
     }
 
     pub(super) fn advance(&mut self, transport: &Transport, cx: &mut Cx<'_>) -> Progress {
@@ -53,13 +60,13 @@ impl Handshake {
             held.write(logs, &settings.transport);
             self.logs.take_if(|_| transport.is_established());
         }
-        if self.begun && self.deadline.is_none() || transport.is_closed() {
+        if self.begun && self.pending.is_none() || transport.is_closed() {
             return Progress::default();
         }
         let established = transport.is_established();
         let begins = !self.begun && (established || transport.is_in_early_data());
         self.begun |= begins;
-        let completed = established && self.deadline.is_some();
+        let completed = established && self.pending.is_some();
         if completed {
             self.end(transport, cx);
             let core = &mut *cx.core;
@@ -72,14 +79,13 @@ impl Handshake {
 
     /// It has ended, with or without success.
     pub(super) fn end(&mut self, transport: &Transport, cx: &mut Cx<'_>) {
-        self.first_flight = None;
-        if self.deadline.take().is_some() {
+        if self.pending.take().is_some() {
             cx.core.handshakes.end(transport.peer_addr(), cx.conn);
         }
     }
 
     /// Whether it took too long.
     pub(super) fn is_late(&self, now: Instant, transport: &Transport) -> bool {
-        self.deadline.is_some_and(|at| at <= now) && !transport.is_established()
+        self.deadline().is_some_and(|at| at <= now) && !transport.is_established()
     }
 }

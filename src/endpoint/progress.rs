@@ -5,15 +5,12 @@ use std::time::{Duration, Instant};
 /// Checks in the time of the limit, so that it is exceeded by a quarter at most.
 const CHECKS: u32 = 4;
 
-/// Empty while a connection is idle.
 #[derive(Debug, Default)]
-pub(super) struct Progress(Option<Box<Checks>>);
-
-#[derive(Debug)]
-struct Checks {
-    next: Instant,
-    /// Those that waited for the client at the last check, in order.
-    waiting: Vec<Waiting>,
+pub(super) struct Progress {
+    /// When the next check is due; `None` while the connection is idle.
+    next: Option<Instant>,
+    /// The streams that waited for the client at the last check, in order. Boxed, as it is small: there are none mostly.
+    waiting: Box<[Waiting]>,
 }
 
 /// A stream that waits for the client.
@@ -29,19 +26,17 @@ pub(super) struct Waiting {
 
 impl Progress {
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.as_ref().map(|checks| checks.next)
+        self.next
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.deadline().is_some_and(|at| at <= now)
+        self.next.is_some_and(|at| at <= now)
     }
 
     /// A datagram arrived.
     pub(super) fn on_received(&mut self, now: Instant, limit: Option<Duration>) {
-        if self.0.is_none()
-            && let Some(limit) = limit
-        {
-            self.0 = Some(Box::new(Checks { next: now + limit / CHECKS, waiting: Vec::new() }));
+        if self.next.is_none() {
+            self.next = limit.map(|limit| now + limit / CHECKS);
         }
     }
 
@@ -54,7 +49,7 @@ impl Progress {
         mut waiting: Vec<Waiting>,
         is_busy: bool,
     ) -> Vec<u64> {
-        let before = self.0.take().map(|checks| checks.waiting).unwrap_or_default();
+        let before = std::mem::take(&mut self.waiting);
         for new in &mut waiting {
             if let Ok(at) = before.binary_search_by_key(&new.stream, |old| old.stream)
                 && let old = before[at]
@@ -65,9 +60,8 @@ impl Progress {
         }
         let late = waiting.extract_if(.., |new| now - new.since >= limit).map(|late| late.stream).collect();
         waiting.sort_unstable_by_key(|new| new.stream);
-        if is_busy || !waiting.is_empty() {
-            self.0 = Some(Box::new(Checks { next: now + limit / CHECKS, waiting }));
-        }
+        self.next = (is_busy || !waiting.is_empty()).then(|| now + limit / CHECKS);
+        self.waiting = waiting.into_boxed_slice();
         late
     }
 }

@@ -1,7 +1,7 @@
 //! A server's side of requests: their heads, their ends, and the engine's own responses.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::connection::Connection;
 use super::core::{Cx, Role};
@@ -44,11 +44,8 @@ impl Connection {
             Err(violation) => return self.on_malformed(cx, stream, list, violation),
         };
         let update = self.transport.take_priority_update(stream);
-        // Several lines are one dictionary (RFC 9651 section 4.2).
-        let field =
-            || head.headers.get_all("priority").iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b", "[..]);
-        let priority = Priority::parse(&update.unwrap_or_else(field)).unwrap_or_default();
-        let mut state = RequestState::new(&head, priority);
+        let priority = update.or_else(|| priority_field(&head.headers)).and_then(|value| Priority::parse(&value));
+        let mut state = RequestState::new(&head, priority.unwrap_or_default());
         if !more && let Err(violation) = state.on_finished() {
             return self.on_malformed(cx, stream, list, violation);
         }
@@ -159,4 +156,16 @@ impl Connection {
             handle.set_priority(priority);
         }
     }
+}
+
+/// The `priority` field (RFC 9218 section 5). Several lines are one dictionary (RFC 9651 section 4.2).
+fn priority_field(headers: &HeaderMap) -> Option<Vec<u8>> {
+    const PRIORITY: HeaderName = HeaderName::from_static("priority");
+    let lines = headers.get_all(PRIORITY).iter().map(HeaderValue::as_bytes);
+    lines.fold(None, |joined, line| {
+        Some(match joined {
+            None => line.to_vec(),
+            Some(before) => [&before[..], line].join(&b", "[..]),
+        })
+    })
 }

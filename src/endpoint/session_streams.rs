@@ -228,12 +228,12 @@ impl Connection {
 
     /// Sends FINs that waited until all data before them was acknowledged.
     pub(super) fn continue_fins(&mut self, cx: &mut Cx<'_>) {
-        for stream in std::mem::take(&mut self.followups.pending_fins) {
+        for stream in self.followups.take_pending_fins() {
             let Some(mut handle) = self.session_stream(cx, stream) else { continue };
             // If it fails, the peer stopped the stream, which has then ended.
             let _ = handle.flush();
             match handle.state.fin_pending {
-                true => self.followups.pending_fins.push(stream),
+                true => self.followups.defer_fin(stream),
                 false => self.settle_session_stream(cx, stream),
             }
         }

@@ -241,7 +241,7 @@ impl Connection {
             let reason = "a limit that does not grow or is too large";
             return self.fail_session(cx, session, ErrorCode::WT_FLOW_CONTROL_ERROR, reason);
         }
-        let waiting: Vec<u64> = self.followups.waiting.iter().copied().collect();
+        let waiting: Vec<u64> = self.followups.waiting().collect();
         for stream in waiting {
             if self.session_of(stream) == Some(session) {
                 self.notify_ready(cx, stream);

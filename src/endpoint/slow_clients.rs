@@ -26,7 +26,7 @@ impl Connection {
             // Without unread data, the handler waits for the client. A part of the response is progress, too.
             if state.is_receiving() && self.transport.readable_len(stream, 1) == 0 {
                 waiting.push(wait(stream, received + sent * MIN_BYTES, MIN_BYTES));
-            } else if self.followups.waiting.contains(&stream) {
+            } else if self.followups.is_waiting(stream) {
                 waiting.push(wait(stream, sent, 1));
             }
         }

@@ -1,6 +1,7 @@
 //! One request and its response on quiche's HTTP/3: validation, bodies in and out, trailers, priorities.
 
 mod authority;
+mod followups;
 mod head;
 mod path;
 mod plain_response;
@@ -10,11 +11,12 @@ mod state;
 mod stream;
 mod validate;
 
+pub(crate) use followups::Followups;
 pub use head::{Recv, ResponseHead};
 pub(crate) use path::{normalize, normalize_segments};
 pub(crate) use plain_response::{is_known_method, plain_response};
 pub use priority::Priority;
 pub use request::Request;
-pub(crate) use state::{Followups, Half, RequestState, StreamEnd};
+pub(crate) use state::{Half, RequestState, StreamEnd};
 pub(crate) use stream::{HttpStream, field};
 pub(crate) use validate::{is_hop_by_hop, validate_request, validate_response, validate_trailers};

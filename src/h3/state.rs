@@ -1,15 +1,11 @@
 //! The engine's state of a request stream.
 
-use std::collections::HashSet;
-use std::hash::BuildHasherDefault;
-
 use http::{HeaderMap, StatusCode};
 
 use super::head::ResponseHead;
 use super::priority::Priority;
 use super::validate::{Head, content_length};
 use crate::error::{ErrorCode, StreamError, Violation};
-use crate::transport::table::StreamHasher;
 use crate::transport::timers::Armed;
 use crate::transport::{Header, Section};
 
@@ -64,17 +60,6 @@ pub(crate) struct RequestState {
     /// Body bytes discarded since the release.
     pub(super) discarded: u64,
     pub(crate) armed: Armed,
-}
-
-/// Work that stream handles leave to the connection.
-#[derive(Debug, Default)]
-pub(crate) struct Followups {
-    /// Streams that wait for credit to write.
-    pub(crate) waiting: HashSet<u64, BuildHasherDefault<StreamHasher>>,
-    /// Messages found malformed while their bodies were read.
-    pub(crate) malformed: u64,
-    /// Streams of sessions whose end waits until everything before it is acknowledged.
-    pub(crate) pending_fins: Vec<u64>,
 }
 
 impl RequestState {

@@ -5,9 +5,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::followups::Followups;
 use super::head::{Recv, ResponseHead};
 use super::priority::Priority;
-use super::state::{Followups, Half, RequestState};
+use super::state::{Half, RequestState};
 use crate::config::MAX_RESPONSE_HEAD;
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::transport::table::StreamId;
@@ -129,7 +130,7 @@ impl HttpStream<'_> {
             _ => None,
         };
         if let Some(violation) = violation {
-            self.followups.malformed += 1;
+            self.followups.note_malformed();
             self.abort(violation.code());
             let error = StreamError::Malformed(violation);
             (self.state.recv, self.state.send) = (Half::Failed(error.clone()), Half::Failed(error.clone()));
@@ -362,7 +363,7 @@ impl HttpStream<'_> {
     }
 
     fn want_write(&mut self) {
-        self.followups.waiting.insert(self.id.id);
+        self.followups.wait(self.id.id);
     }
 
     fn send_fin(&mut self) -> StreamResult<bool> {

@@ -288,11 +288,16 @@ fn authority(method: &Method, pseudo: &Pseudo<'_>, headers: &HeaderMap) -> Resul
         (None, None) => return Err(Violation::MissingPseudoHeader(":authority")),
     };
     // RFC 9114 sections 4.3.1 and 10.3: not empty, no user information, and no character that no value may have.
-    let ok = |a: &&str| !a.is_empty() && !a.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'@');
-    let value = text(value).filter(ok).ok_or(Violation::InvalidPseudoHeader(":authority"))?;
-    match is_authority(value, *method == Method::CONNECT && pseudo.protocol.is_none()) {
-        true => Ok(value.to_owned()),
-        false => Err(Violation::InvalidAuthority(lossy(value.as_bytes()))),
+    if is_authority(value, *method == Method::CONNECT && pseudo.protocol.is_none())
+        && let Some(value) = text(value)
+    {
+        return Ok(value.to_owned());
+    }
+    match text(value) {
+        Some(text) if !text.is_empty() && !text.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'@') => {
+            Err(Violation::InvalidAuthority(lossy(value)))
+        }
+        _ => Err(Violation::InvalidPseudoHeader(":authority")),
     }
 }
 

@@ -79,10 +79,16 @@ struct Slot<T> {
     generation: u32,
     /// In the order of their issue.
     cids: Vec<Cid>,
-    /// The first id of all, if it is one of them, and then the latest ones.
-    retired: Vec<Cid>,
-    is_first_retired: bool,
+    /// Empty until the peer retires an id, which few do.
+    retired: Option<Box<RetiredCids>>,
     value: T,
+}
+
+#[derive(Debug, Default)]
+struct RetiredCids {
+    /// The first id of all, if it is one of them, and then the latest ones.
+    cids: Vec<Cid>,
+    has_first: bool,
 }
 
 /// Connections by id and by connection id on the wire.
@@ -108,13 +114,7 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let index = self.slots.insert(Slot {
-            generation,
-            cids: vec![cid],
-            retired: Vec::new(),
-            is_first_retired: false,
-            value,
-        }) as u32;
+        let index = self.slots.insert(Slot { generation, cids: vec![cid], retired: None, value }) as u32;
         let id = ConnId { index, generation };
         self.by_cid.insert(cid, index);
         id
@@ -127,7 +127,7 @@ impl<T> Table<T> {
         for cid in &slot.cids {
             self.by_cid.remove(cid);
         }
-        for cid in &slot.retired {
+        for cid in slot.retired.iter().flat_map(|retired| &retired.cids) {
             self.retired.remove(cid);
         }
         Some(slot.value)
@@ -152,15 +152,16 @@ impl<T> Table<T> {
         let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) else {
             return;
         };
-        let is_first = !slot.is_first_retired && slot.cids.first() == Some(cid);
+        let retired = slot.retired.get_or_insert_default();
+        let is_first = !retired.has_first && slot.cids.first() == Some(cid);
         slot.cids.retain(|c| c != cid);
         self.by_cid.remove(cid);
-        if slot.retired.len() > MAX_RETIRED {
-            self.retired.remove(&slot.retired.remove(usize::from(slot.is_first_retired)));
+        if retired.cids.len() > MAX_RETIRED {
+            self.retired.remove(&retired.cids.remove(usize::from(retired.has_first)));
         }
-        let at = if is_first { 0 } else { slot.retired.len() };
-        slot.retired.insert(at, *cid);
-        slot.is_first_retired |= is_first;
+        let at = if is_first { 0 } else { retired.cids.len() };
+        retired.cids.insert(at, *cid);
+        retired.has_first |= is_first;
         self.retired.insert(*cid);
     }
 

@@ -8,9 +8,13 @@ use super::buf::Quic;
 /// Streams checked in one turn, so that idle streams cost a bounded amount.
 const LOOKS: usize = 32;
 
-/// The streams with an open receiving side, in the order of checking.
+/// The streams with an open receiving side. Empty while there are none, as on an idle connection.
 #[derive(Debug, Default)]
-pub(super) struct UnseenFins {
+pub(super) struct UnseenFins(Option<Box<Watched>>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// In the order of checking.
     open: VecDeque<u64>,
     /// Streams not checked since the last packet.
     left: usize,
@@ -19,22 +23,33 @@ pub(super) struct UnseenFins {
 impl UnseenFins {
     /// Watches a stream until its receiving side ends.
     pub(super) fn watch(&mut self, stream: u64) {
-        self.open.push_back(stream);
-        self.left += 1;
+        let watched = self.0.get_or_insert_default();
+        watched.open.push_back(stream);
+        watched.left += 1;
     }
 
     /// A packet arrived.
     pub(super) fn on_received(&mut self) {
-        self.left = self.open.len();
+        if let Some(watched) = &mut self.0 {
+            watched.left = watched.open.len();
+        }
     }
 
     /// Whether streams are still unchecked.
     pub(super) fn is_pending(&self) -> bool {
-        self.left > 0
+        self.0.as_ref().is_some_and(|watched| watched.left > 0)
     }
 
     /// Checks some streams; returns those that have ended without being readable.
     pub(super) fn look(&mut self, quic: &Quic) -> Vec<u64> {
+        let ended = self.0.as_mut().map(|watched| watched.look(quic)).unwrap_or_default();
+        self.0.take_if(|watched| watched.open.is_empty());
+        ended
+    }
+}
+
+impl Watched {
+    fn look(&mut self, quic: &Quic) -> Vec<u64> {
         let mut ended = Vec::new();
         for _ in 0..self.left.min(LOOKS) {
             self.left -= 1;

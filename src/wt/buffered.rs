@@ -15,30 +15,44 @@ pub(crate) const MAX_DATAGRAMS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Buffered {
     max_streams: usize,
+    /// Empty until something arrives early, which is rare.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
     streams: VecDeque<(u64, u64)>,
     datagrams: VecDeque<(u64, Bytes)>,
 }
 
 impl Buffered {
     pub(crate) fn new(max_streams: usize) -> Self {
-        Buffered { max_streams, streams: VecDeque::new(), datagrams: VecDeque::new() }
+        Buffered { max_streams, held: None }
     }
 
     /// Keeps `stream` for `session`; returns the evicted stream.
     pub(crate) fn keep_stream(&mut self, stream: u64, session: u64) -> Option<u64> {
-        self.streams.push_back((stream, session));
-        let full = self.streams.len() > self.max_streams;
-        full.then(|| self.streams.pop_front()).flatten().map(|(stream, _)| stream)
+        let streams = &mut self.held.get_or_insert_default().streams;
+        streams.push_back((stream, session));
+        let full = streams.len() > self.max_streams;
+        full.then(|| streams.pop_front()).flatten().map(|(stream, _)| stream)
     }
 
     /// Keeps a datagram; returns true if another one was evicted.
     pub(crate) fn keep_datagram(&mut self, session: u64, payload: Bytes) -> bool {
-        self.datagrams.push_back((session, payload));
-        self.datagrams.len() > MAX_DATAGRAMS && self.datagrams.pop_front().is_some()
+        let datagrams = &mut self.held.get_or_insert_default().datagrams;
+        datagrams.push_back((session, payload));
+        datagrams.len() > MAX_DATAGRAMS && datagrams.pop_front().is_some()
     }
 
     /// Removes the entries of `session`.
     pub(crate) fn take(&mut self, session: u64) -> (Vec<u64>, Vec<Bytes>) {
+        self.held.as_mut().map(|held| held.take(session)).unwrap_or_default()
+    }
+}
+
+impl Held {
+    fn take(&mut self, session: u64) -> (Vec<u64>, Vec<Bytes>) {
         let mut streams = Vec::new();
         self.streams.retain(|(stream, named)| {
             let mine = *named == session;
@@ -77,7 +91,8 @@ mod tests {
         let (streams, datagrams) = buffered.take(4);
         assert_eq!(streams, [4, 12, 20, 28, 36, 44, 52, 60, 400]);
         assert_eq!(datagrams.iter().map(|d| d[0]).collect::<Vec<_>>(), (1..32).step_by(2).collect::<Vec<_>>());
-        assert_eq!((buffered.streams.len(), buffered.datagrams.len()), (7, 16));
+        let held = buffered.held.as_ref().unwrap();
+        assert_eq!((held.streams.len(), held.datagrams.len()), (7, 16));
         assert_eq!(buffered.take(4), (vec![], vec![]));
     }
 }

@@ -259,7 +259,7 @@ impl SessionStream<'_> {
         self.state.fin_pending = true;
         self.flush()?;
         if self.state.fin_pending {
-            self.followups.pending_fins.push(self.id.id);
+            self.followups.defer_fin(self.id.id);
         }
         Ok(())
     }
@@ -397,6 +397,6 @@ impl SessionStream<'_> {
     }
 
     fn want_write(&mut self) {
-        self.followups.waiting.insert(self.id.id);
+        self.followups.wait(self.id.id);
     }
 }
