@@ -73,6 +73,10 @@ pub struct Stats {
     pub malformed_requests: u64,
     /// Requests whose client made no progress within [`request_timeout`](crate::ServerConfig::request_timeout).
     pub timed_out_requests: u64,
+    /// Connections closed because the peer caused too much work or memory for nothing (H3_EXCESSIVE_LOAD).
+    pub excessive_peers: u64,
+    /// UDP datagrams dropped as their connection had more than its share while more came than could be processed.
+    pub dropped_over_share: u64,
     /// Requests rejected because the connection is going away or has [too many](crate::TransportConfig::max_streams_bidi).
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.

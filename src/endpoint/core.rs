@@ -7,6 +7,7 @@ use super::event::Event;
 use super::first_flight::FailedFlights;
 use super::handshakes::Handshakes;
 use super::logs::Logs;
+use super::shares::Shares;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use crate::config::EndpointConfig;
@@ -48,6 +49,9 @@ pub(crate) struct Core {
     pub(super) failed: FailedFlights,
     /// Handshakes under way.
     pub(super) handshakes: Handshakes,
+    pub(super) shares: Shares,
+    /// Datagrams in the current [batch](super::Endpoint::end_batch).
+    pub(super) batch: u32,
     /// Open sessions.
     pub(super) sessions: usize,
     /// A graceful shutdown is under way.

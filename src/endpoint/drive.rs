@@ -26,6 +26,9 @@ impl Connection {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
         self.progress.on_received(cx.now, cx.core.settings.request_timeout);
+        if let Some(excess) = self.transport.excess(cx.now) {
+            self.close_for_excess(cx, excess);
+        }
         if self.sessions.is_some() {
             self.classify_streams(cx);
         }
@@ -147,6 +150,7 @@ impl Connection {
                     self.note_used(stream);
                     self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_CANCELLED);
                 }
+                self.note_aborted(cx);
             }
             Http3Event::PriorityUpdate => self.on_priority_update(cx, stream),
             Http3Event::GoAway if self.role == Role::Client => self.on_goaway(cx, stream),

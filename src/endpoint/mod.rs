@@ -15,6 +15,7 @@ mod handshakes;
 mod keep_alive;
 mod logs;
 mod outgoing;
+mod overload;
 mod progress;
 mod qlog;
 mod requests;
@@ -22,6 +23,7 @@ mod responses;
 mod session;
 mod session_streams;
 mod sessions;
+mod shares;
 mod slow_clients;
 mod stateless;
 mod stream;
@@ -54,6 +56,7 @@ use handshakes::Handshakes;
 use logs::Logs;
 pub use outgoing::Transmit;
 pub use session::Session;
+use shares::Shares;
 use stateless::Stateless;
 pub use stream::Stream;
 use verify::ServerVerifier;
@@ -140,6 +143,8 @@ impl Endpoint {
             stateless: Stateless::new(),
             failed: FailedFlights::default(),
             handshakes: Handshakes::default(),
+            shares: Shares::default(),
+            batch: 0,
             sessions: 0,
             shutting_down: false,
             cid_changes: Vec::new(),
@@ -150,16 +155,31 @@ impl Endpoint {
     /// Receives one UDP datagram from `from` to the local address `to`. Its bytes are decrypted in place.
     pub fn recv(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
         self.now = now;
+        self.core.batch += 1;
         self.core.stats.datagrams_in += 1;
         self.core.stats.bytes_in += datagram.len() as u64;
         let Some(route) = self.route(now, datagram, from, to) else { return };
         let Some(conn) = self.table.get_mut(route.conn) else { return };
+        if !self.core.shares.takes(route.conn, || conn.transport.use_so_far()) {
+            self.core.stats.dropped_over_share += 1;
+            return;
+        }
         let mut cx = Cx { now, conn: route.conn, core: &mut self.core };
         if !conn.transport.recv(datagram, from, to, route.to_our_id) {
             cx.core.stats.refused_packets += 1;
         }
         conn.on_received(&mut cx);
         conn.mark(&mut cx);
+    }
+
+    /// Ends a batch of datagrams. `more`: the socket may hold further ones. A server whose socket is never found empty
+    /// while it takes a thousand of them drops those of connections that send more than their share for nothing, so that
+    /// others are heard.
+    pub fn end_batch(&mut self, now: Instant, more: bool) {
+        let taken = std::mem::take(&mut self.core.batch);
+        if self.core.role == Role::Server {
+            self.core.shares.on_batch(now, taken, more);
+        }
     }
 
     /// Runs the timers that are due. Call it every turn, even if no datagrams arrived.

@@ -50,6 +50,7 @@ impl Connection {
             return self.on_malformed(cx, stream, list, violation);
         }
         cx.core.stats.requests += 1;
+        self.transport.note_use(0);
         self.insert_request(stream, state);
         let is_early = self.transport.is_in_early_data();
         cx.core.stats.early_requests += u64::from(is_early);
@@ -81,6 +82,7 @@ impl Connection {
 
     fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {
         cx.core.stats.malformed_requests += 1;
+        self.note_aborted(cx);
         log::debug!("{:?}: {violation}", cx.id(stream));
         let Some(status) = violation.status() else {
             return self.abort_stream(cx, stream, violation.code());
@@ -123,6 +125,7 @@ impl Connection {
             if is_request && !self.transport.is_retired(stream) {
                 self.note_used(stream);
                 cx.core.stats.malformed_requests += 1;
+                self.note_aborted(cx);
                 self.abort_stream(cx, stream, Violation::Incomplete.code());
             }
             return;
@@ -137,6 +140,7 @@ impl Connection {
     /// Aborts a stream whose message is malformed, and notifies its handler.
     pub(super) fn fail(&mut self, cx: &mut Cx<'_>, stream: u64, violation: Violation) {
         cx.core.stats.malformed_requests += 1;
+        self.note_aborted(cx);
         log::debug!("{:?}: {violation}", cx.id(stream));
         self.transport.abort(stream, violation.code());
         let Some(state) = self.streams.request_mut(stream) else { return };

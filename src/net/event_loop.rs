@@ -307,6 +307,7 @@ impl DatagramIo for EventLoop {
     fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let local = self.for_client.then(|| self.local_addr());
         self.receive_each(|d| endpoint.recv(now, d.data, d.from, local.unwrap_or(d.to)));
+        endpoint.end_batch(now, self.readable);
     }
 
     fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {

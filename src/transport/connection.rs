@@ -12,6 +12,7 @@ use super::cid::{Cid, CidGenerator};
 use super::close::CloseCause;
 use super::early;
 use super::gone::Retired;
+use super::load::{Excess, Load};
 use super::local_ids::LocalIds;
 use super::migration::{MIN_CHALLENGE_DATAGRAM, Migrated};
 use super::packet::MIN_INITIAL_DATAGRAM;
@@ -23,6 +24,9 @@ use super::unseen_fin::UnseenFins;
 use super::unsent_close::UnsentClose;
 use super::untold::Untold;
 use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
+
+/// Bytes that a datagram can be expected to move.
+const BYTES_PER_USE: usize = 1024;
 
 /// A QUIC connection, with HTTP/3 on it once started.
 pub(crate) struct Transport {
@@ -38,11 +42,14 @@ pub(crate) struct Transport {
     pub(super) stall: Stall,
     pub(super) stop_credit: StopCredit,
     unsent_close: UnsentClose,
+    load: Load,
     pub(super) ids: LocalIds,
     /// quiche::h3 may have more to report.
     pub(super) repoll: bool,
     /// Streams with data that quiche::h3 does not report.
     pub(super) unread: Vec<u64>,
+    /// See [`note_use`](Transport::note_use).
+    pub(super) uses: u32,
     /// A stateless reset ended the connection.
     pub(super) was_reset: bool,
     untold: Untold,
@@ -73,10 +80,12 @@ impl Transport {
             stall: Stall::default(),
             stop_credit: StopCredit::default(),
             unsent_close: UnsentClose::default(),
+            load: Load::new(),
             ids: LocalIds::new(quic.is_server(), 0),
             h3: None,
             repoll: false,
             unread: Vec::new(),
+            uses: 0,
             was_reset: false,
             untold: Untold::default(),
             quic,
@@ -135,7 +144,11 @@ impl Transport {
         self.unsent_close.on_progress();
         self.repoll = true;
         let validates = to_our_id && !self.quic.is_established();
+        let before = self.load.before(&self.quic);
         let received = self.paths.recv(&mut self.quic, datagram, (to, from), &mut self.amplification, validates);
+        if let Some(before) = before {
+            self.load.after(&self.quic, datagram, before);
+        }
         match received {
             Ok(()) | Err(quiche::Error::Done) => true,
             Err(e) => {
@@ -143,6 +156,21 @@ impl Transport {
                 false
             }
         }
+    }
+
+    /// A request or `bytes` of data came for the application.
+    pub(crate) fn note_use(&mut self, bytes: usize) {
+        self.uses = self.uses.wrapping_add(1 + (bytes / BYTES_PER_USE) as u32);
+    }
+
+    /// How many of the peer's datagrams would have been enough for what the connection was used for, modulo 2^32.
+    pub(crate) fn use_so_far(&self) -> u32 {
+        self.uses.wrapping_add((self.quic.stats().acked_bytes / BYTES_PER_USE as u64) as u32)
+    }
+
+    /// Whether the peer has made quiche hold too much.
+    pub(crate) fn excess(&mut self, now: Instant) -> Option<Excess> {
+        self.load.check(&self.quic, now)
     }
 
     /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` are calls of quiche that may find
@@ -363,7 +391,9 @@ impl Transport {
     }
 
     pub(crate) fn recv_datagram(&mut self) -> Option<Vec<u8>> {
-        self.quic.dgram_recv_buf().ok()
+        let datagram = self.quic.dgram_recv_buf().ok()?;
+        self.note_use(datagram.len());
+        Some(datagram)
     }
 
     /// Received datagrams not read yet.

@@ -11,10 +11,10 @@ use quiche::h3;
 
 use super::buf::Quic;
 
-/// Streams checked in one sweep, so that a turn's work is bounded.
+/// Streams checked in one sweep beyond twice as many as have come since the last one, so that a turn's work is bounded.
 const SWEEP: usize = 32;
 /// Aborted streams remembered. If this many follow, quiche will never free a stream.
-const MAX_ABORTED: usize = 64;
+const MAX_ABORTED: usize = 16 * 1024;
 
 /// Whether quiche has dropped a stream that existed. quiche returns `Done` for writes to such a stream, as when there
 /// is no room.
@@ -32,6 +32,8 @@ struct Held {
     aborted: VecDeque<u64>,
     /// Finished, possibly with unacknowledged data.
     unacked: VecDeque<u64>,
+    /// Streams aborted since the last sweep.
+    new: usize,
 }
 
 impl Retired {
@@ -82,6 +84,7 @@ impl Retired {
 impl Held {
     fn abort(&mut self, stream: u64) {
         self.aborted.push_back(stream);
+        self.new += 1;
         if self.aborted.len() > MAX_ABORTED {
             self.aborted.pop_front();
         }
@@ -97,7 +100,7 @@ impl Held {
                 Ok(_) => self.unacked.push_back(stream),
             }
         }
-        for _ in 0..self.aborted.len().min(SWEEP) {
+        for _ in 0..self.aborted.len().min(SWEEP + 2 * std::mem::take(&mut self.new)) {
             let Some(stream) = self.aborted.pop_front() else { break };
             if !is_gone(quic, stream) {
                 self.aborted.push_back(stream);

@@ -243,6 +243,7 @@ impl Transport {
         match read(h3, quic) {
             Ok(n) => {
                 self.repoll = true;
+                self.note_use(n);
                 Ok(n)
             }
             Err(h3::Error::TransportError(quiche::Error::StreamReset(code))) => Err(ReadError::Reset(code)),

@@ -65,7 +65,9 @@ impl Transport {
     pub(crate) fn read(&mut self, stream: u64, buf: &mut [u8]) -> Result<(usize, bool), ReadError> {
         // quiche keeps a stale entry for a stream with only a FIN that is read into nothing.
         debug_assert!(!buf.is_empty(), "an empty read");
-        self.quic.stream_recv(stream, buf).map_err(read_error)
+        let read = self.quic.stream_recv(stream, buf).map_err(read_error)?;
+        self.note_use(read.0);
+        Ok(read)
     }
 
     /// Reads at most `max` bytes into a new buffer.
@@ -74,6 +76,7 @@ impl Transport {
         let mut buf = BytesMut::with_capacity(available.max(1));
         let room = bytes::BufMut::limit(&mut buf, available.max(1));
         let (_, fin) = self.quic.stream_recv_buf(stream, room).map_err(read_error)?;
+        self.note_use(available);
         Ok((buf.freeze(), fin))
     }
 

@@ -1,7 +1,8 @@
-//! Wire formats besides QUIC and HTTP/3 frames: variable-length integers, capsules, HTTP datagrams and the numbers of
-//! WebTransport. Parses any bytes without a panic; independent of connections.
+//! Wire formats besides HTTP/3 frames: variable-length integers, capsules, HTTP datagrams, the numbers of WebTransport, and
+//! what data there is in QUIC frames. Parses any bytes without a panic; independent of connections.
 
 pub(crate) mod capsule;
 pub(crate) mod code;
 pub(crate) mod datagram;
+pub(crate) mod frame;
 pub(crate) mod varint;

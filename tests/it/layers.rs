@@ -12,7 +12,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("config", &["error"]),
     ("stats", &["error", "config"]),
     ("wire", &["error"]),
-    ("transport", &["error", "config", "stats"]),
+    ("transport", &["error", "config", "stats", "wire"]),
     ("h3", &["error", "config", "stats", "transport"]),
     ("wt", &["error", "config", "wire", "transport", "h3"]),
     ("endpoint", &["error", "config", "stats", "wire", "transport", "h3", "wt"]),

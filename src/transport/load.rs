@@ -1,0 +1,226 @@
+//! Memory that a peer makes quiche hold, which quiche neither limits nor reports.
+//!
+//! - Each piece of received data (a STREAM or CRYPTO frame) is kept by itself until it is read, in some 200 bytes besides its
+//!   data. Pieces of one byte with gaps between them fill a window of 1 MiB with 100 MiB. quiche decrypts packets in place,
+//!   so that their frames can be counted afterwards.
+//! - Each packet that was sent is kept until it is acknowledged, with all ranges of its ACK frame. A peer that acknowledges
+//!   nothing, and leaves gaps in its packet numbers, makes that grow by 2 KB for each of its own packets.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Instant;
+
+use super::buf::Quic;
+use super::cid::CID_LEN;
+use crate::wire::{frame, varint};
+
+/// Data up to this size, in bytes, is a small piece.
+const SMALL: usize = 128;
+/// Small pieces held at a time: 3 MiB.
+const MAX_HELD: f64 = 16_384.0;
+/// Small pieces held during a handshake: browsers split a ClientHello into some ten.
+const MAX_HELD_IN_HANDSHAKE: f64 = 256.0;
+/// Small pieces taken as given back in a second: what became of them is not known.
+const RETURNED_PER_SECOND: f64 = 1000.0;
+/// Bytes that wait for their reader on a stream, from which on small pieces count, too.
+const UNREAD: usize = 4 * 1024;
+/// Streams in a datagram of which so much is counted, which takes time: the rest is taken to be like them.
+const MAX_COUNTED: usize = 4;
+/// Of so many datagrams, one is looked into. A peer cannot tell which.
+const SAMPLE: u32 = 8;
+/// Datagrams between checks for acknowledgements.
+const DATAGRAMS_PER_CHECK: u32 = 256;
+/// Packets sent without any acknowledgement, 8 MiB: a window of data and more.
+const MAX_UNACKNOWLEDGED: usize = 4096;
+/// Bytes of authentication behind a packet's payload, in all cipher suites (RFC 9001 section 5.3).
+const TAG: usize = 16;
+
+/// Why a connection is too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// Small pieces of streams that cannot be read.
+    Pieces,
+    /// Small pieces of the TLS handshake.
+    HandshakePieces,
+    /// Packets that the peer does not acknowledge.
+    Unacknowledged,
+}
+
+impl Excess {
+    /// The reason, as it is sent to the peer.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Excess::Pieces => "too many small pieces of streams that cannot be read",
+            Excess::HandshakePieces => "too many small pieces of a handshake",
+            Excess::Unacknowledged => "too many packets without an acknowledgement",
+        }
+    }
+}
+
+/// What a peer makes quiche hold. Boxed once there is something to observe.
+#[derive(Debug)]
+pub(super) struct Load {
+    /// The state of a random number generator (xorshift).
+    random: u32,
+    /// Since the last check for acknowledgements.
+    datagrams: u32,
+    held: Option<Box<Held>>,
+}
+
+/// What is known about a datagram before quiche processes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    /// Datagrams that this one is a sample of.
+    weight: u32,
+    /// Packets that quiche had accepted, if the peer is observed.
+    accepted: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Present once there were some.
+    pieces: Option<Pieces>,
+    /// At the last progress of acknowledgements: the bytes acknowledged, and the packets sent.
+    acked_bytes: u64,
+    sent: usize,
+}
+
+impl Load {
+    pub(super) fn new() -> Self {
+        let random = RandomState::new().build_hasher().finish() as u32;
+        Load { random: random.max(1), datagrams: 0, held: None }
+    }
+
+    /// A datagram has come. `None` if it is not looked into.
+    pub(super) fn before(&mut self, quic: &Quic) -> Option<Before> {
+        self.datagrams += 1;
+        let weight = match quic.is_established() {
+            true => SAMPLE,
+            false => 1,
+        };
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 17;
+        self.random ^= self.random << 5;
+        let is_observed = self.held.as_ref().is_some_and(|held| held.pieces.is_some());
+        let before = || Before { weight, accepted: is_observed.then(|| quic.stats().recv) };
+        self.random.is_multiple_of(weight).then(before)
+    }
+
+    /// quiche has processed a datagram, and decrypted it in place.
+    pub(super) fn after(&mut self, quic: &Quic, datagram: &[u8], before: Before) {
+        let pieces = held_pieces(quic, datagram);
+        if pieces == 0 {
+            return;
+        }
+        let held = self.held.get_or_insert_default().pieces.get_or_insert_default();
+        // What anybody else sent is not the peer's fault; it can cause no more than the observation.
+        if before.accepted.is_some_and(|accepted| quic.stats().recv > accepted) {
+            held.count += f64::from(before.weight) * pieces as f64;
+        }
+    }
+
+    /// What is too much by now, if anything.
+    pub(super) fn check(&mut self, quic: &Quic, now: Instant) -> Option<Excess> {
+        if self.datagrams >= DATAGRAMS_PER_CHECK {
+            self.datagrams = 0;
+            if self.held.get_or_insert_default().is_unacknowledged(quic) {
+                return Some(Excess::Unacknowledged);
+            }
+        }
+        let (limit, excess) = match quic.is_established() {
+            true => (MAX_HELD, Excess::Pieces),
+            false => (MAX_HELD_IN_HANDSHAKE, Excess::HandshakePieces),
+        };
+        let pieces = self.held.as_mut()?.pieces.as_mut()?;
+        (pieces.at(now) > limit).then_some(excess)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
+    count: f64,
+    /// When it was computed.
+    at: Option<Instant>,
+}
+
+impl Held {
+    fn is_unacknowledged(&mut self, quic: &Quic) -> bool {
+        let stats = quic.stats();
+        if stats.acked_bytes != self.acked_bytes {
+            (self.acked_bytes, self.sent) = (stats.acked_bytes, stats.sent);
+        }
+        stats.sent - self.sent > MAX_UNACKNOWLEDGED
+    }
+}
+
+impl Pieces {
+    fn at(&mut self, now: Instant) -> f64 {
+        let elapsed = self.at.replace(now).map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.count = (self.count - elapsed * RETURNED_PER_SECOND).max(0.0);
+        self.count
+    }
+}
+
+/// The small pieces in a decrypted datagram that quiche holds.
+fn held_pieces(quic: &Quic, datagram: &[u8]) -> usize {
+    let mut counted = 0;
+    let mut is_held = |stream| {
+        if counted >= MAX_COUNTED {
+            return true;
+        }
+        let readable = quic.stream_readable_len(stream, UNREAD);
+        counted += usize::from(readable >= UNREAD);
+        // If nothing can be read, the piece that has just come was not the next one.
+        readable == 0 || readable >= UNREAD
+    };
+    // quiche keeps an empty piece only for its FIN.
+    let small = payloads(datagram).flat_map(frame::pieces).filter(|piece| (1..=SMALL).contains(&piece.len));
+    small.filter(|piece| piece.stream.is_none_or(&mut is_held)).count()
+}
+
+/// The payloads of the packets in a datagram (RFC 9000 sections 12.2 and 17), whose headers are not protected any more.
+fn payloads(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        let packet = match take_long(&mut rest) {
+            Some(packet) => packet,
+            None => Packet { first: *rest.first()?, numbered: std::mem::take(&mut rest).get(1 + CID_LEN..)? },
+        };
+        let number_len = usize::from(packet.first & 0x03) + 1;
+        packet.numbered.get(number_len..packet.numbered.len().checked_sub(TAG)?)
+    })
+}
+
+/// A packet: the first byte of its header, and all from its packet number on.
+struct Packet<'a> {
+    first: u8,
+    numbered: &'a [u8],
+}
+
+/// Takes a packet with a long header that has a length (RFC 9000 section 17.2) off a datagram.
+fn take_long<'a>(datagram: &mut &'a [u8]) -> Option<Packet<'a>> {
+    const LONG_HEADER: u8 = 0x80;
+    const TYPE: u8 = 0x30;
+    const INITIAL: u8 = 0x00;
+    const RETRY: u8 = 0x30;
+    let first = *datagram.first().filter(|first| *first & LONG_HEADER != 0 && *first & TYPE != RETRY)?;
+    let mut rest = datagram.get(1 + 4..)?;
+    for _ in 0..2 {
+        let (len, cid) = rest.split_first()?;
+        rest = cid.get(usize::from(*len)..)?;
+    }
+    if first & TYPE == INITIAL {
+        let len = take_len(&mut rest)?;
+        rest = rest.get(len..)?;
+    }
+    let len = take_len(&mut rest)?;
+    let (numbered, rest) = rest.split_at_checked(len)?;
+    *datagram = rest;
+    Some(Packet { first, numbered })
+}
+
+fn take_len(bytes: &mut &[u8]) -> Option<usize> {
+    let (value, len) = varint::read(bytes)?;
+    *bytes = &bytes[len..];
+    usize::try_from(value).ok()
+}
