@@ -170,7 +170,7 @@ impl Transport {
 
     /// Whether the peer has made quiche hold too much.
     pub(crate) fn excess(&mut self, now: Instant) -> Option<Excess> {
-        self.load.check(&self.quic, now)
+        self.load.check(&self.quic, now).or_else(|| self.retired.is_over().then_some(Excess::Aborted))
     }
 
     /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` are calls of quiche that may find

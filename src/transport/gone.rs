@@ -13,8 +13,8 @@ use super::buf::Quic;
 
 /// Streams checked in one sweep beyond twice as many as have come since the last one, so that a turn's work is bounded.
 const SWEEP: usize = 32;
-/// Aborted streams remembered. If this many follow, quiche will never free a stream.
-const MAX_ABORTED: usize = 16 * 1024;
+/// Aborted streams that quiche holds at a time, each with about 1 KB: the connection is then to be closed.
+const MAX_ABORTED: usize = 4096;
 
 /// Whether quiche has dropped a stream that existed. quiche returns `Done` for writes to such a stream, as when there
 /// is no room.
@@ -55,6 +55,11 @@ impl Retired {
         }
     }
 
+    /// Whether quiche holds too many streams: the peer does not acknowledge that they were reset.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|held| held.aborted.len() > MAX_ABORTED)
+    }
+
     pub(super) fn contains(&self, stream: u64) -> bool {
         self.0.as_ref().is_some_and(|held| held.aborted.contains(&stream) || held.unacked.contains(&stream))
     }
@@ -85,9 +90,6 @@ impl Held {
     fn abort(&mut self, stream: u64) {
         self.aborted.push_back(stream);
         self.new += 1;
-        if self.aborted.len() > MAX_ABORTED {
-            self.aborted.pop_front();
-        }
     }
 
     fn sweep(&mut self, quic: &mut Quic, h3: &mut Option<h3::Connection>) {

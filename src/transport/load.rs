@@ -44,6 +44,8 @@ pub(crate) enum Excess {
     HandshakePieces,
     /// Packets that the peer does not acknowledge.
     Unacknowledged,
+    /// Streams that were aborted.
+    Aborted,
 }
 
 impl Excess {
@@ -53,6 +55,7 @@ impl Excess {
             Excess::Pieces => "too many small pieces of streams that cannot be read",
             Excess::HandshakePieces => "too many small pieces of a handshake",
             Excess::Unacknowledged => "too many packets without an acknowledgement",
+            Excess::Aborted => "too many aborted streams",
         }
     }
 }
@@ -223,4 +226,48 @@ fn take_len(bytes: &mut &[u8]) -> Option<usize> {
     let (value, len) = varint::read(bytes)?;
     *bytes = &bytes[len..];
     usize::try_from(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A packet with a long header: its type, what is between the ids and the length, and its payload.
+    fn long(kind: u8, token: &[u8], payload: &[u8]) -> Vec<u8> {
+        let number_len = 2;
+        let ids: &[u8] = &[3, 1, 2, 3, 0];
+        let len = number_len as u8 + payload.len() as u8 + TAG as u8;
+        let first = 0xc0 | kind << 4 | (number_len as u8 - 1);
+        [&[first, 0, 0, 0, 1], ids, token, &[len], &vec![0; number_len], payload, &[0; TAG]].concat()
+    }
+
+    fn short(payload: &[u8]) -> Vec<u8> {
+        [&[0x40][..], &[7; CID_LEN], &[0], payload, &[0; TAG]].concat()
+    }
+
+    #[test]
+    fn the_payload_of_each_packet_in_a_datagram_is_found() {
+        let (initial, early, handshake) =
+            (long(0, &[2, 9, 9], b"initial"), long(1, &[], b"0-rtt"), long(2, &[], b"hs"));
+        let datagram = [initial, early, handshake, short(b"1-rtt")].concat();
+        let found: Vec<_> = payloads(&datagram).collect();
+        assert_eq!(found, [&b"initial"[..], b"0-rtt", b"hs", b"1-rtt"]);
+        assert_eq!(payloads(&short(b"")).collect::<Vec<_>>(), [b""]);
+        for cut in 0..1 + CID_LEN + 1 + TAG {
+            assert_eq!(payloads(&short(b"")[..cut]).count(), 0, "{cut}");
+        }
+        let retry = long(3, &[], b"token");
+        assert_eq!(payloads(&retry[..1]).count(), 0);
+    }
+
+    #[test]
+    fn pieces_are_taken_as_given_back_with_time() {
+        let now = Instant::now();
+        let mut pieces = Pieces { count: 3000.0, at: None };
+        assert_eq!(pieces.at(now), 3000.0);
+        assert_eq!(pieces.at(now + Duration::from_millis(500)), 2500.0);
+        assert_eq!(pieces.at(now + Duration::from_secs(60)), 0.0);
+    }
 }

@@ -170,3 +170,17 @@ fn a_client_that_closes_while_its_handshake_is_probed_sends_packets_without_end(
     }
     assert!(!pair.client.is_draining());
 }
+
+#[test]
+fn packets_are_decrypted_in_place() {
+    // transport/load.rs counts the frames of a packet after quiche has processed it.
+    const CID_LEN: usize = 16;
+    let mut pair = Pair::new();
+    pair.client.stream_send(0, b"in plain", true).unwrap();
+    let Packet { mut bytes, from, to } = flight(&mut pair.client).remove(0);
+    pair.server.recv(&mut bytes, RecvInfo { from, to }).unwrap();
+    let number_len = usize::from(bytes[0] & 0x03) + 1;
+    let payload = &bytes[1 + CID_LEN + number_len..];
+    // STREAM with an offset, a length in two bytes, and FIN (RFC 9000 section 19.8).
+    assert_eq!(payload[..13], *b"\x0f\0\0\x40\x08in plain");
+}

@@ -10,6 +10,7 @@ mod client;
 #[cfg(feature = "webtransport")]
 mod faults;
 mod limits;
+mod overload;
 mod requests;
 #[cfg(feature = "webtransport")]
 mod sessions;

@@ -190,7 +190,7 @@ ATTACKS = [
     ),
     Attack(
         "path-challenge-unacknowledged", "the same, and the responses are not acknowledged",
-        flood(lambda _: b"\x1a" + os.urandom(8), acknowledges=False),
+        flood(lambda _: b"\x1a" + os.urandom(8), acknowledges=False), close="H3_EXCESSIVE_LOAD",
     ),
     Attack(
         "new-connection-id", "ids that retire the one before, never acknowledged (CVE-2024-1410, CVE-2024-22189)",
@@ -205,8 +205,8 @@ ATTACKS = [
         flood(lambda _: retire_connection_id(1) * 500, full=False),
     ),
     Attack(
-        "stream-gaps", "STREAM frames of one byte with gaps (RUSTSEC-2026-0185)", stream_gaps, seconds=4, memory=8,
-        quick=False,
+        "stream-gaps", "STREAM frames of one byte with gaps (RUSTSEC-2026-0185)", stream_gaps,
+        close="H3_EXCESSIVE_LOAD", memory=8,
     ),
     Attack(
         "crypto-gaps", "CRYPTO frames of one byte with gaps on an open connection (RUSTSEC-2026-0185)",
@@ -220,7 +220,8 @@ ATTACKS = [
         "optimistic-ack", "ACK of packets before they were sent (CVE-2025-4820)", optimistic_ack,
         close="PROTOCOL_VIOLATION",
     ),
-    Attack("packet-number-gaps", "packets with gaps in their numbers, whose ACKs are not acknowledged", number_gaps),
+    Attack("packet-number-gaps", "packets with gaps in their numbers, whose ACKs are not acknowledged", number_gaps,
+           close="H3_EXCESSIVE_LOAD", memory=16, seconds=1),
     Attack("ack-ranges", "ACK frames with 250 ranges", ack_ranges),
     Attack(
         "blocked-frames", "DATA_BLOCKED and STREAMS_BLOCKED",

@@ -234,12 +234,12 @@ ATTACKS = [
         found=AT_MOST_THREE, memory=150, quick=False,
     ),
     Attack(
-        "lockout", "the same from one address, while another asks to be served", lockout, seconds=10, memory=150,
+        "lockout", "the same from one address, while another asks to be served", lockout, seconds=10, memory=220,
         found={"slowest": lambda ms: ms <= 1000}, quick=False,
     ),
     Attack(
         "crypto-gaps-in-initials", "CRYPTO frames of one byte with gaps in Initials (RUSTSEC-2026-0185)", crypto_gaps,
-        memory=64, quick=False,
+        quick=False,
     ),
     Attack("malformed-initials", "Initials with a changed or a missing byte (CVE-2026-26081)", malformed, memory=150),
     Attack(

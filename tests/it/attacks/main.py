@@ -26,36 +26,11 @@ from attack import measure
 # Attacks that nothing limits by itself yet: they are measured, and their memory, codes and latencies not judged.
 # What an attack expects holds, also in the test suite, as soon as its name is taken out of here.
 MEASURED_ONLY = {
-    # One address must not keep others out.
-    "lockout",
-    # Bytes that were received and cannot be read yet.
-    "stream-gaps",
-    "crypto-gaps-in-initials",
-    # Time for a head and for a body.
-    "unfinished-heads",
-    "slow-heads",
-    "slow-bodies",
-    # Work for one connection.
-    "ping",
-    "retire-again",
-    "grease-control",
-    "grease-request",
+    # Requests at once on many connections.
     "bursts",
 }
 # The same for attacks of which only the memory is not limited yet.
-MEMORY_MEASURED_ONLY = {
-    # Packets that were sent and are not acknowledged, each with the ranges of its ACK frame.
-    "packet-number-gaps",
-    "path-challenge-unacknowledged",
-    "many-addresses",
-    # quiche::h3's entries of streams that were reset.
-    "rapid-reset",
-    "rapid-reset-late",
-    "made-you-reset",
-    "made-you-reset-length",
-    "wt-sessions-closed",
-    "wt-streams-reset",
-}
+MEMORY_MEASURED_ONLY = set()
 # The honest client's p99 during an attack is at most so many times what it is alone. None: not judged; it needs a quiet
 # machine.
 MOST_P99 = None  # 5.0

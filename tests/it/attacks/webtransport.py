@@ -108,7 +108,7 @@ ATTACKS = [
     Attack(
         "wt-sessions-closed", "sessions that are closed at once",
         sessions(ECHO + data(close_capsule(0, b"")), True, 2000), resets=TOO_MANY,
-        found={"asked": lambda count: count >= 2000},
+        found={"asked": lambda count: count >= 2000}, close=(None, "H3_EXCESSIVE_LOAD"),
     ),
     Attack(
         "wt-early", "streams and datagrams of a session that never comes", early,
@@ -136,7 +136,7 @@ ATTACKS = [
     Attack(
         "wt-streams-reset", "streams that are reset at once (CVE-2026-21438)",
         streams(BIDI + b"hello", lambda peer: reset_stream(peer.opened, WT_CODE_0, len(BIDI) + 5), 2000),
-        resets=("H3_REQUEST_CANCELLED",), found=MANY,
+        resets=("H3_REQUEST_CANCELLED",), found={"streams": lambda count: count >= 1000}, close="H3_EXCESSIVE_LOAD",
     ),
     Attack("wt-streams-unread", "streams whose echo nobody reads", streams(BIDI + b"x" * 1000)),
     Attack("wt-streams-cut", "streams with half of their signal", streams(b"\x40")),
