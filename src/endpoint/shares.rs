@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_flood_gets_less_and_less_and_others_all_that_they_send() {
-        let (now, mut shares) = (Instant::now(), Shares::default());
+        let (now, mut shares) = (crate::net::now(), Shares::default());
         assert_eq!(flood(&mut shares, now, 1, |_| 0), (1008, 16), "no backlog yet");
         let taken: Vec<_> = (0..3).map(|_| flood(&mut shares, now, 1, |_| 0)).collect();
         assert_eq!(taken, [(512, 16), (256, 16), (128, 16)]);
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_is_of_use_is_not_limited() {
-        let (now, mut shares) = (Instant::now(), Shares::default());
+        let (now, mut shares) = (crate::net::now(), Shares::default());
         assert_eq!(flood(&mut shares, now, 5, |n| n), (1008, 16));
         assert_eq!(flood(&mut shares, now, 5, |n| n / 3), (1008, 16));
         assert_eq!(flood(&mut shares, now, 5, |n| n / 5).1, 16);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn limits_end_a_while_after_the_backlog() {
-        let (now, mut shares) = (Instant::now(), Shares::default());
+        let (now, mut shares) = (crate::net::now(), Shares::default());
         flood(&mut shares, now, 4, |_| 0);
         shares.on_batch(now + RECOVERY / 2, 10, false);
         assert!(shares.limit.is_some());

@@ -7,6 +7,7 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 
 use super::cid::Cid;
+use crate::wire::varint;
 
 /// RFC 9001 section 5.2.
 const SALT_V1: [u8; 20] = [
@@ -86,9 +87,9 @@ fn open(datagram: &[u8], dcid: &[u8]) -> Option<()> {
         let (len, cid) = rest.split_first()?;
         rest = cid.get(usize::from(*len)..)?;
     }
-    let token_len = take_varint(&mut rest)?;
+    let token_len = usize::try_from(varint::take(&mut rest)?).ok()?;
     rest = rest.get(token_len..)?;
-    let len = take_varint(&mut rest)?;
+    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
     let number_at = datagram.len() - rest.len();
     let mut packet = datagram.get(..number_at.checked_add(len)?)?.to_vec();
 
@@ -104,15 +105,6 @@ fn open(datagram: &[u8], dcid: &[u8]) -> Option<()> {
     }
     let (header, payload) = packet.split_at_mut_checked(payload_at)?;
     keys.packet.open_in_place(keys.nonce(number), Aad::from(&*header), payload).ok().map(drop)
-}
-
-/// Reads a variable-length integer (RFC 9000 section 16).
-fn take_varint(bytes: &mut &[u8]) -> Option<usize> {
-    let len = 1 << (bytes.first()? >> 6);
-    let (varint, rest) = bytes.split_at_checked(len)?;
-    *bytes = rest;
-    let first = usize::from(varint[0] & 0x3f);
-    varint[1..].iter().try_fold(first, |value, byte| value.checked_mul(256)?.checked_add(usize::from(*byte)))
 }
 
 /// An Initial packet of a client with any payload, in a datagram of `len` bytes.

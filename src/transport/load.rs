@@ -213,19 +213,13 @@ fn take_long<'a>(datagram: &mut &'a [u8]) -> Option<Packet<'a>> {
         rest = cid.get(usize::from(*len)..)?;
     }
     if first & TYPE == INITIAL {
-        let len = take_len(&mut rest)?;
-        rest = rest.get(len..)?;
+        let token_len = usize::try_from(varint::take(&mut rest)?).ok()?;
+        rest = rest.get(token_len..)?;
     }
-    let len = take_len(&mut rest)?;
+    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
     let (numbered, rest) = rest.split_at_checked(len)?;
     *datagram = rest;
     Some(Packet { first, numbered })
-}
-
-fn take_len(bytes: &mut &[u8]) -> Option<usize> {
-    let (value, len) = varint::read(bytes)?;
-    *bytes = &bytes[len..];
-    usize::try_from(value).ok()
 }
 
 #[cfg(test)]
@@ -264,7 +258,7 @@ mod tests {
 
     #[test]
     fn pieces_are_taken_as_given_back_with_time() {
-        let now = Instant::now();
+        let now = crate::net::now();
         let mut pieces = Pieces { count: 3000.0, at: None };
         assert_eq!(pieces.at(now), 3000.0);
         assert_eq!(pieces.at(now + Duration::from_millis(500)), 2500.0);

@@ -1,6 +1,6 @@
 //! QUIC frames (RFC 9000 section 19), as far as it takes to find those with data of streams.
 
-use super::varint;
+use super::varint::take;
 
 /// A frame with data that its receiver keeps in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +87,6 @@ fn next_frame(rest: &mut &[u8]) -> Option<Option<Piece>> {
         _ => return None,
     }
     Some(None)
-}
-
-fn take(rest: &mut &[u8]) -> Option<u64> {
-    let (value, len) = varint::read(rest)?;
-    *rest = &rest[len..];
-    Some(value)
 }
 
 fn take_all(rest: &mut &[u8], count: usize) -> Option<()> {

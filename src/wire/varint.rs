@@ -17,6 +17,13 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, len))
 }
 
+/// Takes the integer at the front off `bytes`.
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (value, len) = read(bytes)?;
+    *bytes = &bytes[len..];
+    Some(value)
+}
+
 /// Bytes that the shortest form of `value` takes.
 pub(crate) fn len(value: u64) -> usize {
     match value {
