@@ -45,8 +45,8 @@ pub(super) struct Requests {
     pub(super) settings_wanted: bool,
     /// On a client: the server accepts no more requests.
     pub(super) going_away: bool,
-    /// Requests that the client aborted, or that were aborted for its fault.
-    pub(super) aborted: u32,
+    /// Requests that the client aborted, or that were aborted for its fault, less those that were completed.
+    pub(super) aborted: i32,
     /// On a client: the server's address, if the URL has an address. The certificate must include it.
     pub(super) server_ip: Option<Box<IpAddr>>,
 }

@@ -53,6 +53,7 @@ impl Connection {
             if self.sessions.is_some() {
                 self.drive_sessions(cx, received);
             }
+            self.check_aborted(cx);
             self.poll_writable(cx);
             self.note_unseen_fins(cx);
             if received {
@@ -144,13 +145,15 @@ impl Connection {
             Http3Event::Reset(code) => {
                 cx.core.stats.cancelled_streams += 1;
                 if let Some(state) = self.streams.request_mut(stream) {
+                    // Stopped ones were counted.
+                    self.requests.aborted += i32::from(state.is_sending());
                     state.on_reset(code);
                     self.notify_ready(cx, stream);
                 } else {
+                    self.requests.aborted += 1;
                     self.note_used(stream);
                     self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_CANCELLED);
                 }
-                self.note_aborted(cx);
             }
             Http3Event::PriorityUpdate => self.on_priority_update(cx, stream),
             Http3Event::GoAway if self.role == Role::Client => self.on_goaway(cx, stream),
@@ -200,11 +203,12 @@ impl Connection {
     /// Checks for streams that the peer stopped or reset.
     fn note_signals(&mut self, cx: &mut Cx<'_>) {
         let signals = self.transport.take_signals();
-        let Connection { transport, streams, .. } = self;
+        let Connection { transport, streams, requests, .. } = self;
         if signals.stops {
             for (stream, state) in streams.iter_requests().filter(|(_, state)| state.is_sending()) {
                 if let Some(code) = transport.stopped(stream) {
                     cx.core.stats.cancelled_streams += 1;
+                    requests.aborted += 1;
                     state.on_stopped(code);
                     cx.notify_ready(&mut state.ready_queued, stream);
                 }
@@ -299,7 +303,10 @@ impl Connection {
             return;
         }
         match handle.state.end() {
-            StreamEnd::Whole => self.transport.retire(stream),
+            StreamEnd::Whole => {
+                self.note_completed();
+                self.transport.retire(stream);
+            }
             // Resetting the response as well could lose it for a client that only aborted its own body.
             StreamEnd::Answered => self.transport.retire_aborted(stream),
             StreamEnd::Aborted if !self.transport.is_retired(stream) => {

@@ -82,7 +82,7 @@ impl Connection {
 
     fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {
         cx.core.stats.malformed_requests += 1;
-        self.note_aborted(cx);
+        self.requests.aborted += 1;
         log::debug!("{:?}: {violation}", cx.id(stream));
         let Some(status) = violation.status() else {
             return self.abort_stream(cx, stream, violation.code());
@@ -125,7 +125,7 @@ impl Connection {
             if is_request && !self.transport.is_retired(stream) {
                 self.note_used(stream);
                 cx.core.stats.malformed_requests += 1;
-                self.note_aborted(cx);
+                self.requests.aborted += 1;
                 self.abort_stream(cx, stream, Violation::Incomplete.code());
             }
             return;
@@ -140,7 +140,7 @@ impl Connection {
     /// Aborts a stream whose message is malformed, and notifies its handler.
     pub(super) fn fail(&mut self, cx: &mut Cx<'_>, stream: u64, violation: Violation) {
         cx.core.stats.malformed_requests += 1;
-        self.note_aborted(cx);
+        self.requests.aborted += 1;
         log::debug!("{:?}: {violation}", cx.id(stream));
         self.transport.abort(stream, violation.code());
         let Some(state) = self.streams.request_mut(stream) else { return };

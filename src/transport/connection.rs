@@ -283,6 +283,11 @@ impl Transport {
         self.quic.is_draining()
     }
 
+    /// This side has closed the connection; the close may not be sent yet.
+    pub(crate) fn has_closed(&self) -> bool {
+        self.quic.local_error().is_some()
+    }
+
     /// Closed, closing or draining.
     pub(crate) fn is_over(&self) -> bool {
         self.is_closed() || self.quic.is_draining()

@@ -49,7 +49,7 @@ pub(crate) enum Excess {
 }
 
 impl Excess {
-    /// The reason, as it is sent to the peer.
+    /// The reason for the close.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Excess::Pieces => "too many small pieces of streams that cannot be read",

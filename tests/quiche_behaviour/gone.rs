@@ -61,6 +61,29 @@ fn http3_keeps_its_entry_of_a_dropped_stream_until_a_write_fails() {
 }
 
 #[test]
+fn http3_drops_the_entry_of_a_request_without_a_response_only_by_a_response_with_a_field() {
+    // transport/gone.rs
+    let mut http3 = Http3::new();
+    let stream = http3.request(true);
+    assert!(is_headers(http3.poll_server()));
+    for direction in [quiche::Shutdown::Write, quiche::Shutdown::Read] {
+        let _ = http3.pair.server.stream_shutdown(stream, direction, 5);
+    }
+    http3.pair.pass();
+    assert!(is_collected(&mut http3.pair.server, stream));
+    let (server, quic) = (&mut http3.server, &mut http3.pair.server);
+    let gone = h3::Error::TransportError(Error::InvalidStreamState(stream));
+    assert_eq!(server.send_body(quic, stream, b"", true), Err(h3::Error::FrameUnexpected));
+    assert_eq!(server.send_response::<h3::Header, _>(quic, stream, &[], true), Err(h3::Error::InternalError));
+    assert_eq!(server.send_response(quic, stream, &response(), true), Err(gone), "it still had the stream");
+    assert_eq!(
+        server.send_response(quic, stream, &response(), true),
+        Err(h3::Error::FrameUnexpected),
+        "now it has not"
+    );
+}
+
+#[test]
 fn http3_says_frame_unexpected_for_a_stream_that_ended_well() {
     // transport/gone.rs
     let mut http3 = Http3::new();

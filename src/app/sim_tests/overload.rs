@@ -33,7 +33,7 @@ fn a_client_that_aborts_most_of_a_thousand_requests_is_cut_off() {
     }
     let error = sim.client.peer_error().expect("a close");
     assert_eq!((error.is_app, error.error_code), (true, ErrorCode::H3_EXCESSIVE_LOAD.0));
-    assert_eq!(error.reason, b"most requests were aborted");
+    assert_eq!(error.reason, b"more requests that are aborted than completed");
     assert!((1001..1200).contains(&aborted), "{aborted}");
     assert_eq!(sim.server.stats().excessive_peers, 1);
 }

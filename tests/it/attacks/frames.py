@@ -210,7 +210,7 @@ ATTACKS = [
     ),
     Attack(
         "crypto-gaps", "CRYPTO frames of one byte with gaps on an open connection (RUSTSEC-2026-0185)",
-        numbered(lambda n: crypto(n % 60_000, b"x"), 2, 1), memory=8,
+        numbered(lambda n: crypto(n % 60_000, b"x"), 2, 1), memory=8, close="H3_EXCESSIVE_LOAD",
     ),
     Attack(
         "endless-crypto", "a TLS message that does not end (CVE-2024-1765)", endless_crypto,

@@ -244,7 +244,7 @@ ATTACKS = [
     Attack("qpack-bomb", "8 kB that are 216 kB of fields (CVE-2025-64702)", bomb, close="H3_EXCESSIVE_LOAD"),
     Attack("qpack-bomb-trailers", "the same in trailers (CVE-2026-40898)", trailers_bomb, close="H3_EXCESSIVE_LOAD"),
     Attack(
-        "unfinished-heads", "1000 heads of 60 kB without their last byte", unfinished_heads, memory=8, seconds=4,
+        "unfinished-heads", "1000 heads of 60 kB without their last byte", unfinished_heads, memory=80, seconds=4,
         quick=False,
     ),
     Attack(
