@@ -236,7 +236,7 @@ ATTACKS = [
     Attack(
         "made-you-reset-length", "bodies that do not fit their content-length (CVE-2025-8671)",
         requests(request("/upload", POST, CONTENT_LENGTH_10) + data(b"abc")), resets=("H3_MESSAGE_ERROR",),
-        found=MANY_ABORTED, close=LOAD, too_many=True,
+        found=MANY_ABORTED, close=LOAD, too_many=True, seconds=5,
         # The demo's route has a buffer of 64 KiB for each of a hundred requests.
         memory=20,
     ),

@@ -133,7 +133,7 @@ ATTACKS = [
     Attack("wt-capsules-empty", "empty DATAGRAM capsules, each in a DATA frame", capsules(data(b"\0\0") * 250)),
     Attack("wt-datagrams", "datagrams that are echoed", datagrams()),
     Attack("wt-datagrams-unacknowledged", "the same, without acknowledgements", datagrams(acknowledges=False),
-           close="H3_EXCESSIVE_LOAD"),
+           close=(None, "H3_EXCESSIVE_LOAD")),
     Attack(
         "wt-streams-reset", "streams that are reset at once (CVE-2026-21438)",
         streams(BIDI + b"hello", lambda peer: reset_stream(peer.opened, WT_CODE_0, len(BIDI) + 5), 2000),
