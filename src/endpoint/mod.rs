@@ -173,7 +173,7 @@ impl Endpoint {
     }
 
     /// Ends a batch of datagrams. `more`: the socket may hold further ones. A server whose socket is never found empty
-    /// while it takes a thousand of them drops those of connections that send more than their share for nothing, so that
+    /// while it takes a hundred of them drops those of connections that send more than their share for nothing, so that
     /// others are heard.
     pub fn end_batch(&mut self, now: Instant, more: bool) {
         let taken = std::mem::take(&mut self.core.batch);

@@ -34,7 +34,7 @@ impl Connection {
             return;
         }
         cx.core.stats.excessive_peers += 1;
-        log::info!("{:?}: {} is cut off: {reason}", cx.conn, self.transport.peer_addr());
+        log::debug!("{:?}: {} is cut off: {reason}", cx.conn, self.transport.peer_addr());
         match self.transport.is_established() {
             true => self.transport.close(ErrorCode::H3_EXCESSIVE_LOAD, reason.as_bytes()),
             false => self.transport.close_transport(CRYPTO_BUFFER_EXCEEDED, reason.as_bytes()),

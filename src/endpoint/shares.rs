@@ -5,14 +5,15 @@
 //! is dropped sends less; to drop one that floods, before its packets are decrypted, takes a tenth of the time.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
 
-use crate::transport::table::ConnId;
+use crate::transport::table::{ConnId, StreamHasher};
 
 /// Datagrams taken without finding the socket empty, from which on there is a backlog.
-const BACKLOG: u32 = 1024;
+const BACKLOG: u32 = 128;
 /// Datagrams over which shares are measured.
-const WINDOW: u32 = 1024;
+const WINDOW: u32 = 256;
 /// The least share of a connection in a window.
 const MIN_SHARE: u32 = 8;
 /// Shares are limited until there was no backlog for so long.
@@ -34,7 +35,7 @@ struct Limit {
     share: u32,
     backlog_at: Instant,
     taken: u32,
-    by_conn: HashMap<ConnId, Taken>,
+    by_conn: HashMap<u32, Taken, BuildHasherDefault<StreamHasher>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Shares {
     pub(super) fn on_batch(&mut self, now: Instant, taken: u32, more: bool) {
         self.waiting = if more { self.waiting.saturating_add(taken) } else { 0 };
         if self.waiting >= BACKLOG {
-            let new = || Limit { share: WINDOW / 2, backlog_at: now, taken: 0, by_conn: HashMap::new() };
+            let new = || Limit { share: WINDOW / 4, backlog_at: now, taken: 0, by_conn: HashMap::default() };
             self.limit.get_or_insert_with(new).backlog_at = now;
         } else if self.limit.as_ref().is_some_and(|limit| now - limit.backlog_at >= RECOVERY) {
             self.limit = None;
@@ -69,7 +70,7 @@ impl Shares {
                 limit.share = (limit.share / 2).max(MIN_SHARE);
             }
         }
-        let taken = limit.by_conn.entry(conn).or_insert_with(|| Taken { datagrams: 0, used: used(), is_over: false });
+        let taken = limit.by_conn.entry(conn.index).or_insert_with(|| Taken { datagrams: 0, used: used(), is_over: false });
         taken.datagrams += 1;
         if taken.datagrams > limit.share && !taken.is_over {
             let uses = used().wrapping_sub(taken.used);
@@ -89,52 +90,65 @@ mod tests {
         ConnId { index, generation: 0 }
     }
 
-    /// Takes `windows` windows of a socket that never is empty, of which connection 0 fills all but 16 datagrams. Returns
-    /// the datagrams of connections 0 and 1 that were processed in the last one.
-    fn flood(shares: &mut Shares, now: Instant, windows: u32, used: impl Fn(u32) -> u32) -> (u32, u32) {
-        let mut last = (0, 0);
-        for _ in 0..windows {
-            last = (0, 0);
-            for n in 1..=WINDOW {
-                let honest = n % 64 == 0;
-                let takes = shares.takes(id(u32::from(honest)), || used(n));
-                match honest {
-                    true => last.1 += u32::from(takes),
-                    false => last.0 += u32::from(takes),
-                }
-                if n % BATCH == 0 {
-                    shares.on_batch(now, BATCH, true);
+    /// A socket that never is empty.
+    struct Flood {
+        shares: Shares,
+        now: Instant,
+        datagrams: u32,
+    }
+
+    impl Flood {
+        fn new() -> Self {
+            Flood { shares: Shares::default(), now: crate::net::now(), datagrams: 0 }
+        }
+
+        /// Takes `windows` windows, of which connection 0 fills all but 4 datagrams. `used`: its use after so many datagrams.
+        /// Returns the datagrams of connections 0 and 1 that were processed in the last one.
+        fn take(&mut self, windows: u32, used: impl Fn(u32) -> u32) -> (u32, u32) {
+            let mut last = (0, 0);
+            for _ in 0..windows {
+                last = (0, 0);
+                for n in 1..=WINDOW {
+                    self.datagrams += 1;
+                    let honest = n % 64 == 0;
+                    let takes = self.shares.takes(id(u32::from(honest)), || used(self.datagrams));
+                    match honest {
+                        true => last.1 += u32::from(takes),
+                        false => last.0 += u32::from(takes),
+                    }
+                    if n % BATCH == 0 {
+                        self.shares.on_batch(self.now, BATCH, true);
+                    }
                 }
             }
+            last
         }
-        last
     }
 
     #[test]
     fn a_flood_gets_less_and_less_and_others_all_that_they_send() {
-        let (now, mut shares) = (crate::net::now(), Shares::default());
-        assert_eq!(flood(&mut shares, now, 1, |_| 0), (1008, 16), "no backlog yet");
-        let taken: Vec<_> = (0..3).map(|_| flood(&mut shares, now, 1, |_| 0)).collect();
-        assert_eq!(taken, [(512, 16), (256, 16), (128, 16)]);
-        assert_eq!(flood(&mut shares, now, 10, |_| 0), (8, 8), "the least share");
+        let mut flood = Flood::new();
+        assert_eq!(flood.take(1, |_| 0), (126 + 64, 4), "no backlog at first");
+        let taken: Vec<_> = (0..3).map(|_| flood.take(1, |_| 0)).collect();
+        assert_eq!(taken, [(32, 4), (16, 4), (8, 4)]);
+        assert_eq!(flood.take(10, |_| 0), (8, 4), "the least share");
     }
 
     #[test]
     fn a_connection_that_is_of_use_is_not_limited() {
-        let (now, mut shares) = (crate::net::now(), Shares::default());
-        assert_eq!(flood(&mut shares, now, 5, |n| n), (1008, 16));
-        assert_eq!(flood(&mut shares, now, 5, |n| n / 3), (1008, 16));
-        assert_eq!(flood(&mut shares, now, 5, |n| n / 5).1, 16);
+        assert_eq!(Flood::new().take(5, |n| n), (252, 4));
+        assert_eq!(Flood::new().take(5, |n| n / 2), (252, 4));
+        assert_eq!(Flood::new().take(5, |n| n / 5), (8, 4));
     }
 
     #[test]
     fn limits_end_a_while_after_the_backlog() {
-        let (now, mut shares) = (crate::net::now(), Shares::default());
-        flood(&mut shares, now, 4, |_| 0);
-        shares.on_batch(now + RECOVERY / 2, 10, false);
-        assert!(shares.limit.is_some());
-        shares.on_batch(now + RECOVERY, 10, false);
-        assert!(shares.limit.is_none());
-        assert_eq!(flood(&mut shares, now + RECOVERY, 1, |_| 0), (1008, 16));
+        let mut flood = Flood::new();
+        flood.take(4, |_| 0);
+        flood.shares.on_batch(flood.now + RECOVERY / 2, 10, false);
+        assert!(flood.shares.limit.is_some());
+        flood.shares.on_batch(flood.now + RECOVERY, 10, false);
+        assert!(flood.shares.limit.is_none());
+        assert_eq!(flood.take(1, |_| 0), (126 + 64, 4));
     }
 }
