@@ -77,6 +77,8 @@ pub struct Stats {
     pub excessive_peers: u64,
     /// UDP datagrams dropped as their connection had more than its share while more came than could be processed.
     pub dropped_over_share: u64,
+    /// Requests answered with 429 because of [`max_request_rate`](crate::ServerConfig::max_request_rate).
+    pub rate_limited_requests: u64,
     /// Requests rejected because the connection is going away or has [too many](crate::TransportConfig::max_streams_bidi).
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.

@@ -1,6 +1,7 @@
 //! `mio-quiche serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,6 +131,9 @@ struct Limits {
     /// Longest request body; longer ones get 413 [default: none]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
+    /// Requests in a second of each network (/24 of IPv4, /56 of IPv6), with bursts of as many; more get 429 [default: no limit]
+    #[arg(long, value_name = "N")]
+    max_request_rate: Option<NonZeroU32>,
     /// Time for a request's head, for each KiB of its body, and for its client to read some of the response, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     request_timeout: Duration,
@@ -227,6 +231,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.request_limits.max_field_section = limits.max_field_section;
     config.request_limits.max_target = limits.max_target;
     config.max_request_body = limits.max_body;
+    config.max_request_rate = limits.max_request_rate;
     config.request_timeout = limits.request_timeout;
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;

@@ -141,6 +141,7 @@ impl ClientConfig {
             webtransport: self.webtransport.clone(),
             head_limits: HeadLimits::from(&self.response_limits),
             request_timeout: None,
+            max_request_rate: None,
             max_request_body: None,
             retry: RetryPolicy::Off,
             retry_threshold: 0,

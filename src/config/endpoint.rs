@@ -1,5 +1,6 @@
 //! The settings that the engine runs on, in either role.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::secret::Secret;
@@ -16,6 +17,7 @@ pub(crate) struct EndpointConfig {
     pub(crate) head_limits: HeadLimits,
     /// `None`: no limit.
     pub(crate) request_timeout: Option<Duration>,
+    pub(crate) max_request_rate: Option<NonZeroU32>,
     pub(crate) max_request_body: Option<u64>,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_threshold: usize,

@@ -1,6 +1,7 @@
 //! Settings of a server.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,14 +55,17 @@ pub struct ServerConfig {
     /// Connections at a time; a client over the limit is told CONNECTION_REFUSED. Default: 100 000.
     pub max_connections: usize,
     /// Handshakes at a time. Over the limit, a client that has proven its address by a Retry token takes the place of the
-    /// oldest handshake of the network (/24 of IPv4, /56 of IPv6) that has the most; an Initial packet of any other client
-    /// is ignored, and it tries again. Default: 2 000.
+    /// oldest handshake of the network (/24 of IPv4, /56 of IPv6) that has the most, if its own has fewer; an Initial packet
+    /// of any other client is ignored, and it tries again. Default: 2 000.
     pub max_handshakes: usize,
     /// Time in which a client must send the whole head of a request, 1 KiB of its body or the rest of it, and read something
     /// of the response; [`Duration::MAX`] sets no limit. It is exceeded by a quarter at most. The stream is then reset, and a
     /// connection without other requests and sessions is closed with H3_EXCESSIVE_LOAD. A response
     /// that goes on while the body arrives is progress, too. Time for which a handler leaves the body unread, or gives no response, does not count. Default: 60 s.
     pub request_timeout: Duration,
+    /// Requests in a second of each network (/24 of IPv4, /56 of IPv6), sessions included, with bursts of as many; further
+    /// ones get 429; `None` sets no limit. Default: none.
+    pub max_request_rate: Option<NonZeroU32>,
     /// The longest request body in bytes, longer ones get 413; `None` sets no limit. Default: none.
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
@@ -101,6 +105,7 @@ impl ServerConfig {
             max_connections: 100_000,
             max_handshakes: 2_000,
             request_timeout: Duration::from_secs(60),
+            max_request_rate: None,
             max_request_body: None,
             request_limits: RequestLimits::default(),
             webtransport: WebTransportConfig::default(),
@@ -139,6 +144,7 @@ impl ServerConfig {
             webtransport: self.webtransport,
             head_limits: HeadLimits::from(&self.request_limits),
             request_timeout: Some(self.request_timeout).filter(|limit| *limit < NO_LIMIT),
+            max_request_rate: self.max_request_rate,
             max_request_body: self.max_request_body,
             retry: self.retry,
             retry_threshold: self.retry_threshold,

@@ -1,12 +1,15 @@
 //! State that all connections of an endpoint share, and the context of a call to a connection.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::event::Event;
 use super::first_flight::FailedFlights;
 use super::handshakes::Handshakes;
 use super::logs::Logs;
+use super::prefix::Prefix;
+use super::rates::Rates;
 use super::shares::Shares;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
@@ -50,6 +53,7 @@ pub(crate) struct Core {
     /// Handshakes under way.
     pub(super) handshakes: Handshakes,
     pub(super) shares: Shares,
+    pub(super) rates: Option<Rates>,
     /// Datagrams in the current [batch](super::Endpoint::end_batch).
     pub(super) batch: u32,
     /// Open sessions.
@@ -77,6 +81,11 @@ impl Cx<'_> {
     /// The full id of a stream of this connection.
     pub(super) fn id(&self, stream: u64) -> StreamId {
         StreamId { conn: self.conn, id: stream }
+    }
+
+    /// Counts a request of `peer`'s network. False if there are too many in a second.
+    pub(super) fn is_within_rate(&mut self, peer: SocketAddr) -> bool {
+        self.core.rates.as_mut().is_none_or(|rates| rates.take(self.now, Prefix::of(peer)))
     }
 
     pub(super) fn emit(&mut self, event: Event) {

@@ -1,31 +1,10 @@
 //! Handshakes under way, by the prefix of their address: a network that begins many must not keep others out.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use super::prefix::Prefix;
 use crate::transport::table::ConnId;
-
-/// A network that one peer may own: /24 of IPv4, /56 of IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Prefix {
-    V4([u8; 3]),
-    V6([u8; 7]),
-}
-
-impl Prefix {
-    fn of(peer: SocketAddr) -> Self {
-        match peer.ip().to_canonical() {
-            IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                Prefix::V4([a, b, c])
-            }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, g, ..] = ip.octets();
-                Prefix::V6([a, b, c, d, e, f, g])
-            }
-        }
-    }
-}
 
 /// The handshakes of an endpoint.
 #[derive(Debug, Default)]
@@ -100,15 +79,5 @@ mod tests {
         handshakes.end(few, id(3));
         handshakes.end(many, id(2));
         assert!(handshakes.by_prefix.is_empty() && handshakes.len() == 0);
-    }
-
-    #[test]
-    fn a_network_is_one_prefix() {
-        let same = |a, b| Prefix::of(addr(a)) == Prefix::of(addr(b));
-        assert!(same("192.0.2.1:1", "192.0.2.255:2"));
-        assert!(!same("192.0.2.1:1", "192.0.3.1:1"));
-        assert!(same("192.0.2.1:1", "[::ffff:192.0.2.9]:1"));
-        assert!(same("[2001:db8:0:1::1]:1", "[2001:db8:0:ff:1::]:1"));
-        assert!(!same("[2001:db8:0:1::1]:1", "[2001:db8:0:100::1]:1"));
     }
 }

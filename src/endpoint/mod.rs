@@ -16,8 +16,10 @@ mod keep_alive;
 mod logs;
 mod outgoing;
 mod overload;
+mod prefix;
 mod progress;
 mod qlog;
+mod rates;
 mod requests;
 mod responses;
 mod session;
@@ -55,6 +57,7 @@ use first_flight::FailedFlights;
 use handshakes::Handshakes;
 use logs::Logs;
 pub use outgoing::Transmit;
+use rates::Rates;
 pub use session::Session;
 use shares::Shares;
 use stateless::Stateless;
@@ -134,6 +137,7 @@ impl Endpoint {
             logs: Logs::open(&settings.transport)?,
             cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
             tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
+            rates: settings.max_request_rate.map(|rate| Rates::new(rate, now)),
             settings,
             timers: Timers::new(),
             events: VecDeque::new(),

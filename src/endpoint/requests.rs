@@ -59,6 +59,11 @@ impl Connection {
             // RFC 8470 section 5.2: requests that can be replayed must be safe.
             return self.respond_plainly(cx, stream, StatusCode::TOO_EARLY);
         }
+        if !cx.is_within_rate(self.transport.peer_addr()) {
+            cx.core.stats.rate_limited_requests += 1;
+            log::debug!("{:?}: more requests in a second than max_request_rate", cx.id(stream));
+            return self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS);
+        }
         match request.protocol() {
             Some("webtransport" | "webtransport-h3") => self.on_session_request(cx, request),
             // RFC 9220 section 3: an unknown protocol.

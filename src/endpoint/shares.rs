@@ -70,7 +70,8 @@ impl Shares {
                 limit.share = (limit.share / 2).max(MIN_SHARE);
             }
         }
-        let taken = limit.by_conn.entry(conn.index).or_insert_with(|| Taken { datagrams: 0, used: used(), is_over: false });
+        let taken =
+            limit.by_conn.entry(conn.index).or_insert_with(|| Taken { datagrams: 0, used: used(), is_over: false });
         taken.datagrams += 1;
         if taken.datagrams > limit.share && !taken.is_over {
             let uses = used().wrapping_sub(taken.used);

@@ -84,6 +84,7 @@ impl Collector for Snapshot {
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
         counter(e, "dropped_over_share", "Datagrams dropped over their connection's share", s.dropped_over_share)?;
         counter(e, "excessive_peers", "Connections closed as the peer caused too much load", s.excessive_peers)?;
+        counter(e, "rate_limited_requests", "Requests over their network's rate", s.rate_limited_requests)?;
         counter(e, "timed_out_requests", "Requests whose client made no progress in time", s.timed_out_requests)?;
         counter(e, "malformed_requests", "Requests that were malformed or over a limit", s.malformed_requests)?;
         counter(e, "rejected_requests", "Requests rejected in a shutdown or as too many", s.rejected_requests)?;

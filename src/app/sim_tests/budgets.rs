@@ -169,3 +169,18 @@ fn progress_is_enough() {
     assert_eq!(sim.answers[&slow].status(), "200");
     assert_eq!(sim.server.stats().timed_out_requests, 0);
 }
+
+#[test]
+fn a_network_that_asks_too_often_gets_429() {
+    let server = |config: &mut ServerConfig| config.max_request_rate = std::num::NonZeroU32::new(10);
+    let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
+    let ids: Vec<u64> = (0..30).map(|_| sim.get("/")).collect();
+    sim.finish_all();
+    let served = ids.iter().filter(|id| sim.answers[id].status() == "200").count();
+    let limited = ids.iter().filter(|id| sim.answers[id].status() == "429").count();
+    assert_eq!((served, limited, sim.server.stats().rate_limited_requests), (10, 20, 20));
+    std::thread::sleep(Duration::from_millis(250));
+    let id = sim.get("/");
+    sim.finish_all();
+    assert_eq!(sim.answers[&id].status(), "200");
+}
