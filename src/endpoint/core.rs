@@ -54,6 +54,9 @@ pub(crate) struct Core {
     pub(super) handshakes: Handshakes,
     pub(super) shares: Shares,
     pub(super) rates: Option<Rates>,
+    /// Small pieces of streams that quiche holds on all connections together.
+    pub(super) held_pieces: f64,
+    pub(super) recounted_at: Instant,
     /// Datagrams in the current [batch](super::Endpoint::end_batch).
     pub(super) batch: u32,
     /// Open sessions.

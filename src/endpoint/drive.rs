@@ -26,9 +26,7 @@ impl Connection {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
         self.progress.on_received(cx.now, cx.core.settings.request_timeout);
-        if let Some(excess) = self.transport.excess(cx.now) {
-            self.close_for_excess(cx, excess);
-        }
+        self.check_load(cx);
         if self.sessions.is_some() {
             self.classify_streams(cx);
         }

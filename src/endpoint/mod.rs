@@ -148,6 +148,8 @@ impl Endpoint {
             failed: FailedFlights::default(),
             handshakes: Handshakes::default(),
             shares: Shares::default(),
+            held_pieces: 0.0,
+            recounted_at: now,
             batch: 0,
             sessions: 0,
             shutting_down: false,
@@ -183,6 +185,7 @@ impl Endpoint {
         let taken = std::mem::take(&mut self.core.batch);
         if self.core.role == Role::Server {
             self.core.shares.on_batch(now, taken, more);
+            self.recount_pieces(now);
         }
     }
 
@@ -361,7 +364,9 @@ impl Endpoint {
     }
 
     fn remove(&mut self, id: ConnId) {
-        self.table.remove(id);
+        let Some(mut conn) = self.table.remove(id) else { return };
+        let (pieces, more) = conn.transport.held_pieces(self.now);
+        self.core.held_pieces += more - pieces;
     }
 
     /// Connection ids in the table, for tests of leaks.

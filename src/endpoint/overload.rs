@@ -1,15 +1,38 @@
 //! Connections whose peer makes this side work for nothing: they are closed with H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
 
+use std::time::{Duration, Instant};
+
+use super::Endpoint;
 use super::connection::Connection;
 use super::core::{Cx, Role};
 use crate::error::ErrorCode;
-use crate::transport::Excess;
 
 /// RFC 9000 section 20.1.
 const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
 /// Requests that a client may abort beyond those that it completes. Each costs the work of a request, and those that come
 /// faster than they are cleared away cost memory of quiche::h3.
 const MAX_ABORTED: i32 = 1000;
+/// Small pieces of streams that quiche holds on all connections together: 128 MiB. Then each connection that gets more of
+/// them, and does not have only a few, is closed.
+const MAX_PIECES_IN_ALL: f64 = 600_000.0;
+const FEW_PIECES: f64 = 256.0;
+/// Time between counts of what has been given back meanwhile.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Endpoint {
+    /// Counts the small pieces of all connections again if there are too many: those of idle ones are given back unnoticed.
+    pub(super) fn recount_pieces(&mut self, now: Instant) {
+        if self.core.held_pieces <= MAX_PIECES_IN_ALL || now < self.core.recounted_at + RECOUNT_INTERVAL {
+            return;
+        }
+        self.core.recounted_at = now;
+        for id in self.table.ids().collect::<Vec<_>>() {
+            let Some(conn) = self.table.get_mut(id) else { continue };
+            let (_, more) = conn.transport.held_pieces(now);
+            self.core.held_pieces += more;
+        }
+    }
+}
 
 impl Connection {
     /// Closes the connection if the client aborts most of its requests, as in attacks of the kind of CVE-2023-44487 (rapid
@@ -25,8 +48,16 @@ impl Connection {
         self.requests.aborted = (self.requests.aborted - 1).max(-MAX_ABORTED);
     }
 
-    pub(super) fn close_for_excess(&mut self, cx: &mut Cx<'_>, excess: Excess) {
-        self.close_for_load(cx, excess.reason());
+    /// Closes the connection if the peer makes quiche hold too much.
+    pub(super) fn check_load(&mut self, cx: &mut Cx<'_>) {
+        if let Some(excess) = self.transport.excess(cx.now) {
+            return self.close_for_load(cx, excess.reason());
+        }
+        let (pieces, more) = self.transport.held_pieces(cx.now);
+        cx.core.held_pieces += more;
+        if more > 0.0 && pieces > FEW_PIECES && cx.core.held_pieces > MAX_PIECES_IN_ALL {
+            self.close_for_load(cx, "too many small pieces of streams that cannot be read on all connections");
+        }
     }
 
     fn close_for_load(&mut self, cx: &mut Cx<'_>, reason: &str) {

@@ -173,6 +173,11 @@ impl Transport {
         self.load.check(&self.quic, now).or_else(|| self.retired.is_over().then_some(Excess::Aborted))
     }
 
+    /// Small pieces of streams that quiche holds, and how many more these are than at the last call.
+    pub(crate) fn held_pieces(&mut self, now: Instant) -> (f64, f64) {
+        self.load.pieces(now)
+    }
+
     /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` are calls of quiche that may find
     /// nothing before that is believed; those that were made are taken off.
     pub(crate) fn send(&mut self, buf: &mut [u8], tries: &mut usize) -> Option<Packet> {

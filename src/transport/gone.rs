@@ -13,8 +13,11 @@ use super::buf::Quic;
 
 /// Streams checked in one sweep beyond twice as many as have come since the last one, so that a turn's work is bounded.
 const SWEEP: usize = 32;
-/// Aborted streams that quiche holds at a time, each with about 1 KB: the connection is then to be closed.
+/// Aborted streams that quiche holds at a time on a server, each with about 1 KB: the connection is then to be closed.
 const MAX_ABORTED: usize = 4096;
+/// Aborted streams that a client remembers. Resets of a server often come late: if this many follow, quiche will never free
+/// a stream.
+const MAX_ABORTED_BY_CLIENT: usize = 64;
 
 /// Whether quiche has dropped a stream that existed. quiche returns `Done` for writes to such a stream, as when there
 /// is no room.
@@ -42,15 +45,15 @@ impl Retired {
     }
 
     /// A stream was aborted: reset and stopped.
-    pub(super) fn abort(&mut self, stream: u64) {
-        self.held().abort(stream);
+    pub(super) fn abort(&mut self, quic: &Quic, stream: u64) {
+        self.held().abort(quic, stream);
     }
 
     /// A stream has ended in both directions.
     pub(super) fn finish(&mut self, quic: &mut Quic, stream: u64) {
         match quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
-            Err(_) => self.abort(stream),
+            Err(_) => self.abort(quic, stream),
             Ok(_) => self.held().unacked.push_back(stream),
         }
     }
@@ -87,9 +90,12 @@ impl Retired {
 }
 
 impl Held {
-    fn abort(&mut self, stream: u64) {
+    fn abort(&mut self, quic: &Quic, stream: u64) {
         self.aborted.push_back(stream);
         self.new += 1;
+        if !quic.is_server() && self.aborted.len() > MAX_ABORTED_BY_CLIENT {
+            self.aborted.pop_front();
+        }
     }
 
     fn sweep(&mut self, quic: &mut Quic, h3: &mut Option<h3::Connection>) {
@@ -98,7 +104,7 @@ impl Held {
             match quic.stream_capacity(stream) {
                 Err(quiche::Error::InvalidStreamState(_)) => {}
                 // The peer stopped it; asking freed it, unless more is to arrive.
-                Err(_) => self.abort(stream),
+                Err(_) => self.abort(quic, stream),
                 Ok(_) => self.unacked.push_back(stream),
             }
         }

@@ -122,6 +122,13 @@ impl Load {
         }
     }
 
+    /// The small pieces held by now, and how many more these are than at the last call.
+    pub(super) fn pieces(&mut self, now: Instant) -> (f64, f64) {
+        let Some(pieces) = self.held.as_mut().and_then(|held| held.pieces.as_mut()) else { return (0.0, 0.0) };
+        let count = pieces.at(now);
+        (count, count - std::mem::replace(&mut pieces.reported, count))
+    }
+
     /// What is too much by now, if anything.
     pub(super) fn check(&mut self, quic: &Quic, now: Instant) -> Option<Excess> {
         if self.datagrams >= DATAGRAMS_PER_CHECK {
@@ -144,6 +151,8 @@ struct Pieces {
     count: f64,
     /// When it was computed.
     at: Option<Instant>,
+    /// The count at the last call of [`pieces`](Load::pieces).
+    reported: f64,
 }
 
 impl Held {
@@ -259,7 +268,7 @@ mod tests {
     #[test]
     fn pieces_are_taken_as_given_back_with_time() {
         let now = crate::net::now();
-        let mut pieces = Pieces { count: 3000.0, at: None };
+        let mut pieces = Pieces { count: 3000.0, ..Pieces::default() };
         assert_eq!(pieces.at(now), 3000.0);
         assert_eq!(pieces.at(now + Duration::from_millis(500)), 2500.0);
         assert_eq!(pieces.at(now + Duration::from_secs(60)), 0.0);

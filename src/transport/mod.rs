@@ -41,7 +41,6 @@ pub(crate) use buf::Unacked;
 pub use close::{CloseCause, ClosedBy};
 pub(crate) use connection::{Packet, Transport};
 pub(crate) use http3::{RequestRefused, Section, URGENCY_OFFSET};
-pub(crate) use load::Excess;
 pub(crate) use peek::PEEK;
 pub(crate) use quiche::h3::{Event as Http3Event, Header, HeaderRef, NameValue};
 pub(crate) use reset::{TokenRoom, stateless_reset};

@@ -179,12 +179,12 @@ impl Transport {
     pub(crate) fn abort(&mut self, stream: u64, code: ErrorCode) {
         self.reset(stream, code);
         self.stop(stream, code);
-        self.retired.abort(stream);
+        self.retired.abort(&self.quic, stream);
     }
 
     /// A stream whose receiving side ended with an error, and whose sending side ended well.
     pub(crate) fn retire_aborted(&mut self, stream: u64) {
-        self.retired.abort(stream);
+        self.retired.abort(&self.quic, stream);
     }
 
     /// A stream has ended in both directions.

@@ -272,3 +272,21 @@ fn a_response_without_content_is_sent_without_any() {
     }
     sim.run_until("the streams to be removed", |sim| sim.server.stream_count() == 0);
 }
+
+/// `REQUESTS=1000000 cargo test --release --lib every_one_of_many` makes as many.
+#[test]
+fn every_one_of_many_requests_ends_over_a_lossy_network() {
+    const AT_A_TIME: usize = 50;
+    let count: usize = std::env::var("REQUESTS").map_or(2_000, |count| count.parse().expect("REQUESTS is a number"));
+    let mut sim =
+        Sim::connected(Options { network: Network { seed: 7, loss: 5, ..Network::default() }, ..Options::default() });
+    for first in (0..count).step_by(AT_A_TIME) {
+        let ids: Vec<u64> = (0..AT_A_TIME).map(|_| sim.get("/")).collect();
+        sim.finish_all();
+        for id in ids {
+            let answer = sim.answers.remove(&id).expect("an answer");
+            assert_eq!((answer.status(), &*answer.body), ("200", b"Hello, HTTP/3!\n".as_slice()), "after {first}");
+        }
+    }
+    assert_eq!(sim.server.stats().requests, count.div_ceil(AT_A_TIME) as u64 * AT_A_TIME as u64);
+}
