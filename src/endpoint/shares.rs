@@ -15,11 +15,15 @@ const BACKLOG: u32 = 128;
 /// Datagrams over which shares are measured.
 const WINDOW: u32 = 256;
 /// The least share of a connection in a window.
-const MIN_SHARE: u32 = 8;
+const MIN_SHARE: u32 = 16;
 /// Shares are limited until there was no backlog for so long.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// A connection's use: one [unit](Shares::takes) for so many datagrams.
+/// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
+/// Windows for which a connection that was of use is not limited: what it sends can have to wait for something that was lost.
+const TRUST: u32 = 8;
+/// The same for one that is not known.
+const TRUST_AT_FIRST: u32 = 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Shares {
@@ -34,16 +38,21 @@ struct Limit {
     /// The share of a connection without use. It halves with each window of a backlog.
     share: u32,
     backlog_at: Instant,
+    window: u32,
+    /// Datagrams in this window.
     taken: u32,
     by_conn: HashMap<u32, Taken, BuildHasherDefault<StreamHasher>>,
 }
 
+/// The datagrams of a connection in the latest window in which it had some.
 #[derive(Debug)]
 struct Taken {
-    datagrams: u32,
-    /// The connection's use at its first datagram in the window.
+    window: u32,
+    processed: u32,
+    /// The connection's use at the first of them. The use of a datagram shows only when its batch is over.
     used: u32,
-    is_over: bool,
+    /// Windows for which it is not limited.
+    trust: u32,
 }
 
 impl Shares {
@@ -51,7 +60,7 @@ impl Shares {
     pub(super) fn on_batch(&mut self, now: Instant, taken: u32, more: bool) {
         self.waiting = if more { self.waiting.saturating_add(taken) } else { 0 };
         if self.waiting >= BACKLOG {
-            let new = || Limit { share: WINDOW / 4, backlog_at: now, taken: 0, by_conn: HashMap::default() };
+            let new = || Limit { share: WINDOW / 4, backlog_at: now, window: 0, taken: 0, by_conn: HashMap::default() };
             self.limit.get_or_insert_with(new).backlog_at = now;
         } else if self.limit.as_ref().is_some_and(|limit| now - limit.backlog_at >= RECOVERY) {
             self.limit = None;
@@ -65,19 +74,27 @@ impl Shares {
         limit.taken += 1;
         if limit.taken > WINDOW {
             limit.taken = 1;
-            limit.by_conn.clear();
+            limit.window += 1;
+            if limit.window.is_multiple_of(WINDOW) {
+                // Those of connections that have ended or send no more.
+                limit.by_conn.retain(|_, taken| taken.window + 1 >= limit.window);
+            }
             if self.waiting >= BACKLOG {
                 limit.share = (limit.share / 2).max(MIN_SHARE);
             }
         }
-        let taken =
-            limit.by_conn.entry(conn.index).or_insert_with(|| Taken { datagrams: 0, used: used(), is_over: false });
-        taken.datagrams += 1;
-        if taken.datagrams > limit.share && !taken.is_over {
-            let uses = used().wrapping_sub(taken.used);
-            taken.is_over = u64::from(uses) * DATAGRAMS_PER_USE < u64::from(taken.datagrams);
+        let window = limit.window;
+        let new = || Taken { window, processed: 0, used: used(), trust: TRUST_AT_FIRST };
+        let taken = limit.by_conn.entry(conn.index).or_insert_with(new);
+        if taken.window != window {
+            let used = used();
+            let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(taken.processed);
+            let trust = if was_of_use { TRUST } else { taken.trust.saturating_sub(1) };
+            *taken = Taken { window, processed: 0, used, trust };
         }
-        !taken.is_over
+        let takes = taken.processed < limit.share || taken.trust > 0;
+        taken.processed += u32::from(takes);
+        takes
     }
 }
 
@@ -129,17 +146,24 @@ mod tests {
     #[test]
     fn a_flood_gets_less_and_less_and_others_all_that_they_send() {
         let mut flood = Flood::new();
-        assert_eq!(flood.take(1, |_| 0), (126 + 64, 4), "no backlog at first");
+        assert_eq!(flood.take(1, |_| 0), (252, 4), "no backlog at first");
         let taken: Vec<_> = (0..3).map(|_| flood.take(1, |_| 0)).collect();
-        assert_eq!(taken, [(32, 4), (16, 4), (8, 4)]);
-        assert_eq!(flood.take(10, |_| 0), (8, 4), "the least share");
+        assert_eq!(taken, [(126 + 32, 4), (16, 4), (16, 4)]);
+        assert_eq!(flood.take(10, |_| 0), (16, 4), "the least share");
     }
 
     #[test]
     fn a_connection_that_is_of_use_is_not_limited() {
         assert_eq!(Flood::new().take(5, |n| n), (252, 4));
         assert_eq!(Flood::new().take(5, |n| n / 2), (252, 4));
-        assert_eq!(Flood::new().take(5, |n| n / 5), (8, 4));
+        assert_eq!(Flood::new().take(20, |n| n / 100), (16, 4));
+        assert_eq!(Flood::new().take(50, |n| n / BATCH * BATCH), (252, 4), "its use shows at the end of each batch");
+        let gaps_of_5_windows = |n| n / (5 * WINDOW) * 5 * WINDOW;
+        assert_eq!(
+            Flood::new().take(50, |n| n.min(WINDOW) + gaps_of_5_windows(n)),
+            (252, 4),
+            "its data waits for a loss"
+        );
     }
 
     #[test]
@@ -150,6 +174,6 @@ mod tests {
         assert!(flood.shares.limit.is_some());
         flood.shares.on_batch(flood.now + RECOVERY, 10, false);
         assert!(flood.shares.limit.is_none());
-        assert_eq!(flood.take(1, |_| 0), (126 + 64, 4));
+        assert_eq!(flood.take(1, |_| 0), (252, 4));
     }
 }
