@@ -18,6 +18,9 @@ const WINDOW: u32 = 256;
 const MIN_SHARE: u32 = 16;
 /// Shares are limited until there was no backlog for so long.
 const RECOVERY: Duration = Duration::from_secs(1);
+/// What is known of connections is kept for so long, and limits them again as soon as a batch leaves something in the
+/// socket.
+const MEMORY: Duration = Duration::from_secs(10);
 /// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
 /// Windows for which a connection that was of use is not limited: what it sends can have to wait for something that was lost.
@@ -29,7 +32,7 @@ const TRUST_AT_FIRST: u32 = 1;
 pub(super) struct Shares {
     /// Datagrams since the socket was empty.
     waiting: u32,
-    /// Present while shares are limited.
+    /// Present since a backlog.
     limit: Option<Limit>,
 }
 
@@ -38,6 +41,7 @@ struct Limit {
     /// The share of a connection without use. It halves with each window of a backlog.
     share: u32,
     backlog_at: Instant,
+    applies: bool,
     window: u32,
     /// Datagrams in this window.
     taken: u32,
@@ -59,11 +63,18 @@ impl Shares {
     /// A batch of datagrams was taken; `more`: the socket may have more.
     pub(super) fn on_batch(&mut self, now: Instant, taken: u32, more: bool) {
         self.waiting = if more { self.waiting.saturating_add(taken) } else { 0 };
-        if self.waiting >= BACKLOG {
-            let new = || Limit { share: WINDOW / 4, backlog_at: now, window: 0, taken: 0, by_conn: HashMap::default() };
-            self.limit.get_or_insert_with(new).backlog_at = now;
-        } else if self.limit.as_ref().is_some_and(|limit| now - limit.backlog_at >= RECOVERY) {
-            self.limit = None;
+        if let Some(limit) = &mut self.limit {
+            if self.waiting > 0 {
+                limit.backlog_at = now;
+            }
+            limit.applies = now - limit.backlog_at < RECOVERY;
+            if now - limit.backlog_at >= MEMORY {
+                self.limit = None;
+            }
+        } else if self.waiting >= BACKLOG {
+            let by_conn = HashMap::default();
+            self.limit =
+                Some(Limit { share: WINDOW / 4, backlog_at: now, applies: true, window: 0, taken: 0, by_conn });
         }
     }
 
@@ -92,7 +103,7 @@ impl Shares {
             let trust = if was_of_use { TRUST } else { taken.trust.saturating_sub(1) };
             *taken = Taken { window, processed: 0, used, trust };
         }
-        let takes = taken.processed < limit.share || taken.trust > 0;
+        let takes = taken.processed < limit.share || taken.trust > 0 || !limit.applies;
         taken.processed += u32::from(takes);
         takes
     }
@@ -170,9 +181,14 @@ mod tests {
     fn limits_end_a_while_after_the_backlog() {
         let mut flood = Flood::new();
         flood.take(4, |_| 0);
+        let processed = |shares: &mut Shares| (0..100).filter(|_| shares.takes(id(0), || 0)).count();
         flood.shares.on_batch(flood.now + RECOVERY / 2, 10, false);
-        assert!(flood.shares.limit.is_some());
+        assert!(processed(&mut flood.shares) <= 16);
         flood.shares.on_batch(flood.now + RECOVERY, 10, false);
+        assert_eq!(processed(&mut flood.shares), 100, "no backlog for a second");
+        flood.shares.on_batch(flood.now + RECOVERY, 10, true);
+        assert!(processed(&mut flood.shares) <= 16, "it is known");
+        flood.shares.on_batch(flood.now + RECOVERY + MEMORY, 10, false);
         assert!(flood.shares.limit.is_none());
         assert_eq!(flood.take(1, |_| 0), (252, 4));
     }
