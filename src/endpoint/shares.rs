@@ -14,6 +14,9 @@ use crate::transport::table::{ConnId, StreamHasher};
 const BACKLOG: u32 = 128;
 /// Datagrams over which shares are measured.
 const WINDOW: u32 = 256;
+/// The longest window: a connection that is alone, and was slowed down, must not be limited to a part of the little that it
+/// sends.
+const WINDOW_TIME: Duration = Duration::from_millis(5);
 /// The least share of a connection in a window.
 const MIN_SHARE: u32 = 16;
 /// Shares are limited until there was no backlog for so long.
@@ -24,7 +27,7 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
 /// Windows for which a connection that was of use is not limited: what it sends can have to wait for something that was lost.
-const TRUST: u32 = 8;
+const TRUST: u32 = 64;
 /// The same for one that is not known.
 const TRUST_AT_FIRST: u32 = 1;
 
@@ -43,6 +46,7 @@ struct Limit {
     backlog_at: Instant,
     applies: bool,
     window: u32,
+    window_at: Instant,
     /// Datagrams in this window.
     taken: u32,
     by_conn: HashMap<u32, Taken, BuildHasherDefault<StreamHasher>>,
@@ -67,14 +71,23 @@ impl Shares {
             if self.waiting > 0 {
                 limit.backlog_at = now;
             }
+            if now - limit.window_at >= WINDOW_TIME {
+                (limit.window, limit.window_at, limit.taken) = (limit.window + 1, now, 0);
+            }
             limit.applies = now - limit.backlog_at < RECOVERY;
             if now - limit.backlog_at >= MEMORY {
                 self.limit = None;
             }
         } else if self.waiting >= BACKLOG {
-            let by_conn = HashMap::default();
-            self.limit =
-                Some(Limit { share: WINDOW / 4, backlog_at: now, applies: true, window: 0, taken: 0, by_conn });
+            self.limit = Some(Limit {
+                share: WINDOW / 4,
+                backlog_at: now,
+                applies: true,
+                window: 0,
+                window_at: now,
+                taken: 0,
+                by_conn: HashMap::default(),
+            });
         }
     }
 
@@ -175,6 +188,17 @@ mod tests {
             (252, 4),
             "its data waits for a loss"
         );
+    }
+
+    #[test]
+    fn a_connection_that_sends_little_is_not_limited() {
+        let mut flood = Flood::new();
+        flood.take(10, |_| 0);
+        for _ in 0..100 {
+            flood.now += WINDOW_TIME;
+            flood.shares.on_batch(flood.now, MIN_SHARE, true);
+            assert!((0..MIN_SHARE).all(|_| flood.shares.takes(id(0), || 0)));
+        }
     }
 
     #[test]
