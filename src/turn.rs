@@ -33,7 +33,7 @@ impl<F: FnMut(Instant, Event, &mut Endpoint)> Application for F {
 
 /// Receives and sends an endpoint's datagrams.
 pub trait DatagramIo {
-    /// Passes waiting datagrams to the endpoint, up to a bound.
+    /// Passes waiting datagrams to the endpoint, up to a bound, and says by [`Endpoint::end_batch`] whether more wait.
     fn receive(&mut self, now: Instant, endpoint: &mut Endpoint);
 
     /// Sends the endpoint's datagrams, up to a bound. What cannot be sent now is kept and sent first in the next call.

@@ -57,8 +57,6 @@ pub(crate) struct Core {
     /// Small pieces of streams that quiche holds on all connections together.
     pub(super) held_pieces: f64,
     pub(super) recounted_at: Instant,
-    /// Datagrams in the current [batch](super::Endpoint::end_batch).
-    pub(super) batch: u32,
     /// Open sessions.
     pub(super) sessions: usize,
     /// A graceful shutdown is under way.

@@ -150,7 +150,6 @@ impl Endpoint {
             shares: Shares::default(),
             held_pieces: 0.0,
             recounted_at: now,
-            batch: 0,
             sessions: 0,
             shutting_down: false,
             cid_changes: Vec::new(),
@@ -161,7 +160,6 @@ impl Endpoint {
     /// Receives one UDP datagram from `from` to the local address `to`. Its bytes are decrypted in place.
     pub fn recv(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
         self.now = now;
-        self.core.batch += 1;
         self.core.stats.datagrams_in += 1;
         self.core.stats.bytes_in += datagram.len() as u64;
         let Some(route) = self.route(now, datagram, from, to) else { return };
@@ -178,13 +176,12 @@ impl Endpoint {
         conn.mark(&mut cx);
     }
 
-    /// Ends a batch of datagrams. `more`: the socket may hold further ones. A server whose socket is never found empty
+    /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold further ones. A server whose socket is never found empty
     /// while it takes a hundred of them drops those of connections that send more than their share for nothing, so that
     /// others are heard.
     pub fn end_batch(&mut self, now: Instant, more: bool) {
-        let taken = std::mem::take(&mut self.core.batch);
         if self.core.role == Role::Server {
-            self.core.shares.on_batch(now, taken, more);
+            self.core.shares.on_batch(now, self.core.stats.datagrams_in, more);
             self.recount_pieces(now);
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::transport::table::{ConnId, StreamHasher};
 
 /// Datagrams taken without finding the socket empty, from which on there is a backlog.
-const BACKLOG: u32 = 128;
+const BACKLOG: u64 = 128;
 /// Datagrams over which shares are measured.
 const WINDOW: u32 = 256;
 /// The longest window: a connection that is alone, and was slowed down, must not be limited to a part of the little that it
@@ -33,8 +33,8 @@ const TRUST_AT_FIRST: u32 = 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// Datagrams since the socket was empty.
-    waiting: u32,
+    /// Datagrams received when the socket was empty for the last time.
+    empty_at: u64,
     /// Present since a backlog.
     limit: Option<Limit>,
 }
@@ -45,11 +45,12 @@ struct Limit {
     share: u32,
     backlog_at: Instant,
     applies: bool,
+    has_backlog: bool,
     window: u32,
     window_at: Instant,
     /// Datagrams in this window.
     taken: u32,
-    by_conn: HashMap<u32, Taken, BuildHasherDefault<StreamHasher>>,
+    by_conn: HashMap<ConnId, Taken, BuildHasherDefault<StreamHasher>>,
 }
 
 /// The datagrams of a connection in the latest window in which it had some.
@@ -64,25 +65,31 @@ struct Taken {
 }
 
 impl Shares {
-    /// A batch of datagrams was taken; `more`: the socket may have more.
-    pub(super) fn on_batch(&mut self, now: Instant, taken: u32, more: bool) {
-        self.waiting = if more { self.waiting.saturating_add(taken) } else { 0 };
+    /// A batch of datagrams was taken, `received` in all until now. `more`: the socket may have more.
+    pub(super) fn on_batch(&mut self, now: Instant, received: u64, more: bool) {
+        if !more {
+            self.empty_at = received;
+        }
+        let has_backlog = received - self.empty_at >= BACKLOG;
         if let Some(limit) = &mut self.limit {
-            if self.waiting > 0 {
+            if more {
                 limit.backlog_at = now;
             }
             if now - limit.window_at >= WINDOW_TIME {
-                (limit.window, limit.window_at, limit.taken) = (limit.window + 1, now, 0);
+                limit.window_at = now;
+                limit.next_window();
             }
+            limit.has_backlog = has_backlog;
             limit.applies = now - limit.backlog_at < RECOVERY;
             if now - limit.backlog_at >= MEMORY {
                 self.limit = None;
             }
-        } else if self.waiting >= BACKLOG {
+        } else if has_backlog {
             self.limit = Some(Limit {
                 share: WINDOW / 4,
                 backlog_at: now,
                 applies: true,
+                has_backlog,
                 window: 0,
                 window_at: now,
                 taken: 0,
@@ -95,21 +102,16 @@ impl Shares {
     /// that would have been enough for it.
     pub(super) fn takes(&mut self, conn: ConnId, used: impl Fn() -> u32) -> bool {
         let Some(limit) = &mut self.limit else { return true };
-        limit.taken += 1;
-        if limit.taken > WINDOW {
-            limit.taken = 1;
-            limit.window += 1;
-            if limit.window.is_multiple_of(WINDOW) {
-                // Those of connections that have ended or send no more.
-                limit.by_conn.retain(|_, taken| taken.window + 1 >= limit.window);
-            }
-            if self.waiting >= BACKLOG {
+        if limit.taken == WINDOW {
+            limit.next_window();
+            if limit.has_backlog {
                 limit.share = (limit.share / 2).max(MIN_SHARE);
             }
         }
+        limit.taken += 1;
         let window = limit.window;
         let new = || Taken { window, processed: 0, used: used(), trust: TRUST_AT_FIRST };
-        let taken = limit.by_conn.entry(conn.index).or_insert_with(new);
+        let taken = limit.by_conn.entry(conn).or_insert_with(new);
         if taken.window != window {
             let used = used();
             let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(taken.processed);
@@ -119,6 +121,17 @@ impl Shares {
         let takes = taken.processed < limit.share || taken.trust > 0 || !limit.applies;
         taken.processed += u32::from(takes);
         takes
+    }
+}
+
+impl Limit {
+    fn next_window(&mut self) {
+        /// Windows after which connections that have ended or send no more are forgotten.
+        const KEPT: u32 = 256;
+        (self.window, self.taken) = (self.window + 1, 0);
+        if self.window.is_multiple_of(KEPT) {
+            self.by_conn.retain(|_, taken| taken.window + KEPT > self.window);
+        }
     }
 }
 
@@ -159,11 +172,23 @@ mod tests {
                         false => last.0 += u32::from(takes),
                     }
                     if n % BATCH == 0 {
-                        self.shares.on_batch(self.now, BATCH, true);
+                        self.shares.on_batch(self.now, self.datagrams.into(), true);
                     }
                 }
             }
             last
+        }
+
+        /// Time passes, and a batch ends.
+        fn pass(&mut self, time: Duration, more: bool) {
+            self.now += time;
+            self.shares.on_batch(self.now, self.datagrams.into(), more);
+        }
+
+        /// The datagrams of connection 0 that are processed of so many.
+        fn processed(&mut self, datagrams: u32) -> u32 {
+            self.datagrams += datagrams;
+            (0..datagrams).map(|_| u32::from(self.shares.takes(id(0), || 0))).sum()
         }
     }
 
@@ -195,9 +220,8 @@ mod tests {
         let mut flood = Flood::new();
         flood.take(10, |_| 0);
         for _ in 0..100 {
-            flood.now += WINDOW_TIME;
-            flood.shares.on_batch(flood.now, MIN_SHARE, true);
-            assert!((0..MIN_SHARE).all(|_| flood.shares.takes(id(0), || 0)));
+            flood.pass(WINDOW_TIME, true);
+            assert_eq!(flood.processed(MIN_SHARE), MIN_SHARE);
         }
     }
 
@@ -205,14 +229,13 @@ mod tests {
     fn limits_end_a_while_after_the_backlog() {
         let mut flood = Flood::new();
         flood.take(4, |_| 0);
-        let processed = |shares: &mut Shares| (0..100).filter(|_| shares.takes(id(0), || 0)).count();
-        flood.shares.on_batch(flood.now + RECOVERY / 2, 10, false);
-        assert!(processed(&mut flood.shares) <= 16);
-        flood.shares.on_batch(flood.now + RECOVERY, 10, false);
-        assert_eq!(processed(&mut flood.shares), 100, "no backlog for a second");
-        flood.shares.on_batch(flood.now + RECOVERY, 10, true);
-        assert!(processed(&mut flood.shares) <= 16, "it is known");
-        flood.shares.on_batch(flood.now + RECOVERY + MEMORY, 10, false);
+        flood.pass(RECOVERY / 2, false);
+        assert_eq!(flood.processed(100), 16);
+        flood.pass(RECOVERY, false);
+        assert_eq!(flood.processed(100), 100, "no backlog for a second");
+        flood.pass(Duration::ZERO, true);
+        assert_eq!(flood.processed(100), 0, "it is known, and had its share");
+        flood.pass(MEMORY, false);
         assert!(flood.shares.limit.is_none());
         assert_eq!(flood.take(1, |_| 0), (252, 4));
     }

@@ -170,7 +170,7 @@ impl Transport {
 
     /// Whether the peer has made quiche hold too much.
     pub(crate) fn excess(&mut self, now: Instant) -> Option<Excess> {
-        self.load.check(&self.quic, now).or_else(|| self.retired.is_over().then_some(Excess::Aborted))
+        self.load.check(&self.quic, now).or_else(|| self.retired.has_too_many().then_some(Excess::Aborted))
     }
 
     /// Small pieces of streams that quiche holds, and how many more these are than at the last call.

@@ -59,7 +59,7 @@ impl Retired {
     }
 
     /// Whether quiche holds too many streams: the peer does not acknowledge that they were reset.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn has_too_many(&self) -> bool {
         self.0.as_ref().is_some_and(|held| held.aborted.len() > MAX_ABORTED)
     }
 

@@ -7,7 +7,7 @@ use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
 
 use super::cid::Cid;
-use crate::wire::varint;
+use crate::wire::packet::{LongPacket, take_long};
 
 /// RFC 9001 section 5.2.
 const SALT_V1: [u8; 20] = [
@@ -82,16 +82,8 @@ pub(super) fn is_authentic(datagram: &[u8], dcid: &[u8]) -> bool {
 }
 
 fn open(datagram: &[u8], dcid: &[u8]) -> Option<()> {
-    let mut rest = datagram.get(1 + 4..)?;
-    for _ in 0..2 {
-        let (len, cid) = rest.split_first()?;
-        rest = cid.get(usize::from(*len)..)?;
-    }
-    let token_len = usize::try_from(varint::take(&mut rest)?).ok()?;
-    rest = rest.get(token_len..)?;
-    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
-    let number_at = datagram.len() - rest.len();
-    let mut packet = datagram.get(..number_at.checked_add(len)?)?.to_vec();
+    let LongPacket { bytes, number_at } = take_long(&mut &*datagram)?;
+    let mut packet = bytes.to_vec();
 
     let keys = Keys::new(dcid, "client in")?;
     let mask = keys.mask(&packet, number_at)?;

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::buf::Quic;
 use super::cid::CID_LEN;
-use crate::wire::{frame, varint};
+use crate::wire::{frame, packet};
 
 /// Data up to this size, in bytes, is a small piece.
 const SMALL: usize = 128;
@@ -194,41 +194,14 @@ fn held_pieces(quic: &Quic, datagram: &[u8]) -> usize {
 fn payloads(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
-        let packet = match take_long(&mut rest) {
-            Some(packet) => packet,
-            None => Packet { first: *rest.first()?, numbered: std::mem::take(&mut rest).get(1 + CID_LEN..)? },
+        let (bytes, number_at) = match packet::take_long(&mut rest) {
+            Some(packet) => (packet.bytes, packet.number_at),
+            // A short header is that of the last packet.
+            None => (std::mem::take(&mut rest), 1 + CID_LEN),
         };
-        let number_len = usize::from(packet.first & 0x03) + 1;
-        packet.numbered.get(number_len..packet.numbered.len().checked_sub(TAG)?)
+        let number_len = usize::from(bytes.first()? & 0x03) + 1;
+        bytes.get(number_at + number_len..bytes.len().checked_sub(TAG)?)
     })
-}
-
-/// A packet: the first byte of its header, and all from its packet number on.
-struct Packet<'a> {
-    first: u8,
-    numbered: &'a [u8],
-}
-
-/// Takes a packet with a long header that has a length (RFC 9000 section 17.2) off a datagram.
-fn take_long<'a>(datagram: &mut &'a [u8]) -> Option<Packet<'a>> {
-    const LONG_HEADER: u8 = 0x80;
-    const TYPE: u8 = 0x30;
-    const INITIAL: u8 = 0x00;
-    const RETRY: u8 = 0x30;
-    let first = *datagram.first().filter(|first| *first & LONG_HEADER != 0 && *first & TYPE != RETRY)?;
-    let mut rest = datagram.get(1 + 4..)?;
-    for _ in 0..2 {
-        let (len, cid) = rest.split_first()?;
-        rest = cid.get(usize::from(*len)..)?;
-    }
-    if first & TYPE == INITIAL {
-        let token_len = usize::try_from(varint::take(&mut rest)?).ok()?;
-        rest = rest.get(token_len..)?;
-    }
-    let len = usize::try_from(varint::take(&mut rest)?).ok()?;
-    let (numbered, rest) = rest.split_at_checked(len)?;
-    *datagram = rest;
-    Some(Packet { first, numbered })
 }
 
 #[cfg(test)]

@@ -54,3 +54,30 @@ fn a_client_that_aborts_fewer_requests_than_it_completes_goes_on() {
     let stats = sim.server.stats();
     assert_eq!((stats.excessive_peers, stats.cancelled_streams >= 1200), (0, true), "{stats:?}");
 }
+
+#[test]
+fn a_flood_without_use_is_dropped_while_the_socket_is_never_empty() {
+    const BATCHES: usize = 40;
+    const BATCH: usize = 64;
+    // Copies of a packet, which quiche knows already.
+    let dropped = |more: bool| {
+        let mut sim = Sim::connected(Options::default());
+        sim.get("/");
+        sim.finish_all();
+        sim.client.send_ack_eliciting().expect("open");
+        let mut packet = [0; 1500];
+        let (len, _) = sim.client.send(&mut packet).expect("a packet");
+        let now = net::now();
+        for _ in 0..BATCHES {
+            for _ in 0..BATCH {
+                sim.server.recv(now, &mut packet[..len].to_vec(), addr(CLIENT), addr(SERVER));
+            }
+            sim.server.end_batch(now, more);
+        }
+        sim.finish_all();
+        sim.server.stats().dropped_over_share
+    };
+    assert_eq!(dropped(false), 0);
+    // Two batches until there is a backlog, a window for a connection that is not known, then 32 of 256, then 16.
+    assert_eq!(dropped(true), 2560 - 128 - 256 - 32 - 8 * 16);
+}

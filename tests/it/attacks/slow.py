@@ -48,6 +48,18 @@ def without_window(url):
     return Flooder(url, parameters=change)
 
 
+def keep(peers, until, pause):
+    """Keeps connections open by a PING now and then, and ends them."""
+    while time.monotonic() < until:
+        for peer in peers:
+            peer.put(b"\x01")
+            peer.poll()
+        time.sleep(pause)
+    for peer in peers:
+        peer.end()
+    return {"connections": len(peers)}
+
+
 def closed_windows(url, until):
     """Downloads of which the client lets nothing come."""
     peers = []
@@ -56,14 +68,7 @@ def closed_windows(url, until):
         while (frame := peer.open(request("/stream/1000000000?checksum=off"), True)) is not None:
             peer.put(frame)
         peers.append(peer)
-    while time.monotonic() < until:
-        for peer in peers:
-            peer.put(b"\x01")
-            peer.poll()
-        time.sleep(0.1)
-    for peer in peers:
-        peer.end()
-    return {"connections": len(peers)}
+    return keep(peers, until, 0.1)
 
 
 def byte_by_byte(url, until):
@@ -88,14 +93,7 @@ def idle(url, until):
         for _ in range(2):
             peer.put(peer.open(request("/upload", POST)))
         peers.append(peer)
-    while time.monotonic() < until:
-        for peer in peers:
-            peer.put(b"\x01")
-            peer.poll()
-        time.sleep(0.5)
-    for peer in peers:
-        peer.end()
-    return {"connections": len(peers)}
+    return keep(peers, until, 0.5)
 
 
 # It is exceeded by a quarter at most.
