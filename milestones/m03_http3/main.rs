@@ -81,7 +81,7 @@ impl Hello {
         let id = request.stream_id();
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=utf-8"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(BODY.len()));
         stream.set_head(ResponseHead { status: StatusCode::OK, headers });
         // HEAD asks for the head that GET would get, and for nothing else.

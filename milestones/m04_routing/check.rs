@@ -12,7 +12,7 @@ fn whole(reply: &Reply) -> (u16, Option<&str>, &str) {
 }
 
 const JSON: Option<&str> = Some("application/json");
-const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
+const TEXT: Option<&str> = Some("text/plain;charset=utf-8");
 
 #[test]
 fn routes_and_parameters() {

@@ -16,7 +16,7 @@ use super::static_files::StaticFiles;
 use super::stream_handler::{Echo, Progress, StreamHandler};
 use crate::endpoint::Stream;
 use crate::error::{ConfigError, Error, Result};
-use crate::h3::{Recv, Request};
+use crate::h3::{Recv, Request, decimal};
 
 /// Period of the demo's payload in bytes: the byte at offset `n` is `n % 251`.
 const PERIOD: usize = 251;
@@ -184,7 +184,7 @@ impl StreamHandler for Upload {
                     let answer = self.make_answer();
                     if let Some(head) = s.head_mut() {
                         head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(answer.len()));
+                        head.headers.insert(CONTENT_LENGTH, decimal(answer.len() as u64));
                     }
                     self.answer = Some(answer);
                 }

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use super::stream_handler::StreamHandler;
-use crate::h3::{Request, ResponseHead, plain_response};
+use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
 
 /// A response under construction. A handler receives an empty 200 and returns the response.
 ///
@@ -76,7 +76,7 @@ impl Response {
     /// A text body.
     #[must_use]
     pub fn text(self, text: impl Into<Bytes>) -> Self {
-        self.bytes("text/plain; charset=utf-8", text)
+        self.bytes(TEXT_PLAIN, text)
     }
 
     /// An HTML body.
@@ -150,7 +150,7 @@ impl Response {
         }
         // A response to HEAD may declare a length without a body.
         if !(request.method() == Method::HEAD && self.head.headers.contains_key(CONTENT_LENGTH)) {
-            self.head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            self.head.headers.insert(CONTENT_LENGTH, decimal(body.len() as u64));
         }
     }
 }

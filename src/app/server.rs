@@ -16,7 +16,7 @@ use super::response::{Body, Response};
 use super::router::Router;
 use super::session::SessionDecision;
 use super::sessions::Sessions;
-use super::stream_handler::{Progress, SendBytes, StreamHandler};
+use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use crate::config::ServerConfig;
 use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
@@ -235,21 +235,21 @@ struct Running {
 
 /// The handler of a response body. A body in memory is by far the most frequent, and needs no box.
 enum Sender {
-    Bytes(SendBytes),
+    Whole(SendWhole),
     Handler(Box<dyn StreamHandler>),
 }
 
 impl Sender {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         match self {
-            Sender::Bytes(body) => body.poll(s),
+            Sender::Whole(response) => response.poll(s),
             Sender::Handler(handler) => handler.poll(s),
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
-            Sender::Bytes(_) => Ok(()),
+            Sender::Whole(_) => Ok(()),
             Sender::Handler(handler) => handler.datagram(s, payload),
         }
     }
@@ -305,14 +305,16 @@ impl App {
         let id = request.stream_id();
         response.complete(&request);
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
-        let Some(mut stream) = endpoint.stream(now, id) else { return };
         let Response { head, body } = response;
-        stream.set_head(head);
         let handler = match body {
             // RFC 9110 section 9.3.2: the response to GET, without its body.
-            _ if request.method() == Method::HEAD => Sender::Bytes(SendBytes(Default::default())),
-            Body::Bytes(bytes) => Sender::Bytes(SendBytes(bytes)),
-            Body::Handler(handler) => Sender::Handler(handler),
+            _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
+            Body::Bytes(body) => Sender::Whole(SendWhole { head: Some(head), body }),
+            Body::Handler(handler) => {
+                let Some(mut stream) = endpoint.stream(now, id) else { return };
+                stream.set_head(head);
+                Sender::Handler(handler)
+            }
         };
         let running = Running { request, handler, began: now };
         self.run(now, id, running, None, endpoint);
@@ -386,10 +388,9 @@ impl App {
         }
         let Response { mut head, body } = Response::plain(status);
         head.headers.insert(DATE, self.date.now());
-        stream.set_head(head);
         if let Body::Bytes(mut body) = body {
             // If even this does not fit, the release resets the stream.
-            let _ = stream.finish_with(&mut body);
+            let _ = stream.respond(&head, &mut body);
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::endpoint::Stream;
 use crate::error::Result;
-use crate::h3::Recv;
+use crate::h3::{Recv, ResponseHead};
 
 /// The result of [`StreamHandler::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,12 +119,20 @@ impl StreamHandler for Echo {
     }
 }
 
-/// Sends a body that is in memory.
-pub(crate) struct SendBytes(pub(crate) Bytes);
+/// Sends a response whose body is in memory.
+pub(crate) struct SendWhole {
+    /// Present until it is sent.
+    pub(crate) head: Option<ResponseHead>,
+    pub(crate) body: Bytes,
+}
 
-impl StreamHandler for SendBytes {
+impl StreamHandler for SendWhole {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
-        Ok(match s.finish_with(&mut self.0)? {
+        let is_sent = match self.head.take() {
+            Some(head) => s.respond(&head, &mut self.body),
+            None => s.finish_with(&mut self.body),
+        };
+        Ok(match is_sent? {
             true => Progress::Done,
             false => Progress::Pending,
         })

@@ -57,6 +57,7 @@ impl Connection {
             if received {
                 self.continue_requests(cx);
                 self.transport.sweep();
+                self.streams.trim();
             }
             let (next, requests) = (self.requests.next, self.streams.requests());
             self.closing.advance(cx.now, &mut self.transport, next, requests);

@@ -1,7 +1,7 @@
 //! A server's side of requests: their heads, their ends, and the engine's own responses.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use super::connection::Connection;
 use super::core::{Cx, Role};
@@ -44,8 +44,8 @@ impl Connection {
             Err(violation) => return self.on_malformed(cx, stream, list, violation),
         };
         let update = self.transport.take_priority_update(stream);
-        let priority = update.or_else(|| priority_field(&head.headers)).and_then(|value| Priority::parse(&value));
-        let mut state = RequestState::new(&head, priority.unwrap_or_default());
+        let priority = update.or_else(|| priority_field(list)).and_then(|value| Priority::parse(&value));
+        let mut state = RequestState::new(&head, priority.unwrap_or_default(), more);
         if !more && let Err(violation) = state.on_finished() {
             return self.on_malformed(cx, stream, list, violation);
         }
@@ -104,9 +104,8 @@ impl Connection {
 
     fn respond(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode, (headers, body): (HeaderMap, Bytes)) {
         if let Some(mut handle) = self.http_stream(cx, stream) {
-            handle.set_head(ResponseHead { status, headers });
             // If such a small response does not fit now, the release aborts the stream.
-            let _ = handle.finish_with(&mut { body });
+            let _ = handle.respond(&ResponseHead { status, headers }, &mut { body });
         }
         self.release(cx, stream);
     }
@@ -168,9 +167,8 @@ impl Connection {
 }
 
 /// The `priority` field (RFC 9218 section 5). Several lines are one dictionary (RFC 9651 section 4.2).
-fn priority_field(headers: &HeaderMap) -> Option<Vec<u8>> {
-    const PRIORITY: HeaderName = HeaderName::from_static("priority");
-    let lines = headers.get_all(PRIORITY).iter().map(HeaderValue::as_bytes);
+fn priority_field(list: &[Header]) -> Option<Vec<u8>> {
+    let lines = list.iter().filter(|field| field.name() == b"priority").map(NameValue::value);
     lines.fold(None, |joined, line| {
         Some(match joined {
             None => line.to_vec(),

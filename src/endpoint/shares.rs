@@ -4,11 +4,9 @@
 //! fill it, and everybody else waits behind them, for seconds, or is not heard at all. A peer with congestion control that
 //! is dropped sends less; to drop one that floods, before its packets are decrypted, takes a tenth of the time.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::time::{Duration, Instant};
 
-use crate::transport::table::{ConnId, StreamHasher};
+use crate::transport::table::ConnId;
 
 /// Datagrams taken without finding the socket empty, from which on there is a backlog.
 const BACKLOG: u64 = 128;
@@ -50,12 +48,14 @@ struct Limit {
     window_at: Instant,
     /// Datagrams in this window.
     taken: u32,
-    by_conn: HashMap<ConnId, Taken, BuildHasherDefault<StreamHasher>>,
+    /// By the index of the connection.
+    by_conn: Vec<Option<Taken>>,
 }
 
 /// The datagrams of a connection in the latest window in which it had some.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Taken {
+    conn: ConnId,
     window: u32,
     processed: u32,
     /// The connection's use at the first of them. The use of a datagram shows only when its batch is over.
@@ -93,7 +93,7 @@ impl Shares {
                 window: 0,
                 window_at: now,
                 taken: 0,
-                by_conn: HashMap::default(),
+                by_conn: Vec::new(),
             });
         }
     }
@@ -110,13 +110,19 @@ impl Shares {
         }
         limit.taken += 1;
         let window = limit.window;
-        let new = || Taken { window, processed: 0, used: used(), trust: TRUST_AT_FIRST };
-        let taken = limit.by_conn.entry(conn).or_insert_with(new);
-        if taken.window != window {
+        let index = conn.index as usize;
+        if index >= limit.by_conn.len() {
+            limit.by_conn.resize(index + 1, None);
+        }
+        let new = || Taken { conn, window, processed: 0, used: used(), trust: TRUST_AT_FIRST };
+        let taken = limit.by_conn[index].get_or_insert_with(new);
+        if taken.conn != conn {
+            *taken = new();
+        } else if taken.window != window {
             let used = used();
             let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(taken.processed);
             let trust = if was_of_use { TRUST } else { taken.trust.saturating_sub(1) };
-            *taken = Taken { window, processed: 0, used, trust };
+            *taken = Taken { conn, window, processed: 0, used, trust };
         }
         let takes = taken.processed < limit.share || taken.trust > 0 || !limit.applies;
         taken.processed += u32::from(takes);
@@ -126,12 +132,7 @@ impl Shares {
 
 impl Limit {
     fn next_window(&mut self) {
-        /// Windows after which connections that have ended or send no more are forgotten.
-        const KEPT: u32 = 256;
-        (self.window, self.taken) = (self.window + 1, 0);
-        if self.window.is_multiple_of(KEPT) {
-            self.by_conn.retain(|_, taken| taken.window + KEPT > self.window);
-        }
+        (self.window, self.taken) = (self.window.wrapping_add(1), 0);
     }
 }
 

@@ -171,6 +171,15 @@ impl Stream<'_> {
         }
     }
 
+    /// Sends a response whose body is in memory. Returns true once all of it is accepted; otherwise call
+    /// [`finish_with`](Stream::finish_with) with the rest in `body` when the stream is ready.
+    pub(crate) fn respond(&mut self, head: &ResponseHead, body: &mut Bytes) -> StreamResult<bool> {
+        match &mut self.0 {
+            Kind::Http(stream) => stream.respond(head, body),
+            Kind::Session(_) => Err(NOT_HTTP),
+        }
+    }
+
     /// Sends an informational response (RFC 9110 section 15.2), such as 103 with `link` fields, before the final
     /// one.
     ///

@@ -104,11 +104,14 @@ impl Streams {
         }
         let state = self.map.remove(&stream)?;
         self.count(&state, false);
-        if self.map.is_empty() {
-            // An idle connection needs no room.
+        Some(state)
+    }
+
+    /// Gives the room back if there are no streams: an idle connection needs none.
+    pub(super) fn trim(&mut self) {
+        if self.map.is_empty() && self.map.capacity() > 0 {
             self.map = StreamMap::default();
         }
-        Some(state)
     }
 
     /// No stream is classified any more.

@@ -1,6 +1,6 @@
 //! Types shared by reading and responding.
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 /// The result of reading a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,4 +20,10 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
+}
+
+/// A number as a field value, with one allocation less than `HeaderValue::from`.
+pub(crate) fn decimal(n: u64) -> HeaderValue {
+    // Digits are always valid.
+    HeaderValue::from_str(itoa::Buffer::new().format(n)).unwrap_or_else(|_| HeaderValue::from(n))
 }

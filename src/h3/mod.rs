@@ -12,9 +12,10 @@ mod stream;
 mod validate;
 
 pub(crate) use followups::Followups;
+pub(crate) use head::decimal;
 pub use head::{Recv, ResponseHead};
 pub(crate) use path::{normalize, normalize_segments};
-pub(crate) use plain_response::{is_known_method, plain_response};
+pub(crate) use plain_response::{TEXT_PLAIN, is_known_method, plain_response};
 pub use priority::Priority;
 pub use request::Request;
 pub(crate) use state::{Half, RequestState, StreamEnd};

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::head::decimal;
 use crate::error::Violation;
+
+/// Text, spelled as in the static table of QPACK (RFC 9204 appendix A), so that the field takes a byte.
+pub(crate) const TEXT_PLAIN: &str = "text/plain;charset=utf-8";
 
 /// The header fields and the body, such as `404 Not Found`, for a status, with the reason if there is one.
 pub(crate) fn plain_response(status: StatusCode, reason: Option<&Violation>) -> (HeaderMap, Bytes) {
@@ -13,8 +17,8 @@ pub(crate) fn plain_response(status: StatusCode, reason: Option<&Violation>) -> 
         None => format!("{status}\n"),
     });
     let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_PLAIN));
+    headers.insert(CONTENT_LENGTH, decimal(body.len() as u64));
     (headers, body)
 }
 

@@ -1,6 +1,7 @@
 //! The engine's state of a request stream.
 
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
 
 use super::head::ResponseHead;
 use super::priority::Priority;
@@ -63,15 +64,15 @@ pub(crate) struct RequestState {
 }
 
 impl RequestState {
-    /// The state of a request with a valid head.
-    pub(crate) fn new(head: &Head, priority: Priority) -> Self {
-        let mut expect = head.headers.get_all(http::header::EXPECT).iter();
+    /// The state of a request with a valid head. `more`: a body can follow.
+    pub(crate) fn new(head: &Head, priority: Priority, more: bool) -> Self {
+        let mut expect = more.then(|| head.headers.get_all(EXPECT).iter()).into_iter().flatten();
         RequestState {
             declared: head.content_length,
             expects_continue: expect.any(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             connect: head.protocol.is_some(),
             priority,
-            ..Self::unread(head.method == http::Method::HEAD)
+            ..Self::unread(head.method == Method::HEAD)
         }
     }
 
@@ -136,7 +137,7 @@ impl RequestState {
         self.contentless = !is_tunnel && (self.sent_head || matches!(head.status.as_u16(), 204 | 304));
         self.declared = match is_tunnel || self.contentless {
             true => None,
-            false => content_length(&head.headers)?,
+            false => content_length(head.headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes))?,
         };
         Ok(())
     }

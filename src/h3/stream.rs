@@ -248,6 +248,21 @@ impl HttpStream<'_> {
         Ok(done)
     }
 
+    /// Sends a response whose body is in memory, instead of one that is staged. Returns true once all of it is accepted;
+    /// otherwise call [`finish_with`](HttpStream::finish_with) with the rest in `body` when the stream is ready.
+    ///
+    /// # Errors
+    /// As [`write`](HttpStream::write).
+    pub(crate) fn respond(&mut self, head: &ResponseHead, body: &mut Bytes) -> StreamResult<bool> {
+        self.send_half()?;
+        self.state.staged = None;
+        self.send_section(Kind::Final, Some(head.status), &head.headers, body.is_empty())?;
+        match body.is_empty() {
+            true => Ok(true),
+            false => self.finish_with(body),
+        }
+    }
+
     /// Finishes the response. The FIN is sent later if there is no credit now.
     ///
     /// # Errors

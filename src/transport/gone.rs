@@ -15,6 +15,8 @@ use super::buf::Quic;
 const SWEEP: usize = 32;
 /// Aborted streams that quiche holds at a time on a server, each with about 1 KB: the connection is then to be closed.
 const MAX_ABORTED: usize = 4096;
+/// Finished streams for which there is room at once.
+const CAPACITY: usize = 16;
 /// Aborted streams that a client remembers. Resets of a server often come late: if this many follow, quiche will never free
 /// a stream.
 const MAX_ABORTED_BY_CLIENT: usize = 64;
@@ -54,7 +56,13 @@ impl Retired {
         match quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
             Err(_) => self.abort(quic, stream),
-            Ok(_) => self.held().unacked.push_back(stream),
+            Ok(_) => {
+                let unacked = &mut self.held().unacked;
+                if unacked.capacity() == 0 {
+                    unacked.reserve(CAPACITY);
+                }
+                unacked.push_back(stream);
+            }
         }
     }
 

@@ -16,6 +16,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
 use http::HeaderValue;
 
+use crate::h3::TEXT_PLAIN;
+
 /// Served for a directory.
 const INDEX: &str = "index.html";
 /// RFC 8615. The only directory at the root that is served although its name begins with a dot.
@@ -351,7 +353,7 @@ impl FileEntry {
         self.last_modified.as_ref()
     }
 
-    /// Media type by the file's extension, with `; charset=utf-8` for `text/*`; `application/octet-stream` if unknown.
+    /// Media type by the file's extension, with `charset=utf-8` for `text/*`; `application/octet-stream` if unknown.
     #[must_use]
     pub fn content_type(&self) -> &HeaderValue {
         &self.content_type
@@ -376,7 +378,9 @@ fn read_up_to(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
 
 fn content_type(name: &OsStr) -> HeaderValue {
     let mime = mime_guess::from_path(name).first_or_octet_stream();
-    if mime.type_() == mime_guess::mime::TEXT {
+    if mime == mime_guess::mime::TEXT_PLAIN {
+        HeaderValue::from_static(TEXT_PLAIN)
+    } else if mime.type_() == mime_guess::mime::TEXT {
         header_value(&format!("{}; charset=utf-8", mime.essence_str()))
     } else {
         header_value(mime.essence_str())

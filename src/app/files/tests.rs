@@ -135,7 +135,7 @@ fn names_are_bytes_and_well_known_is_visible() {
         let entry = files.lookup(now(), name).unwrap_or_else(|e| panic!("{name:?}: {e}"));
         assert_eq!(&entry.read_at(0, 100).unwrap()[..], name);
         let is_text = name.ends_with(b".txt");
-        assert_eq!(entry.content_type() == "text/plain; charset=utf-8", is_text, "{name:?}");
+        assert_eq!(entry.content_type() == "text/plain;charset=utf-8", is_text, "{name:?}");
     }
     assert!(matches!(files.lookup(now(), ".well-known"), Err(LookupError::RedirectToSlash)));
     for path in ["docs/.well-known/x", ".well-known/.hidden", ".well-known/"] {
@@ -274,7 +274,7 @@ fn content_types() {
         ("a.html", "text/html; charset=utf-8"),
         ("a.css", "text/css; charset=utf-8"),
         ("a.js", "text/javascript; charset=utf-8"),
-        ("a.TXT", "text/plain; charset=utf-8"),
+        ("a.TXT", "text/plain;charset=utf-8"),
         ("a.json", "application/json"),
         ("a.png", "image/png"),
         ("a.wasm", "application/wasm"),

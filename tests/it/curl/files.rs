@@ -49,22 +49,22 @@ fn server() -> Server {
 fn whole_files() {
     let server = server();
     for (path, content, content_type) in [
-        ("ten.txt", &b"0123456789"[..], "text/plain; charset=utf-8"),
-        ("link-in.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("ten.txt", &b"0123456789"[..], "text/plain;charset=utf-8"),
+        ("link-in.txt", b"0123456789", "text/plain;charset=utf-8"),
         ("empty.bin", b"", "application/octet-stream"),
         ("a%20b%25.json", b"{}", "application/json"),
-        ("%74en.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("%74en.txt", b"0123456789", "text/plain;charset=utf-8"),
         ("dir%2Findex.html", b"<p>index</p>", "text/html; charset=utf-8"),
         ("dir/", b"<p>index</p>", "text/html; charset=utf-8"),
-        ("./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
-        ("dir/%2e./ten.txt", b"0123456789", "text/plain; charset=utf-8"),
+        ("./ten.txt", b"0123456789", "text/plain;charset=utf-8"),
+        ("dir/%2e./ten.txt", b"0123456789", "text/plain;charset=utf-8"),
         ("../f%69les/dir/", b"<p>index</p>", "text/html; charset=utf-8"),
         // M9
-        ("a%5Cb.txt", b"backslash", "text/plain; charset=utf-8"),
-        ("a\\b.txt", b"backslash", "text/plain; charset=utf-8"),
-        ("caf%E9.txt", b"latin-1", "text/plain; charset=utf-8"),
-        (".well-known/security.txt", b"Contact: mailto:a@example.com", "text/plain; charset=utf-8"),
-        ("%2Ewell-known/security.txt", b"Contact: mailto:a@example.com", "text/plain; charset=utf-8"),
+        ("a%5Cb.txt", b"backslash", "text/plain;charset=utf-8"),
+        ("a\\b.txt", b"backslash", "text/plain;charset=utf-8"),
+        ("caf%E9.txt", b"latin-1", "text/plain;charset=utf-8"),
+        (".well-known/security.txt", b"Contact: mailto:a@example.com", "text/plain;charset=utf-8"),
+        ("%2Ewell-known/security.txt", b"Contact: mailto:a@example.com", "text/plain;charset=utf-8"),
         ("dir/sub/page.html?x=1", b"<p>page</p>", "text/html; charset=utf-8"),
     ] {
         let reply = curl(&server, &format!("/files/{path}"), &[]);

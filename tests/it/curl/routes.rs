@@ -10,7 +10,7 @@ use crate::support::{payload, sha256};
 fn assert_plain(reply: &Reply, status: u16, body: &str) {
     assert_eq!((reply.status, reply.text()), (status, body));
     assert_eq!(reply.field("content-length"), Some(&*body.len().to_string()), "of {status}");
-    assert_eq!(reply.field("content-type"), Some("text/plain; charset=utf-8"), "of {status}");
+    assert_eq!(reply.field("content-type"), Some("text/plain;charset=utf-8"), "of {status}");
 }
 
 #[test]

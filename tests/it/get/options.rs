@@ -110,7 +110,7 @@ fn heads_in_the_output() {
     let url = server.url("/");
     let without_date =
         |text: &str| text.lines().filter(|line| !line.starts_with("date: ")).collect::<Vec<_>>().join("\n");
-    let head = "HTTP/3 200 \ncontent-type: text/plain; charset=utf-8\ncontent-length: 15\n";
+    let head = "HTTP/3 200 \ncontent-type: text/plain;charset=utf-8\ncontent-length: 15\n";
     assert_eq!(without_date(get(&["-kI", &url]).text()), head);
     assert_eq!(without_date(get(&["-ki", &url]).text()), format!("{head}\nHello, HTTP/3!"));
     // Trailers come after the body.
