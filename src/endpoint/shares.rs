@@ -24,10 +24,10 @@ const RECOVERY: Duration = Duration::from_secs(1);
 const MEMORY: Duration = Duration::from_secs(10);
 /// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
-/// Windows for which a connection that was of use is not limited: what it sends can have to wait for something that was lost.
-const TRUST: u32 = 64;
-/// The same for one that is not known.
-const TRUST_AT_FIRST: u32 = 1;
+/// Windows for which a connection that is of use in every window is not limited when it no longer is: what it sends can have
+/// to wait for something that was lost. A new one is trusted for one window, and for four times as long with each
+/// of use.
+const MOST_TRUST: u32 = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Shares {
@@ -114,14 +114,17 @@ impl Shares {
         if index >= limit.by_conn.len() {
             limit.by_conn.resize(index + 1, None);
         }
-        let new = || Taken { conn, window, processed: 0, used: used(), trust: TRUST_AT_FIRST };
+        let new = || Taken { conn, window, processed: 0, used: used(), trust: 1 };
         let taken = limit.by_conn[index].get_or_insert_with(new);
         if taken.conn != conn {
             *taken = new();
         } else if taken.window != window {
             let used = used();
             let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(taken.processed);
-            let trust = if was_of_use { TRUST } else { taken.trust.saturating_sub(1) };
+            let trust = match was_of_use {
+                true => (4 * taken.trust).clamp(1, MOST_TRUST),
+                false => taken.trust.saturating_sub(1),
+            };
             *taken = Taken { conn, window, processed: 0, used, trust };
         }
         let takes = taken.processed < limit.share || taken.trust > 0 || !limit.applies;
@@ -210,7 +213,7 @@ mod tests {
         assert_eq!(Flood::new().take(50, |n| n / BATCH * BATCH), (252, 4), "its use shows at the end of each batch");
         let gaps_of_5_windows = |n| n / (5 * WINDOW) * 5 * WINDOW;
         assert_eq!(
-            Flood::new().take(50, |n| n.min(WINDOW) + gaps_of_5_windows(n)),
+            Flood::new().take(50, |n| n.min(2 * WINDOW) + gaps_of_5_windows(n)),
             (252, 4),
             "its data waits for a loss"
         );
