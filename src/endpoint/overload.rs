@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Endpoint;
 use super::connection::Connection;
 use super::core::{Cx, Role};
+use super::slow_clients::incomplete_heads;
 use crate::error::ErrorCode;
 
 /// RFC 9000 section 20.1.
@@ -53,10 +54,27 @@ impl Connection {
         if let Some(excess) = self.transport.excess(cx.now) {
             return self.close_for_load(cx, excess.reason());
         }
+        if self.transport.take_heads_check() {
+            self.check_heads(cx);
+        }
         let (pieces, more) = self.transport.held_pieces(cx.now);
         cx.core.held_pieces += more;
         if more > 0.0 && pieces > FEW_PIECES && cx.core.held_pieces > MAX_PIECES_IN_ALL {
             self.close_for_load(cx, "too many small pieces of streams that cannot be read on all connections");
+        }
+    }
+
+    /// Closes the connection if more heads are not complete than it may have requests: quiche::h3 holds up to 96 KiB of each,
+    /// even if the stream is rejected. With WebTransport, QUIC lets the client open more streams than that.
+    fn check_heads(&mut self, cx: &mut Cx<'_>) {
+        let settings = &cx.core.settings;
+        let (limit, most) = (settings.transport.max_streams_bidi, settings.webtransport.max_streams);
+        if self.role != Role::Server || !settings.webtransport.is_on() || most <= limit {
+            return;
+        }
+        let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next, most);
+        if heads.len() as u64 > limit {
+            self.close_for_load(cx, "more heads that are not complete than max_streams_bidi");
         }
     }
 

@@ -18,7 +18,7 @@ impl Connection {
     /// a turn, when handlers have read what there was.
     pub(super) fn check_progress(&mut self, cx: &mut Cx<'_>) {
         let Some(limit) = cx.core.settings.request_timeout.filter(|_| self.progress.is_due(cx.now)) else { return };
-        let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next);
+        let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next, AHEAD);
         let wait = |stream, bytes, enough| Waiting { stream, since: cx.now, bytes, enough };
         let mut waiting: Vec<Waiting> = heads.into_iter().map(|stream| wait(stream, 0, MIN_BYTES)).collect();
         for (stream, state) in self.streams.iter_requests().filter(|(_, state)| !state.is_connect()) {
@@ -56,10 +56,10 @@ impl Connection {
     }
 }
 
-/// Request streams whose head is not complete.
-fn incomplete_heads(transport: &Transport, streams: &Streams, next: u64) -> Vec<u64> {
-    let first = next.saturating_sub(4 * AHEAD);
-    let used = (first..next + 4 * AHEAD).step_by(4);
+/// Request streams whose head is not complete, as far as they are less than `ahead` streams from `next`.
+pub(super) fn incomplete_heads(transport: &Transport, streams: &Streams, next: u64, ahead: u64) -> Vec<u64> {
+    let first = next.saturating_sub(4 * ahead);
+    let used = (first..next + 4 * ahead).step_by(4);
     used.filter(|stream| !streams.is_past_head(*stream) && transport.is_unfinished(*stream))
         .filter(|stream| !transport.is_known_retired(*stream))
         .collect()

@@ -173,6 +173,11 @@ impl Transport {
         self.load.check(&self.quic, now).or_else(|| self.retired.has_too_many().then_some(Excess::Aborted))
     }
 
+    /// Whether it is time to count the heads that are not complete.
+    pub(crate) fn take_heads_check(&mut self) -> bool {
+        self.load.take_heads_check()
+    }
+
     /// Small pieces of streams that quiche holds, and how many more these are than at the last call.
     pub(crate) fn held_pieces(&mut self, now: Instant) -> (f64, f64) {
         self.load.pieces(now)

@@ -30,6 +30,8 @@ const MAX_COUNTED: usize = 4;
 const SAMPLE: u32 = 8;
 /// Datagrams between checks for acknowledgements.
 const DATAGRAMS_PER_CHECK: u32 = 256;
+/// Checks between those for heads that are not complete.
+const CHECKS_PER_HEADS_CHECK: u32 = 8;
 /// Packets sent without any acknowledgement, 8 MiB: a window of data and more.
 const MAX_UNACKNOWLEDGED: usize = 4096;
 /// Bytes of authentication behind a packet's payload, in all cipher suites (RFC 9001 section 5.3).
@@ -86,6 +88,8 @@ struct Held {
     /// At the last progress of acknowledgements: the bytes acknowledged, and the packets sent.
     acked_bytes: u64,
     sent: usize,
+    checks: u32,
+    is_heads_check_due: bool,
 }
 
 impl Load {
@@ -129,11 +133,19 @@ impl Load {
         (count, count - std::mem::replace(&mut pieces.reported, count))
     }
 
+    /// Whether some 2 MB of datagrams have come since this was last true.
+    pub(super) fn take_heads_check(&mut self) -> bool {
+        self.held.as_mut().is_some_and(|held| std::mem::take(&mut held.is_heads_check_due))
+    }
+
     /// What is too much by now, if anything.
     pub(super) fn check(&mut self, quic: &Quic, now: Instant) -> Option<Excess> {
         if self.datagrams >= DATAGRAMS_PER_CHECK {
             self.datagrams = 0;
-            if self.held.get_or_insert_default().is_unacknowledged(quic) {
+            let held = self.held.get_or_insert_default();
+            held.checks = held.checks.wrapping_add(1);
+            held.is_heads_check_due |= held.checks.is_multiple_of(CHECKS_PER_HEADS_CHECK);
+            if held.is_unacknowledged(quic) {
                 return Some(Excess::Unacknowledged);
             }
         }

@@ -142,7 +142,7 @@ def unfinished_heads(url, until):
             at["left"] = 0
         return frame
 
-    return peer.flood(make, until, burst=8) | {"streams": peer.next_bidi // 4}
+    return peer.flood(make, until, burst=8, pause=0.001) | {"streams": peer.next_bidi // 4}
 
 
 def hoarded(path, streams_at_most):
@@ -244,8 +244,8 @@ ATTACKS = [
     Attack("qpack-bomb", "8 kB that are 216 kB of fields (CVE-2025-64702)", bomb, close="H3_EXCESSIVE_LOAD"),
     Attack("qpack-bomb-trailers", "the same in trailers (CVE-2026-40898)", trailers_bomb, close="H3_EXCESSIVE_LOAD"),
     Attack(
-        "unfinished-heads", "1000 heads of 60 kB without their last byte", unfinished_heads, memory=80, seconds=4,
-        quick=False,
+        "unfinished-heads", "1000 heads of 60 kB without their last byte", unfinished_heads, memory=10, seconds=4,
+        close="H3_EXCESSIVE_LOAD",
     ),
     Attack(
         "encoder-stream", "instructions of QPACK for a table that is not there",
