@@ -73,6 +73,27 @@ def stream_gaps(url, until):
     return peer.flood(packed(one), until)
 
 
+def stream_gaps_everywhere(url, until):
+    """On each of many connections some 6000 bytes with gaps, fewer than one may have."""
+    peers = [Flooder(url) for _ in range(150)]
+    for peer in peers:
+        following = counted(2, 1)
+        frames = packed(lambda: stream(0, b"x", following()))
+        for _ in range(40):
+            peer.put(frames())
+        peer.poll()
+    found = [peer.end() for peer in peers]
+    reasons = {peer.quic._close_event.reason_phrase for peer in peers if peer.close_frame() is not None}
+    closed = next((each for each in found if each["close"] is not None), found[0])
+    return closed | {"reasons": ", ".join(reasons)}
+
+
+def unacknowledged(url, until):
+    """PATH_CHALLENGE frames at a pace at which none is dropped; the responses are not acknowledged."""
+    peer = Flooder(url, acknowledges=False)
+    return peer.flood(lambda: b"\x1a" + os.urandom(8), until, burst=2, pause=0.001, enough=lambda: False)
+
+
 def retired_ids(url, until):
     """Each id is retired as soon as the next one is there."""
     peer = Flooder(url)
@@ -194,8 +215,7 @@ ATTACKS = [
     ),
     Attack(
         "path-challenge-unacknowledged", "the same, and the responses are not acknowledged",
-        flood(lambda _: b"\x1a" + os.urandom(8), acknowledges=False),
-        close=(None, "H3_EXCESSIVE_LOAD"),
+        unacknowledged, close="H3_EXCESSIVE_LOAD",
     ),
     Attack(
         "new-connection-id", "ids that retire the one before, never acknowledged (CVE-2024-1410, CVE-2024-22189)",
@@ -212,6 +232,11 @@ ATTACKS = [
     Attack(
         "stream-gaps", "STREAM frames of one byte with gaps (RUSTSEC-2026-0185)", stream_gaps,
         close="H3_EXCESSIVE_LOAD", memory=8, seconds=5,
+    ),
+    Attack(
+        "stream-gaps-everywhere", "the same on many connections, each within the limit of one", stream_gaps_everywhere,
+        close="H3_EXCESSIVE_LOAD", memory=160, quick=False, seconds=5,
+        found={"reasons": "too many small pieces of streams that cannot be read on all connections"},
     ),
     Attack(
         "crypto-gaps", "CRYPTO frames of one byte with gaps on an open connection (RUSTSEC-2026-0185)",
