@@ -236,7 +236,11 @@ impl Connection {
         if !self.followups.has_waiting() {
             return;
         }
-        while let Some(stream) = self.transport.poll_writable() {
+        let mut refused = match self.transport.take_refused() {
+            true => self.followups.waiting().collect(),
+            false => Vec::new(),
+        };
+        while let Some(stream) = refused.pop().or_else(|| self.transport.poll_writable()) {
             if !self.followups.stop_waiting(stream) {
                 continue;
             }

@@ -23,6 +23,7 @@ use super::stop_credit::StopCredit;
 use super::unseen_fin::UnseenFins;
 use super::unsent_close::UnsentClose;
 use super::untold::Untold;
+use super::write_limit::WriteLimit;
 use crate::error::{ConnectError, DatagramError, ErrorCode, MigrateError};
 
 /// Bytes that a datagram can be expected to move.
@@ -42,6 +43,7 @@ pub(crate) struct Transport {
     pub(super) stall: Stall,
     pub(super) stop_credit: StopCredit,
     unsent_close: UnsentClose,
+    pub(super) write_limit: WriteLimit,
     load: Load,
     pub(super) ids: LocalIds,
     /// quiche::h3 may have more to report.
@@ -80,6 +82,7 @@ impl Transport {
             stall: Stall::default(),
             stop_credit: StopCredit::default(),
             unsent_close: UnsentClose::default(),
+            write_limit: WriteLimit::default(),
             load: Load::new(),
             ids: LocalIds::new(quic.is_server(), 0),
             h3: None,
@@ -203,6 +206,7 @@ impl Transport {
                 Ok((len, info)) => {
                     self.untold.on_sent(&self.quic);
                     self.unsent_close.on_sent(&self.quic);
+                    self.write_limit.on_sent(len);
                     if self.paths.is_limited(&info) {
                         self.amplification.on_sent(len);
                     }
@@ -210,7 +214,10 @@ impl Transport {
                     return Some(Packet { len, info });
                 }
                 Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,
-                Err(quiche::Error::Done) => return None,
+                Err(quiche::Error::Done) => {
+                    self.write_limit.on_idle();
+                    return None;
+                }
                 Err(e) => {
                     log::debug!("quiche cannot send: {e}");
                     const INTERNAL_ERROR: u64 = 0x1;

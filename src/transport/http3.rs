@@ -191,8 +191,12 @@ impl Transport {
     /// Writes body bytes without copying them, and leaves the rest in `data`; the FIN is sent with the last ones.
     pub(crate) fn write_body(&mut self, stream: u64, data: &mut Bytes, fin: bool) -> Result<usize, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
+        if self.write_limit.is_reached(quic) {
+            return Ok(0);
+        }
         let mut buf = Buf::share(data);
         let taken = none_if_blocked(h3.send_body_zc(quic, stream, &mut buf, fin))?;
+        self.write_limit.on_written(taken);
         take_front(data, taken);
         Ok(taken)
     }
@@ -200,7 +204,12 @@ impl Transport {
     /// As [`write_body`](Transport::write_body), with a copy.
     pub(crate) fn copy_body(&mut self, stream: u64, data: &[u8]) -> Result<usize, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
-        none_if_blocked(h3.send_body(quic, stream, data, false))
+        if self.write_limit.is_reached(quic) {
+            return Ok(0);
+        }
+        let taken = none_if_blocked(h3.send_body(quic, stream, data, false))?;
+        self.write_limit.on_written(taken);
+        Ok(taken)
     }
 
     /// Finishes a message. An empty DATA frame carries the FIN, as quiche may never retransmit a lost FIN that is

@@ -34,6 +34,7 @@ pub(crate) mod token;
 mod unseen_fin;
 mod unsent_close;
 mod untold;
+mod write_limit;
 
 use std::time::Duration;
 

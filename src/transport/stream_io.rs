@@ -109,9 +109,13 @@ impl Transport {
         fin: bool,
         unacked: &mut Unacked,
     ) -> Result<usize, WriteError> {
+        if self.write_limit.is_reached(&self.quic) {
+            return Ok(0);
+        }
         let buf = Buf::share(data).tracked(unacked);
         match self.quic.stream_send_zc(stream, buf, fin) {
             Ok((taken, _)) => {
+                self.write_limit.on_written(taken);
                 if taken > 0 {
                     unacked.on_written(self.quic.stats().sent);
                 }
@@ -147,6 +151,11 @@ impl Transport {
     /// Bytes that a write would accept now.
     pub(crate) fn capacity(&mut self, stream: u64) -> Option<usize> {
         self.quic.stream_capacity(stream).ok()
+    }
+
+    /// Whether streams that wait can be written again although [`poll_writable`](Transport::poll_writable) does not say so.
+    pub(crate) fn take_refused(&mut self) -> bool {
+        self.write_limit.take_refused()
     }
 
     /// The next stream that can be written.

@@ -76,6 +76,27 @@ fn an_incremental_stream_without_anything_to_send_costs_one_call_of_send() {
 }
 
 #[test]
+fn writes_ignore_the_congestion_window_while_a_probe_is_due() {
+    // transport/write_limit.rs
+    const WINDOW: u64 = 64 << 20;
+    let mut pair = Pair::with(
+        |client| {
+            client.set_initial_max_data(WINDOW);
+            client.set_initial_max_stream_data_bidi_local(WINDOW);
+        },
+        |_| {},
+    );
+    pair.client_sends(0, b"abc", false);
+    pair.server.stream_send(0, b"abc", false).unwrap();
+    pair.lose_from_server();
+    time_out(&mut pair.server);
+    pair.client.stream_send(0, b"def", false).unwrap();
+    pair.pass_to_server();
+    assert!(pair.server.path_stats().next().unwrap().cwnd < 100_000);
+    assert_eq!(pair.server.stream_capacity(0).unwrap() as u64, WINDOW - 3);
+}
+
+#[test]
 fn a_head_larger_than_the_congestion_window_is_blocked_for_ever() {
     // transport/http3.rs `stuck_head_limit`; quiche issue 1573.
     let mut http3 = Http3::new();

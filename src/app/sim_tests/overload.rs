@@ -1,7 +1,13 @@
 //! Clients that make the server work for nothing.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::*;
+use crate::app::stream_handler::{Progress, StreamHandler};
+use crate::endpoint::Stream;
 use crate::error::ErrorCode;
+use crate::turn::settle;
 
 /// Opens requests that take long, aborts them, and lets the server notice.
 fn abort_requests(sim: &mut Sim, count: usize) {
@@ -80,4 +86,54 @@ fn a_flood_without_use_is_dropped_while_the_socket_is_never_empty() {
     assert_eq!(dropped(false), 0);
     // Two batches until there is a backlog, a window for a connection that is not known, then 32 of 256, then 16.
     assert_eq!(dropped(true), 2560 - 128 - 256 - 32 - 8 * 16);
+}
+
+/// A body without an end, and how many bytes of it were taken.
+struct Endless(Rc<Cell<u64>>);
+
+impl StreamHandler for Endless {
+    fn poll(&mut self, s: &mut Stream<'_>) -> crate::error::Result<Progress> {
+        while s.write(&[0; 64 * 1024])? > 0 {
+            self.0.set(s.sent());
+        }
+        Ok(Progress::Pending)
+    }
+}
+
+#[test]
+fn what_is_written_while_a_probe_is_due_is_bounded() {
+    const WINDOW: u64 = 64 << 20;
+    let written = Rc::new(Cell::new(0));
+    let counted = written.clone();
+    let router = Router::new().get("/endless", move |_, res| res.stream(Endless(counted.clone())));
+    let client = |config: &mut quiche::Config| {
+        config.set_initial_max_data(WINDOW);
+        config.set_initial_max_stream_data_bidi_local(WINDOW);
+    };
+    let mut sim = Sim::connected(Options { client: Box::new(client), router, ..Options::default() });
+    sim.get("/endless");
+    sim.run_until("a part of it", |_| written.get() > 1 << 20);
+    // Nothing arrives at the client any more.
+    sim.cut = true;
+    while sim.step() {}
+    let before = written.get();
+    for _ in 0..4 {
+        let timeout = sim.server.next_timeout().expect("a timer").saturating_duration_since(net::now());
+        std::thread::sleep(timeout);
+        sim.server.handle_timeouts(net::now());
+        // A packet comes before the probe is sent.
+        sim.client.send_ack_eliciting().expect("a PING");
+        sim.client_turn();
+        for mut packet in std::mem::take(&mut sim.to_server) {
+            sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+        }
+        settle(net::now(), &mut sim.server, &mut sim.app);
+        sim.server_turn();
+    }
+    let more = written.get() - before;
+    assert!(more < 8 << 20, "{more} bytes more");
+    // It goes on as soon as the network does.
+    sim.cut = false;
+    let before = written.get();
+    sim.run_until("more of it", |_| written.get() > before + (8 << 20));
 }
