@@ -471,7 +471,8 @@ impl Transport {
     /// What is known of the paths.
     #[cfg(test)]
     pub(crate) fn path_state(&self) -> String {
-        format!("{:?} {:?}", self.paths, self.amplification)
+        let of_quiche: Vec<_> = self.quic.path_stats().collect();
+        format!("{of_quiche:?} {:?} {:?}", self.paths, self.amplification)
     }
 
     /// RESET_STREAM and STOP_SENDING frames received.

@@ -1,9 +1,10 @@
 //! A path that quiche no longer sends on: what is known of the data in flight on it, and of its end.
 
-use quiche::SendInfo;
+use quiche::{RecvInfo, SendInfo};
 
+use super::amplification::FACTOR;
 use super::buf::Quic;
-use super::path_state::{Addresses, is_failed, is_validated, stats};
+use super::path_state::{Addresses, is_failed, max_probe_len, stats};
 
 /// A packet and where it goes.
 pub(super) type Datagram = (Vec<u8>, SendInfo);
@@ -23,7 +24,7 @@ pub(super) struct Left {
     pub(super) unproven: Option<Datagram>,
     /// Its packets are held back, until quiche gives it up.
     pub(super) failing: bool,
-    /// A packet was not held back although the path is to fail.
+    /// A packet was not held back although the path is to fail, so that a further challenge is needed.
     pub(super) spared: bool,
     /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
     pub(super) stranded: bool,
@@ -32,7 +33,7 @@ pub(super) struct Left {
     /// It is probed after it failed, so that an answer shows in its state.
     pub(super) retrying: bool,
     pub(super) retries: usize,
-    /// quiche's count of the path's timeouts when it was probed again.
+    /// quiche's count of the path's timeouts when it was probed again, or made to fail.
     pub(super) timeouts: usize,
 }
 
@@ -62,12 +63,29 @@ impl Left {
         let _ = quic.probe_path(self.path.0, self.path.1);
     }
 
-    /// quiche has to send probes that nobody receives until it gives the path up.
+    /// quiche has to send challenges that nobody receives until it gives the path up. Called again after each of its timeouts.
     pub(super) fn fail(&mut self, quic: &mut Quic) {
         self.failing = true;
         self.passing = false;
-        if is_validated(quic, self.path) {
-            let _ = quic.probe_path(self.path.0, self.path.1);
+        if let Some(stats) = stats(quic, self.path).filter(|stats| !is_failed(stats)) {
+            self.timeouts = stats.total_pto_count;
+            self.challenge_nobody(quic);
+        }
+    }
+
+    /// Writes a challenge that is dropped. Those before may have been acknowledged, although their responses were lost,
+    /// which are never sent again: then nothing is in flight, quiche's timer does not run, and the path does not fail.
+    fn challenge_nobody(&self, quic: &mut Quic) {
+        let (local, peer) = self.path;
+        let _ = quic.probe_path(local, peer);
+        // Too short for other frames.
+        let mut packet = vec![0; max_probe_len(quic)];
+        if quic.send_on_path(&mut packet, Some(local), Some(peer)) == Err(quiche::Error::Done) {
+            // quiche counts it against the limit for addresses that are not validated. As it is sent to nobody, it may be
+            // paid for with junk.
+            let mut junk = vec![0; packet.len().div_ceil(FACTOR)];
+            let _ = quic.recv(&mut junk, RecvInfo { from: peer, to: local });
+            let _ = quic.send_on_path(&mut packet, Some(local), Some(peer));
         }
     }
 }

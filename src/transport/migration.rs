@@ -6,8 +6,8 @@
 //!
 //! So a path that quiche no longer sends on is probed: at its own address at once (RFC 9000 section 9.3.3), and at the
 //! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. The oldest of several
-//! such paths are made to fail: their packets are held back until quiche gives the path up. If no path is free, a new
-//! address takes over the place of a failed one, which quiche then validates like a new path.
+//! such paths are made to fail: quiche has to challenge them, and their packets are held back, until it gives the path up.
+//! If no path is free, a new address takes over the place of a failed one, which quiche then validates like a new path.
 //!
 //! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
@@ -337,12 +337,16 @@ impl Migration {
         if self.is_unproven(self.active) {
             self.challenge_again(quic);
         }
+        let paths: Vec<_> = quic.path_stats().collect();
+        let find = |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path);
+        let has_timed_out = |left: &Left| find(left).is_some_and(|stats| stats.total_pto_count != left.timeouts);
+        for left in self.left.iter_mut().filter(|left| left.failing && has_timed_out(left)) {
+            left.fail(quic);
+        }
         if let Some(awaited) = self.awaited.checked_sub(1) {
             self.awaited = awaited;
             return;
         }
-        let paths: Vec<_> = quic.path_stats().collect();
-        let find = |left: &Left| paths.iter().find(|stats| addresses(stats) == left.path);
         let failed = self.left.iter().filter_map(find).filter(|stats| is_failed(stats)).count();
         // One place stays free for the peer's next address.
         let mut free = MAX_PATHS - paths.len() + failed;
@@ -440,12 +444,12 @@ impl Migration {
         let is_probe = packet.len() <= max_probe_len(quic);
         // Other frames, if they are lost, need a further probe.
         left.settled &= is_probe;
-        if left.failing && !passing {
-            if is_probe {
-                return None;
-            }
-            left.spared = true;
-        } else if !std::mem::replace(&mut left.probed, true) {
+        if left.failing && !passing && is_probe {
+            return None;
+        }
+        // An acknowledgement of it would make quiche take the challenges before for lost, and stop its timer.
+        left.spared = left.failing;
+        if (passing || !left.failing) && !std::mem::replace(&mut left.probed, true) {
             self.packets.push_back((packet.to_vec(), own));
         }
         if !left.proven {

@@ -300,3 +300,30 @@ fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
     pair.pass();
     assert_eq!(pair.server.is_path_validated(server_addr(), addr(1001)), Ok(true));
 }
+
+#[test]
+fn a_path_whose_challenge_is_acknowledged_but_not_answered_fails_only_after_junk_lets_it_send_another() {
+    // transport/left.rs: K1.
+    let mut pair = pair(2);
+    pair.seen_as = addr(1001);
+    pair.client.send_ack_eliciting().unwrap();
+    pair.pass_to_server();
+    let challenge = flight(&mut pair.server);
+    pair.client_takes(challenge);
+    assert_eq!(flight(&mut pair.client).len(), 1, "ACK and PATH_RESPONSE, which are lost");
+    rebind(&mut pair, 1002);
+    time_out_and_pass(&mut pair);
+    let failed = PathEvent::FailedValidation(server_addr(), addr(1001));
+    assert!(!events(&mut pair).contains(&failed));
+
+    let mut packet = [0; 48];
+    pair.server.probe_path(server_addr(), addr(1001)).unwrap();
+    let path = (Some(server_addr()), Some(addr(1001)));
+    assert_eq!(pair.server.send_on_path(&mut packet, path.0, path.1), Err(Error::Done));
+    let received = pair.server.stats().recv;
+    pair.server.recv(&mut [0; 16], RecvInfo { from: addr(1001), to: server_addr() }).unwrap();
+    assert_eq!(pair.server.stats().recv, received);
+    assert!(pair.server.send_on_path(&mut packet, path.0, path.1).is_ok());
+    time_out(&mut pair.server);
+    assert_eq!(events(&mut pair), [failed]);
+}

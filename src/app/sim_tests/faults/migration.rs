@@ -12,6 +12,8 @@ const QUIET: Duration = Duration::from_millis(100);
 struct Nat {
     /// Ports in a row, all before the server has validated the first.
     burst: u16,
+    /// The client's answers from each port of such a row, but the last, are lost.
+    loses_answers: bool,
     /// Packets to a port that the client no longer has arrive; otherwise they are lost.
     keeps_ports: bool,
     /// Before each change somebody who saw the connection id sends datagrams from elsewhere.
@@ -37,7 +39,7 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
     // The last bytes may have been sent before the last change.
     while !finished || changes < CHANGES || !is_noticed {
         let state = (changes, body.len(), server.connection_count());
-        assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}");
+        assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}; {}", server.path_state());
         assert!(!client.is_closed(), "closed by {:?}; changes, bytes, connections: {state:?}", client.peer_error());
         if client.timeout() == Some(Duration::ZERO) {
             client.on_timeout();
@@ -79,13 +81,21 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
                 assert!(!server.path_state().contains("203.0.113."), "{}", server.path_state());
                 server.recv(net::now(), &mut buf[..len], outside, addr(SERVER));
             }
-            for _ in 0..nat.burst {
+            for nth in 1..=nat.burst {
                 port += 1;
                 outside.set_port(port);
                 // The server learns the port from the next packet.
                 client.send_ack_eliciting().expect("a PING");
                 let (n, _) = client.send(&mut buf).expect("a packet");
                 server.recv(net::now(), &mut buf[..n], outside, addr(SERVER));
+                if nat.loses_answers && nth < nat.burst {
+                    let mut io = Wire::new(addr(SERVER), |_, packet: &[u8]| {
+                        let info = quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) };
+                        let _ = client.recv(&mut packet.to_vec(), info);
+                    });
+                    turn(net::now(), &mut io, &mut server, &mut app).expect("no socket that fails");
+                    while client.send(&mut buf).is_ok() {}
+                }
             }
         }
         if nat.burst > 1 && last_moved.elapsed() > QUIET {
@@ -140,6 +150,15 @@ fn a_download_goes_on_when_the_clients_port_changes_faster_than_it_is_validated(
     for cid_len in [0, 8] {
         println!("ids of {cid_len} bytes");
         download_behind_a_nat(cid_len, &Nat { burst: 2, keeps_ports: true, ..Nat::default() });
+    }
+}
+
+#[test]
+fn a_download_goes_on_when_challenges_are_acknowledged_but_their_responses_are_lost() {
+    // K1
+    for cid_len in [0, 8] {
+        println!("ids of {cid_len} bytes");
+        download_behind_a_nat(cid_len, &Nat { burst: 2, keeps_ports: true, loses_answers: true, ..Nat::default() });
     }
 }
 
