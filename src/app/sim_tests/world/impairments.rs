@@ -144,7 +144,9 @@ fn a_full_socket_loses_nothing() {
 #[test]
 fn a_forged_packet_from_elsewhere_changes_nothing() {
     let mut world = World::new(1, Link::LAN);
-    let peer = world.peer(|_| {});
+    let peer = world.begin_peer(|_| {});
+    let made_up = world.peers[peer].quic.destination_id().into_owned();
+    world.run_until("the server's first flight", |world| world.peers[peer].quic.destination_id() != made_up);
     let forge = |world: &mut World| {
         let before = world.servers[0].endpoint.path_state();
         let id = world.peers[peer].quic.destination_id().to_vec();
@@ -155,6 +157,7 @@ fn a_forged_packet_from_elsewhere_changes_nothing() {
     };
     let in_handshake = forge(&mut world);
     assert!(in_handshake.contains("Limited"), "{in_handshake}");
+    world.run_until("the handshake", |world| world.peers[peer].h3.is_some());
     transfer(&mut world, peer);
     assert!(forge(&mut world).ends_with("migration: None } Validated"));
 }

@@ -94,12 +94,17 @@ impl World {
 
     /// Adds a client of quiche, which connects to the first server, and waits for its handshake.
     fn peer(&mut self, change: impl Fn(&mut quiche::Config)) -> usize {
+        let index = self.begin_peer(change);
+        self.run_until("the handshake", |world| world.peers[index].h3.is_some());
+        index
+    }
+
+    /// As [`peer`](World::peer), without its handshake.
+    fn begin_peer(&mut self, change: impl Fn(&mut quiche::Config)) -> usize {
         let at = self.next_addr();
         self.network.attach(at, self.link);
         self.peers.push(Peer::new(self.seed, at, self.servers[0].socket.addr, change));
-        let index = self.peers.len() - 1;
-        self.run_until("the handshake", |world| world.peers[index].h3.is_some());
-        index
+        self.peers.len() - 1
     }
 
     /// Adds our client. `localhost` is the first server, unless its `hosts` are changed.
