@@ -111,7 +111,7 @@ impl Endpoint {
                 return None;
             }
             Some((_, dcid, scid)) => {
-                let sent = self.core.stateless.negotiate_version(dcid, scid, Asked { from, to });
+                let sent = self.core.stateless.negotiate_version(now, dcid, scid, Asked { from, to });
                 self.core.stats.version_negotiations += u64::from(sent);
                 return None;
             }

@@ -52,6 +52,7 @@ impl Connection {
                 self.drive_sessions(cx, received);
             }
             self.check_aborted(cx);
+            self.check_heads(cx);
             self.poll_writable(cx);
             self.note_unseen_fins(cx);
             if received {

@@ -54,9 +54,6 @@ impl Connection {
         if let Some(excess) = self.transport.excess(cx.now) {
             return self.close_for_load(cx, excess.reason());
         }
-        if self.transport.take_heads_check() {
-            self.check_heads(cx);
-        }
         let (pieces, more) = self.transport.held_pieces(cx.now);
         cx.core.held_pieces += more;
         if more > 0.0 && pieces > FEW_PIECES && cx.core.held_pieces > MAX_PIECES_IN_ALL {
@@ -65,15 +62,21 @@ impl Connection {
     }
 
     /// Closes the connection if more heads are not complete than it may have requests: quiche::h3 holds up to 96 KiB of each,
-    /// even if the stream is rejected. With WebTransport, QUIC lets the client open more streams than that.
-    fn check_heads(&mut self, cx: &mut Cx<'_>) {
+    /// even if the stream is rejected. With WebTransport, QUIC lets the client open more streams than that. Call it after
+    /// HTTP/3 was polled.
+    pub(super) fn check_heads(&mut self, cx: &mut Cx<'_>) {
+        if !self.transport.take_heads_check() {
+            return;
+        }
         let settings = &cx.core.settings;
         let (limit, most) = (settings.transport.max_streams_bidi, settings.webtransport.max_streams);
         if self.role != Role::Server || !settings.webtransport.is_on() || most <= limit {
             return;
         }
         let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next, most);
-        if heads.len() as u64 > limit {
+        // quiche::h3 has read all that there is of such a head.
+        let held = heads.into_iter().filter(|stream| self.transport.readable_len(*stream, 1) == 0).count();
+        if held as u64 > limit {
             self.close_for_load(cx, "more heads that are not complete than max_streams_bidi");
         }
     }

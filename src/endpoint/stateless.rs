@@ -17,6 +17,8 @@ const MAX_QUEUED: usize = 256;
 const RESETS_PER_SECOND: u32 = 10_000;
 /// Closes of connections that are not accepted or whose first flight failed, in a second.
 const CLOSES_PER_SECOND: u32 = 1_000;
+/// Version Negotiation packets in a second (RFC 9000 section 6.1 lets a server limit them).
+const VERSIONS_PER_SECOND: u32 = 10_000;
 
 /// Why a connection is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub(super) struct Stateless {
     queue: VecDeque<(Vec<u8>, Transmit)>,
     resets: Budget,
     closes: Budget,
+    versions: Budget,
 }
 
 impl Stateless {
@@ -60,6 +63,7 @@ impl Stateless {
             queue: VecDeque::new(),
             resets: Budget::new(RESETS_PER_SECOND),
             closes: Budget::new(CLOSES_PER_SECOND),
+            versions: Budget::new(VERSIONS_PER_SECOND),
         }
     }
 
@@ -71,9 +75,9 @@ impl Stateless {
         self.queue.pop_front()
     }
 
-    /// Answers a packet of an unknown version, which had these connection ids. False if there is no room.
-    pub(super) fn negotiate_version(&mut self, dcid: &[u8], scid: &[u8], asked: Asked) -> bool {
-        self.push(version_negotiation(dcid, scid), asked)
+    /// Answers a packet of an unknown version, which had these connection ids. False if there were too many.
+    pub(super) fn negotiate_version(&mut self, now: Instant, dcid: &[u8], scid: &[u8], asked: Asked) -> bool {
+        self.versions.take(now) && self.push(version_negotiation(dcid, scid), asked)
     }
 
     /// Makes a client prove its address. False if there is no room.

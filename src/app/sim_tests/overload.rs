@@ -137,3 +137,49 @@ fn what_is_written_while_a_probe_is_due_is_bounded() {
     let before = written.get();
     sim.run_until("more of it", |_| written.get() > before + (8 << 20));
 }
+
+/// More requests than a connection may have, for which QUIC has room with WebTransport.
+#[cfg(feature = "webtransport")]
+const STREAMS: u64 = 150;
+
+#[cfg(feature = "webtransport")]
+fn with_webtransport() -> Options {
+    Options { server: Box::new(|config| config.webtransport.enabled = true), ..Options::default() }
+}
+
+#[cfg(feature = "webtransport")]
+#[test]
+fn more_heads_that_are_not_complete_than_a_connection_may_have_requests_are_too_much() {
+    let mut sim = Sim::connected(with_webtransport());
+    // HEADERS of 60000 bytes (RFC 9114 section 7.2.2), of which a third comes.
+    let begin = [&[0x01, 0x80, 0x00, 0xea, 0x60][..], &[0; 1000]].concat();
+    let mut opened = 0;
+    while sim.client.peer_error().is_none() && opened < STREAMS {
+        for _ in 0..20 {
+            sim.run_until("room", |sim| {
+                sim.client.peer_error().is_some() || sim.client.stream_send(4 * opened, &begin, false).is_ok()
+            });
+            sim.step();
+        }
+        opened += 1;
+    }
+    let error = sim.client.peer_error().expect("a close");
+    assert_eq!((error.is_app, error.error_code), (true, ErrorCode::H3_EXCESSIVE_LOAD.0));
+    assert_eq!(error.reason, b"more heads that are not complete than max_streams_bidi");
+    assert!((101..130).contains(&opened), "{opened}");
+}
+
+#[cfg(feature = "webtransport")]
+#[test]
+fn bursts_of_more_requests_than_a_connection_may_have_are_rejected_and_not_too_much() {
+    let mut sim = Sim::connected(with_webtransport());
+    // Some 4500 datagrams.
+    for _ in 0..30 {
+        for _ in 0..STREAMS {
+            sim.get("/");
+        }
+        sim.finish_all();
+    }
+    assert_eq!(sim.client.peer_error(), None);
+    assert_eq!(sim.server.stats().excessive_peers, 0, "{:?}", sim.server.stats());
+}
