@@ -176,9 +176,9 @@ impl Endpoint {
         conn.mark(&mut cx);
     }
 
-    /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold further ones. A server whose socket is never found empty
-    /// while it takes a hundred of them drops those of connections that send more than their share for nothing, so that
-    /// others are heard.
+    /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold further ones. A server whose socket
+    /// is never found empty while it takes a hundred of them drops those of connections that send more than their share for
+    /// nothing, so that others are heard.
     pub fn end_batch(&mut self, now: Instant, more: bool) {
         if self.core.role == Role::Server {
             self.core.shares.on_batch(now, self.core.stats.datagrams_in, more);

@@ -25,8 +25,7 @@ const MEMORY: Duration = Duration::from_secs(10);
 /// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
 /// Windows for which a connection that is of use in every window is not limited when it no longer is: what it sends can have
-/// to wait for something that was lost. A new one is trusted for one window, and for four times as long with each
-/// of use.
+/// to wait for something that was lost. A new one is trusted for one window, and for four times as long with each of use.
 const MOST_TRUST: u32 = 64;
 
 #[derive(Debug, Default)]

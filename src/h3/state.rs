@@ -66,10 +66,10 @@ pub(crate) struct RequestState {
 impl RequestState {
     /// The state of a request with a valid head. `more`: a body can follow.
     pub(crate) fn new(head: &Head, priority: Priority, more: bool) -> Self {
-        let mut expect = more.then(|| head.headers.get_all(EXPECT).iter()).into_iter().flatten();
+        let is_continue = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         RequestState {
             declared: head.content_length,
-            expects_continue: expect.any(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue")),
+            expects_continue: more && head.headers.get_all(EXPECT).iter().any(is_continue),
             connect: head.protocol.is_some(),
             priority,
             ..Self::unread(head.method == Method::HEAD)

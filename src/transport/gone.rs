@@ -43,7 +43,8 @@ struct Held {
 
 impl Retired {
     fn held(&mut self) -> &mut Held {
-        self.0.get_or_insert_default()
+        let new = || Box::new(Held { unacked: VecDeque::with_capacity(CAPACITY), ..Held::default() });
+        self.0.get_or_insert_with(new)
     }
 
     /// A stream was aborted: reset and stopped.
@@ -56,13 +57,7 @@ impl Retired {
         match quic.stream_capacity(stream) {
             Err(quiche::Error::InvalidStreamState(_)) => {}
             Err(_) => self.abort(quic, stream),
-            Ok(_) => {
-                let unacked = &mut self.held().unacked;
-                if unacked.capacity() == 0 {
-                    unacked.reserve(CAPACITY);
-                }
-                unacked.push_back(stream);
-            }
+            Ok(_) => self.held().unacked.push_back(stream),
         }
     }
 

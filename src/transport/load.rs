@@ -149,11 +149,11 @@ impl Load {
                 return Some(Excess::Unacknowledged);
             }
         }
+        let pieces = self.held.as_mut()?.pieces.as_mut()?;
         let (limit, excess) = match quic.is_established() {
             true => (MAX_HELD, Excess::Pieces),
             false => (MAX_HELD_IN_HANDSHAKE, Excess::HandshakePieces),
         };
-        let pieces = self.held.as_mut()?.pieces.as_mut()?;
         (pieces.at(now) > limit).then_some(excess)
     }
 }

@@ -10,7 +10,7 @@ const UNCHECKED: u32 = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct WriteLimit {
     written: u32,
-    /// A write was refused: quiche does not report when its stream can be written again.
+    /// A write was refused, of which quiche knows nothing: it does not report when the stream can be written again.
     refused: bool,
 }
 

@@ -276,17 +276,22 @@ fn nothing_is_sent_while_a_path_is_probed_whose_congestion_window_is_full() {
     assert_probe_holds_back(&mut pair, client_addr(), Error::Done, addr(1001));
 }
 
-#[test]
-fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
-    // transport/migration.rs: K1.
+/// The client is at port 1001, and its response to the challenge of that path is lost.
+fn without_response() -> Pair {
     let mut pair = pair(2);
     pair.seen_as = addr(1001);
     pair.client.send_ack_eliciting().unwrap();
     pair.pass_to_server();
     let challenge = flight(&mut pair.server);
     pair.client_takes(challenge);
-    let lost = flight(&mut pair.client);
-    assert_eq!(lost.len(), 1, "ACK and PATH_RESPONSE");
+    assert_eq!(flight(&mut pair.client).len(), 1, "ACK and PATH_RESPONSE");
+    pair
+}
+
+#[test]
+fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
+    // transport/migration.rs: K1.
+    let mut pair = without_response();
     for _ in 0..10 {
         // Acknowledges the packet with the challenge, too.
         pair.client.send_ack_eliciting().unwrap();
@@ -304,13 +309,7 @@ fn a_challenge_whose_response_is_lost_is_not_repeated_while_nothing_else_is() {
 #[test]
 fn a_path_whose_challenge_is_acknowledged_but_not_answered_fails_only_after_junk_lets_it_send_another() {
     // transport/left.rs: K1.
-    let mut pair = pair(2);
-    pair.seen_as = addr(1001);
-    pair.client.send_ack_eliciting().unwrap();
-    pair.pass_to_server();
-    let challenge = flight(&mut pair.server);
-    pair.client_takes(challenge);
-    assert_eq!(flight(&mut pair.client).len(), 1, "ACK and PATH_RESPONSE, which are lost");
+    let mut pair = without_response();
     rebind(&mut pair, 1002);
     time_out_and_pass(&mut pair);
     let failed = PathEvent::FailedValidation(server_addr(), addr(1001));

@@ -194,6 +194,16 @@ fn resets_are_limited_in_a_second_and_in_the_queue() {
 }
 
 #[test]
+fn version_negotiation_is_limited_in_a_second() {
+    let mut server = server(|_| {});
+    let now = net::now();
+    let packet = [&[0xc0, 0xba, 0xba, 0xba, 0xba, 8][..], &[7; 8], &[0], &[0; 1200]].concat();
+    let sent = (0..12_000).filter(|_| answer(&mut server, now, &packet, STRANGER).is_some()).count();
+    assert_eq!((sent, server.stats().version_negotiations), (10_000, 10_000));
+    assert!(answer(&mut server, now + Duration::from_secs(1), &packet, STRANGER).is_some());
+}
+
+#[test]
 fn handshake_packets_are_answered_with_a_reset_and_other_long_headers_are_not() {
     // K7
     let mut server = server(|_| {});
