@@ -26,7 +26,9 @@ impl Connection {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
         self.progress.on_received(cx.now, cx.core.settings.request_timeout);
-        self.check_load(cx);
+        if self.transport.is_load_check_due() {
+            self.check_load(cx);
+        }
         if self.sessions.is_some() {
             self.classify_streams(cx);
         }

@@ -60,7 +60,7 @@ impl Connection {
 pub(super) fn incomplete_heads(transport: &Transport, streams: &Streams, next: u64, ahead: u64) -> Vec<u64> {
     let first = next.saturating_sub(4 * ahead);
     let used = (first..next + 4 * ahead).step_by(4);
-    used.filter(|stream| !streams.is_past_head(*stream) && transport.is_unfinished(*stream))
+    used.filter(|stream| transport.is_unfinished(*stream) && !streams.is_past_head(*stream))
         .filter(|stream| !transport.is_known_retired(*stream))
         .collect()
 }

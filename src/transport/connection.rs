@@ -171,6 +171,11 @@ impl Transport {
         self.uses.wrapping_add((self.quic.stats().acked_bytes / BYTES_PER_USE as u64) as u32)
     }
 
+    /// Whether to ask for an [excess](Transport::excess). Cheap.
+    pub(crate) fn is_load_check_due(&self) -> bool {
+        self.load.is_due() || self.retired.has_too_many()
+    }
+
     /// Whether the peer has made quiche hold too much.
     pub(crate) fn excess(&mut self, now: Instant) -> Option<Excess> {
         self.load.check(&self.quic, now).or_else(|| self.retired.has_too_many().then_some(Excess::Aborted))

@@ -90,6 +90,8 @@ struct Held {
     sent: usize,
     checks: u32,
     is_heads_check_due: bool,
+    /// Pieces were added since the last check.
+    has_more: bool,
 }
 
 impl Load {
@@ -119,11 +121,18 @@ impl Load {
         if pieces == 0 {
             return;
         }
-        let held = self.held.get_or_insert_default().pieces.get_or_insert_default();
+        let held = self.held.get_or_insert_default();
+        let counted = held.pieces.get_or_insert_default();
         // What anybody else sent is not the peer's fault; it can cause no more than the observation.
         if before.accepted.is_some_and(|accepted| quic.stats().recv > accepted) {
-            held.count += f64::from(before.weight) * pieces as f64;
+            counted.count += f64::from(before.weight) * pieces as f64;
+            held.has_more = true;
         }
+    }
+
+    /// Whether there is something to [check](Load::check). It is asked for each datagram.
+    pub(super) fn is_due(&self) -> bool {
+        self.datagrams >= DATAGRAMS_PER_CHECK || self.held.as_ref().is_some_and(|held| held.has_more)
     }
 
     /// The small pieces held by now, and how many more these are than at the last call.
@@ -149,7 +158,9 @@ impl Load {
                 return Some(Excess::Unacknowledged);
             }
         }
-        let pieces = self.held.as_mut()?.pieces.as_mut()?;
+        let held = self.held.as_mut()?;
+        held.has_more = false;
+        let pieces = held.pieces.as_mut()?;
         let (limit, excess) = match quic.is_established() {
             true => (MAX_HELD, Excess::Pieces),
             false => (MAX_HELD_IN_HANDSHAKE, Excess::HandshakePieces),
