@@ -1,7 +1,8 @@
 //! What a connection does in a turn of the loop, in one fixed order.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::closing::Reason;
 use super::connection::Connection;
 use super::core::{CidChange, Cx, Role};
 use super::event::Event;
@@ -344,7 +345,7 @@ impl Connection {
 
     /// Begins a graceful shutdown.
     pub(super) fn go_away(&mut self, cx: &mut Cx<'_>) {
-        if self.closing.begin(b"shutting down") {
+        if self.closing.begin(Reason::ShuttingDown) {
             self.drain_sessions(cx);
         }
         if !self.transport.has_http3() || self.role == Role::Client {
@@ -359,11 +360,12 @@ impl Connection {
             acted = true;
             self.unblock(cx);
         }
-        if self.closing.has_lingered(cx.now) && self.closing.begin(b"no session left") {
+        if self.closing.has_lingered(cx.now) && self.closing.begin(Reason::NoSessionLeft) {
             log::debug!("{:?}: no session is left", cx.conn);
         }
         acted |= self.closing.is_due(cx.now) || self.progress.is_due(cx.now);
-        if self.keep_alive.is_due(cx.now) {
+        if self.ping_due(cx).is_some_and(|at| at <= cx.now) {
+            self.keep_alive.on_ping(cx.now);
             self.transport.ping();
             acted = true;
         }
@@ -441,15 +443,13 @@ impl Connection {
         if self.streams.requests() > 0 {
             self.transport.arm_stall_check(cx.now);
         }
-        let idle_timeout = self.transport.idle_timeout(cx.core.settings.transport.idle_timeout);
-        let outstanding = self.has_outstanding() && !self.transport.is_over() && self.transport.is_established();
         let deadlines = [
             self.transport.timeout(),
             self.handshake.deadline(),
             self.turn.deferred.as_ref().map(|deferred| deferred.due()),
             self.closing.deadline(cx.now),
             self.transport.stall_deadline(),
-            self.keep_alive.plan(outstanding, idle_timeout),
+            self.ping_due(cx),
             self.progress.deadline(),
             self.transport.has_unseen_fins().then(|| cx.now + UNSEEN_FIN_INTERVAL),
         ];
@@ -490,9 +490,12 @@ impl Connection {
         self.sessions.as_ref().is_some_and(|sessions| !sessions.map.is_empty())
     }
 
-    /// Whether anything is outstanding, so that the connection must be kept alive.
-    fn has_outstanding(&self) -> bool {
-        self.streams.requests() > 0 || self.has_sessions()
+    /// When a PING is due, while anything is outstanding.
+    fn ping_due(&self, cx: &Cx<'_>) -> Option<Instant> {
+        let outstanding = self.streams.requests() > 0 || self.has_sessions();
+        let alive = outstanding && !self.transport.is_over() && self.transport.is_established();
+        let idle_timeout = cx.core.settings.transport.idle_timeout;
+        alive.then(|| self.keep_alive.due(self.transport.idle_timeout(idle_timeout)))
     }
 
     fn has_only_had_sessions(&self) -> bool {

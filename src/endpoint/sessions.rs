@@ -249,9 +249,11 @@ impl Connection {
         }
     }
 
-    /// Checks the flow control limit on received data. `bytes` arrived on the connection since the last call.
-    fn check_flow(&mut self, cx: &mut Cx<'_>, bytes: u64) {
+    /// Checks the flow control limit on received data.
+    fn check_flow(&mut self, cx: &mut Cx<'_>) {
         let Some(sessions) = &mut self.sessions else { return };
+        let received = self.transport.received_bytes();
+        let bytes = received - std::mem::replace(&mut sessions.received, received);
         let mut due = Vec::new();
         for (&session, state) in sessions.map.iter_mut().filter(|(_, s)| s.end.is_none()) {
             if state.flow.as_mut().is_some_and(|flow| flow.needs_check(cx.now, bytes)) {
@@ -429,8 +431,7 @@ impl Connection {
         self.learn_settings(cx);
         self.deliver_arrivals(cx);
         if received {
-            let bytes = self.transport.take_received();
-            self.check_flow(cx, bytes);
+            self.check_flow(cx);
             self.continue_fins(cx);
         }
         let (bidi, uni) = (self.transport.streams_left(true) > 0, self.transport.streams_left(false) > 0);

@@ -4,7 +4,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, TransportErrorPayload, UdpSockRef, UdpSocketState};
+use quinn_udp::{RecvMeta, TransportErrorPayload, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::endpoint::Transmit;
@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Holds one datagram, or with GRO several of one sender.
 const RECV_BUFFER: usize = 64 * 1024;
+/// Buffers to receive into by one system call: each costs memory from the first burst on.
+const BATCH_SIZE: usize = if quinn_udp::BATCH_SIZE < 16 { quinn_udp::BATCH_SIZE } else { 16 };
 /// The largest run that is sent at once: to the kernel, before segmentation, it is one IPv4 datagram.
 const SEND_BUFFER: usize = 65_507;
 /// Datagrams received in one turn at most (some more if the last batch is large), so that sending gets its share.

@@ -37,8 +37,6 @@ pub(crate) struct Transport {
     amplification: Amplification,
     pub(super) counters: Counters,
     pub(super) unseen_fins: UnseenFins,
-    /// Bytes received when [`take_received`](Transport::take_received) was called last.
-    pub(super) received: u64,
     pub(super) retired: Retired,
     pub(super) stall: Stall,
     pub(super) stop_credit: StopCredit,
@@ -77,7 +75,6 @@ impl Transport {
             amplification: Amplification::new(validated),
             counters: Counters::default(),
             unseen_fins: UnseenFins::default(),
-            received: 0,
             retired: Retired::default(),
             stall: Stall::default(),
             stop_credit: StopCredit::default(),

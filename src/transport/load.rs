@@ -77,6 +77,7 @@ pub(super) struct Load {
 pub(super) struct Before {
     /// Datagrams that this one is a sample of.
     weight: u32,
+    in_handshake: bool,
     /// Packets that quiche had accepted, if the peer is observed.
     accepted: Option<usize>,
 }
@@ -103,20 +104,22 @@ impl Load {
     /// A datagram has come. `None` if it is not looked into.
     pub(super) fn before(&mut self, quic: &Quic) -> Option<Before> {
         self.datagrams += 1;
-        let weight = match quic.is_established() {
-            true => SAMPLE,
-            false => 1,
-        };
+        let in_handshake = !quic.is_established();
+        let weight = if in_handshake { 1 } else { SAMPLE };
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
         let is_observed = self.held.as_ref().is_some_and(|held| held.pieces.is_some());
-        let before = || Before { weight, accepted: is_observed.then(|| quic.stats().recv) };
+        let before = || Before { weight, in_handshake, accepted: is_observed.then(|| quic.stats().recv) };
         self.random.is_multiple_of(weight).then(before)
     }
 
     /// quiche has processed a datagram, and decrypted it in place.
     pub(super) fn after(&mut self, quic: &Quic, datagram: &[u8], before: Before) {
+        if before.in_handshake && quic.is_established() {
+            // It has read all of its pieces.
+            return;
+        }
         let pieces = held_pieces(quic, datagram);
         if pieces == 0 {
             return;

@@ -114,7 +114,10 @@ impl<T> Table<T> {
     pub(crate) fn insert(&mut self, cid: Cid, value: T) -> ConnId {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let index = self.slots.insert(Slot { generation, cids: vec![cid], retired: None, value }) as u32;
+        // The default limit of a peer (RFC 9000 section 18.2).
+        let mut cids = Vec::with_capacity(2);
+        cids.push(cid);
+        let index = self.slots.insert(Slot { generation, cids, retired: None, value }) as u32;
         let id = ConnId { index, generation };
         self.by_cid.insert(cid, index);
         id

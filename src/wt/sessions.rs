@@ -24,6 +24,8 @@ pub(crate) struct Sessions {
     pub(crate) arrivals: VecDeque<u64>,
     /// The peer's SETTINGS, once they have arrived.
     pub(crate) peer: Option<PeerSupport>,
+    /// Bytes received on the connection until flow control was checked last.
+    pub(crate) received: u64,
     /// A session was opened on this connection.
     pub(crate) had_session: bool,
 }
@@ -52,6 +54,7 @@ impl Sessions {
             closed: VecDeque::new(),
             arrivals: VecDeque::new(),
             peer: None,
+            received: 0,
             had_session: false,
         }
     }
