@@ -19,6 +19,7 @@ use crate::transport::token::TokenCheck;
 const MIN_INITIAL_DCID: usize = 8;
 
 /// The destination of a datagram.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
     pub(super) conn: ConnId,
     /// It is addressed to a connection id that this side chose, not one that a client made up.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::backlog::Backlog;
 use super::event::Event;
 use super::first_flight::FailedFlights;
 use super::handshakes::Handshakes;
@@ -44,6 +45,9 @@ pub(crate) struct Core {
     pub(crate) stats: Stats,
     /// Connections to drive.
     pub(super) dirty: VecDeque<ConnId>,
+    /// Connections to continue with in the next turn, and datagrams for them.
+    pub(super) postponed: Vec<ConnId>,
+    pub(super) backlog: Backlog,
     /// Connections that may have something to send.
     pub(super) sending: VecDeque<ConnId>,
     /// Packets without a connection.

@@ -1,7 +1,9 @@
 //! What a connection does in a turn of the loop, in one fixed order.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::backlog::SHARE_OF_TURN;
 use super::closing::Reason;
 use super::connection::Connection;
 use super::core::{CidChange, Cx, Role};
@@ -13,17 +15,31 @@ use crate::transport::Http3Event;
 use crate::transport::timers::TimerKey;
 use crate::wt::Sessions;
 
-/// HTTP/3 events of one connection in one turn; the rest waits for the next, so that no connection starves.
-const MAX_EVENTS_PER_TURN: usize = 256;
 /// Connection ids that a peer holds at a time: one in use, the others for migration.
 const ACTIVE_CIDS: usize = 4;
 /// Interval of the checks for FINs that quiche does not report, if there are too many streams for one check.
 const UNSEEN_FIN_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Connection {
+    /// Receives a UDP datagram, which is decrypted in place.
+    pub(super) fn recv(
+        &mut self,
+        cx: &mut Cx<'_>,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        to: SocketAddr,
+        to_our_id: bool,
+    ) {
+        if !self.transport.recv(datagram, from, to, to_our_id) {
+            cx.core.stats.refused_packets += 1;
+        }
+        self.on_received(cx);
+        self.mark(cx);
+    }
+
     /// A UDP datagram arrived. Session streams are classified before the next one: quiche drops the unread bytes
     /// of a stream when its RESET_STREAM arrives, and with them its header.
-    pub(super) fn on_received(&mut self, cx: &mut Cx<'_>) {
+    fn on_received(&mut self, cx: &mut Cx<'_>) {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
         self.progress.on_received(cx.now, cx.core.settings.request_timeout);
@@ -115,11 +131,22 @@ impl Connection {
     }
 
     fn poll_http3(&mut self, cx: &mut Cx<'_>) {
-        for _ in 0..MAX_EVENTS_PER_TURN {
+        while !self.turn.postponed {
             let Some((stream, event)) = self.transport.poll_http3() else { return };
+            let is_end = matches!(event, Http3Event::Finished);
             self.on_http3_event(cx, stream, event);
+            if !is_end {
+                self.note_work(cx);
+            }
         }
-        self.mark(cx);
+    }
+
+    /// A new stream was looked at, or an event handled.
+    pub(super) fn note_work(&mut self, cx: &mut Cx<'_>) {
+        self.turn.work += 1;
+        if self.turn.work >= SHARE_OF_TURN && !std::mem::replace(&mut self.turn.postponed, true) {
+            cx.core.postponed.push(cx.conn);
+        }
     }
 
     fn on_http3_event(&mut self, cx: &mut Cx<'_>, stream: u64, event: Http3Event) {
@@ -437,6 +464,9 @@ impl Connection {
         if is_gone {
             self.cancel_deadlines(cx);
             return true;
+        }
+        if !self.turn.postponed {
+            self.turn.work = 0;
         }
         self.check_progress(cx);
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);

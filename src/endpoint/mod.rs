@@ -1,6 +1,7 @@
 //! The sans-I/O engine: datagrams and time in; datagrams, a deadline and events out. No socket, clock or callbacks.
 
 mod accept;
+mod backlog;
 mod client;
 mod closing;
 mod connection;
@@ -39,6 +40,7 @@ use std::time::{Instant, SystemTime};
 
 use ring::rand::SystemRandom;
 
+use self::backlog::{Backlog, Waiting};
 use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
@@ -143,6 +145,8 @@ impl Endpoint {
             events: VecDeque::new(),
             stats: Stats::default(),
             dirty: VecDeque::new(),
+            postponed: Vec::new(),
+            backlog: Backlog::default(),
             sending: VecDeque::new(),
             stateless: Stateless::new(),
             failed: FailedFlights::default(),
@@ -168,12 +172,13 @@ impl Endpoint {
             self.core.stats.dropped_over_share += 1;
             return;
         }
-        let mut cx = Cx { now, conn: route.conn, core: &mut self.core };
-        if !conn.transport.recv(datagram, from, to, route.to_our_id) {
-            cx.core.stats.refused_packets += 1;
+        if conn.turn.postponed {
+            let kept = self.core.backlog.keep(route, datagram, from, to);
+            self.core.stats.dropped_over_share += u64::from(!kept);
+            return;
         }
-        conn.on_received(&mut cx);
-        conn.mark(&mut cx);
+        let mut cx = Cx { now, conn: route.conn, core: &mut self.core };
+        conn.recv(&mut cx, datagram, from, to, route.to_our_id);
     }
 
     /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold further ones. A server whose socket
@@ -186,9 +191,13 @@ impl Endpoint {
         }
     }
 
-    /// Runs the timers that are due. Call it every turn, even if no datagrams arrived.
+    /// Begins a turn: runs the timers that are due, and takes up what the turn before left. Call it every turn, even if no
+    /// datagrams arrived.
     pub fn handle_timeouts(&mut self, now: Instant) {
         self.now = now;
+        for id in std::mem::take(&mut self.core.postponed) {
+            self.with(now, id, |conn, _| (conn.turn.postponed, conn.turn.work) = (false, 0));
+        }
         while let Some(key) = self.core.timers.pop_due(now) {
             let id = match key {
                 TimerKey::Conn(id) => id,
@@ -221,7 +230,14 @@ impl Endpoint {
             let Some(id) = self.core.dirty.pop_front() else { break };
             let Some(conn) = self.table.get_mut(id) else { continue };
             conn.turn.dirty = false;
-            conn.drive(&mut Cx { now, conn: id, core: &mut self.core });
+            let mut cx = Cx { now, conn: id, core: &mut self.core };
+            conn.drive(&mut cx);
+            // Only then, as quiche::h3 goes through all readable streams for each event.
+            while !conn.turn.postponed
+                && let Some(Waiting { mut datagram, from, to, route }) = cx.core.backlog.take(id)
+            {
+                conn.recv(&mut cx, &mut datagram, from, to, route.to_our_id);
+            }
             if !std::mem::replace(&mut conn.turn.sending, true) {
                 self.core.sending.push_back(id);
             }
@@ -256,10 +272,11 @@ impl Endpoint {
     #[must_use]
     pub fn has_work(&self) -> bool {
         let core = &self.core;
-        !(core.dirty.is_empty() && core.sending.is_empty() && core.stateless.is_empty() && core.events.is_empty())
+        let is_idle = core.dirty.is_empty() && core.postponed.is_empty() && core.sending.is_empty();
+        !(is_idle && core.stateless.is_empty() && core.events.is_empty())
     }
 
-    /// Whether [`drive`](Endpoint::drive) has something to do.
+    /// Whether [`drive`](Endpoint::drive) has something to do in this turn.
     #[must_use]
     pub fn needs_drive(&self) -> bool {
         !self.core.dirty.is_empty()
@@ -362,6 +379,7 @@ impl Endpoint {
 
     fn remove(&mut self, id: ConnId) {
         let Some(mut conn) = self.table.remove(id) else { return };
+        self.core.backlog.forget(id);
         let (pieces, more) = conn.transport.held_pieces(self.now);
         self.core.held_pieces += more - pieces;
     }

@@ -65,6 +65,7 @@ impl Connection {
     }
 
     fn look_at(&mut self, cx: &mut Cx<'_>, stream: u64, header: PartialHeader) -> Result<(), PeekFailed> {
+        self.note_work(cx);
         match classify(&mut self.transport, stream, header)? {
             Classification::Http => {
                 self.streams.insert(stream, StreamState::Http);

@@ -138,6 +138,31 @@ fn what_is_written_while_a_probe_is_due_is_bounded() {
     sim.run_until("more of it", |_| written.get() > before + (8 << 20));
 }
 
+#[test]
+fn many_requests_at_once_are_answered_in_several_turns_so_that_other_connections_get_theirs() {
+    const REQUESTS: u64 = 300;
+    let served = Rc::new(Cell::new(0));
+    let counted = served.clone();
+    let router = Router::new().get("/counted", move |_, res| {
+        counted.set(counted.get() + 1);
+        res.text("counted")
+    });
+    let server = |config: &mut ServerConfig| config.transport.max_streams_bidi = REQUESTS;
+    let mut sim = Sim::connected(Options { server: Box::new(server), router, ..Options::default() });
+    for _ in 0..REQUESTS {
+        sim.get("/counted");
+    }
+    sim.client_turn();
+    for mut packet in std::mem::take(&mut sim.to_server) {
+        sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
+    sim.server_turn();
+    assert_eq!(served.get(), 100, "in the first turn");
+    assert!(sim.server.has_work());
+    sim.finish_all();
+    assert_eq!(served.get(), REQUESTS);
+}
+
 /// More requests than a connection may have, for which QUIC has room with WebTransport.
 #[cfg(feature = "webtransport")]
 const STREAMS: u64 = 150;

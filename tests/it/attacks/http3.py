@@ -240,7 +240,7 @@ ATTACKS = [
         # The demo's route has a buffer of 64 KiB for each of a hundred requests.
         memory=20,
     ),
-    Attack("bursts", "connections with a thousand requests at once", bursts),
+    Attack("bursts", "connections with a thousand requests at once", bursts, too_many=True),
     Attack("qpack-bomb", "8 kB that are 216 kB of fields (CVE-2025-64702)", bomb, close="H3_EXCESSIVE_LOAD"),
     Attack("qpack-bomb-trailers", "the same in trailers (CVE-2026-40898)", trailers_bomb, close="H3_EXCESSIVE_LOAD"),
     Attack(

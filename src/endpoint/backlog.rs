@@ -1,0 +1,100 @@
+//! Datagrams of connections that have had their share of a turn: they wait for the next one, so that what comes for others
+//! meanwhile does not wait for all of them.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use super::accept::Route;
+use crate::transport::table::ConnId;
+
+/// New streams looked at, and HTTP/3 events but for ends, of a connection in one turn.
+pub(super) const SHARE_OF_TURN: u32 = 100;
+/// Datagrams that wait, of one connection and of all.
+const MAX_OF_ONE: usize = 1024;
+const MAX_OF_ALL: usize = 4096;
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) datagram: Vec<u8>,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) route: Route,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    by_conn: HashMap<ConnId, VecDeque<Waiting>>,
+    len: usize,
+}
+
+impl Backlog {
+    /// Keeps a datagram. False if it must be dropped.
+    pub(super) fn keep(&mut self, route: Route, datagram: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
+        if self.len >= MAX_OF_ALL {
+            return false;
+        }
+        let of_one = self.by_conn.entry(route.conn).or_default();
+        if of_one.len() >= MAX_OF_ONE {
+            return false;
+        }
+        of_one.push_back(Waiting { datagram: datagram.to_vec(), from, to, route });
+        self.len += 1;
+        true
+    }
+
+    /// The next datagram of a connection.
+    pub(super) fn take(&mut self, conn: ConnId) -> Option<Waiting> {
+        if self.len == 0 {
+            return None;
+        }
+        let of_one = self.by_conn.get_mut(&conn)?;
+        let next = of_one.pop_front();
+        self.len -= usize::from(next.is_some());
+        if of_one.is_empty() {
+            self.by_conn.remove(&conn);
+        }
+        next
+    }
+
+    /// A connection has ended.
+    pub(super) fn forget(&mut self, conn: ConnId) {
+        if let Some(of_one) = self.by_conn.remove(&conn) {
+            self.len -= of_one.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(index: u32) -> Route {
+        Route { conn: ConnId { index, generation: 0 }, to_our_id: true }
+    }
+
+    fn keep(backlog: &mut Backlog, index: u32, datagram: &[u8]) -> bool {
+        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
+        backlog.keep(route(index), datagram, addr, addr)
+    }
+
+    #[test]
+    fn datagrams_keep_their_order_and_are_bounded() {
+        let mut backlog = Backlog::default();
+        for conn in 0..6 {
+            let kept = (0..1100u16).filter(|n| keep(&mut backlog, conn, &n.to_be_bytes())).count();
+            assert_eq!(kept, if conn < 4 { MAX_OF_ONE } else { 0 }, "{conn}");
+        }
+        for conn in 0..6 {
+            match conn % 2 {
+                0 => backlog.forget(route(conn).conn),
+                _ => {
+                    let taken: Vec<_> = std::iter::from_fn(|| backlog.take(route(conn).conn)).collect();
+                    let numbers =
+                        taken.iter().map(|waiting| u16::from_be_bytes([waiting.datagram[0], waiting.datagram[1]]));
+                    assert!(numbers.eq(0..if conn < 4 { MAX_OF_ONE as u16 } else { 0 }), "{conn}");
+                }
+            }
+        }
+        assert_eq!((backlog.len, backlog.by_conn.len()), (0, 0));
+    }
+}
