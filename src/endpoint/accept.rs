@@ -7,6 +7,7 @@ use super::Endpoint;
 use super::connection::Connection;
 use super::core::{Core, Role};
 use super::first_flight::FirstFlight;
+use super::route::Route;
 use super::stateless::{Asked, Refusal};
 use crate::config::RetryPolicy;
 use crate::transport::Transport;
@@ -17,20 +18,6 @@ use crate::transport::token::TokenCheck;
 
 /// The destination id of an Initial packet has at least this many bytes (RFC 9000 section 7.2).
 const MIN_INITIAL_DCID: usize = 8;
-
-/// The destination of a datagram.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Route {
-    pub(super) conn: ConnId,
-    /// It is addressed to a connection id that this side chose, not one that a client made up.
-    pub(super) to_our_id: bool,
-}
-
-impl Route {
-    fn to_our_id(conn: ConnId) -> Self {
-        Route { conn, to_our_id: true }
-    }
-}
 
 impl Endpoint {
     /// The connection that a datagram is for; a new one for a valid Initial packet.
@@ -194,6 +181,10 @@ impl Endpoint {
         // A packet that was damaged on its way says nothing about the client, and must not fail the connection.
         if !header.is_authentic(datagram) {
             core.stats.ignored_garbage += 1;
+            return None;
+        }
+        if !core.backlog.takes_handshake() {
+            core.stats.ignored_over_limit += u64::from(!core.backlog.keep_first_packet(datagram, from, to));
             return None;
         }
         if core.handshakes.len() >= settings.max_handshakes && !self.make_room(now, from, original.is_some()) {

@@ -1,17 +1,22 @@
-//! Datagrams of connections that have had their share of a turn: they wait for the next one, so that what comes for others
-//! meanwhile does not wait for all of them.
+//! Datagrams that wait for the next turn, so that what comes for others meanwhile does not wait for all of them: those of
+//! connections that have had their share of this one, and first packets beyond some.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::accept::Route;
+use super::route::Route;
 use crate::transport::table::ConnId;
 
 /// New streams looked at, and HTTP/3 events but for ends, of a connection in one turn.
 pub(super) const SHARE_OF_TURN: u32 = 100;
-/// Datagrams that wait, of one connection and of all.
+/// Handshakes that begin in one turn, in each of which the server signs. (A turn takes little if there is nothing else.)
+const HANDSHAKES_PER_TURN: usize = 4;
+/// First packets looked at again in one turn: most of them may begin no handshake.
+const FIRST_PACKETS_PER_TURN: usize = 64;
+/// Datagrams that wait: of one connection, of all, and first packets.
 const MAX_OF_ONE: usize = 1024;
 const MAX_OF_ALL: usize = 4096;
+const MAX_FIRST_PACKETS: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -21,13 +26,27 @@ pub(super) struct Waiting {
     pub(super) route: Route,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
+pub(super) struct FirstPacket {
+    pub(super) datagram: Vec<u8>,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+}
+
+#[derive(Debug)]
 pub(super) struct Backlog {
     by_conn: HashMap<ConnId, VecDeque<Waiting>>,
     len: usize,
+    first_packets: VecDeque<FirstPacket>,
+    /// Handshakes that may still begin in this turn.
+    handshakes: usize,
 }
 
 impl Backlog {
+    pub(super) fn new() -> Self {
+        Backlog { by_conn: HashMap::new(), len: 0, first_packets: VecDeque::new(), handshakes: HANDSHAKES_PER_TURN }
+    }
+
     /// Keeps a datagram. False if it must be dropped.
     pub(super) fn keep(&mut self, route: Route, datagram: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
         if self.len >= MAX_OF_ALL {
@@ -56,6 +75,40 @@ impl Backlog {
         next
     }
 
+    /// A turn begins. Returns how many [first packets](Backlog::take_first_packet) to look at again.
+    pub(super) fn begin_turn(&mut self) -> usize {
+        self.handshakes = HANDSHAKES_PER_TURN;
+        self.first_packets.len().min(FIRST_PACKETS_PER_TURN)
+    }
+
+    /// The next first packet, if its handshake may begin.
+    pub(super) fn take_first_packet(&mut self) -> Option<FirstPacket> {
+        if self.handshakes == 0 {
+            return None;
+        }
+        self.first_packets.pop_front()
+    }
+
+    /// Whether a handshake may begin in this turn, which then counts.
+    pub(super) fn takes_handshake(&mut self) -> bool {
+        let takes = self.handshakes > 0;
+        self.handshakes -= usize::from(takes);
+        takes
+    }
+
+    /// Keeps a first packet. False if it must be dropped.
+    pub(super) fn keep_first_packet(&mut self, datagram: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
+        let keeps = self.first_packets.len() < MAX_FIRST_PACKETS;
+        if keeps {
+            self.first_packets.push_back(FirstPacket { datagram: datagram.to_vec(), from, to });
+        }
+        keeps
+    }
+
+    pub(super) fn has_first_packets(&self) -> bool {
+        !self.first_packets.is_empty()
+    }
+
     /// A connection has ended.
     pub(super) fn forget(&mut self, conn: ConnId) {
         if let Some(of_one) = self.by_conn.remove(&conn) {
@@ -79,7 +132,7 @@ mod tests {
 
     #[test]
     fn datagrams_keep_their_order_and_are_bounded() {
-        let mut backlog = Backlog::default();
+        let mut backlog = Backlog::new();
         for conn in 0..6 {
             let kept = (0..1100u16).filter(|n| keep(&mut backlog, conn, &n.to_be_bytes())).count();
             assert_eq!(kept, if conn < 4 { MAX_OF_ONE } else { 0 }, "{conn}");

@@ -23,6 +23,7 @@ mod qlog;
 mod rates;
 mod requests;
 mod responses;
+mod route;
 mod session;
 mod session_streams;
 mod sessions;
@@ -40,7 +41,7 @@ use std::time::{Instant, SystemTime};
 
 use ring::rand::SystemRandom;
 
-use self::backlog::{Backlog, Waiting};
+use self::backlog::{Backlog, FirstPacket, Waiting};
 use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
@@ -146,7 +147,7 @@ impl Endpoint {
             stats: Stats::default(),
             dirty: VecDeque::new(),
             postponed: Vec::new(),
-            backlog: Backlog::default(),
+            backlog: Backlog::new(),
             sending: VecDeque::new(),
             stateless: Stateless::new(),
             failed: FailedFlights::default(),
@@ -166,6 +167,10 @@ impl Endpoint {
         self.now = now;
         self.core.stats.datagrams_in += 1;
         self.core.stats.bytes_in += datagram.len() as u64;
+        self.take_in(now, datagram, from, to);
+    }
+
+    fn take_in(&mut self, now: Instant, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
         let Some(route) = self.route(now, datagram, from, to) else { return };
         let Some(conn) = self.table.get_mut(route.conn) else { return };
         if !self.core.shares.takes(route.conn, || conn.transport.use_so_far()) {
@@ -197,6 +202,10 @@ impl Endpoint {
         self.now = now;
         for id in std::mem::take(&mut self.core.postponed) {
             self.with(now, id, |conn, _| (conn.turn.postponed, conn.turn.work) = (false, 0));
+        }
+        for _ in 0..self.core.backlog.begin_turn() {
+            let Some(FirstPacket { mut datagram, from, to }) = self.core.backlog.take_first_packet() else { break };
+            self.take_in(now, &mut datagram, from, to);
         }
         while let Some(key) = self.core.timers.pop_due(now) {
             let id = match key {
@@ -273,7 +282,7 @@ impl Endpoint {
     pub fn has_work(&self) -> bool {
         let core = &self.core;
         let is_idle = core.dirty.is_empty() && core.postponed.is_empty() && core.sending.is_empty();
-        !(is_idle && core.stateless.is_empty() && core.events.is_empty())
+        !(is_idle && core.stateless.is_empty() && core.events.is_empty()) || core.backlog.has_first_packets()
     }
 
     /// Whether [`drive`](Endpoint::drive) has something to do in this turn.

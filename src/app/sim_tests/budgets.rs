@@ -18,6 +18,7 @@ fn leave_a_handshake(server: &mut Endpoint, from: SocketAddr) {
     let mut client = quiche::connect(Some("localhost"), &scid, from, addr(SERVER), &mut config).expect("a client");
     let mut buf = vec![0; 65_507];
     for _ in 0..2 {
+        server.handle_timeouts(net::now());
         while let Ok((n, _)) = client.send(&mut buf) {
             server.recv(net::now(), &mut buf[..n], from, addr(SERVER));
         }
@@ -66,6 +67,31 @@ fn a_client_that_has_not_proven_its_address_displaces_nobody() {
     let stats = sim.server.stats();
     assert_eq!((sim.server.handshake_count(), stats.displaced_handshakes), (20, 0));
     assert!(stats.ignored_over_limit >= 10, "{stats:?}");
+}
+
+#[test]
+fn many_handshakes_at_once_begin_in_several_turns_so_that_connections_get_theirs() {
+    let server = |config: &mut ServerConfig| config.retry = RetryPolicy::Off;
+    let mut sim = Sim::new(Options { server: Box::new(server), ..Options::default() });
+    let mut buf = vec![0; 65_507];
+    sim.server.handle_timeouts(net::now());
+    for n in 0..10u8 {
+        let mut config = client_config();
+        let id = [n; 16];
+        let scid = quiche::ConnectionId::from_ref(&id);
+        let from = attacker(n.into());
+        let mut client = quiche::connect(Some("localhost"), &scid, from, addr(SERVER), &mut config).expect("a client");
+        while let Ok((len, _)) = client.send(&mut buf) {
+            sim.server.recv(net::now(), &mut buf[..len], from, addr(SERVER));
+        }
+    }
+    let mut begun = vec![sim.server.handshake_count()];
+    while sim.server.handshake_count() < 10 {
+        assert!(sim.server.has_work());
+        sim.server.handle_timeouts(net::now());
+        begun.push(sim.server.handshake_count());
+    }
+    assert_eq!(begun, [4, 8, 10]);
 }
 
 const LIMIT: Duration = Duration::from_millis(200);

@@ -33,6 +33,7 @@ fn first_packets_from_addresses_that_are_not_validated_leave_no_trace_on_the_dis
         while let Ok((len, _)) = client.send(&mut buf) {
             server.recv(net::now(), &mut buf[..len], addr(CLIENT), addr(SERVER));
         }
+        server.handle_timeouts(net::now());
         server.drive(net::now());
         while server.poll_transmit(net::now(), &mut vec![0; 65_507], 64).is_some() {}
     }
