@@ -10,7 +10,7 @@ use crate::transport::table::ConnId;
 /// New streams looked at, and HTTP/3 events but for ends, of a connection in one turn.
 pub(super) const SHARE_OF_TURN: u32 = 100;
 /// Handshakes that begin in one turn, in each of which the server signs. (A turn takes little if there is nothing else.)
-const HANDSHAKES_PER_TURN: usize = 4;
+const HANDSHAKES_PER_TURN: usize = 2;
 /// First packets looked at again in one turn: most of them may begin no handshake.
 const FIRST_PACKETS_PER_TURN: usize = 64;
 /// Datagrams that wait: of one connection, of all, and first packets.

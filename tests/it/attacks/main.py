@@ -33,9 +33,8 @@ MEASURED_ONLY = set()
 MEMORY_MEASURED_ONLY = set()
 # The honest client's p99 during an attack is at most so many times what it is alone.
 MOST_P99 = 5.0
-# Attacks that delay it for longer: handshakes take long one by one, and quiche::h3 goes through any number of empty DATA
-# frames for one event.
-DELAYING = {"initials", "initials-without-retry", "initials-twice", "handshakes-unfinished", "empty-data"}
+# Attacks that delay it for longer: quiche::h3 goes through any number of empty DATA frames for one event.
+DELAYING = {"empty-data"}
 
 GROUPS = {
     "frames": frames.ATTACKS,
