@@ -23,21 +23,13 @@ pub(super) struct Waiting {
     pub(super) datagram: Vec<u8>,
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
-    pub(super) route: Route,
-}
-
-#[derive(Debug)]
-pub(super) struct FirstPacket {
-    pub(super) datagram: Vec<u8>,
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
 }
 
 #[derive(Debug)]
 pub(super) struct Backlog {
-    by_conn: HashMap<ConnId, VecDeque<Waiting>>,
+    by_conn: HashMap<ConnId, VecDeque<(Route, Waiting)>>,
     len: usize,
-    first_packets: VecDeque<FirstPacket>,
+    first_packets: VecDeque<Waiting>,
     /// Handshakes that may still begin in this turn.
     handshakes: usize,
 }
@@ -56,13 +48,13 @@ impl Backlog {
         if of_one.len() >= MAX_OF_ONE {
             return false;
         }
-        of_one.push_back(Waiting { datagram: datagram.to_vec(), from, to, route });
+        of_one.push_back((route, Waiting { datagram: datagram.to_vec(), from, to }));
         self.len += 1;
         true
     }
 
     /// The next datagram of a connection.
-    pub(super) fn take(&mut self, conn: ConnId) -> Option<Waiting> {
+    pub(super) fn take(&mut self, conn: ConnId) -> Option<(Route, Waiting)> {
         if self.len == 0 {
             return None;
         }
@@ -82,7 +74,7 @@ impl Backlog {
     }
 
     /// The next first packet, if its handshake may begin.
-    pub(super) fn take_first_packet(&mut self) -> Option<FirstPacket> {
+    pub(super) fn take_first_packet(&mut self) -> Option<Waiting> {
         if self.handshakes == 0 {
             return None;
         }
@@ -100,7 +92,7 @@ impl Backlog {
     pub(super) fn keep_first_packet(&mut self, datagram: &[u8], from: SocketAddr, to: SocketAddr) -> bool {
         let keeps = self.first_packets.len() < MAX_FIRST_PACKETS;
         if keeps {
-            self.first_packets.push_back(FirstPacket { datagram: datagram.to_vec(), from, to });
+            self.first_packets.push_back(Waiting { datagram: datagram.to_vec(), from, to });
         }
         keeps
     }
@@ -143,7 +135,7 @@ mod tests {
                 _ => {
                     let taken: Vec<_> = std::iter::from_fn(|| backlog.take(route(conn).conn)).collect();
                     let numbers =
-                        taken.iter().map(|waiting| u16::from_be_bytes([waiting.datagram[0], waiting.datagram[1]]));
+                        taken.iter().map(|(_, waiting)| u16::from_be_bytes([waiting.datagram[0], waiting.datagram[1]]));
                     assert!(numbers.eq(0..if conn < 4 { MAX_OF_ONE as u16 } else { 0 }), "{conn}");
                 }
             }

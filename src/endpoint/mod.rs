@@ -41,7 +41,7 @@ use std::time::{Instant, SystemTime};
 
 use ring::rand::SystemRandom;
 
-use self::backlog::{Backlog, FirstPacket, Waiting};
+use self::backlog::{Backlog, Waiting};
 use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
@@ -72,7 +72,8 @@ use verify::ServerVerifier;
 /// **Mutate, drain, mutate:** after [`recv`](Endpoint::recv), [`handle_timeouts`](Endpoint::handle_timeouts) or any
 /// use of a [`Stream`], call [`drive`](Endpoint::drive) and take every [event](Endpoint::poll_event), until there is no
 /// more; then send what [`poll_transmit`](Endpoint::poll_transmit) returns, and sleep until
-/// [`next_timeout`](Endpoint::next_timeout).
+/// [`next_timeout`](Endpoint::next_timeout), or not at all while it [has work](Endpoint::has_work): what is beyond a
+/// connection's share of a turn waits for the next one, which `handle_timeouts` begins.
 ///
 /// quiche reads the clock itself where it measures round trips, so `now` should be the real time.
 pub struct Endpoint {
@@ -204,7 +205,7 @@ impl Endpoint {
             self.with(now, id, |conn, _| (conn.turn.postponed, conn.turn.work) = (false, 0));
         }
         for _ in 0..self.core.backlog.begin_turn() {
-            let Some(FirstPacket { mut datagram, from, to }) = self.core.backlog.take_first_packet() else { break };
+            let Some(Waiting { mut datagram, from, to }) = self.core.backlog.take_first_packet() else { break };
             self.take_in(now, &mut datagram, from, to);
         }
         while let Some(key) = self.core.timers.pop_due(now) {
@@ -243,7 +244,7 @@ impl Endpoint {
             conn.drive(&mut cx);
             // Only then, as quiche::h3 goes through all readable streams for each event.
             while !conn.turn.postponed
-                && let Some(Waiting { mut datagram, from, to, route }) = cx.core.backlog.take(id)
+                && let Some((route, Waiting { mut datagram, from, to })) = cx.core.backlog.take(id)
             {
                 conn.recv(&mut cx, &mut datagram, from, to, route.to_our_id);
             }
@@ -277,7 +278,7 @@ impl Endpoint {
         self.core.timers.next()
     }
 
-    /// Whether there is something to drive, poll or send at once.
+    /// Whether there is something to drive, poll or send at once, or to continue with in the next turn.
     #[must_use]
     pub fn has_work(&self) -> bool {
         let core = &self.core;

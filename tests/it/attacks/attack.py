@@ -174,9 +174,8 @@ def judge(attack, found, growth):
     return wrong
 
 
-def measure(attack, binary, seconds, judged, memory, alone):
-    """Runs an attack against a server of its own; with `alone`, the honest client runs alone before. Without `judged`,
-    only what always holds is expected, and without `memory` the server's memory does not count."""
+def measure(attack, binary, seconds, alone):
+    """Runs an attack against a server of its own; with `alone`, the honest client runs alone before."""
     seconds = max(seconds, attack.seconds)
     server = Server(binary, *attack.server)
     try:
@@ -187,9 +186,8 @@ def measure(attack, binary, seconds, judged, memory, alone):
         received = server.metrics()["udp_received_bytes_total"]
         found = attack.act(server.url, time.monotonic() + seconds)
         beside = honest.finish()
-        growth = server.memory("VmHWM") - before if memory else 0
-        wrong = judge(attack, found, growth) if judged else []
-        if judged and beside[2] is not None:
+        wrong = judge(attack, found, server.memory("VmHWM") - before)
+        if beside[2] is not None:
             wrong.append(f"the honest client: {beside[2]}")
         cpu = server.cpu() - cpu
         received = server.metrics()["udp_received_bytes_total"] - received

@@ -26,11 +26,6 @@ import slow
 import webtransport
 from attack import measure
 
-# Attacks that nothing limits by itself yet: they are measured, and their memory, codes and latencies not judged.
-# What an attack expects holds, also in the test suite, as soon as its name is taken out of here.
-MEASURED_ONLY = set()
-# The same for attacks of which only the memory is not limited yet.
-MEMORY_MEASURED_ONLY = set()
 # The honest client's p99 during an attack is at most so many times what it is alone.
 MOST_P99 = 5.0
 # Attacks that delay it for longer: quiche::h3 goes through any number of empty DATA frames for one event.
@@ -52,7 +47,7 @@ def chosen(names, quick):
     missing = set(names) - set(GROUPS) - {attack.name for attack in everything}
     if missing:
         sys.exit(f"unknown attacks: {', '.join(sorted(missing))}; see --list")
-    return [attack for attack in found or everything if not quick or attack.quick and attack.name not in MEASURED_ONLY]
+    return [attack for attack in found or everything if not quick or attack.quick]
 
 
 def latency(client):
@@ -63,10 +58,9 @@ def latency(client):
 HEADER = "| attack | RSS MiB | CPU s | MB in | close | resets | honest p50/p99 ms alone | during | verdict |"
 
 
-def row(found, judged):
+def row(found):
     resets = " ".join(f"{code} x{count}" for code, count in found.found.get("resets", {}).items())
-    held = "as expected, memory measured" if found.name in MEMORY_MEASURED_ONLY else "as expected"
-    verdict = "; ".join(found.wrong) or (held if judged else "measured")
+    verdict = "; ".join(found.wrong) or "as expected"
     memory = " > ".join(f"{value:.0f}" for value in found.rss)
     cells = (found.name, memory, f"{found.cpu:.2f}", f"{found.sent / 1e6:.1f}", found.close or "-", resets or "-")
     return "| " + " | ".join((*cells, latency(found.alone), latency(found.beside), verdict)) + " |"
@@ -88,18 +82,16 @@ def main():
     print(f"{HEADER}\n{'|---' * 9}|", flush=True)
     wrong = False
     for attack in attacks:
-        judged = attack.name not in MEASURED_ONLY
         try:
-            memory = attack.name not in MEMORY_MEASURED_ONLY
-            found = measure(attack, binary, 0.4 if arguments.quick else 4, judged, memory, not arguments.quick)
+            found = measure(attack, binary, 0.4 if arguments.quick else 4, not arguments.quick)
         except Exception as error:
             print(f"| {attack.name} |{' |' * 7} {error} |", flush=True)
             wrong = True
             continue
-        is_timed = judged and found.preferred and attack.name not in DELAYING
+        is_timed = found.preferred and attack.name not in DELAYING
         if is_timed and None not in (found.alone[1], found.beside[1]) and found.beside[1] > MOST_P99 * found.alone[1]:
             found.wrong.append(f"p99 over {MOST_P99} times that alone")
-        print(row(found, judged), flush=True)
+        print(row(found), flush=True)
         further = {key: value for key, value in found.found.items() if key not in ("resets", "stops", "packets")}
         if further and not arguments.quick:
             print(f"{attack.name}: {further}", file=sys.stderr)
