@@ -110,6 +110,10 @@ pub struct TransportConfig {
     pub socket_buffer: usize,
 }
 
+/// `transport/` keeps the limit of RFC 9000 section 8.1. quiche's own would make a path fail its validation when what was allowed is
+/// spent, even after the validation. Large for any path's first packets, and not so large that sums overflow.
+const UNLIMITED_AMPLIFICATION: usize = if usize::BITS >= 64 { 1 << 20 } else { 1 << 8 };
+
 impl TransportConfig {
     /// The defaults of a server.
     pub fn server() -> Self {
@@ -189,6 +193,7 @@ impl TransportConfig {
         c.set_initial_max_streams_bidi(self.max_streams_bidi.max(needed));
         c.set_initial_max_streams_uni(self.max_streams_uni.max(needed));
         c.set_active_connection_id_limit(MAX_PATHS as u64);
+        c.set_max_amplification_factor(UNLIMITED_AMPLIFICATION);
         c.set_disable_active_migration(!self.active_migration);
         c.set_cc_algorithm(match self.congestion_control {
             CongestionControl::Cubic => quiche::CongestionControlAlgorithm::CUBIC,

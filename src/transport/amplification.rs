@@ -2,7 +2,7 @@
 //! padding of Initial packets, so every byte is counted here.
 
 /// Maximum bytes sent per byte received.
-pub(super) const FACTOR: usize = 3;
+const FACTOR: usize = 3;
 
 /// The limit for the client of a new connection.
 #[derive(Clone, Copy, Debug)]

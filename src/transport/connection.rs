@@ -209,9 +209,7 @@ impl Transport {
                     self.untold.on_sent(&self.quic);
                     self.unsent_close.on_sent(&self.quic);
                     self.write_limit.on_sent(len);
-                    if self.paths.is_limited(&info) {
-                        self.amplification.on_sent(len);
-                    }
+                    self.paths.on_sent(&info, len, &mut self.amplification);
                     let Some(info) = self.paths.outgoing(&self.quic, &buf[..len], info) else { continue };
                     return Some(Packet { len, info });
                 }
@@ -251,7 +249,7 @@ impl Transport {
         if due {
             self.quic.on_timeout();
             self.unsent_close.on_progress();
-            self.paths.on_timeout(&mut self.quic, &mut self.amplification);
+            self.paths.on_timeout(&mut self.quic);
         }
         due
     }
@@ -375,7 +373,7 @@ impl Transport {
 
     /// The next migration of the peer.
     pub(crate) fn poll_migrated(&mut self) -> Option<Migrated> {
-        self.paths.poll(&mut self.quic, &mut self.amplification)
+        self.paths.poll(&mut self.quic)
     }
 
     /// The next local connection id that the peer has retired.

@@ -1,8 +1,7 @@
 //! A path that quiche no longer sends on: what is known of the data in flight on it, and of its end.
 
-use quiche::{RecvInfo, SendInfo};
+use quiche::SendInfo;
 
-use super::amplification::FACTOR;
 use super::buf::Quic;
 use super::path_state::{Addresses, is_failed, max_probe_len, stats};
 
@@ -20,8 +19,6 @@ pub(super) struct Left {
     pub(super) followed: bool,
     /// Nothing is in flight on it but probes.
     pub(super) settled: bool,
-    /// The last packet on it, if it was not validated.
-    pub(super) unproven: Option<Datagram>,
     /// Its packets are held back, until quiche gives it up.
     pub(super) failing: bool,
     /// A packet was not held back although the path is to fail, so that a further challenge is needed.
@@ -45,7 +42,6 @@ impl Left {
             probed: !proven,
             followed: false,
             settled: false,
-            unproven: None,
             failing: false,
             spared: false,
             stranded: false,
@@ -80,12 +76,6 @@ impl Left {
         let _ = quic.probe_path(local, peer);
         // Too short for other frames.
         let mut packet = vec![0; max_probe_len(quic)];
-        if quic.send_on_path(&mut packet, Some(local), Some(peer)) == Err(quiche::Error::Done) {
-            // quiche counts it against the limit for addresses that are not validated. As it is sent to nobody, it may be
-            // paid for with junk.
-            let mut junk = vec![0; packet.len().div_ceil(FACTOR)];
-            let _ = quic.recv(&mut junk, RecvInfo { from: peer, to: local });
-            let _ = quic.send_on_path(&mut packet, Some(local), Some(peer));
-        }
+        let _ = quic.send_on_path(&mut packet, Some(local), Some(peer));
     }
 }

@@ -12,10 +12,13 @@
 //! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
 //!
-//! A probe of a path that was never validated counts against the limit of RFC 9000 section 8.1 and may be too much, so
-//! the last packet on such a path is kept, and sent again once the peer's next address is validated. The answer makes
-//! quiche take the path for validated, although nobody answered at its address (section 8.2): a packet from there has to take
-//! over another path then, and to be validated on that.
+//! The answer to a probe of a path that was never validated makes quiche take the path for validated, although nobody
+//! answered at its address (section 8.2): a packet from there has to take over another path then, and to be validated on
+//! that.
+//!
+//! A server's path with less than 25 bytes left of what section 8.1 allows fails in quiche at the first timeout after a
+//! challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path is kept
+//! here.
 //!
 //! Nothing changes before quiche has authenticated a packet, but for a path that is made to fail in time for a packet that
 //! finds no room.
@@ -33,9 +36,9 @@ use crate::config::MAX_PATHS;
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
-/// With more paths left than this, the oldest ones are made to fail, so that one is free in time. quiche closes the
-/// connection when the active path fails and no other is validated.
-const KEPT: usize = MAX_PATHS / 2;
+/// With more paths left than this, the oldest ones are made to fail, which takes three probe timeouts, so that one is free in
+/// time. quiche closes the connection when the active path fails and no other is validated.
+const KEPT: usize = 1;
 /// Packets received on the active path without a response to its challenge, before the next one.
 const MAX_UNANSWERED: usize = 4;
 /// Timeouts by which a datagram that found no room has been sent again.
@@ -63,15 +66,13 @@ pub(super) struct Migration {
     taken_over: Vec<TakenOver>,
     /// Paths with probes that the peer answers from another address than theirs, which were never validated at their own.
     answered_elsewhere: Vec<TakenOver>,
-    /// The path that is not validated, with a limit on sending, although quiche considers it validated.
-    limited: Option<Addresses>,
+    /// A server's limits on sending to addresses that were never validated, by path.
+    limits: Vec<(Addresses, Amplification)>,
     /// Packets received on the active path since it was challenged, while it is not validated.
     unanswered: usize,
     /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
     /// nobody knows whether that datagram was authentic.
     awaited: usize,
-    /// The last packet on an active path that is not validated.
-    unproven: Option<Datagram>,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
 }
@@ -101,10 +102,9 @@ impl Migration {
             left: VecDeque::new(),
             taken_over: Vec::new(),
             answered_elsewhere: Vec::new(),
-            limited: None,
+            limits: Vec::new(),
             unanswered: 0,
             awaited: 0,
-            unproven: None,
             packets: VecDeque::new(),
         }
     }
@@ -133,18 +133,24 @@ impl Migration {
             return Err(quiche::Error::OutOfIdentifiers);
         };
         let (Place::Known(path) | Place::TakeOver(path)) = place;
-        if self.limited.map_or(actual == self.current, |limited| limited == path) {
-            limit.on_received(datagram.len(), to_our_id);
-        }
         let (len, before) = (datagram.len(), quic.stats().recv);
+        if let Some(own) = self.limit(path) {
+            own.on_received(len, false);
+        } else if actual == self.current {
+            limit.on_received(len, to_our_id);
+        }
+        let is_new = quic.is_server() && stats(quic, path).is_none();
         let received = quic.recv(datagram, RecvInfo { to: path.0, from: path.1 });
         let is_authentic = quic.stats().recv > before;
         if is_authentic {
             if matches!(place, Place::TakeOver(_)) {
-                self.take_over(quic, path, actual, limit, len);
+                self.take_over(quic, path, actual, len);
+            } else if is_new {
+                self.set_limit(path, len);
             }
-            self.received(quic, path, limit);
-            if self.limited.is_none() && actual == self.current && quic.is_established() {
+            self.limits.retain(|(path, _)| !is_reachable(quic, *path));
+            self.received(quic, path);
+            if actual == self.current && quic.is_established() {
                 // Until the handshake was complete, everything went to this address, or it was validated later.
                 *limit = Amplification::Validated;
             }
@@ -195,33 +201,35 @@ impl Migration {
         self.left.retain(|left| left.path != path);
         self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
         self.answered_elsewhere.retain(|left| left.path != path && left.actual != actual);
+        self.limits.retain(|(of, _)| *of != path);
         if path != actual {
             self.taken_over.push(TakenOver { path, actual });
         }
     }
 
     /// A packet of `len` bytes from `actual` arrived on `path`, which takes these addresses.
-    fn take_over(
-        &mut self,
-        quic: &mut Quic,
-        path: Addresses,
-        actual: Addresses,
-        limit: &mut Amplification,
-        len: usize,
-    ) {
+    fn take_over(&mut self, quic: &mut Quic, path: Addresses, actual: Addresses, len: usize) {
         self.awaited = 0;
         self.redirect(path, actual);
         if !is_validated(quic, path) {
             // A challenge under way went to the address before.
             let _ = quic.probe_path(path.0, path.1);
         }
-        if actual == self.current {
-            return;
+        if actual != self.current {
+            self.set_limit(path, len);
         }
-        // quiche considers the path's address validated.
-        *limit = Amplification::new(false);
+    }
+
+    /// The limit on sending on a path at whose address nobody answered yet.
+    fn limit(&mut self, path: Addresses) -> Option<&mut Amplification> {
+        self.limits.iter_mut().find(|(of, _)| *of == path).map(|(_, limit)| limit)
+    }
+
+    /// The first `len` bytes from an address arrived on a path.
+    fn set_limit(&mut self, path: Addresses, len: usize) {
+        let mut limit = Amplification::new(false);
         limit.on_received(len, false);
-        self.limited = Some(path);
+        self.limits.push((path, limit));
     }
 
     /// Makes a path fail, unless one is failing. A path that never became the active one goes first.
@@ -262,11 +270,7 @@ impl Migration {
     }
 
     /// The next event of quiche that means a migration.
-    pub(super) fn poll(&mut self, quic: &mut Quic, limit: &mut Amplification) -> Option<Migrated> {
-        if self.limited.is_some_and(|path| is_reachable(quic, path)) {
-            self.limited = None;
-            *limit = Amplification::Validated;
-        }
+    pub(super) fn poll(&mut self, quic: &mut Quic) -> Option<Migrated> {
         for left in self.left.iter_mut().filter(|left| left.retrying) {
             if is_reachable(quic, left.path) {
                 left.retrying = false;
@@ -295,6 +299,7 @@ impl Migration {
                     self.left.retain(|left| left.path != (local, peer));
                     self.taken_over.retain(|taken| taken.path != (local, peer));
                     self.answered_elsewhere.retain(|left| left.path != (local, peer));
+                    self.limits.retain(|(path, _)| *path != (local, peer));
                 }
                 _ => {}
             }
@@ -304,32 +309,22 @@ impl Migration {
 
     /// The peer's address has been validated. What was sent to the address before may be lost.
     fn probe_left(&mut self, quic: &mut Quic) {
-        let (from, to) = self.current;
-        let mut answered = Vec::new();
         for left in self.left.iter_mut().filter(|left| !left.followed) {
             left.followed = true;
-            if let Some((packet, info)) = left.unproven.take() {
-                self.packets.push_back((packet, SendInfo { from, to, ..info }));
-                answered.push(left.path);
-            }
             // An answer would keep a failing path from failing.
             if !left.failing {
                 left.probe(quic);
             }
         }
-        for path in answered {
-            self.note_answered_elsewhere(path);
-        }
-        self.unproven = None;
     }
 
     /// quiche's timers have run.
-    pub(super) fn on_timeout(&mut self, quic: &mut Quic, limit: &mut Amplification) {
+    pub(super) fn on_timeout(&mut self, quic: &mut Quic) {
         if self.left.is_empty() {
             return;
         }
         let before = self.active;
-        self.follow(quic, limit);
+        self.follow(quic);
         if self.active != before {
             // The path failed, and quiche fell back to one that was validated before. The peer has not moved.
             self.redirect(self.active, self.current);
@@ -367,15 +362,15 @@ impl Migration {
     }
 
     /// Notices that quiche sends on another path than before.
-    fn follow(&mut self, quic: &mut Quic, limit: &mut Amplification) {
+    fn follow(&mut self, quic: &mut Quic) {
         let active = quic.path_stats().find(|stats| stats.active);
         if let Some(stats) = active {
-            self.leave(quic, addresses(&stats), limit);
+            self.leave(quic, addresses(&stats));
         }
     }
 
     /// quiche sends on `path` from now on.
-    fn leave(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+    fn leave(&mut self, quic: &mut Quic, path: Addresses) {
         let old = std::mem::replace(&mut self.active, path);
         if old == path {
             return;
@@ -385,13 +380,9 @@ impl Migration {
             // A challenge under way may have gone to another address.
             let _ = quic.probe_path(path.0, path.1);
         }
-        if self.limited.take_if(|limited| *limited != path).is_some() {
-            *limit = Amplification::Validated;
-        }
         let _ = quic.probe_path(old.0, old.1);
-        let unproven = self.unproven.take();
         let proven = is_validated(quic, old) && self.answered_elsewhere.iter().all(|left| left.path != old);
-        self.left.push_back(Left { unproven, ..Left::new(old, proven) });
+        self.left.push_back(Left::new(old, proven));
         if self.left.iter().filter(|left| !left.failing).count() > KEPT {
             self.fail_oldest(quic);
         }
@@ -404,33 +395,50 @@ impl Migration {
         buf: &mut [u8],
         allowed: usize,
     ) -> Result<(usize, SendInfo), quiche::Error> {
-        let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
-        // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds the limit
-        // for addresses that are not validated or the path's congestion window (`Done`), or the local id of its path is
-        // one that the peer took to another path and has retired (`InvalidState`).
-        if !matches!(sent, Err(quiche::Error::Done | quiche::Error::InvalidState)) || self.left.is_empty() {
-            return sent;
+        // quiche would choose a path without regard to our limits.
+        let is_limited = self.limits.iter().any(|(path, _)| !self.is_left(*path));
+        if !is_limited {
+            let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
+            // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds the path's
+            // congestion window (`Done`), or the local id of its path is one that the peer took to another path and has retired
+            // (`InvalidState`).
+            if !matches!(sent, Err(quiche::Error::Done | quiche::Error::InvalidState)) || self.left.is_empty() {
+                return sent;
+            }
         }
-        if allowed > 0
+        let active = self.allowed(self.active, allowed).filter(|allowed| *allowed > 0);
+        if let Some(allowed) = active
             && let Ok(sent) = send_on(quic, &mut buf[..allowed], self.active)
         {
             return Ok(sent);
         }
-        let mut left = self.left.iter_mut();
-        left.find_map(|left| {
+        for left in &mut self.left {
             let sent = send_on(quic, buf, left.path);
             left.stranded = matches!(sent, Err(quiche::Error::InvalidState));
-            sent.ok()
-        })
-        .ok_or(quiche::Error::Done)
+            if sent.is_ok() {
+                return sent;
+            }
+        }
+        let others: Vec<_> =
+            if is_limited { quic.path_stats().map(|path| addresses(&path)).collect() } else { Vec::new() };
+        for path in others.into_iter().filter(|path| *path != self.active && !self.is_left(*path)) {
+            if let Some(allowed) = self.allowed(path, buf.len())
+                && let Ok(sent) = send_on(quic, &mut buf[..allowed], path)
+            {
+                return Ok(sent);
+            }
+        }
+        Err(quiche::Error::Done)
+    }
+
+    /// Whether quiche no longer sends on a path; what it writes for it nevertheless goes to the peer's validated address.
+    fn is_left(&self, path: Addresses) -> bool {
+        self.left.iter().any(|left| left.path == path)
     }
 
     /// The destination of a packet; `None` to drop it. A copy may also have [to be sent](Migration::take_packet).
     pub(super) fn outgoing(&mut self, quic: &Quic, packet: &[u8], info: SendInfo) -> Option<SendInfo> {
         let path = (info.from, info.to);
-        if path == self.active && !self.left.is_empty() && self.is_unproven(path) {
-            self.unproven = Some((packet.to_vec(), info));
-        }
         if path == self.active && self.taken_over.is_empty() {
             return Some(info);
         }
@@ -468,9 +476,9 @@ impl Migration {
     }
 
     /// An authentic packet arrived on `path`.
-    fn received(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+    fn received(&mut self, quic: &mut Quic, path: Addresses) {
         if path != self.active {
-            self.follow(quic, limit);
+            self.follow(quic);
         }
         if path == self.active && self.is_unproven(path) {
             self.unanswered += 1;
@@ -478,7 +486,7 @@ impl Migration {
                 self.challenge_again(quic);
             }
         }
-        self.revive(quic, path, limit);
+        self.revive(quic, path);
     }
 
     /// Whether a path has other addresses than those validated last.
@@ -496,24 +504,35 @@ impl Migration {
 
     /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
     /// challenge on it, so that is sent at once.
-    fn revive(&mut self, quic: &mut Quic, path: Addresses, limit: &mut Amplification) {
+    fn revive(&mut self, quic: &mut Quic, path: Addresses) {
         let is_given_up = stats(quic, path).is_some_and(|stats| is_failed(&stats));
         if path == self.path(self.current) && !is_given_up || is_validated(quic, path) || !quic.is_established() {
             return;
         }
-        let Some(room) = limit.allowed(quic.max_send_udp_payload_size(), MIN_CHALLENGE_DATAGRAM) else { return };
+        let Some(room) = self.allowed(path, quic.max_send_udp_payload_size()) else { return };
         let mut packet = vec![0; room];
         let Ok((len, info)) = send_on(quic, &mut packet, path) else { return };
         packet.truncate(len);
-        limit.on_sent(len);
+        if let Some(limit) = self.limit(path) {
+            limit.on_sent(len);
+        }
         if let Some(sent) = self.outgoing(quic, &packet, info) {
             self.packets.push_back((packet, sent));
         }
     }
 
-    /// Whether data sent on a path counts against the limit for addresses that are not validated.
-    pub(super) fn is_limited(&self, info: &SendInfo) -> bool {
-        self.limited.is_none_or(|path| path == (info.from, info.to))
+    /// How many of `wanted` bytes the next packet on a path may have; `None` if not enough for a challenge.
+    fn allowed(&self, path: Addresses, wanted: usize) -> Option<usize> {
+        let limit = self.limits.iter().find(|(of, _)| *of == path);
+        limit.map_or(Some(wanted), |(_, limit)| limit.allowed(wanted, MIN_CHALLENGE_DATAGRAM))
+    }
+
+    /// A packet was written for a path. `limit` is that on the connection's first address.
+    pub(super) fn on_sent(&mut self, info: &SendInfo, len: usize, limit: &mut Amplification) {
+        let path = (info.from, info.to);
+        if !self.is_left(path) {
+            self.limit(path).unwrap_or(limit).on_sent(len);
+        }
     }
 
     pub(super) fn take_packet(&mut self) -> Option<Datagram> {

@@ -68,14 +68,14 @@ impl Paths {
     }
 
     /// The next event of quiche that means a migration.
-    pub(super) fn poll(&mut self, quic: &mut Quic, limit: &mut Amplification) -> Option<Migrated> {
-        self.migration.as_mut()?.poll(quic, limit)
+    pub(super) fn poll(&mut self, quic: &mut Quic) -> Option<Migrated> {
+        self.migration.as_mut()?.poll(quic)
     }
 
     /// quiche's timers have run.
-    pub(super) fn on_timeout(&mut self, quic: &mut Quic, limit: &mut Amplification) {
+    pub(super) fn on_timeout(&mut self, quic: &mut Quic) {
         if let Some(migration) = &mut self.migration {
-            migration.on_timeout(quic, limit);
+            migration.on_timeout(quic);
         }
     }
 
@@ -101,9 +101,12 @@ impl Paths {
         }
     }
 
-    /// Whether data sent on a path counts against the limit for addresses that are not validated.
-    pub(super) fn is_limited(&self, info: &SendInfo) -> bool {
-        self.migration.as_ref().is_none_or(|migration| migration.is_limited(info))
+    /// A packet was written; `limit` is that on the connection's first address.
+    pub(super) fn on_sent(&mut self, info: &SendInfo, len: usize, limit: &mut Amplification) {
+        match &mut self.migration {
+            Some(migration) => migration.on_sent(info, len, limit),
+            None => limit.on_sent(len),
+        }
     }
 
     pub(super) fn take_packet(&mut self) -> Option<Datagram> {

@@ -1,5 +1,7 @@
 //! A client whose address changes again and again (RFC 9000 section 9), as behind a NAT.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const CHANGES: usize = 20;
@@ -166,5 +168,81 @@ fn a_download_goes_on_when_challenges_are_acknowledged_but_their_responses_are_l
 fn forged_packets_from_elsewhere_leave_no_trace() {
     for cid_len in [0, 8] {
         download_behind_a_nat(cid_len, &Nat { burst: 1, forged: 10, ..Nat::default() });
+    }
+}
+
+/// Bytes received from an address, and sent there.
+type Traffic = BTreeMap<SocketAddr, (usize, usize)>;
+
+/// In a download, `packets` of the client come as from an address where nobody answers, and that twenty times, which is more
+/// than there are paths.
+fn traffic_of_silent_addresses(packets: usize) -> Traffic {
+    let mut server = Endpoint::server(server_config(), net::now(), net::wall_clock()).expect("an endpoint");
+    let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
+    let scid = quiche::ConnectionId::from_ref(&[5; 8]);
+    let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut client_config());
+    let mut client = client.expect("a client");
+    let mut http = None;
+    let mut traffic = Traffic::new();
+    let mut buf = vec![0; 65_507];
+    let (mut began, mut silent) = (net::now(), 0);
+    while silent < 20 {
+        assert!(!client.is_closed() && server.connection_count() == 1 || http.is_none());
+        if client.timeout() == Some(Duration::ZERO) {
+            client.on_timeout();
+        }
+        if http.is_none() && client.is_established() {
+            let config = h3::Config::new().expect("a configuration");
+            let mut h3 = h3::Connection::with_transport(&mut client, &config).expect("HTTP/3");
+            let head = [
+                (":method", "GET"),
+                (":scheme", "https"),
+                (":authority", "localhost"),
+                (":path", "/stream/1000000000"),
+            ];
+            let list: Vec<_> = head.iter().map(|(n, v)| h3::Header::new(n.as_bytes(), v.as_bytes())).collect();
+            h3.send_request(&mut client, &list, true).expect("a request");
+            http = Some(h3);
+        }
+        if let Some(h3) = &mut http {
+            while let Ok((id, _)) = h3.poll(&mut client) {
+                while h3.recv_body(&mut client, id, &mut buf).is_ok_and(|n| n > 0) {}
+            }
+            if elapsed(began) > Duration::from_millis(100) {
+                (began, silent) = (net::now(), silent + 1);
+                let from = SocketAddr::from(([203, 0, 113, 1], 1000 + silent));
+                for _ in 0..packets {
+                    client.send_ack_eliciting().expect("a PING");
+                    let (len, _) = client.send(&mut buf).expect("a packet");
+                    traffic.entry(from).or_default().0 += len;
+                    server.recv(net::now(), &mut buf[..len], from, addr(SERVER));
+                }
+            }
+        }
+        while let Ok((len, _)) = client.send(&mut buf) {
+            server.recv(net::now(), &mut buf[..len], addr(CLIENT), addr(SERVER));
+        }
+        let mut io = Wire::new(addr(SERVER), |to, packet: &[u8]| {
+            if to == addr(CLIENT) {
+                // Rejected packets show in its responses.
+                let _ = client.recv(&mut packet.to_vec(), quiche::RecvInfo { from: addr(SERVER), to });
+            } else {
+                traffic.entry(to).or_default().1 += packet.len();
+            }
+        });
+        turn(net::now(), &mut io, &mut server, &mut app).expect("no socket that fails");
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    traffic
+}
+
+#[test]
+fn a_silent_address_that_a_client_seems_to_move_to_is_sent_at_most_three_times_what_came() {
+    for packets in [1, 2, 5] {
+        let traffic = traffic_of_silent_addresses(packets);
+        println!("{packets}: {traffic:?}");
+        assert_eq!(traffic.len(), 20);
+        assert!(traffic.values().all(|(received, sent)| *sent <= 3 * received), "{traffic:?}");
+        assert!(traffic.values().filter(|(_, sent)| *sent > 0).count() > 10, "{traffic:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Whole bodies both ways, whatever the network does.
 
 use super::*;
+use crate::app::sim_tests::Rng;
 use crate::config::RetryPolicy;
 
 fn sha256(data: &[u8]) -> String {
@@ -160,4 +161,56 @@ fn a_forged_packet_from_elsewhere_changes_nothing() {
     world.run_until("the handshake", |world| world.peers[peer].h3.is_some());
     transfer(&mut world, peer);
     assert!(forge(&mut world).ends_with("migration: None } Validated"));
+}
+
+/// Twenty ports in a download, on all kinds of links. With less than 3 bytes allowed for each that came, quiche took paths for
+/// failed before a challenge could be answered, and closed the connection with the last one.
+#[test]
+fn a_download_behind_a_nat_never_ends_early() {
+    for seed in seeds() {
+        download_behind_a_nat(seed);
+    }
+}
+
+fn download_behind_a_nat(seed: u64) {
+    const CHANGES: usize = 20;
+    /// A client that receives nothing for so long sends a PING.
+    const QUIET: Duration = Duration::from_millis(100);
+    let mut rng = Rng::new(seed);
+    let mut one_of = |of: &[u64]| of[rng.next() as usize % of.len()];
+    let link = Link {
+        delay: Duration::from_micros(one_of(&[50, 500, 5000])),
+        jitter: Duration::from_micros(one_of(&[0, 100, 2000, 20_000])),
+        rate: Some(one_of(&[2_000_000, 10_000_000])),
+        queue: one_of(&[20_000, 100_000]),
+        loss: one_of(&[0, 1, 5]),
+        reorder: one_of(&[0, 3]),
+        keeps_ports: one_of(&[0, 1]) == 1,
+        ..Link::LAN
+    };
+    let per_change = one_of(&[20_000, 50_000, 150_000]) as usize;
+    let size = (CHANGES + 2) * per_change;
+    let mut world = World::new(seed, link);
+    let peer = world.peer(|_| {});
+    let id = world.peers[peer].get(&format!("/stream/{size}"));
+    let mut last = (0, net::now());
+    let mut received_by = |world: &mut World, bytes: usize| {
+        let received = world.peers[peer].answers[&id].body.len();
+        if last.0 != received {
+            last = (received, net::now());
+        } else if last.1.elapsed() > QUIET {
+            last.1 = net::now();
+            world.peers[peer].quic.send_ack_eliciting().expect("a PING");
+        }
+        received >= bytes
+    };
+    for change in 1..=CHANGES {
+        let what = format!("the part before change {change}");
+        world.run_until(&what, |world| received_by(world, change * per_change));
+        world.network.rebind(world.peers[peer].addr);
+        // The server learns the port from the next packet.
+        world.peers[peer].quic.send_ack_eliciting().expect("a PING");
+    }
+    world.run_until("the rest", |world| received_by(world, size) && world.peers[peer].is_through());
+    assert!(world.peers[peer].answers[&id].body == payload(size));
 }

@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) mtu: usize,
     /// A NAT on the link changes the port of its host after this many of its datagrams.
     pub(crate) rebind_every: Option<u32>,
+    /// What is sent to a port before still arrives.
+    pub(crate) keeps_ports: bool,
 }
 
 impl Link {
@@ -43,6 +45,7 @@ impl Link {
         corrupt: 0,
         mtu: usize::MAX,
         rebind_every: None,
+        keeps_ports: false,
     };
     /// A delay of one millisecond.
     pub(crate) const LAN: Link = Link { delay: Duration::from_millis(1), ..Link::PERFECT };
@@ -77,6 +80,8 @@ struct Port {
     down: Pipe,
     /// The address that others see.
     outer: SocketAddr,
+    /// Others that it had before.
+    former: Vec<SocketAddr>,
     sent: u32,
 }
 
@@ -106,7 +111,7 @@ impl Network {
 
     /// Connects a host by a link, or replaces its link.
     pub(crate) fn attach(&mut self, host: SocketAddr, link: Link) {
-        let new = Port { link, up: Pipe::default(), down: Pipe::default(), outer: host, sent: 0 };
+        let new = Port { link, up: Pipe::default(), down: Pipe::default(), outer: host, former: Vec::new(), sent: 0 };
         self.ports.entry(host).or_insert(new).link = link;
     }
 
@@ -119,6 +124,7 @@ impl Network {
     pub(crate) fn rebind(&mut self, host: SocketAddr) {
         let port = self.ports.get_mut(&host).expect("a host");
         let IpAddr::V4(ip) = host.ip() else { panic!("hosts have IPv4 addresses") };
+        port.former.push(port.outer);
         port.outer = SocketAddr::from(([198, 51, 100, ip.octets()[3]], port.outer.port() + 1));
         self.counts.rebound += 1;
     }
@@ -138,7 +144,9 @@ impl Network {
     pub(crate) fn deliver(&mut self, now: Instant) -> Option<(SocketAddr, Flight)> {
         while let Some(entry) = self.flights.first_entry().filter(|entry| entry.key().0 <= now) {
             let ((at, _), mut flight) = entry.remove_entry();
-            let receiver = self.ports.iter().find(|(_, port)| port.outer == flight.to).map(|(host, _)| *host);
+            let is_at =
+                |port: &Port| port.outer == flight.to || port.link.keeps_ports && port.former.contains(&flight.to);
+            let receiver = self.ports.iter().find(|(_, port)| is_at(port)).map(|(host, _)| *host);
             let Some(host) = receiver else {
                 self.counts.nowhere += 1;
                 continue;
