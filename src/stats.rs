@@ -143,3 +143,34 @@ impl ResponseCounts {
         rows.filter(|(.., count)| *count > 0)
     }
 }
+
+/// Panics of a server's handlers by route pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PanicCounts(BTreeMap<Arc<str>, u64>);
+
+impl PanicCounts {
+    /// Counts a panic. The pattern is `None` where there is no route.
+    pub fn count(&mut self, pattern: Option<&str>) {
+        self.add(pattern.unwrap_or("-"), 1);
+    }
+
+    fn add(&mut self, pattern: &str, count: u64) {
+        match self.0.get_mut(pattern) {
+            Some(sum) => *sum += count,
+            None => drop(self.0.insert(pattern.into(), count)),
+        }
+    }
+
+    /// These and others.
+    pub(crate) fn sum(mut self, others: Option<&PanicCounts>) -> Self {
+        for (pattern, count) in others.into_iter().flat_map(PanicCounts::iter) {
+            self.add(pattern, count);
+        }
+        self
+    }
+
+    /// Pattern (`-` where there is no route) and number.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(pattern, count)| (&**pattern, *count))
+    }
+}

@@ -9,6 +9,7 @@ pub mod demo;
 mod demo_sessions;
 pub mod files;
 mod origin;
+mod panics;
 mod response;
 mod router;
 mod server;

@@ -38,6 +38,9 @@ struct Route {
 /// Equivalent paths match alike (RFC 3986 section 6.2.2): `/%61pi` and `/x/../api` are `/api`. Parameters are
 /// percent-decoded after matching, so that `%2F` stays inside a segment.
 ///
+/// A handler that panics costs its request, which is answered with 500, or reset if its head was sent; the loop goes on. The panic is
+/// logged with the route and counted (`mio_quiche_handler_panics_total`). What the handler shares with others may be half changed.
+///
 /// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
 /// unknown method by 501.
 ///

@@ -12,9 +12,10 @@ use http::{Method, StatusCode};
 
 use super::admin::{Admin, admin_origins};
 use super::origin;
+use super::panics::{self, catch};
 use super::response::{Body, Response};
 use super::router::Router;
-use super::session::SessionDecision;
+use super::session::{SessionDecision, SessionResponse};
 use super::sessions::Sessions;
 use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use crate::config::ServerConfig;
@@ -23,7 +24,7 @@ use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::Request;
 use crate::net::{self, EventLoop, UdpSocket, Waker};
 use crate::observe::prometheus::Snapshot;
-use crate::stats::{ResponseCounts, Stats};
+use crate::stats::{PanicCounts, ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
@@ -132,6 +133,7 @@ impl Server {
         Snapshot {
             stats: self.endpoint.stats(),
             responses: self.app.responses.clone(),
+            panics: self.app.panics(),
             connections: self.endpoint.connection_count(),
             handshakes: self.endpoint.handshake_count(),
             sessions: self.endpoint.session_count(),
@@ -217,6 +219,7 @@ pub(crate) struct App {
     datagram_conns: HashSet<ConnId>,
     allow_origins: Vec<String>,
     responses: ResponseCounts,
+    panics: PanicCounts,
     /// The current second, and its `date` field.
     date: (u64, HeaderValue),
 }
@@ -243,14 +246,14 @@ impl Sender {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         match self {
             Sender::Whole(response) => response.poll(s),
-            Sender::Handler(handler) => handler.poll(s),
+            Sender::Handler(handler) => catch(|| handler.poll(s))?,
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
             Sender::Whole(_) => Ok(()),
-            Sender::Handler(handler) => handler.datagram(s, payload),
+            Sender::Handler(handler) => catch(|| handler.datagram(s, payload))?,
         }
     }
 }
@@ -258,9 +261,16 @@ impl Sender {
 impl App {
     pub(crate) fn new(router: Router, allow_origins: Vec<String>) -> Self {
         let date = (0, HeaderValue::from_static(""));
-        let (sessions, responses) = (Sessions::default(), ResponseCounts::default());
-        let datagram_conns = HashSet::new();
-        App { router, running: BTreeMap::new(), sessions, datagram_conns, allow_origins, responses, date }
+        App {
+            router,
+            running: BTreeMap::new(),
+            sessions: Sessions::of_server(),
+            datagram_conns: HashSet::new(),
+            allow_origins,
+            responses: ResponseCounts::default(),
+            panics: PanicCounts::default(),
+            date,
+        }
     }
 
     /// Number of responses that are not finished.
@@ -275,16 +285,36 @@ impl App {
         self.running.is_empty() && self.sessions.is_idle() && self.datagram_conns.is_empty()
     }
 
+    /// PanicCounts of handlers so far.
+    pub(super) fn panics(&self) -> PanicCounts {
+        self.panics.clone().sum(self.sessions.panics())
+    }
+
+    /// A handler panicked, for which nobody else logs it.
+    fn panicked(&mut self, route: Option<&str>, error: &Error) {
+        panics::count(&mut self.panics, route, error);
+        log::error!("{}: {error}", route.unwrap_or("-"));
+    }
+
     fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
         let (Some(handler), Some(mut datagrams)) = (&mut self.router.datagrams, endpoint.datagrams(id)) else { return };
-        if self.datagram_conns.insert(id) {
-            handler.opened(&mut datagrams);
+        let is_new = self.datagram_conns.insert(id);
+        let called = catch(|| {
+            if is_new {
+                handler.opened(&mut datagrams);
+            }
+            handler.datagram(&mut datagrams, payload);
+        });
+        if let Err(error) = called {
+            self.panicked(None, &error);
         }
-        handler.datagram(&mut datagrams, payload);
     }
 
     fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
-        let response = self.router.call(&mut request);
+        let response = catch(|| self.router.call(&mut request)).unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+        });
         self.respond(now, request, response, endpoint);
     }
 
@@ -295,7 +325,11 @@ impl App {
             let body = format!("origin {origin} is not allowed here\n");
             return self.respond(now, request, Response::default().status(403).text(body), endpoint);
         }
-        match self.router.open_session(&mut request).0 {
+        let response = catch(|| self.router.open_session(&mut request)).unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            SessionResponse::reject(Response::plain(StatusCode::INTERNAL_SERVER_ERROR))
+        });
+        match response.0 {
             SessionDecision::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
             SessionDecision::Reject(response) => self.respond(now, request, *response, endpoint),
         }
@@ -358,7 +392,9 @@ impl App {
             }
             Ok(Progress::Done) => None,
             Err(error) => {
-                self.fail(&mut stream, &error);
+                let route = running.request.pattern();
+                panics::count(&mut self.panics, route, &error);
+                self.fail(&mut stream, route, &error);
                 Some(error)
             }
         };
@@ -368,7 +404,7 @@ impl App {
     }
 
     /// Sends an error response if the head was not sent yet; otherwise the release resets the stream.
-    fn fail(&mut self, stream: &mut Stream<'_>, error: &Error) {
+    fn fail(&mut self, stream: &mut Stream<'_>, route: Option<&str>, error: &Error) {
         let status = match error {
             Error::Stream(StreamError::BodyTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Stream(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Malformed(_)) => {
@@ -377,7 +413,7 @@ impl App {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if !matches!(error, Error::Stream(_)) || matches!(error, Error::Stream(StreamError::Misuse(_))) {
-            log::error!("{:?}: a handler failed: {error}", stream.id());
+            log::error!("{:?}: {}: {error}", stream.id(), route.unwrap_or("-"));
         }
         if !stream.is_sending() && stream.send_failure().is_none() {
             // The response is complete, such as a 204 whose handler wrote a body.
@@ -398,8 +434,9 @@ impl App {
         self.sessions.on_connection_closed(now, conn, cause);
         if self.datagram_conns.remove(&conn)
             && let Some(handler) = &mut self.router.datagrams
+            && let Err(error) = catch(|| handler.closed(conn, cause))
         {
-            handler.closed(conn, cause);
+            self.panicked(None, &error);
         }
         let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
         let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();

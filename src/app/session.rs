@@ -169,6 +169,14 @@ impl Session<'_> {
         self.changes.started.push((id, Box::new(handler)));
     }
 
+    /// Resets a stream with a code of the application, and releases it.
+    pub(super) fn abort(&mut self, id: StreamId, code: u32) {
+        if let Some(mut stream) = self.inner.stream(id) {
+            stream.reset(ErrorCode::webtransport(code));
+        }
+        self.release(id);
+    }
+
     /// Releases a stream that the handler ran itself: an unfinished sending side is reset, unread data is discarded.
     pub fn release(&mut self, id: StreamId) {
         self.inner.release(id);
@@ -178,7 +186,8 @@ impl Session<'_> {
 
 /// The application's side of a session.
 ///
-/// Every method has a default. An error from any of them closes the session.
+/// Every method has a default. An error from any of them closes the session, but for an error of a stream
+/// ([`Error::Stream`](crate::Error::Stream)), such as a peer's reset: that ends only the stream. A panic on a server is like an error.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -208,7 +217,7 @@ pub trait SessionHandler {
     /// The session is open.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// Any error but that of a stream closes the session.
     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
         let _ = s;
         Ok(())
@@ -217,7 +226,7 @@ pub trait SessionHandler {
     /// A datagram arrived. By default it is dropped.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// Any error but that of a stream closes the session.
     fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
         let _ = (s, payload);
         Ok(())
@@ -227,19 +236,16 @@ pub trait SessionHandler {
     /// [`ready`](SessionHandler::ready). By default the stream is reset.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// An error of a stream ([`Error::Stream`](crate::Error::Stream)) resets this one, any other closes the session.
     fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
-        if let Some(mut stream) = s.stream(id) {
-            stream.reset(ErrorCode::webtransport(0));
-        }
-        s.release(id);
+        s.abort(id, 0);
         Ok(None)
     }
 
     /// A stream that the handler runs itself is ready for reading or writing. [Release](Session::release) it when done.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// As [`stream`](SessionHandler::stream).
     fn ready(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<()> {
         let _ = (s, id);
         Ok(())
@@ -248,7 +254,7 @@ pub trait SessionHandler {
     /// The peer allows more streams, after a stream could not be opened.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// Any error but that of a stream closes the session.
     fn streams_available(&mut self, s: &mut Session<'_>) -> Result<()> {
         let _ = s;
         Ok(())
@@ -257,7 +263,7 @@ pub trait SessionHandler {
     /// The peer asks to end the session soon.
     ///
     /// # Errors
-    /// Any error closes the session.
+    /// Any error but that of a stream closes the session.
     fn draining(&mut self, s: &mut Session<'_>) -> Result<()> {
         let _ = s;
         Ok(())

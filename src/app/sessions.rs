@@ -6,11 +6,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::panics::{self, catch};
 use super::session::{Changes, Session, SessionHandler};
 use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
+use crate::stats::PanicCounts;
 use crate::transport::table::{ConnId, StreamId};
 use crate::wt::{EndedBy, SessionEnd};
 
@@ -23,6 +25,8 @@ pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
     /// Streams of sessions: the handler of each, or `None` where the session's handler runs it.
     streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
+    /// On a server, whose loop survives them.
+    panics: Option<PanicCounts>,
 }
 
 struct Running {
@@ -33,6 +37,15 @@ struct Running {
 }
 
 impl Sessions {
+    pub(super) fn of_server() -> Self {
+        Sessions { panics: Some(PanicCounts::default()), ..Sessions::default() }
+    }
+
+    /// PanicCounts of a server's handlers so far.
+    pub(super) fn panics(&self) -> Option<&PanicCounts> {
+        self.panics.as_ref()
+    }
+
     pub(super) fn has(&self, id: StreamId) -> bool {
         self.open.contains_key(&id)
     }
@@ -68,7 +81,7 @@ impl Sessions {
     ) {
         log::info!("{id:?}: session {route} opened");
         self.open.insert(id, Running { handler, route, began: now });
-        self.with(now, id, endpoint, |handler, s| handler.opened(s));
+        self.with(now, id, None, endpoint, |handler, s| handler.opened(s));
     }
 
     /// Whether no session is open.
@@ -83,13 +96,13 @@ impl Sessions {
     }
 
     pub(super) fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
-        self.with(now, id, endpoint, |handler, s| handler.datagram(s, payload));
+        self.with(now, id, None, endpoint, |handler, s| handler.datagram(s, payload));
     }
 
     pub(super) fn on_stream(&mut self, now: Instant, session: StreamId, id: StreamId, endpoint: &mut Endpoint) {
         self.streams.insert(id, (session, None));
         let mut stream_handler = None;
-        self.with(now, session, endpoint, |handler, s| {
+        self.with(now, session, Some(id), endpoint, |handler, s| {
             stream_handler = handler.stream(s, id)?;
             Ok(())
         });
@@ -103,13 +116,13 @@ impl Sessions {
         let Some((session, stream_handler)) = self.streams.get_mut(&id) else { return };
         let session = *session;
         let Some(stream_handler) = stream_handler else {
-            return self.with(now, session, endpoint, |handler, s| handler.ready(s, id));
+            return self.with(now, session, Some(id), endpoint, |handler, s| handler.ready(s, id));
         };
         let Some(mut stream) = endpoint.stream(now, id) else {
             self.streams.remove(&id);
             return;
         };
-        let result = stream_handler.poll(&mut stream).and_then(|progress| {
+        let result = guard(&self.panics, || stream_handler.poll(&mut stream)).and_then(|progress| {
             if progress == Progress::Done && stream.is_sending() {
                 stream.finish()?;
             }
@@ -119,7 +132,8 @@ impl Sessions {
             Ok(Progress::Pending) => return,
             Ok(Progress::Done) => {}
             Err(error) => {
-                log::debug!("{id:?}: {error}");
+                let route = self.open.get(&session).map(|running| running.route.as_str());
+                report(&mut self.panics, id, route, &error);
                 let code = if let Error::Stream(error) = &error { error.session_code() } else { 0 };
                 stream.reset(ErrorCode::webtransport(code));
             }
@@ -129,11 +143,11 @@ impl Sessions {
     }
 
     pub(super) fn on_streams_available(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
-        self.with(now, id, endpoint, |handler, s| handler.streams_available(s));
+        self.with(now, id, None, endpoint, |handler, s| handler.streams_available(s));
     }
 
     pub(super) fn on_draining(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
-        self.with(now, id, endpoint, |handler, s| handler.draining(s));
+        self.with(now, id, None, endpoint, |handler, s| handler.draining(s));
     }
 
     pub(super) fn on_closed(&mut self, now: Instant, id: StreamId, end: &SessionEnd) {
@@ -146,7 +160,13 @@ impl Sessions {
         for stream in mine.map(|(stream, _)| *stream).collect::<Vec<_>>() {
             self.streams.remove(&stream);
         }
-        running.handler.closed(end);
+        let called = guard(&self.panics, || {
+            running.handler.closed(end);
+            Ok(())
+        });
+        if let Err(error) = called {
+            report(&mut self.panics, id, Some(&running.route), &error);
+        }
     }
 
     /// A connection has ended, and its sessions with it.
@@ -159,11 +179,12 @@ impl Sessions {
         }
     }
 
-    /// Calls a session's handler, and starts the stream handlers that it asked for.
+    /// Calls a session's handler, because of `stream` if that is given, and starts the stream handlers that it asked for.
     pub(super) fn with(
         &mut self,
         now: Instant,
         id: StreamId,
+        stream: Option<StreamId>,
         endpoint: &mut Endpoint,
         call: impl FnOnce(&mut dyn SessionHandler, &mut Session<'_>) -> Result<()>,
     ) {
@@ -171,13 +192,14 @@ impl Sessions {
         let Some(inner) = endpoint.session(now, id) else { return };
         let mut changes = Changes::default();
         let mut session = Session { inner, changes: &mut changes };
-        if let Err(error) = call(&mut *running.handler, &mut session) {
-            match error {
-                // The peer aborted a stream: not an error of the handler.
-                Error::Stream(error) => log::debug!("{id:?}: {error}"),
-                error => log::error!("{id:?}: a handler failed: {error}"),
+        if let Err(error) = guard(&self.panics, || call(&mut *running.handler, &mut session)) {
+            report(&mut self.panics, id, Some(&running.route), &error);
+            match (error, stream) {
+                (Error::Stream(error), Some(stream)) => session.abort(stream, error.session_code()),
+                // Of a stream that the handler still has.
+                (Error::Stream(_), None) => {}
+                _ => session.close(HANDLER_FAILED, ""),
             }
-            session.close(HANDLER_FAILED, "");
         }
         self.streams.extend(changes.opened.into_iter().map(|stream| (stream, (id, None))));
         for stream in changes.released {
@@ -187,5 +209,21 @@ impl Sessions {
             self.streams.insert(stream, (id, Some(stream_handler)));
             self.on_ready(now, stream, endpoint);
         }
+    }
+}
+
+/// Calls a handler, whose panic is an error on a server.
+fn guard<T>(panics: &Option<PanicCounts>, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    if panics.is_some() { catch(call)? } else { call() }
+}
+
+fn report(panics: &mut Option<PanicCounts>, id: StreamId, route: Option<&str>, error: &Error) {
+    if let Some(panics) = panics {
+        panics::count(panics, route, error);
+    }
+    match error {
+        // The peer aborted a stream: not an error of the handler.
+        Error::Stream(error) => log::debug!("{id:?}: {error}"),
+        error => log::error!("{id:?}: {}: {error}", route.unwrap_or("-")),
     }
 }

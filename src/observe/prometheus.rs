@@ -9,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::stats::{ResponseCounts, Stats};
+use crate::stats::{PanicCounts, ResponseCounts, Stats};
 
 /// The media type of [`encode`]'s output.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub stats: Stats,
     /// Responses by route and status.
     pub responses: ResponseCounts,
+    /// Panics of handlers by route.
+    pub panics: PanicCounts,
     /// Connections in the table.
     pub connections: usize,
     /// Handshakes under way.
@@ -106,7 +108,9 @@ impl Collector for Snapshot {
         ])?;
 
         family(e, "responses", "Responses by route and status class", MetricType::Counter, &["route", "status"],
-            self.responses.iter().map(|(route, class, count)| ([route, class], count)))
+            self.responses.iter().map(|(route, class, count)| ([route, class], count)))?;
+        family(e, "handler_panics", "Panics of handlers, by route", MetricType::Counter, &["route"],
+            self.panics.iter().map(|(route, count)| ([route], count)))
     }
 }
 
@@ -156,6 +160,7 @@ mod tests {
         snapshot.stats.bytes_in = 7;
         snapshot.stats.capsules_drain = 5;
         snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::OK));
+        snapshot.panics.count(Some("/a/:id"));
         snapshot.responses.count(Some("/a/:id"), Some(http::StatusCode::NO_CONTENT));
         snapshot.responses.count(None, Some(http::StatusCode::NOT_FOUND));
         snapshot.responses.count(Some("/say/\"\\"), None);
@@ -170,6 +175,7 @@ mod tests {
             ("mio_quiche_shutting_down", 1),
             ("mio_quiche_responses_total{route=\"/a/:id\",status=\"2xx\"}", 2),
             ("mio_quiche_responses_total{route=\"-\",status=\"4xx\"}", 1),
+            ("mio_quiche_handler_panics_total{route=\"/a/:id\"}", 1),
             (r#"mio_quiche_responses_total{route="/say/\"\\",status="none"}"#, 1),
         ] {
             assert_eq!(value(&text, metric), Some(expected), "{metric} in\n{text}");

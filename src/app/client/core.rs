@@ -114,7 +114,7 @@ impl ClientCore {
     ) -> bool {
         let open = self.sessions.has(id);
         if open {
-            self.sessions.with(now, id, endpoint, |_, s| call(s));
+            self.sessions.with(now, id, None, endpoint, |_, s| call(s));
         }
         open
     }

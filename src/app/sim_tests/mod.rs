@@ -11,6 +11,7 @@ mod client;
 mod faults;
 mod limits;
 mod overload;
+mod panics;
 mod requests;
 #[cfg(feature = "webtransport")]
 mod sessions;
