@@ -30,7 +30,7 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Response,
+    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
     ResponseHandler, Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest,
     SessionResponse, StaticFiles, StreamHandler,
 };

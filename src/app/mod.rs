@@ -8,6 +8,7 @@ mod datagrams;
 pub mod demo;
 mod demo_sessions;
 pub mod files;
+mod mailbox;
 mod origin;
 mod panics;
 mod response;
@@ -31,7 +32,7 @@ pub use client::{
 pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
-pub use response::Response;
+pub use response::{Reply, Response};
 pub use router::Router;
 #[cfg(feature = "fuzzing")]
 pub(crate) use server::App;

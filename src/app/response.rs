@@ -1,4 +1,7 @@
-//! Responses.
+//! Responses, those that are given later included.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -19,6 +22,8 @@ pub struct Response {
 pub(super) enum Body {
     Bytes(Bytes),
     Handler(Box<dyn StreamHandler>),
+    /// Called with the promise to answer.
+    Later(Box<dyn FnOnce(Reply)>),
 }
 
 impl std::fmt::Debug for Response {
@@ -26,6 +31,7 @@ impl std::fmt::Debug for Response {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Body::Handler(_) => "streamed".to_owned(),
+            Body::Later(_) => "later".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
     }
@@ -120,6 +126,30 @@ impl Response {
         self.body = Body::Handler(Box::new(handler));
         self
     }
+
+    /// A response that is given later, such as by another thread. `start` is called at once, on the loop's thread, and passes the
+    /// [`Reply`] on. The loop serves others meanwhile. What was not read of the request's body is discarded after the answer.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// let router = Router::new().get("/report/:id", |req, res| {
+    ///     let id = req.param("id").unwrap_or_default().into_owned();
+    ///     res.later(move |reply| {
+    ///         std::thread::spawn(move || {
+    ///             let report = format!("what a slow database says of {id}\n");
+    ///             reply.send(move |res| res.text(report));
+    ///         });
+    ///     })
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn later(mut self, start: impl FnOnce(Reply) + 'static) -> Self {
+        self.body = Body::Later(Box::new(start));
+        self
+    }
+
     /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_response(status, None);
@@ -155,12 +185,79 @@ impl Response {
     }
 }
 
+/// Makes a deferred response, on the loop's thread.
+pub(super) type Answer = Box<dyn FnOnce(Response) -> Response + Send>;
+
+/// The promise to answer a request, made by [`Response::later`]. It can be sent to another thread.
+///
+/// Dropping it unanswered answers with 500.
+pub struct Reply {
+    /// Passes the answer to the loop, or that there is none; `None` once it was called.
+    pass: Option<Box<dyn FnOnce(Option<Answer>) + Send>>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("is_cancelled", &self.is_cancelled()).finish_non_exhaustive()
+    }
+}
+
+impl Reply {
+    /// Answers. `answer` runs on the loop's thread and receives the response on which [`Response::later`] was called; it is
+    /// not called if the client is gone.
+    ///
+    /// The call neither blocks nor fails.
+    pub fn send(mut self, answer: impl FnOnce(Response) -> Response + Send + 'static) {
+        if let Some(pass) = self.pass.take() {
+            pass(Some(Box::new(answer)));
+        }
+    }
+
+    /// Whether the answer is of no use any more: the client cancelled the request or closed the connection, or the
+    /// server has ended.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            pass(None);
+        }
+    }
+}
+
+/// The server's side of a [`Reply`]. Dropping it cancels that.
+#[derive(Debug)]
+pub(super) struct Later {
+    /// What the handler set before.
+    pub(super) head: ResponseHead,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Later {
+    /// For a response with this head. `pass` is called once, with the answer or without one.
+    pub(super) fn new(head: ResponseHead, pass: impl FnOnce(Option<Answer>) + Send + 'static) -> (Self, Reply) {
+        let cancelled = Arc::<AtomicBool>::default();
+        (Later { head, cancelled: Arc::clone(&cancelled) }, Reply { pass: Some(Box::new(pass)), cancelled })
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 impl Response {
     pub(super) fn body_text(&self) -> String {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Body::Handler(_) => "streamed".to_owned(),
+            Body::Later(_) => "later".to_owned(),
         }
     }
 }

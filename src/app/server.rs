@@ -11,9 +11,10 @@ use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::admin::{Admin, admin_origins};
+use super::mailbox::{Mailbox, Message};
 use super::origin;
 use super::panics::{self, catch};
-use super::response::{Body, Response};
+use super::response::{Answer, Body, Later, Reply, Response};
 use super::router::Router;
 use super::session::{SessionDecision, SessionResponse};
 use super::sessions::Sessions;
@@ -21,7 +22,7 @@ use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use crate::config::ServerConfig;
 use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
-use crate::h3::Request;
+use crate::h3::{Request, ResponseHead};
 use crate::net::{self, EventLoop, UdpSocket, Waker};
 use crate::observe::prometheus::Snapshot;
 use crate::stats::{PanicCounts, ResponseCounts, Stats};
@@ -105,7 +106,13 @@ impl Server {
         let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
-        let app = App::new(router, allow_origins);
+        let waker = event_loop.waker();
+        let wake = move || {
+            if let Err(e) = waker.wake() {
+                log::error!("the loop cannot be woken: {e}");
+            }
+        };
+        let app = App::new(router, allow_origins, wake);
         Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
 
@@ -218,6 +225,7 @@ pub(crate) struct App {
     /// Connections on which a QUIC datagram arrived.
     datagram_conns: HashSet<ConnId>,
     allow_origins: Vec<String>,
+    mailbox: Mailbox,
     responses: ResponseCounts,
     panics: PanicCounts,
     /// The current second, and its `date` field.
@@ -240,6 +248,8 @@ struct Running {
 enum Sender {
     Whole(SendWhole),
     Handler(Box<dyn StreamHandler>),
+    /// Somebody else makes the response.
+    Later(Later),
 }
 
 impl Sender {
@@ -247,19 +257,21 @@ impl Sender {
         match self {
             Sender::Whole(response) => response.poll(s),
             Sender::Handler(handler) => catch(|| handler.poll(s))?,
+            Sender::Later(_) => Ok(Progress::Pending),
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
-            Sender::Whole(_) => Ok(()),
+            Sender::Whole(_) | Sender::Later(_) => Ok(()),
             Sender::Handler(handler) => catch(|| handler.datagram(s, payload))?,
         }
     }
 }
 
 impl App {
-    pub(crate) fn new(router: Router, allow_origins: Vec<String>) -> Self {
+    /// `wake` ends the sleep of the loop that runs this.
+    pub(crate) fn new(router: Router, allow_origins: Vec<String>, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let date = (0, HeaderValue::from_static(""));
         App {
             router,
@@ -267,6 +279,7 @@ impl App {
             sessions: Sessions::of_server(),
             datagram_conns: HashSet::new(),
             allow_origins,
+            mailbox: Mailbox::new(wake),
             responses: ResponseCounts::default(),
             panics: PanicCounts::default(),
             date,
@@ -315,7 +328,7 @@ impl App {
             self.panicked(request.pattern(), &error);
             Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
         });
-        self.respond(now, request, response, endpoint);
+        self.respond(now, request, now, response, endpoint);
     }
 
     fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
@@ -323,7 +336,7 @@ impl App {
             let origin = request.header("origin").unwrap_or("none").to_owned();
             log::info!("{:?}: session rejected because of its origin: {origin}", request.stream_id());
             let body = format!("origin {origin} is not allowed here\n");
-            return self.respond(now, request, Response::default().status(403).text(body), endpoint);
+            return self.respond(now, request, now, Response::default().status(403).text(body), endpoint);
         }
         let response = catch(|| self.router.open_session(&mut request)).unwrap_or_else(|error| {
             self.panicked(request.pattern(), &error);
@@ -331,16 +344,25 @@ impl App {
         });
         match response.0 {
             SessionDecision::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
-            SessionDecision::Reject(response) => self.respond(now, request, *response, endpoint),
+            SessionDecision::Reject(response) => self.respond(now, request, now, *response, endpoint),
         }
     }
 
-    fn respond(&mut self, now: Instant, request: Box<Request>, mut response: Response, endpoint: &mut Endpoint) {
+    /// Begins the response to a request that came at `began`.
+    fn respond(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        began: Instant,
+        mut response: Response,
+        endpoint: &mut Endpoint,
+    ) {
         let id = request.stream_id();
         response.complete(&request);
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
         let Response { head, body } = response;
         let handler = match body {
+            Body::Later(start) => return self.answer_later(now, request, began, head, start, endpoint),
             // RFC 9110 section 9.3.2: the response to GET, without its body.
             _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
             Body::Bytes(body) => Sender::Whole(SendWhole { head: Some(head), body }),
@@ -350,8 +372,47 @@ impl App {
                 Sender::Handler(handler)
             }
         };
-        let running = Running { request, handler, began: now };
+        let running = Running { request, handler, began };
         self.run(now, id, running, None, endpoint);
+    }
+
+    fn answer_later(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        began: Instant,
+        head: ResponseHead,
+        start: Box<dyn FnOnce(Reply)>,
+        endpoint: &mut Endpoint,
+    ) {
+        let id = request.stream_id();
+        let route = request.pattern().map(str::to_owned);
+        let mailbox = self.mailbox.clone();
+        let (later, reply) = Later::new(head, move |answer| mailbox.reply(id, answer));
+        self.run(now, id, Running { request, handler: Sender::Later(later), began }, None, endpoint);
+        if let Err(error) = catch(|| start(reply)) {
+            self.panicked(route.as_deref(), &error);
+        }
+    }
+
+    /// A response that was promised is there, or will not be.
+    fn on_reply(&mut self, now: Instant, id: StreamId, answer: Option<Answer>, endpoint: &mut Endpoint) {
+        // The client may be gone.
+        let Some(Running { request, handler: Sender::Later(later), began }) = self.running.remove(&id) else {
+            return;
+        };
+        let head = later.head.clone();
+        let response = match answer {
+            Some(answer) => catch(|| answer(Response { head, ..Response::default() })).inspect_err(|error| {
+                self.panicked(request.pattern(), error);
+            }),
+            None => {
+                log::error!("{id:?}: {}: the reply was dropped unanswered", request.pattern().unwrap_or("-"));
+                Ok(Response::plain(StatusCode::INTERNAL_SERVER_ERROR))
+            }
+        };
+        let response = response.unwrap_or_else(|_| Response::plain(StatusCode::INTERNAL_SERVER_ERROR));
+        self.respond(now, request, began, response, endpoint);
     }
 
     fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
@@ -470,6 +531,14 @@ impl Application for App {
             Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
             Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
             Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
+        }
+    }
+
+    fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for message in self.mailbox.take() {
+            match message {
+                Message::Reply(id, answer) => self.on_reply(now, id, answer, endpoint),
+            }
         }
     }
 }

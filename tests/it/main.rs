@@ -19,6 +19,7 @@ mod conformance;
 mod curl;
 mod get;
 mod gtls;
+mod handlers;
 mod layers;
 mod quic_datagrams;
 mod quiche_client;

@@ -73,7 +73,7 @@ fn side(addr: &str, router: Router, set: impl FnOnce(&mut ServerConfig)) -> Side
     config.webtransport.enabled = true;
     set(&mut config);
     let endpoint = Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint");
-    let app = App::new(router, vec!["*".to_owned()]);
+    let app = App::new(router, vec!["*".to_owned()], || {});
     Side {
         addr: addr.parse().expect("an address"),
         endpoint,

@@ -9,6 +9,7 @@ mod budgets;
 mod client;
 #[cfg(feature = "webtransport")]
 mod faults;
+mod later;
 mod limits;
 mod overload;
 mod panics;
@@ -167,7 +168,7 @@ impl Sim {
         let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut config);
         Sim {
             server: Endpoint::server(settings, net::now(), net::wall_clock()).expect("an endpoint"),
-            app: App::new(router, vec!["*".to_owned()]),
+            app: App::new(router, vec!["*".to_owned()], || {}),
             client: client.expect("a client"),
             h3: None,
             answers: BTreeMap::new(),

@@ -62,7 +62,7 @@ impl<'a> World<'a> {
         let server = match peers {
             2 => ServerSide::Raw(Box::new(Peer::server(server))),
             _ => {
-                let app = App::new(demo::router(None).expect("routes"), vec!["*".to_owned()]);
+                let app = App::new(demo::router(None).expect("routes"), vec!["*".to_owned()], || {});
                 ServerSide::Engine(Box::new(Engine::new(
                     Endpoint::server(server, now, net::wall_clock()).expect("settings"),
                     app,

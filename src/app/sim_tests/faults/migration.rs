@@ -25,7 +25,7 @@ struct Nat {
 /// A download by quiche's client behind a NAT, with connection ids of `cid_len` bytes.
 fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
     let mut server = Endpoint::server(server_config(), net::now(), net::wall_clock()).expect("an endpoint");
-    let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
+    let mut app = App::new(demo::router(None).expect("routes"), Vec::new(), || {});
     let scid = quiche::ConnectionId::from_vec(vec![5; cid_len]);
     let mut config = client_config();
     let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut config);
@@ -178,7 +178,7 @@ type Traffic = BTreeMap<SocketAddr, (usize, usize)>;
 /// than there are paths.
 fn traffic_of_silent_addresses(packets: usize) -> Traffic {
     let mut server = Endpoint::server(server_config(), net::now(), net::wall_clock()).expect("an endpoint");
-    let mut app = App::new(demo::router(None).expect("routes"), Vec::new());
+    let mut app = App::new(demo::router(None).expect("routes"), Vec::new(), || {});
     let scid = quiche::ConnectionId::from_ref(&[5; 8]);
     let client = quiche::connect(Some("localhost"), &scid, addr(CLIENT), addr(SERVER), &mut client_config());
     let mut client = client.expect("a client");

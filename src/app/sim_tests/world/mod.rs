@@ -55,7 +55,7 @@ impl Server {
         change(&mut config);
         config.webtransport.enabled |= router.has_sessions();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint");
-        Server { endpoint, app: App::new(router, vec!["*".to_owned()]), socket: Socket::new(addr) }
+        Server { endpoint, app: App::new(router, vec!["*".to_owned()], || {}), socket: Socket::new(addr) }
     }
 }
 
