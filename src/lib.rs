@@ -31,8 +31,8 @@ mod wt;
 
 pub use app::{
     AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
-    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandler, SessionOptions, SessionRequest,
-    SessionResponse, StaticFiles, StreamHandler,
+    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandle, SessionHandler, SessionOptions,
+    SessionRequest, SessionResponse, StaticFiles, StreamHandler,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,
@@ -40,8 +40,8 @@ pub use config::{
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{
-    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, Result, SessionError, StreamError,
-    Violation,
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, PostError, Result, SessionError,
+    StreamError, Violation,
 };
 pub use h3::{Priority, Recv, Request, ResponseHead};
 pub use transport::table::{ConnId, StreamId};

@@ -37,6 +37,6 @@ pub use router::Router;
 #[cfg(feature = "fuzzing")]
 pub(crate) use server::App;
 pub use server::{Server, ServerHandle};
-pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
+pub use session::{Session, SessionHandle, SessionHandler, SessionRequest, SessionResponse};
 pub use static_files::StaticFiles;
 pub use stream_handler::{Echo, Progress, StreamHandler};

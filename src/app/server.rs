@@ -11,7 +11,7 @@ use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::admin::{Admin, admin_origins};
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::{self, Mailbox, Message};
 use super::origin;
 use super::panics::{self, catch};
 use super::response::{Answer, Body, Later, Reply, Response};
@@ -106,13 +106,7 @@ impl Server {
         let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
-        let waker = event_loop.waker();
-        let wake = move || {
-            if let Err(e) = waker.wake() {
-                log::error!("the loop cannot be woken: {e}");
-            }
-        };
-        let app = App::new(router, allow_origins, wake);
+        let app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
         Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
 
@@ -273,13 +267,14 @@ impl App {
     /// `wake` ends the sleep of the loop that runs this.
     pub(crate) fn new(router: Router, allow_origins: Vec<String>, wake: impl Fn() + Send + Sync + 'static) -> Self {
         let date = (0, HeaderValue::from_static(""));
+        let mailbox = Mailbox::new(wake);
         App {
             router,
             running: BTreeMap::new(),
-            sessions: Sessions::of_server(),
+            sessions: Sessions::of_server(mailbox.post()),
             datagram_conns: HashSet::new(),
             allow_origins,
-            mailbox: Mailbox::new(wake),
+            mailbox,
             responses: ResponseCounts::default(),
             panics: PanicCounts::default(),
             date,
@@ -538,6 +533,7 @@ impl Application for App {
         for message in self.mailbox.take() {
             match message {
                 Message::Reply(id, answer) => self.on_reply(now, id, answer, endpoint),
+                Message::Session(id, call) => self.sessions.on_call(now, id, call, endpoint),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The application's part of WebTransport: the decision about a request, and a handler for the session.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,9 +10,9 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::client::ClientError;
 use super::response::Response;
-use super::stream_handler::StreamHandler;
+use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint;
-use crate::error::{ErrorCode, Result, SessionError};
+use crate::error::{ErrorCode, PostError, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
@@ -115,6 +117,133 @@ impl SessionResponse {
 pub struct Session<'a> {
     pub(super) inner: endpoint::Session<'a>,
     pub(super) changes: &'a mut Changes,
+    /// For handles.
+    pub(super) post: &'a Post,
+    pub(super) has_ended: &'a mut HasEnded,
+}
+
+/// What a [`SessionHandle`] wants of a session.
+pub(super) type SessionCall = Box<dyn FnOnce(&mut dyn SessionHandler, &mut Session<'_>) -> Result<()> + Send>;
+
+/// Passes a call to the loop.
+pub(super) type Post = Arc<dyn Fn(StreamId, SessionCall) -> Result<(), PostError> + Send + Sync>;
+
+/// Tells a session's handles of its end. Dropping it is the end.
+#[derive(Default)]
+pub(super) struct HasEnded(Option<Arc<AtomicBool>>);
+
+impl HasEnded {
+    fn share(&mut self) -> Arc<AtomicBool> {
+        Arc::clone(self.0.get_or_insert_default())
+    }
+}
+
+impl Drop for HasEnded {
+    fn drop(&mut self) {
+        if let Some(has_ended) = &self.0 {
+            has_ended.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// A handle of an open session for other threads, and for the handlers of other sessions: see [`Session::handle`].
+///
+/// Every method queues a message for the loop and returns at once. The messages of a thread arrive in their order.
+#[derive(Clone)]
+pub struct SessionHandle {
+    id: StreamId,
+    post: Post,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl SessionHandle {
+    /// The session's id.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Whether the session has ended.
+    pub fn is_closed(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Calls `call` on the loop's thread, unless the session ends before. Its errors mean the same as those of a
+    /// [`SessionHandler`].
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn post(&self, call: impl FnOnce(&mut Session<'_>) -> Result<()> + Send + 'static) -> Result<(), PostError> {
+        self.post_call(Box::new(|_, s| call(s)))
+    }
+
+    fn post_call(&self, call: SessionCall) -> Result<(), PostError> {
+        if self.is_closed() {
+            return Err(PostError::Closed);
+        }
+        (self.post)(self.id, call)
+    }
+
+    /// Sends a datagram. As it may be lost on the way, it may also be dropped here: if it is too large, or too many wait.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn send_datagram(&self, payload: impl Into<Bytes>) -> Result<(), PostError> {
+        let payload = payload.into();
+        self.post(move |s| {
+            if let Err(error) = s.send_datagram(&payload) {
+                log::debug!("{:?}: a datagram of a handle is dropped: {error}", s.id());
+            }
+            Ok(())
+        })
+    }
+
+    /// Opens a unidirectional stream with these bytes and its end. If the peer allows no more streams, nothing is sent;
+    /// [`post`](SessionHandle::post) can do otherwise.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn send_stream(&self, bytes: impl Into<Bytes>) -> Result<(), PostError> {
+        let mut bytes = bytes.into();
+        self.post(move |s| match s.open_uni() {
+            Ok(id) => {
+                s.run(id, move |stream: &mut endpoint::Stream<'_>| {
+                    stream.finish_with(&mut bytes)?;
+                    Ok(if bytes.is_empty() { Progress::Done } else { Progress::Pending })
+                });
+                Ok(())
+            }
+            Err(error) => {
+                log::debug!("{:?}: a stream of a handle is dropped: {error}", s.id());
+                Ok(())
+            }
+        })
+    }
+
+    /// Calls the handler's [`woken`](SessionHandler::woken).
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn wake(&self) -> Result<(), PostError> {
+        self.post_call(Box::new(|handler, s| handler.woken(s)))
+    }
+
+    /// Closes the session.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn close(&self, code: u32, reason: impl Into<String>) -> Result<(), PostError> {
+        let reason = reason.into();
+        self.post(move |s| {
+            s.close(code, &reason);
+            Ok(())
+        })
+    }
 }
 
 /// The changes that a handler made to streams in one call.
@@ -146,6 +275,34 @@ impl<'a> DerefMut for Session<'a> {
 }
 
 impl Session<'_> {
+    /// A handle of this session for other threads and other handlers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use mio_quiche::{Result, Session, SessionHandler};
+    ///
+    /// /// Sends the time that has passed, each second.
+    /// struct Clock;
+    ///
+    /// impl SessionHandler for Clock {
+    ///     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+    ///         let handle = s.handle();
+    ///         std::thread::spawn(move || {
+    ///             let seconds = (0u64..).map(|n| n.to_be_bytes().to_vec());
+    ///             for message in seconds.take_while(|_| !handle.is_closed()) {
+    ///                 let _ = handle.send_datagram(message);
+    ///                 std::thread::sleep(Duration::from_secs(1));
+    ///             }
+    ///         });
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn handle(&mut self) -> SessionHandle {
+        SessionHandle { id: self.inner.id(), post: Arc::clone(self.post), has_ended: self.has_ended.share() }
+    }
+
     /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets a stream handler
     /// [do that](Session::run).
     ///
@@ -256,6 +413,15 @@ pub trait SessionHandler {
     /// # Errors
     /// Any error but that of a stream closes the session.
     fn streams_available(&mut self, s: &mut Session<'_>) -> Result<()> {
+        let _ = s;
+        Ok(())
+    }
+
+    /// [`SessionHandle::wake`] was called.
+    ///
+    /// # Errors
+    /// Any error but that of a stream closes the session.
+    fn woken(&mut self, s: &mut Session<'_>) -> Result<()> {
         let _ = s;
         Ok(())
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::panics::{self, catch};
-use super::session::{Changes, Session, SessionHandler};
+use super::session::{Changes, HasEnded, Post, Session, SessionCall, SessionHandler};
 use super::stream_handler::{Progress, StreamHandler};
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
@@ -20,13 +20,14 @@ use crate::wt::{EndedBy, SessionEnd};
 const HANDLER_FAILED: u32 = 1;
 
 /// The open sessions of a server or a client.
-#[derive(Default)]
 pub(super) struct Sessions {
     open: BTreeMap<StreamId, Running>,
     /// Streams of sessions: the handler of each, or `None` where the session's handler runs it.
     streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
     /// On a server, whose loop survives them.
     panics: Option<PanicCounts>,
+    /// For handles.
+    post: Post,
 }
 
 struct Running {
@@ -34,11 +35,22 @@ struct Running {
     /// The route's pattern, or on a client the path: for the log.
     route: String,
     began: Instant,
+    has_ended: HasEnded,
 }
 
 impl Sessions {
-    pub(super) fn of_server() -> Self {
-        Sessions { panics: Some(PanicCounts::default()), ..Sessions::default() }
+    /// `post` passes what handles want to the loop, which calls [`on_call`](Sessions::on_call).
+    pub(super) fn of_client(post: Post) -> Self {
+        Sessions { open: BTreeMap::new(), streams: BTreeMap::new(), panics: None, post }
+    }
+
+    pub(super) fn of_server(post: Post) -> Self {
+        Sessions { panics: Some(PanicCounts::default()), ..Sessions::of_client(post) }
+    }
+
+    /// What a handle wants. The session may have ended.
+    pub(super) fn on_call(&mut self, now: Instant, id: StreamId, call: SessionCall, endpoint: &mut Endpoint) {
+        self.with(now, id, None, endpoint, call);
     }
 
     /// PanicCounts of a server's handlers so far.
@@ -80,7 +92,7 @@ impl Sessions {
         endpoint: &mut Endpoint,
     ) {
         log::info!("{id:?}: session {route} opened");
-        self.open.insert(id, Running { handler, route, began: now });
+        self.open.insert(id, Running { handler, route, began: now, has_ended: HasEnded::default() });
         self.with(now, id, None, endpoint, |handler, s| handler.opened(s));
     }
 
@@ -191,7 +203,8 @@ impl Sessions {
         let Some(running) = self.open.get_mut(&id) else { return };
         let Some(inner) = endpoint.session(now, id) else { return };
         let mut changes = Changes::default();
-        let mut session = Session { inner, changes: &mut changes };
+        let has_ended = &mut running.has_ended;
+        let mut session = Session { inner, changes: &mut changes, post: &self.post, has_ended };
         if let Err(error) = guard(&self.panics, || call(&mut *running.handler, &mut session)) {
             report(&mut self.panics, id, Some(&running.route), &error);
             match (error, stream) {

@@ -86,6 +86,18 @@ impl From<serde_json::Error> for Error {
     }
 }
 
+/// A message for the loop of a server or client was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostError {
+    /// The loop has not caught up with those before.
+    #[error("too many messages wait for the loop: post fewer, or post again later")]
+    Full,
+    /// The session that it is for has ended.
+    #[error("the session has ended")]
+    Closed,
+}
+
 /// An invalid setting, found when the server is built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

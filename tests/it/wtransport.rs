@@ -1,14 +1,19 @@
 //! wtransport: WebTransport with quinn, a QUIC in Rust that is not quiche, also where packets are lost.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use mio_quiche::{Router, Session, SessionHandle, SessionHandler};
 use serde_json::{Value, json};
 use wtransport::endpoint::ConnectOptions;
 use wtransport::error::ConnectionError;
 use wtransport::{ClientConfig, Connection, Endpoint, RecvStream, VarInt};
 
 use crate::support::curl::curl;
+use crate::support::local::Local;
 use crate::support::relay::{Relay, seed};
 use crate::support::server::Server;
 use crate::support::{DEADLINE, wait_for};
@@ -214,4 +219,66 @@ fn three_hundred_streams_under_loss_of_3_percent() {
 #[test]
 fn three_hundred_streams_under_loss_of_5_percent() {
     streams_under_loss(5);
+}
+
+/// Passes each datagram on to every member, its sender included, as a stream. "close" ends all sessions.
+struct Member(Rc<RefCell<Vec<SessionHandle>>>);
+
+impl SessionHandler for Member {
+    fn opened(&mut self, s: &mut Session<'_>) -> mio_quiche::Result<()> {
+        self.0.borrow_mut().push(s.handle());
+        Ok(())
+    }
+
+    fn datagram(&mut self, _: &mut Session<'_>, payload: Bytes) -> mio_quiche::Result<()> {
+        let mut members = self.0.borrow_mut();
+        members.retain(|member| !member.is_closed());
+        for member in members.iter() {
+            match &*payload {
+                b"close" => member.close(9, "closing time").unwrap(),
+                _ => member.send_stream(payload.clone()).unwrap(),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_one_session_says_comes_to_all() {
+    const MEMBERS: usize = 10;
+    let allow = |config: &mut mio_quiche::ServerConfig| config.webtransport.allow_origins.push("*".to_owned());
+    let local = Local::start(allow, || {
+        let members = Rc::default();
+        Router::new().webtransport("/chat", move |req| req.accept(Member(Rc::clone(&members))))
+    });
+    let url = local.url("/chat");
+    client(&url, DEADLINE, async |first| {
+        let config =
+            ClientConfig::builder().with_bind_address("127.0.0.1:0".parse().unwrap()).with_no_cert_validation().build();
+        let endpoint = Endpoint::client(config).unwrap();
+        let mut sessions = vec![Arc::clone(first)];
+        for _ in 1..MEMBERS {
+            let options = ConnectOptions::builder(&url).add_header("origin", "https://localhost").build();
+            sessions.push(Arc::new(endpoint.connect(options).await.unwrap()));
+        }
+        for (n, speaker) in sessions.iter().enumerate() {
+            let text = format!("member {n} speaks");
+            speaker.send_datagram(&text).unwrap();
+            for listener in &sessions {
+                assert_eq!(read_all(&mut listener.accept_uni().await.unwrap()).await, text);
+            }
+        }
+        // One leaves, which the others do not notice.
+        sessions.pop().unwrap().close(VarInt::from_u32(0), b"");
+        first.send_datagram("close").unwrap();
+        for session in &sessions {
+            match session.accept_bi().await.unwrap_err() {
+                ConnectionError::ApplicationClosed(close) => {
+                    assert_eq!((close.code(), close.reason()), (VarInt::from_u32(9), &b"closing time"[..]));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    local.stop();
 }

@@ -13,6 +13,7 @@ use super::pool::{Pool, Question};
 use super::request::{ClientRequest, Origin, RequestId, ResponseHandler};
 use super::waiting::{PendingSession, Running, Waiting};
 use crate::app::datagrams::DatagramHandler;
+use crate::app::mailbox::{Mailbox, Message};
 use crate::app::session::{Session, SessionHandler};
 use crate::app::sessions::Sessions;
 use crate::app::stream_handler::Progress;
@@ -34,6 +35,7 @@ pub(in crate::app) struct ClientCore {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) running: BTreeMap<StreamId, Running>,
     pub(super) sessions: Sessions,
+    mailbox: Mailbox,
     /// Sessions that the server has not answered yet.
     pub(super) pending: BTreeMap<StreamId, PendingSession>,
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
@@ -52,13 +54,20 @@ impl std::fmt::Debug for ClientCore {
 }
 
 impl ClientCore {
-    /// `local` is the address of the socket, `wall` the time of day.
-    pub(in crate::app) fn new(config: &ClientConfig, local: SocketAddr, wall: SystemTime) -> Self {
+    /// `local` is the address of the socket, `wall` the time of day. `wake` ends the sleep of the loop that runs this.
+    pub(in crate::app) fn new(
+        config: &ClientConfig,
+        local: SocketAddr,
+        wall: SystemTime,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let mailbox = Mailbox::new(wake);
         ClientCore {
             pool: Pool::new(config.connect_timeout, local, wall),
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
-            sessions: Sessions::default(),
+            sessions: Sessions::of_client(mailbox.post()),
+            mailbox,
             pending: BTreeMap::new(),
             waiting_datagrams: Vec::new(),
             datagrams: BTreeMap::new(),
@@ -390,6 +399,13 @@ impl Application for ClientCore {
     }
 
     fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for message in self.mailbox.take() {
+            match message {
+                Message::Session(id, call) => self.sessions.on_call(now, id, call, endpoint),
+                // A client defers no responses.
+                Message::Reply(..) => {}
+            }
+        }
         self.send_waiting(now, endpoint);
     }
 }

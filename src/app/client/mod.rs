@@ -17,6 +17,7 @@ use http::HeaderMap;
 
 pub(super) use self::core::ClientCore;
 use super::datagrams::DatagramHandler;
+use super::mailbox;
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
 use crate::endpoint::Endpoint;
@@ -84,7 +85,8 @@ impl Client {
         let endpoint = Endpoint::client(&config, net::now())?;
         let socket_buffer = config.transport.socket_buffer;
         let event_loop = EventLoop::for_client(any_socket(socket_buffer)?, config.handle_signals)?;
-        let core = ClientCore::new(&config, event_loop.local_addr(), net::wall_clock());
+        let core =
+            ClientCore::new(&config, event_loop.local_addr(), net::wall_clock(), mailbox::waking(event_loop.waker()));
         let lookups = Lookups::new(config.resolver, event_loop.waker());
         Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0 })
     }

@@ -9,6 +9,8 @@ mod budgets;
 mod client;
 #[cfg(feature = "webtransport")]
 mod faults;
+#[cfg(feature = "webtransport")]
+mod handles;
 mod later;
 mod limits;
 mod overload;

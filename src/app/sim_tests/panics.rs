@@ -77,7 +77,7 @@ mod sessions {
                 Recv::Data(_) => panic!("a stream"),
                 _ => Ok(Progress::Pending),
             };
-            Ok(if crate::wt::is_bidi(id.id) { None } else { Some(Box::new(panics)) })
+            Ok(if id.is_bidi() { None } else { Some(Box::new(panics)) })
         }
 
         fn ready(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<()> {

@@ -118,6 +118,7 @@ class Honest:
         command = [server.binary, "bench", server.url + "/", "-k", "-c", "2", "-m", "2", "-r", "100"]
         command += ["-t", str(seconds), "--timeout", "10", "--json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.is_preferred = server.preferred
         if server.preferred:
             prefer(self.process)
         wait("the honest client's handshakes", lambda: server.metrics()["handshakes_total"] >= before + 2)
@@ -130,7 +131,10 @@ class Honest:
         except ValueError:
             return None, None, errors.strip()[-200:] or "no output"
         latency = found.get("latency_ms") or {}
-        failed = None if self.process.returncode == 0 else f"{found['requests']} of {found['started']} requests served"
+        # Where the server shares the CPU with attackers and other tests, the last requests may still be under way.
+        allowed = set() if self.is_preferred else {"unfinished"}
+        is_served = self.process.returncode == 0 or found["requests"] > 0 and set(found["errors"]) <= allowed
+        failed = None if is_served else f"{found['requests']} of {found['started']} requests served"
         return latency.get("p50"), latency.get("p99"), failed
 
 

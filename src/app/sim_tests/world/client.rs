@@ -98,7 +98,7 @@ impl Client {
         config.dangerous().accept_any_certificate();
         change(&mut config);
         let endpoint = Endpoint::client(&config, net::now()).expect("a client");
-        let core = ClientCore::new(&config, at, net::wall_clock());
+        let core = ClientCore::new(&config, at, net::wall_clock(), || {});
         Client { endpoint, core, socket: Socket::new(at), hosts: HashMap::new() }
     }
 
