@@ -7,8 +7,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::stream_handler::StreamHandler;
+use crate::endpoint::Stream;
+use crate::error::StreamError;
 use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
 
 /// A response under construction. A handler receives an empty 200 and returns the response.
@@ -24,6 +27,8 @@ pub(super) enum Body {
     Handler(Box<dyn StreamHandler>),
     /// Called with the promise to answer.
     Later(Box<dyn FnOnce(Reply)>),
+    /// Needs the request's body.
+    Collect(Collect),
 }
 
 impl std::fmt::Debug for Response {
@@ -32,6 +37,7 @@ impl std::fmt::Debug for Response {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Body::Handler(_) => "streamed".to_owned(),
             Body::Later(_) => "later".to_owned(),
+            Body::Collect(_) => "after the request's body".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
     }
@@ -150,6 +156,56 @@ impl Response {
         self
     }
 
+    /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the response: it receives
+    /// this one. A longer body is answered with 413, and one that never ends is bounded by the server's time limits.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// let router = Router::new().post("/length", |_req, res| {
+    ///     res.body(64 * 1024, |_req, body, res| res.text(format!("{} bytes\n", body.len())))
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn body(mut self, limit: usize, then: impl FnOnce(&Request, Bytes, Response) -> Response + 'static) -> Self {
+        self.body = Body::Collect(Collect { body: Vec::new(), limit, then: Box::new(then) });
+        self
+    }
+
+    /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that is not JSON
+    /// with 400, and JSON of another value with 422.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Message {
+    ///     text: String,
+    /// }
+    ///
+    /// let router = Router::new().post("/messages", |_req, res| {
+    ///     res.body_json(64 * 1024, |_req, message: Message, res| res.status(201).text(message.text))
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn body_json<T: DeserializeOwned + 'static>(
+        self,
+        limit: usize,
+        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+    ) -> Self {
+        self.body(limit, |request, body, res| {
+            if !is_json(request.header("content-type").unwrap_or_default()) {
+                return res.status(415).text("the content-type must be application/json\n");
+            }
+            match serde_json::from_slice(&body) {
+                Ok(value) => then(request, value, res),
+                Err(e) => res.status(if e.is_data() { 422 } else { 400 }).text(format!("{e}\n")),
+            }
+        })
+    }
+
     /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_response(status, None);
@@ -182,6 +238,36 @@ impl Response {
         if !(request.method() == Method::HEAD && self.head.headers.contains_key(CONTENT_LENGTH)) {
             self.head.headers.insert(CONTENT_LENGTH, decimal(body.len() as u64));
         }
+    }
+}
+
+/// Whether a media type is JSON (RFC 8259, RFC 6839 section 3.1).
+fn is_json(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
+}
+
+/// A response that is made from the request's whole body.
+pub(super) struct Collect {
+    body: Vec<u8>,
+    limit: usize,
+    then: Box<dyn FnOnce(&Request, Bytes, Response) -> Response>,
+}
+
+impl Collect {
+    /// Whether a body of this length may come.
+    pub(super) fn allows(&self, declared: Option<u64>) -> bool {
+        declared.is_none_or(|len| len <= self.limit as u64)
+    }
+
+    /// Reads what is there. True once the body is whole.
+    pub(super) fn poll(&mut self, stream: &mut Stream<'_>) -> Result<bool, StreamError> {
+        stream.read_to_end(&mut self.body, self.limit)
+    }
+
+    /// The response, which `res` is the beginning of.
+    pub(super) fn finish(self, request: &Request, res: Response) -> Response {
+        (self.then)(request, self.body.into(), res)
     }
 }
 
@@ -258,6 +344,7 @@ impl Response {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Body::Handler(_) => "streamed".to_owned(),
             Body::Later(_) => "later".to_owned(),
+            Body::Collect(_) => "after the request's body".to_owned(),
         }
     }
 }

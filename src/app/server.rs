@@ -14,7 +14,7 @@ use super::admin::{Admin, admin_origins};
 use super::mailbox::{self, Mailbox, Message};
 use super::origin;
 use super::panics::{self, catch};
-use super::response::{Answer, Body, Later, Reply, Response};
+use super::response::{Answer, Body, Collect, Later, Reply, Response};
 use super::router::Router;
 use super::session::{SessionDecision, SessionResponse};
 use super::sessions::Sessions;
@@ -244,6 +244,8 @@ enum Sender {
     Handler(Box<dyn StreamHandler>),
     /// Somebody else makes the response.
     Later(Later),
+    /// The request's body is read first. With what the handler set before.
+    Collect(Collect, ResponseHead),
 }
 
 impl Sender {
@@ -252,12 +254,13 @@ impl Sender {
             Sender::Whole(response) => response.poll(s),
             Sender::Handler(handler) => catch(|| handler.poll(s))?,
             Sender::Later(_) => Ok(Progress::Pending),
+            Sender::Collect(collect, _) => Ok(if collect.poll(s)? { Progress::Done } else { Progress::Pending }),
         }
     }
 
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         match self {
-            Sender::Whole(_) | Sender::Later(_) => Ok(()),
+            Sender::Whole(_) | Sender::Later(_) | Sender::Collect(..) => Ok(()),
             Sender::Handler(handler) => catch(|| handler.datagram(s, payload))?,
         }
     }
@@ -357,6 +360,11 @@ impl App {
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
         let Response { head, body } = response;
         let handler = match body {
+            Body::Collect(collect) if !collect.allows(request.content_length()) => {
+                let response = Response::plain(StatusCode::PAYLOAD_TOO_LARGE);
+                return self.respond(now, request, began, response, endpoint);
+            }
+            Body::Collect(collect) => Sender::Collect(collect, head),
             Body::Later(start) => return self.answer_later(now, request, began, head, start, endpoint),
             // RFC 9110 section 9.3.2: the response to GET, without its body.
             _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
@@ -388,6 +396,17 @@ impl App {
         if let Err(error) = catch(|| start(reply)) {
             self.panicked(route.as_deref(), &error);
         }
+    }
+
+    /// The body of a request is whole.
+    fn on_body(&mut self, now: Instant, running: Running, endpoint: &mut Endpoint) {
+        let Running { request, handler: Sender::Collect(collect, head), began } = running else { return };
+        let response = catch(|| collect.finish(&request, Response { head, ..Response::default() }));
+        let response = response.unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+        });
+        self.respond(now, request, began, response, endpoint);
     }
 
     /// A response that was promised is there, or will not be.
@@ -434,9 +453,10 @@ impl App {
         // A handler that waits for something else would not notice that the peer stopped the stream.
         let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
         let handler = &mut running.handler;
+        let needs_body = matches!(handler, Sender::Collect(..));
         let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload)));
         let result = taken.and_then(|()| handler.poll(&mut stream)).and_then(|progress| {
-            if progress == Progress::Done && stream.is_sending() {
+            if progress == Progress::Done && stream.is_sending() && !needs_body {
                 stream.finish()?;
             }
             Ok(progress)
@@ -446,6 +466,7 @@ impl App {
                 self.running.insert(id, running);
                 return;
             }
+            Ok(Progress::Done) if needs_body => return self.on_body(now, running, endpoint),
             Ok(Progress::Done) => None,
             Err(error) => {
                 let route = running.request.pattern();

@@ -1,6 +1,7 @@
 //! The whole server without a socket: quiche's client, a network that loses, doubles and reorders by a seed, and the
 //! endpoint with the demo's handlers. quiche reads the real clock, so time passes for real, a few milliseconds a loss.
 
+mod bodies;
 mod budgets;
 #[cfg_attr(
     not(feature = "webtransport"),
