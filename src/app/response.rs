@@ -247,11 +247,13 @@ fn is_json(content_type: &str) -> bool {
     media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
 }
 
+type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Response>;
+
 /// A response that is made from the request's whole body.
 pub(super) struct Collect {
     body: Vec<u8>,
     limit: usize,
-    then: Box<dyn FnOnce(&Request, Bytes, Response) -> Response>,
+    then: Then,
 }
 
 impl Collect {

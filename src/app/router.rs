@@ -1,6 +1,7 @@
 //! Routes: from method and path to a handler.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +23,14 @@ enum Handler {
     Session(OpenSession),
 }
 
+/// Why no handler takes a request, and the response to it.
+enum NoHandler {
+    /// No route has its path.
+    Path(Box<Response>),
+    /// A route has its path, with other methods.
+    Method(Box<Response>),
+}
+
 struct Route {
     method: Method,
     pattern: Arc<str>,
@@ -32,7 +41,7 @@ struct Route {
 /// The routes of a server.
 ///
 /// A pattern is a path whose segments may be parameters: `/api/users/:id` takes one segment, `/files/*` the rest of
-/// the path, slashes included (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
+/// the path, slashes included, which may be empty (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
 /// parameter beats `*`.
 ///
 /// Equivalent paths match alike (RFC 3986 section 6.2.2): `/%61pi` and `/x/../api` are `/api`. Parameters are
@@ -60,6 +69,9 @@ pub struct Router {
     paths: matchit::Router<usize>,
     /// The routes of each path shape.
     routes: Vec<Vec<Route>>,
+    /// Shapes in `paths` that stand for a `*` of nothing: a route of their own takes their place.
+    empty_rests: HashSet<String>,
+    fallback: Option<HttpHandler>,
     pub(super) datagrams: Option<Box<dyn DatagramHandler>>,
     error: Option<RouteError>,
 }
@@ -101,7 +113,58 @@ impl Router {
         self.route(Method::DELETE, pattern, handler)
     }
 
-    /// A route for any method.
+    /// A route for PATCH.
+    #[must_use]
+    pub fn patch(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.route(Method::PATCH, pattern, handler)
+    }
+
+    /// Adds all routes of another router. A conflict is reported by [`check`](Router::check).
+    ///
+    /// Its fallback and its handler of QUIC datagrams are taken if this router has none.
+    #[must_use]
+    pub fn merge(self, other: Router) -> Self {
+        self.nest("", other)
+    }
+
+    /// Adds all routes of another router below a prefix, such as `/api` or `/users/:user`. Its route `/` is at the prefix itself.
+    /// Its fallback and its handler of QUIC datagrams are taken as by [`merge`](Router::merge).
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// let users = Router::new().get("/", |_req, res| res.text("all\n")).get("/:id", |_req, res| res.text("one\n"));
+    /// let router = Router::new().nest("/api/users", users).fallback(|_req, res| res.status(404).text("not here\n"));
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn nest(mut self, prefix: &str, other: Router) -> Self {
+        if let Some(error) = other.error {
+            self.error.get_or_insert(error);
+        }
+        for Route { method, pattern, handler, .. } in other.routes.into_iter().flatten() {
+            let pattern = match &*pattern {
+                "/" if !prefix.is_empty() => prefix.to_owned(),
+                pattern => format!("{prefix}{pattern}"),
+            };
+            if let Err(error) = self.insert(method, &pattern, handler) {
+                self.error.get_or_insert(error);
+            }
+        }
+        self.fallback = self.fallback.or(other.fallback);
+        self.datagrams = self.datagrams.or(other.datagrams);
+        self
+    }
+
+    /// Handles requests of any method whose path no route has; by default these are answered with 404, or with 501 if the method is
+    /// unknown. Not for requests for sessions.
+    #[must_use]
+    pub fn fallback(mut self, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+        self.fallback = Some(Box::new(handler));
+        self
+    }
+
+    /// A route for any one method.
     ///
     /// [`check`](Router::check) reports a pattern that is invalid or conflicts with another one; building a server
     /// calls it first.
@@ -167,9 +230,19 @@ impl Router {
             // A shape matches itself; a match by another pattern is not a conflict yet.
             Ok(found) if self.routes[*found.value].iter().any(|r| same_shape(&r.pattern, &shape)) => *found.value,
             _ => {
-                self.paths.insert(shape, self.routes.len()).map_err(invalid)?;
+                let new = self.routes.len();
+                if self.empty_rests.remove(&shape) {
+                    self.paths.remove(shape.as_str());
+                }
+                self.paths.insert(shape.as_str(), new).map_err(invalid)?;
+                let before_rest = shape.rfind("{*").map(|at| &shape[..at]);
+                if let Some(empty) = before_rest
+                    && self.paths.insert(empty, new).is_ok()
+                {
+                    self.empty_rests.insert(empty.to_owned());
+                }
                 self.routes.push(Vec::new());
-                self.routes.len() - 1
+                new
             }
         };
         if let Some(existing) = self.routes[index].iter().find(|r| r.method == method) {
@@ -189,7 +262,11 @@ impl Router {
             Ok(Handler::Http(handler)) => handler(request, Response::default()),
             // Only an extended CONNECT opens a session.
             Ok(Handler::Session(_)) => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            Err(response) => *response,
+            Err(NoHandler::Path(response)) => match &mut self.fallback {
+                Some(fallback) => fallback(request, Response::default()),
+                None => *response,
+            },
+            Err(NoHandler::Method(response)) => *response,
         }
     }
 
@@ -198,13 +275,13 @@ impl Router {
         match self.find(request) {
             Ok(Handler::Session(open)) => open(SessionRequest::new(request)),
             Ok(Handler::Http(_)) => SessionResponse::reject(Response::plain(StatusCode::METHOD_NOT_ALLOWED)),
-            Err(response) => SessionResponse::reject(*response),
+            Err(NoHandler::Path(response) | NoHandler::Method(response)) => SessionResponse::reject(*response),
         }
     }
 
     /// Finds the handler for a request and sets the request's parameters, or returns the response for a request without
     /// a handler.
-    fn find(&mut self, request: &mut Request) -> Result<&mut Handler, Box<Response>> {
+    fn find(&mut self, request: &mut Request) -> Result<&mut Handler, NoHandler> {
         let path = match request.path() {
             path if path.starts_with('/') => normalize(path),
             path => Cow::Borrowed(path),
@@ -213,16 +290,15 @@ impl Router {
         let is_known = is_known_method(&method) || request.protocol().is_some();
         if path == "*" && method == Method::OPTIONS {
             let allow = allow(self.routes.iter().flatten());
-            return Err(Box::new(Response::default().status(204).header("allow", allow)));
+            return Err(NoHandler::Method(Box::new(Response::default().status(204).header("allow", allow))));
         }
         let Ok(found) = self.paths.at(&path) else {
-            return Err(Box::new(match is_known || self.routes.iter().flatten().any(|r| r.method == method) {
-                true => Response::plain(StatusCode::NOT_FOUND),
-                false => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            }));
+            let is_known = is_known || self.routes.iter().flatten().any(|r| r.method == method);
+            let status = if is_known { StatusCode::NOT_FOUND } else { StatusCode::NOT_IMPLEMENTED };
+            return Err(NoHandler::Path(Box::new(Response::plain(status))));
         };
         let start = path.as_ptr() as usize;
-        let ranges: Vec<Range<usize>> = found
+        let mut ranges: Vec<Range<usize>> = found
             .params
             .iter()
             .map(|(_, value)| {
@@ -237,13 +313,15 @@ impl Router {
             .or_else(|| routes.iter().position(|r| r.method == Method::GET && method == Method::HEAD));
         let Some(position) = position else {
             let allow = allow(routes.iter());
-            return Err(Box::new(match method {
+            return Err(NoHandler::Method(Box::new(match method {
                 Method::OPTIONS => Response::default().status(204).header("allow", allow),
                 _ if is_known => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
                 _ => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            }));
+            })));
         };
         let route = &mut routes[position];
+        // Of a rest that is empty.
+        ranges.resize(route.params.len(), path.len()..path.len());
         let params = route.params.iter().cloned().zip(ranges).collect();
         let normal_path = match path {
             Cow::Owned(path) => Some(path),

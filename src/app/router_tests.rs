@@ -152,3 +152,77 @@ fn responses_declare_their_length_and_mistakes_are_500() {
         (307, &"/elsewhere".parse().unwrap())
     );
 }
+
+#[test]
+fn an_empty_rest_is_taken_unless_a_route_of_its_own_is_there() {
+    let rest = |req: &Request, res: Response| res.text(format!("rest '{}'", req.param("*").unwrap_or_default()));
+    let mut router = Router::new()
+        .get("/*", rest)
+        .get("/files/*", rest)
+        .post("/files/*", rest)
+        .get("/own/*", rest)
+        .get("/own/", |_, res| res.text("own"))
+        .get("/first/", |_, res| res.text("first"))
+        .get("/first/*", rest)
+        .get("/users/:user/*", |req, res| res.text(format!("{:?} {:?}", req.param("user"), req.param("*"))));
+    assert_eq!(router.check(), Ok(()));
+    for (path, expected) in [
+        ("/", "rest ''"),
+        ("/files/", "rest ''"),
+        ("/files/a", "rest 'a'"),
+        ("/files", "rest 'files'"),
+        ("/own/", "own"),
+        ("/own/b", "rest 'b'"),
+        ("/first/", "first"),
+        ("/first/c", "rest 'c'"),
+        ("/users/me/", "Some(\"me\") Some(\"\")"),
+        ("/users/me/x/y", "Some(\"me\") Some(\"x/y\")"),
+    ] {
+        assert_eq!(body(&mut router, path), expected, "{path}");
+    }
+    assert_eq!(call(&mut router, "POST", "/files/").1, "rest ''");
+    assert_eq!(call(&mut router, "DELETE", "/files/").2.as_deref(), Some("GET, HEAD, OPTIONS, POST"));
+}
+
+#[test]
+fn routers_are_nested_and_merged() {
+    let named = |name: &'static str| {
+        move |req: &Request, res: Response| {
+            res.text(format!("{name} {} {}", req.pattern().unwrap_or("-"), req.param("id").unwrap_or_default()))
+        }
+    };
+    let users = Router::new().get("/", named("list")).get("/:id", named("user")).patch("/:id", named("patch"));
+    let api = Router::new().nest("/users", users).get("/*", named("rest"));
+    let mut router = Router::new()
+        .get("/", named("root"))
+        .nest("/api/:version", api)
+        .merge(Router::new().get("/about", named("about")).fallback(named("fallback")));
+    assert_eq!(router.check(), Ok(()));
+    for (method, path, expected) in [
+        ("GET", "/", (200, "root / ", None)),
+        ("GET", "/about", (200, "about /about ", None)),
+        ("GET", "/api/2/users", (200, "list /api/:version/users ", None)),
+        ("GET", "/api/2/users/7", (200, "user /api/:version/users/:id 7", None)),
+        ("PATCH", "/api/2/users/7", (200, "patch /api/:version/users/:id 7", None)),
+        ("POST", "/api/2/users/7", (405, "405 Method Not Allowed\n", Some("GET, HEAD, OPTIONS, PATCH"))),
+        ("GET", "/api/2/", (200, "rest /api/:version/* ", None)),
+        ("GET", "/elsewhere", (200, "fallback - ", None)),
+        ("DELETE", "/elsewhere", (200, "fallback - ", None)),
+    ] {
+        let (status, text, allow) = call(&mut router, method, path);
+        assert_eq!((status, text.as_str(), allow.as_deref()), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn nesting_reports_conflicts_and_keeps_the_first_fallback() {
+    let one = || Router::new().get("/a", |_, res| res.text("a")).fallback(|_, res| res.text("first"));
+    let twice = one().merge(one());
+    let conflict =
+        RouteError::Conflict { method: "GET".to_owned(), pattern: "/a".to_owned(), existing: "/a".to_owned() };
+    assert_eq!(twice.check(), Err(conflict));
+    assert!(Router::new().nest("no-slash", one()).check().is_err());
+    assert!(Router::new().nest("/x", Router::new().get("wrong", |_, res| res)).check().is_err());
+    let mut router = one().nest("/x", Router::new().fallback(|_, res| res.text("second")));
+    assert_eq!(body(&mut router, "/x/y"), "first");
+}
