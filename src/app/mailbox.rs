@@ -80,11 +80,11 @@ impl Mailbox {
 
     /// The messages so far.
     pub(super) fn take(&self) -> VecDeque<Message> {
-        if self.0.is_woken.swap(false, Ordering::AcqRel) {
-            std::mem::take(&mut *self.messages())
-        } else {
-            VecDeque::new()
+        // Each round of the loop asks.
+        if !self.0.is_woken.load(Ordering::Relaxed) || !self.0.is_woken.swap(false, Ordering::AcqRel) {
+            return VecDeque::new();
         }
+        std::mem::take(&mut *self.messages())
     }
 }
 

@@ -296,7 +296,7 @@ impl App {
         self.running.is_empty() && self.sessions.is_idle() && self.datagram_conns.is_empty()
     }
 
-    /// PanicCounts of handlers so far.
+    /// Panics of handlers so far.
     pub(super) fn panics(&self) -> PanicCounts {
         self.panics.clone().sum(self.sessions.panics())
     }

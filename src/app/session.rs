@@ -148,7 +148,8 @@ impl Drop for HasEnded {
 
 /// A handle of an open session for other threads, and for the handlers of other sessions: see [`Session::handle`].
 ///
-/// Every method queues a message for the loop and returns at once. The messages of a thread arrive in their order.
+/// Every method queues a message for the loop, where up to 16384 wait, and returns at once. The messages of a thread
+/// arrive in their order.
 #[derive(Clone)]
 pub struct SessionHandle {
     id: StreamId,

@@ -53,7 +53,7 @@ impl Sessions {
         self.with(now, id, None, endpoint, call);
     }
 
-    /// PanicCounts of a server's handlers so far.
+    /// Panics of a server's handlers so far.
     pub(super) fn panics(&self) -> Option<&PanicCounts> {
         self.panics.as_ref()
     }

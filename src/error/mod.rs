@@ -90,7 +90,7 @@ impl From<serde_json::Error> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PostError {
-    /// The loop has not caught up with those before.
+    /// The loop has not caught up with those before, which are thousands.
     #[error("too many messages wait for the loop: post fewer, or post again later")]
     Full,
     /// The session that it is for has ended.

@@ -139,7 +139,7 @@ impl Migration {
         } else if actual == self.current {
             limit.on_received(len, to_our_id);
         }
-        let is_new = quic.is_server() && stats(quic, path).is_none();
+        let is_new = quic.is_server() && path != self.active && stats(quic, path).is_none();
         let received = quic.recv(datagram, RecvInfo { to: path.0, from: path.1 });
         let is_authentic = quic.stats().recv > before;
         if is_authentic {
