@@ -73,11 +73,12 @@ impl SessionHandler for Visit {
         }
         let text = self.texts.entry(id).or_default();
         let Some(mut stream) = s.stream(id) else { return Ok(()) };
-        if !stream.read_to_end(text, MAX)? {
+        // An error ends the stream, not the visit.
+        if !stream.read_to_end(text, MAX).inspect_err(|_| drop(self.texts.remove(&id)))? {
             return Ok(());
         }
-        let text = String::from_utf8_lossy(text).trim_end().to_owned();
-        self.texts.remove(&id);
+        let text = self.texts.remove(&id).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         if id.is_bidi() {
             // The end of our half tells that the name was read.
             stream.finish()?;

@@ -199,11 +199,13 @@ impl Migration {
     /// Gives a path other addresses.
     fn redirect(&mut self, path: Addresses, actual: Addresses) {
         self.left.retain(|left| left.path != path);
-        self.taken_over.retain(|taken| taken.path != path && taken.actual != actual);
+        // Another path keeps the same addresses, as what is sent on it must not go to those of its own, which may be a
+        // stranger's. The newest is the one that counts.
+        self.taken_over.retain(|taken| taken.path != path);
         self.answered_elsewhere.retain(|left| left.path != path && left.actual != actual);
         self.limits.retain(|(of, _)| *of != path);
-        if path != actual {
-            self.taken_over.push(TakenOver { path, actual });
+        if path != actual || self.taken_over.iter().any(|taken| taken.actual == actual) {
+            self.taken_over.insert(0, TakenOver { path, actual });
         }
     }
 
