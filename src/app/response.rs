@@ -133,8 +133,9 @@ impl Response {
         self
     }
 
-    /// A response that is given later, such as by another thread. `start` is called at once, on the loop's thread, and passes the
-    /// [`Reply`] on. The loop serves others meanwhile. What was not read of the request's body is discarded after the answer.
+    /// A response that is given later, such as by another thread. `start` is called at once, on the loop's thread,
+    /// and passes the [`Reply`] on. The loop serves others meanwhile. What was not read of the request's body is
+    /// discarded after the answer.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -156,8 +157,9 @@ impl Response {
         self
     }
 
-    /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the response: it receives
-    /// this one. A longer body is answered with 413, and one that never ends is bounded by the server's time limits.
+    /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the
+    /// response: it receives this one. A longer body is answered with 413, and one that never ends is bounded by the
+    /// server's time limits.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -173,8 +175,8 @@ impl Response {
         self
     }
 
-    /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that is not JSON
-    /// with 400, and JSON of another value with 422.
+    /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that
+    /// is not JSON with 400, and JSON of another value with 422.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -292,8 +294,8 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// Answers. `answer` runs on the loop's thread and receives the response on which [`Response::later`] was called; it is
-    /// not called if the client is gone.
+    /// Answers. `answer` runs on the loop's thread and receives the response on which [`Response::later`] was called;
+    /// it is not called if the client is gone.
     ///
     /// The call neither blocks nor fails.
     pub fn send(mut self, answer: impl FnOnce(Response) -> Response + Send + 'static) {

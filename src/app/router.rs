@@ -41,14 +41,15 @@ struct Route {
 /// The routes of a server.
 ///
 /// A pattern is a path whose segments may be parameters: `/api/users/:id` takes one segment, `/files/*` the rest of
-/// the path, slashes included, which may be empty (`*name` names it; otherwise it is called `*`). A literal segment beats a parameter, a
-/// parameter beats `*`.
+/// the path, slashes included, which may be empty (`*name` names it; otherwise it is called `*`). A literal segment
+/// beats a parameter, a parameter beats `*`.
 ///
 /// Equivalent paths match alike (RFC 3986 section 6.2.2): `/%61pi` and `/x/../api` are `/api`. Parameters are
 /// percent-decoded after matching, so that `%2F` stays inside a segment.
 ///
-/// A handler that panics costs its request, which is answered with 500, or reset if its head was sent; the loop goes on. The panic is
-/// logged with the route and counted (`mio_quiche_handler_panics_total`). What the handler shares with others may be half changed.
+/// A handler that panics costs its request, which is answered with 500, or reset if its head was sent; the loop goes
+/// on. The panic is logged with the route and counted (`mio_quiche_handler_panics_total`). What the handler shares
+/// with others may be half changed.
 ///
 /// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
 /// unknown method by 501.
@@ -127,8 +128,8 @@ impl Router {
         self.nest("", other)
     }
 
-    /// Adds all routes of another router below a prefix, such as `/api` or `/users/:user`. Its route `/` is at the prefix itself.
-    /// Its fallback and its handler of QUIC datagrams are taken as by [`merge`](Router::merge).
+    /// Adds all routes of another router below a prefix, such as `/api` or `/users/:user`. Its route `/` is at the
+    /// prefix itself. Its fallback and its handler of QUIC datagrams are taken as by [`merge`](Router::merge).
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -156,8 +157,8 @@ impl Router {
         self
     }
 
-    /// Handles requests of any method whose path no route has; by default these are answered with 404, or with 501 if the method is
-    /// unknown. Not for requests for sessions.
+    /// Handles requests of any method whose path no route has; by default these are answered with 404, or with 501 if
+    /// the method is unknown. Not for requests for sessions.
     #[must_use]
     pub fn fallback(mut self, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
         self.fallback = Some(Box::new(handler));

@@ -307,6 +307,14 @@ impl App {
         log::error!("{}: {error}", route.unwrap_or("-"));
     }
 
+    /// The response that a handler made, or that for its panic.
+    fn made(&mut self, request: &Request, made: Result<Response>) -> Response {
+        made.unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    }
+
     fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
         let (Some(handler), Some(mut datagrams)) = (&mut self.router.datagrams, endpoint.datagrams(id)) else { return };
         let is_new = self.datagram_conns.insert(id);
@@ -322,10 +330,8 @@ impl App {
     }
 
     fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
-        let response = catch(|| self.router.call(&mut request)).unwrap_or_else(|error| {
-            self.panicked(request.pattern(), &error);
-            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
-        });
+        let made = catch(|| self.router.call(&mut request));
+        let response = self.made(&request, made);
         self.respond(now, request, now, response, endpoint);
     }
 
@@ -401,11 +407,8 @@ impl App {
     /// The body of a request is whole.
     fn on_body(&mut self, now: Instant, running: Running, endpoint: &mut Endpoint) {
         let Running { request, handler: Sender::Collect(collect, head), began } = running else { return };
-        let response = catch(|| collect.finish(&request, Response { head, ..Response::default() }));
-        let response = response.unwrap_or_else(|error| {
-            self.panicked(request.pattern(), &error);
-            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
-        });
+        let made = catch(|| collect.finish(&request, Response { head, ..Response::default() }));
+        let response = self.made(&request, made);
         self.respond(now, request, began, response, endpoint);
     }
 
@@ -417,15 +420,15 @@ impl App {
         };
         let head = later.head.clone();
         let response = match answer {
-            Some(answer) => catch(|| answer(Response { head, ..Response::default() })).inspect_err(|error| {
-                self.panicked(request.pattern(), error);
-            }),
+            Some(answer) => {
+                let made = catch(|| answer(Response { head, ..Response::default() }));
+                self.made(&request, made)
+            }
             None => {
                 log::error!("{id:?}: {}: the reply was dropped unanswered", request.pattern().unwrap_or("-"));
-                Ok(Response::plain(StatusCode::INTERNAL_SERVER_ERROR))
+                Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
             }
         };
-        let response = response.unwrap_or_else(|_| Response::plain(StatusCode::INTERNAL_SERVER_ERROR));
         self.respond(now, request, began, response, endpoint);
     }
 

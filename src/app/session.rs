@@ -190,7 +190,8 @@ impl SessionHandle {
         (self.post)(self.id, call)
     }
 
-    /// Sends a datagram. As it may be lost on the way, it may also be dropped here: if it is too large, or too many wait.
+    /// Sends a datagram. As it may be lost on the way, it may also be dropped here: if it is too large, or too many
+    /// wait.
     ///
     /// # Errors
     /// [`PostError`].
@@ -345,7 +346,8 @@ impl Session<'_> {
 /// The application's side of a session.
 ///
 /// Every method has a default. An error from any of them closes the session, but for an error of a stream
-/// ([`Error::Stream`](crate::Error::Stream)), such as a peer's reset: that ends only the stream. A panic on a server is like an error.
+/// ([`Error::Stream`](crate::Error::Stream)), such as a peer's reset: that ends only the stream. A panic on a server
+/// is like an error.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -191,7 +191,8 @@ impl Sessions {
         }
     }
 
-    /// Calls a session's handler, because of `stream` if that is given, and starts the stream handlers that it asked for.
+    /// Calls a session's handler, because of `stream` if that is given, and starts the stream handlers that it asked
+    /// for.
     pub(super) fn with(
         &mut self,
         now: Instant,

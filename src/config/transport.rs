@@ -110,8 +110,9 @@ pub struct TransportConfig {
     pub socket_buffer: usize,
 }
 
-/// `transport/` keeps the limit of RFC 9000 section 8.1. quiche's own would make a path fail its validation when what was allowed is
-/// spent, even after the validation. Large for any path's first packets, and not so large that sums overflow.
+/// `transport/` keeps the limit of RFC 9000 section 8.1. quiche's own would make a path fail its validation when what
+/// was allowed is spent, even after the validation. Large for any path's first packets, and not so large that sums
+/// overflow.
 const UNLIMITED_AMPLIFICATION: usize = if usize::BITS >= 64 { 1 << 20 } else { 1 << 8 };
 
 impl TransportConfig {

@@ -13,12 +13,12 @@
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
 //!
 //! The answer to a probe of a path that was never validated makes quiche take the path for validated, although nobody
-//! answered at its address (section 8.2): a packet from there has to take over another path then, and to be validated on
-//! that.
+//! answered at its address (section 8.2): a packet from there has to take over another path then, and to be validated
+//! on that.
 //!
 //! A server's path with less than 25 bytes left of what section 8.1 allows fails in quiche at the first timeout after a
-//! challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path is kept
-//! here.
+//! challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path
+//! is kept here.
 //!
 //! Nothing changes before quiche has authenticated a packet, but for a path that is made to fail in time for a packet that
 //! finds no room.
@@ -36,8 +36,8 @@ use crate::config::MAX_PATHS;
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
-/// With more paths left than this, the oldest ones are made to fail, which takes three probe timeouts, so that one is free in
-/// time. quiche closes the connection when the active path fails and no other is validated.
+/// With more paths left than this, the oldest ones are made to fail, which takes three probe timeouts, so that one is
+/// free in time. quiche closes the connection when the active path fails and no other is validated.
 const KEPT: usize = 1;
 /// Packets received on the active path without a response to its challenge, before the next one.
 const MAX_UNANSWERED: usize = 4;
@@ -401,9 +401,9 @@ impl Migration {
         let is_limited = self.limits.iter().any(|(path, _)| !self.is_left(*path));
         if !is_limited {
             let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
-            // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds the path's
-            // congestion window (`Done`), or the local id of its path is one that the peer took to another path and has retired
-            // (`InvalidState`).
+            // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds
+            // the path's congestion window (`Done`), or the local id of its path is one that the peer took to another
+            // path and has retired (`InvalidState`).
             if !matches!(sent, Err(quiche::Error::Done | quiche::Error::InvalidState)) || self.left.is_empty() {
                 return sent;
             }
@@ -433,7 +433,8 @@ impl Migration {
         Err(quiche::Error::Done)
     }
 
-    /// Whether quiche no longer sends on a path; what it writes for it nevertheless goes to the peer's validated address.
+    /// Whether quiche no longer sends on a path; what it writes for it nevertheless goes to the peer's validated
+    /// address.
     fn is_left(&self, path: Addresses) -> bool {
         self.left.iter().any(|left| left.path == path)
     }

@@ -232,17 +232,22 @@ fn a_probe_beyond_the_limit_of_an_unvalidated_path_keeps_every_other_path_from_s
     assert_probe_holds_back(&mut pair, addr(1001), Error::Done, addr(1002));
 }
 
-#[test]
-fn one_lost_probe_fails_a_validated_path_that_sent_three_times_what_it_received() {
-    // transport/migration.rs: K1. The limit for addresses that are not validated counts on.
-    let mut pair = pair(2);
+/// The client has moved, and the server probes the path on which it sent far more than it received.
+fn probe_after_a_download(pair: &mut Pair) {
     pair.client_sends(0, b"request", true);
     for _ in 0..10 {
         pair.server_sends(0, &[1; 10_000], false);
     }
-    rebind(&mut pair, 1001);
-    events(&mut pair);
+    rebind(pair, 1001);
+    events(pair);
     pair.server.probe_path(server_addr(), client_addr()).unwrap();
+}
+
+#[test]
+fn one_lost_probe_fails_a_validated_path_that_sent_three_times_what_it_received() {
+    // transport/migration.rs: K1. The limit for addresses that are not validated counts on.
+    let mut pair = pair(2);
+    probe_after_a_download(&mut pair);
     assert_eq!(pair.lose_from_server(), 1);
     time_out(&mut pair.server);
     assert_eq!(events(&mut pair), [PathEvent::FailedValidation(server_addr(), client_addr())]);
@@ -258,13 +263,7 @@ fn three_lost_probes_fail_a_path_that_may_send_more_than_it_ever_does() {
     let mut pair = Pair::with(limited, generous);
     pair.client.new_scid(&ConnectionId::from_ref(&[10; 16]), 10, false).unwrap();
     pair.pass();
-    pair.client_sends(0, b"request", true);
-    for _ in 0..10 {
-        pair.server_sends(0, &[1; 10_000], false);
-    }
-    rebind(&mut pair, 1001);
-    events(&mut pair);
-    pair.server.probe_path(server_addr(), client_addr()).unwrap();
+    probe_after_a_download(&mut pair);
     for _ in 0..3 {
         assert_eq!(events(&mut pair), []);
         assert_eq!(pair.lose_from_server(), 1);

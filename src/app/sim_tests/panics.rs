@@ -63,8 +63,8 @@ mod sessions {
     use crate::wire::capsule::Capsule;
     use crate::wire::datagram;
 
-    /// Panics for a datagram, and for the first bytes of a unidirectional stream. Reads bidirectional streams itself, and says of
-    /// each that it cannot be read any more.
+    /// Panics for a datagram, and for the first bytes of a unidirectional stream. Reads bidirectional streams itself,
+    /// and says of each that it cannot be read any more.
     struct Fragile;
 
     impl SessionHandler for Fragile {

@@ -174,8 +174,8 @@ fn forged_packets_from_elsewhere_leave_no_trace() {
 /// Bytes received from an address, and sent there.
 type Traffic = BTreeMap<SocketAddr, (usize, usize)>;
 
-/// In a download, `packets` of the client come as from an address where nobody answers, and that twenty times, which is more
-/// than there are paths.
+/// In a download, `packets` of the client come as from an address where nobody answers, and that twenty times, which
+/// is more than there are paths.
 fn traffic_of_silent_addresses(packets: usize) -> Traffic {
     let mut server = Endpoint::server(server_config(), net::now(), net::wall_clock()).expect("an endpoint");
     let mut app = App::new(demo::router(None).expect("routes"), Vec::new(), || {});

@@ -163,8 +163,8 @@ fn a_forged_packet_from_elsewhere_changes_nothing() {
     assert!(forge(&mut world).ends_with("migration: None } Validated"));
 }
 
-/// Twenty ports in a download, on all kinds of links. With less than 3 bytes allowed for each that came, quiche took paths for
-/// failed before a challenge could be answered, and closed the connection with the last one.
+/// Twenty ports in a download, on all kinds of links. With less than 3 bytes allowed for each that came, quiche took
+/// paths for failed before a challenge could be answered, and closed the connection with the last one.
 #[test]
 fn a_download_behind_a_nat_never_ends_early() {
     for seed in seeds() {
