@@ -31,8 +31,8 @@ mod wt;
 
 pub use app::{
     AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
-    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandle, SessionHandler, SessionOptions,
-    SessionRequest, SessionResponse, StaticFiles, StreamHandler,
+    ResponseHandler, Router, Server, ServerContext, ServerHandle, Session, SessionHandle, SessionHandler,
+    SessionOptions, SessionRequest, SessionResponse, Slow, StaticFiles, StreamHandle, StreamHandler, Topic,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,

@@ -5,86 +5,157 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::response::Answer;
-use super::session::{Post, SessionCall};
+use super::session::{SessionCall, SessionLoop};
+use super::topic::{Loop, Topic};
 use crate::error::PostError;
 use crate::net::Waker;
 use crate::transport::table::StreamId;
 
-pub(super) enum Message {
+pub(super) enum Message<S> {
     /// The answer of a deferred response, or `None` if nobody will answer.
     Reply(StreamId, Option<Answer>),
     /// What a handle wants of a session.
     Session(StreamId, SessionCall),
+    /// A stream is ready.
+    Wake(StreamId),
+    /// A topic has something new for its members.
+    News(Topic),
+    /// What a handle wants of the server or the client.
+    Call(S),
 }
 
-/// Messages that wait. Answers of deferred responses are not refused, but count.
+/// Messages that wait. Answers of deferred responses and news of topics are not refused, but count.
 pub(super) const CAPACITY: usize = 16 * 1024;
 
-/// Shared by the loop and the handles of it. A clone is another handle.
-#[derive(Clone)]
-pub(super) struct Mailbox(Arc<Inner>);
+/// Shared by the loop and the handles of it. A clone is another handle. `S` is what [`post`](Mailbox::post) passes.
+pub(super) struct Mailbox<S>(Arc<Inner<S>>);
 
-struct Inner {
-    messages: Mutex<VecDeque<Message>>,
+struct Inner<S> {
+    messages: Mutex<Messages<S>>,
     /// The loop has been woken, and has not looked since.
     is_woken: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-impl std::fmt::Debug for Mailbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailbox").field("messages", &self.messages().len()).finish()
+struct Messages<S> {
+    queue: VecDeque<Message<S>>,
+    /// The loop has ended.
+    is_closed: bool,
+}
+
+impl<S> Clone for Mailbox<S> {
+    fn clone(&self) -> Self {
+        Mailbox(Arc::clone(&self.0))
     }
 }
 
-impl Mailbox {
+impl<S> std::fmt::Debug for Mailbox<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").field("messages", &self.0.messages().queue.len()).finish()
+    }
+}
+
+impl<S: Send + 'static> Mailbox<S> {
     /// `wake` ends the sleep of the loop, or keeps the next one from beginning.
     pub(super) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        let (messages, is_woken) = Default::default();
-        Mailbox(Arc::new(Inner { messages, is_woken, wake: Box::new(wake) }))
-    }
-
-    fn messages(&self) -> MutexGuard<'_, VecDeque<Message>> {
-        // A panic in between leaves a queue that is whole.
-        self.0.messages.lock().unwrap_or_else(PoisonError::into_inner)
+        let messages = Mutex::new(Messages { queue: VecDeque::new(), is_closed: false });
+        Mailbox(Arc::new(Inner { messages, is_woken: AtomicBool::new(false), wake: Box::new(wake) }))
     }
 
     /// Adds the end of a deferred response. There are no more of them than open requests.
     pub(super) fn reply(&self, id: StreamId, answer: Option<Answer>) {
-        self.messages().push_back(Message::Reply(id, answer));
-        self.wake();
+        self.0.add(Message::Reply(id, answer));
     }
 
-    /// Passes what handles want of sessions to this mailbox.
-    pub(super) fn post(&self) -> Post {
-        let mailbox = self.clone();
-        Arc::new(move |id, call| {
-            {
-                let mut messages = mailbox.messages();
-                if messages.len() >= CAPACITY {
-                    return Err(PostError::Full);
-                }
-                messages.push_back(Message::Session(id, call));
-            }
-            mailbox.wake();
-            Ok(())
-        })
+    /// Passes a call to the loop.
+    pub(super) fn post(&self, call: S) -> Result<(), PostError> {
+        self.0.offer(Message::Call(call))
     }
 
-    fn wake(&self) {
-        // After the message is in the queue, and before the loop looks into it.
-        if !self.0.is_woken.swap(true, Ordering::AcqRel) {
-            (self.0.wake)();
-        }
+    /// For the handles of sessions and streams, and for topics.
+    pub(super) fn as_loop(&self) -> Arc<dyn SessionLoop> {
+        self.0.clone()
+    }
+
+    /// Lets the loop have another round at once.
+    pub(super) fn wake(&self) {
+        self.0.wake();
     }
 
     /// The messages so far.
-    pub(super) fn take(&self) -> VecDeque<Message> {
+    pub(super) fn take(&self) -> VecDeque<Message<S>> {
         // Each round of the loop asks.
         if !self.0.is_woken.load(Ordering::Relaxed) || !self.0.is_woken.swap(false, Ordering::AcqRel) {
             return VecDeque::new();
         }
-        std::mem::take(&mut *self.messages())
+        std::mem::take(&mut self.0.messages().queue)
+    }
+
+    /// The loop has ended: what waits is dropped, and nothing is taken any more.
+    pub(super) fn close(&self) {
+        let dropped = {
+            let messages = &mut *self.0.messages();
+            messages.is_closed = true;
+            std::mem::take(&mut messages.queue)
+        };
+        // A message may have a handle, whose end is another message.
+        drop(dropped);
+    }
+}
+
+impl<S> Inner<S> {
+    fn messages(&self) -> MutexGuard<'_, Messages<S>> {
+        // A panic in between leaves a queue that is whole.
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, message: Message<S>) {
+        {
+            let messages = &mut *self.messages();
+            if messages.is_closed {
+                return;
+            }
+            messages.queue.push_back(message);
+        }
+        self.wake();
+    }
+
+    fn offer(&self, message: Message<S>) -> Result<(), PostError> {
+        {
+            let messages = &mut *self.messages();
+            if messages.is_closed {
+                return Err(PostError::Closed);
+            }
+            if messages.queue.len() >= CAPACITY {
+                return Err(PostError::Full);
+            }
+            messages.queue.push_back(message);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // After the message is in the queue, and before the loop looks into it.
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+}
+
+impl<S: Send> Loop for Inner<S> {
+    fn wake(&self, id: StreamId) -> Result<(), PostError> {
+        self.offer(Message::Wake(id))
+    }
+
+    fn on_news(&self, topic: &Topic) {
+        self.add(Message::News(topic.clone()));
+    }
+}
+
+impl<S: Send> SessionLoop for Inner<S> {
+    fn call(&self, id: StreamId, call: SessionCall) -> Result<(), PostError> {
+        self.offer(Message::Session(id, call))
     }
 }
 
@@ -109,7 +180,7 @@ mod tests {
     fn many_messages_cost_one_wake_up_until_they_are_taken() {
         let count = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&count);
-        let mailbox = Mailbox::new(move || {
+        let mailbox = Mailbox::<()>::new(move || {
             counted.fetch_add(1, Ordering::Relaxed);
         });
         let id = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };

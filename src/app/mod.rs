@@ -5,6 +5,7 @@ pub mod cert;
 mod checksum;
 mod client;
 mod datagrams;
+mod deliveries;
 pub mod demo;
 mod demo_sessions;
 pub mod files;
@@ -14,10 +15,13 @@ mod panics;
 mod response;
 mod router;
 mod server;
+mod serving;
 mod session;
+mod session_handle;
 mod sessions;
 mod static_files;
 mod stream_handler;
+mod topic;
 
 #[cfg(test)]
 mod router_tests;
@@ -34,9 +38,12 @@ pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
 pub use response::{Reply, Response};
 pub use router::Router;
-#[cfg(feature = "fuzzing")]
-pub(crate) use server::App;
 pub use server::{Server, ServerHandle};
-pub use session::{Session, SessionHandle, SessionHandler, SessionRequest, SessionResponse};
+#[cfg(feature = "fuzzing")]
+pub(crate) use serving::App;
+pub use serving::ServerContext;
+pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
+pub use session_handle::SessionHandle;
 pub use static_files::StaticFiles;
-pub use stream_handler::{Echo, Progress, StreamHandler};
+pub use stream_handler::{Echo, Progress, StreamHandle, StreamHandler};
+pub use topic::{Slow, Topic};

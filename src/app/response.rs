@@ -9,10 +9,12 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::stream_handler::StreamHandler;
+use super::stream_handler::{StreamHandle, StreamHandler};
+use super::topic::{Loop, Topic};
 use crate::endpoint::Stream;
 use crate::error::StreamError;
 use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
+use crate::transport::table::StreamId;
 
 /// A response under construction. A handler receives an empty 200 and returns the response.
 ///
@@ -25,17 +27,22 @@ pub struct Response {
 pub(super) enum Body {
     Bytes(Bytes),
     Handler(Box<dyn StreamHandler>),
+    /// Makes the handler, once the stream is known.
+    Make(Make),
     /// Called with the promise to answer.
     Later(Box<dyn FnOnce(Reply)>),
     /// Needs the request's body.
     Collect(Collect),
 }
 
+/// Makes the handler of a response on this stream and loop.
+type Make = Box<dyn FnOnce(StreamId, Arc<dyn Loop>) -> Box<dyn StreamHandler>>;
+
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
-            Body::Handler(_) => "streamed".to_owned(),
+            Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
             Body::Later(_) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         };
@@ -130,6 +137,60 @@ impl Response {
     #[must_use]
     pub fn stream(mut self, handler: impl StreamHandler + 'static) -> Self {
         self.body = Body::Handler(Box::new(handler));
+        self
+    }
+
+    /// As [`stream`](Response::stream), with a handle by which another thread wakes the handler that `make` returns.
+    ///
+    /// ```
+    /// use std::sync::mpsc::{TryRecvError, channel};
+    ///
+    /// use bytes::Bytes;
+    /// use mio_quiche::{Progress, Router, Stream};
+    ///
+    /// let router = Router::new().get("/countdown", |_req, res| {
+    ///     res.stream_with(|handle| {
+    ///         let (sender, lines) = channel();
+    ///         std::thread::spawn(move || {
+    ///             for n in (0..10).rev() {
+    ///                 // The client may be gone, and the handler with it.
+    ///                 if sender.send(Bytes::from(format!("{n}\n"))).is_err() || handle.wake().is_err() {
+    ///                     break;
+    ///                 }
+    ///                 std::thread::sleep(std::time::Duration::from_secs(1));
+    ///             }
+    ///             drop(sender);
+    ///             let _ = handle.wake();
+    ///         });
+    ///         let mut line = Bytes::new();
+    ///         move |s: &mut Stream<'_>| loop {
+    ///             s.write_bytes(&mut line)?;
+    ///             if !line.is_empty() {
+    ///                 return Ok(Progress::Pending);
+    ///             }
+    ///             line = match lines.try_recv() {
+    ///                 Ok(line) => line,
+    ///                 Err(TryRecvError::Empty) => return Ok(Progress::Pending),
+    ///                 Err(TryRecvError::Disconnected) => return Ok(Progress::Done),
+    ///             };
+    ///         }
+    ///     })
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn stream_with<H: StreamHandler + 'static>(mut self, make: impl FnOnce(StreamHandle) -> H + 'static) -> Self {
+        self.body =
+            Body::Make(Box::new(move |id, the_loop| Box::new(make(StreamHandle::new(id, move || the_loop.wake(id))))));
+        self
+    }
+
+    /// A body of the messages of a [topic](Topic), one after the other as they are: the last `history` that it holds,
+    /// and then each that is published, until the topic is [closed](Topic::close). The head is sent at once.
+    #[must_use]
+    pub fn feed(mut self, topic: &Topic, history: usize) -> Self {
+        let topic = topic.clone();
+        self.body = Body::Make(Box::new(move |id, the_loop| Box::new(topic.feed(the_loop, id, history))));
         self
     }
 
@@ -346,7 +407,7 @@ impl Response {
     pub(super) fn body_text(&self) -> String {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Body::Handler(_) => "streamed".to_owned(),
+            Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
             Body::Later(_) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         }

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -10,9 +11,10 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use super::client::ClientError;
 use super::response::Response;
-use super::stream_handler::{Progress, StreamHandler};
+use super::stream_handler::{Progress, StreamHandle, StreamHandler};
+use super::topic::{Loop, Membership, Slow, Topic};
 use crate::endpoint;
-use crate::error::{ErrorCode, PostError, Result, SessionError};
+use crate::error::{DatagramError, ErrorCode, PostError, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
@@ -117,23 +119,39 @@ impl SessionResponse {
 pub struct Session<'a> {
     pub(super) inner: endpoint::Session<'a>,
     pub(super) changes: &'a mut Changes,
-    /// For handles.
-    pub(super) post: &'a Post,
-    pub(super) has_ended: &'a mut HasEnded,
+    pub(super) ties: &'a mut Ties,
+    pub(super) the_loop: &'a Arc<dyn SessionLoop>,
 }
 
-/// What a [`SessionHandle`] wants of a session.
+/// What a [`SessionHandle`](super::SessionHandle) wants of a session.
 pub(super) type SessionCall = Box<dyn FnOnce(&mut dyn SessionHandler, &mut Session<'_>) -> Result<()> + Send>;
 
-/// Passes a call to the loop.
-pub(super) type Post = Arc<dyn Fn(StreamId, SessionCall) -> Result<(), PostError> + Send + Sync>;
+/// The loop that runs a session, as handles see it.
+pub(super) trait SessionLoop: Loop {
+    /// Passes a call to the loop.
+    fn call(&self, id: StreamId, call: SessionCall) -> Result<(), PostError>;
+}
+
+/// What ends with a session.
+#[derive(Default)]
+pub(super) struct Ties {
+    pub(super) has_ended: HasEnded,
+    topics: Vec<Membership>,
+}
+
+impl Ties {
+    /// Whether the session is a member.
+    pub(super) fn has_joined(&self, topic: &Topic) -> bool {
+        self.topics.iter().any(|membership| membership.is_of(topic))
+    }
+}
 
 /// Tells a session's handles of its end. Dropping it is the end.
 #[derive(Default)]
 pub(super) struct HasEnded(Option<Arc<AtomicBool>>);
 
 impl HasEnded {
-    fn share(&mut self) -> Arc<AtomicBool> {
+    pub(super) fn share(&mut self) -> Arc<AtomicBool> {
         Arc::clone(self.0.get_or_insert_default())
     }
 }
@@ -143,108 +161,6 @@ impl Drop for HasEnded {
         if let Some(has_ended) = &self.0 {
             has_ended.store(true, Ordering::Release);
         }
-    }
-}
-
-/// A handle of an open session for other threads, and for the handlers of other sessions: see [`Session::handle`].
-///
-/// Every method queues a message for the loop, where up to 16384 wait, and returns at once. The messages of a thread
-/// arrive in their order.
-#[derive(Clone)]
-pub struct SessionHandle {
-    id: StreamId,
-    post: Post,
-    has_ended: Arc<AtomicBool>,
-}
-
-impl std::fmt::Debug for SessionHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionHandle").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl SessionHandle {
-    /// The session's id.
-    pub fn id(&self) -> StreamId {
-        self.id
-    }
-
-    /// Whether the session has ended.
-    pub fn is_closed(&self) -> bool {
-        self.has_ended.load(Ordering::Acquire)
-    }
-
-    /// Calls `call` on the loop's thread, unless the session ends before. Its errors mean the same as those of a
-    /// [`SessionHandler`].
-    ///
-    /// # Errors
-    /// [`PostError`].
-    pub fn post(&self, call: impl FnOnce(&mut Session<'_>) -> Result<()> + Send + 'static) -> Result<(), PostError> {
-        self.post_call(Box::new(|_, s| call(s)))
-    }
-
-    fn post_call(&self, call: SessionCall) -> Result<(), PostError> {
-        if self.is_closed() {
-            return Err(PostError::Closed);
-        }
-        (self.post)(self.id, call)
-    }
-
-    /// Sends a datagram. As it may be lost on the way, it may also be dropped here: if it is too large, or too many
-    /// wait.
-    ///
-    /// # Errors
-    /// [`PostError`].
-    pub fn send_datagram(&self, payload: impl Into<Bytes>) -> Result<(), PostError> {
-        let payload = payload.into();
-        self.post(move |s| {
-            if let Err(error) = s.send_datagram(&payload) {
-                log::debug!("{:?}: a datagram of a handle is dropped: {error}", s.id());
-            }
-            Ok(())
-        })
-    }
-
-    /// Opens a unidirectional stream with these bytes and its end. If the peer allows no more streams, nothing is sent;
-    /// [`post`](SessionHandle::post) can do otherwise.
-    ///
-    /// # Errors
-    /// [`PostError`].
-    pub fn send_stream(&self, bytes: impl Into<Bytes>) -> Result<(), PostError> {
-        let mut bytes = bytes.into();
-        self.post(move |s| match s.open_uni() {
-            Ok(id) => {
-                s.run(id, move |stream: &mut endpoint::Stream<'_>| {
-                    stream.finish_with(&mut bytes)?;
-                    Ok(if bytes.is_empty() { Progress::Done } else { Progress::Pending })
-                });
-                Ok(())
-            }
-            Err(error) => {
-                log::debug!("{:?}: a stream of a handle is dropped: {error}", s.id());
-                Ok(())
-            }
-        })
-    }
-
-    /// Calls the handler's [`woken`](SessionHandler::woken).
-    ///
-    /// # Errors
-    /// [`PostError`].
-    pub fn wake(&self) -> Result<(), PostError> {
-        self.post_call(Box::new(|handler, s| handler.woken(s)))
-    }
-
-    /// Closes the session.
-    ///
-    /// # Errors
-    /// [`PostError`].
-    pub fn close(&self, code: u32, reason: impl Into<String>) -> Result<(), PostError> {
-        let reason = reason.into();
-        self.post(move |s| {
-            s.close(code, &reason);
-            Ok(())
-        })
     }
 }
 
@@ -277,32 +193,29 @@ impl<'a> DerefMut for Session<'a> {
 }
 
 impl Session<'_> {
-    /// A handle of this session for other threads and other handlers.
+    /// Calls the handler's [`woken`](SessionHandler::woken) at `at`. A later call replaces the time of an earlier one.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use mio_quiche::{Result, Session, SessionHandler};
     ///
-    /// /// Sends the time that has passed, each second.
+    /// /// Sends a datagram each second.
     /// struct Clock;
     ///
     /// impl SessionHandler for Clock {
     ///     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
-    ///         let handle = s.handle();
-    ///         std::thread::spawn(move || {
-    ///             let seconds = (0u64..).map(|n| n.to_be_bytes().to_vec());
-    ///             for message in seconds.take_while(|_| !handle.is_closed()) {
-    ///                 let _ = handle.send_datagram(message);
-    ///                 std::thread::sleep(Duration::from_secs(1));
-    ///             }
-    ///         });
-    ///         Ok(())
+    ///         self.woken(s)
+    ///     }
+    ///
+    ///     fn woken(&mut self, s: &mut Session<'_>) -> Result<()> {
+    ///         s.wake_at(s.now() + Duration::from_secs(1));
+    ///         Ok(s.send_datagram(b"tick")?)
     ///     }
     /// }
     /// ```
-    pub fn handle(&mut self) -> SessionHandle {
-        SessionHandle { id: self.inner.id(), post: Arc::clone(self.post), has_ended: self.has_ended.share() }
+    pub fn wake_at(&mut self, at: Instant) {
+        self.inner.wake_at(at);
     }
 
     /// Opens a bidirectional stream. The handler [runs](SessionHandler::ready) it itself, unless it lets a stream handler
@@ -326,6 +239,49 @@ impl Session<'_> {
     /// Lets a stream handler run a stream that was opened here or by the peer.
     pub fn run(&mut self, id: StreamId, handler: impl StreamHandler + 'static) {
         self.changes.started.push((id, Box::new(handler)));
+    }
+
+    /// Opens a unidirectional stream, and sends these bytes and its end on it.
+    ///
+    /// # Errors
+    /// As [`open_bidi`](Session::open_bidi); nothing is sent then.
+    pub fn send_stream(&mut self, bytes: impl Into<Bytes>) -> Result<StreamId, SessionError> {
+        let mut bytes = bytes.into();
+        let id = self.open_uni()?;
+        self.run(id, move |stream: &mut endpoint::Stream<'_>| {
+            let is_done = stream.finish_with(&mut bytes)?;
+            Ok(if is_done { Progress::Done } else { Progress::Pending })
+        });
+        Ok(id)
+    }
+
+    /// Joins a topic: the handler's [`published`](SessionHandler::published) is called with the last `history` messages
+    /// that the topic holds, and with each that is published until the session ends or [leaves](Session::leave).
+    ///
+    /// Does nothing if the session has joined already.
+    pub fn join(&mut self, topic: &Topic, history: usize) {
+        if !self.ties.has_joined(topic) {
+            self.ties.topics.push(topic.join_session(self.the_loop.clone(), self.id(), history));
+        }
+    }
+
+    /// Leaves a topic.
+    pub fn leave(&mut self, topic: &Topic) {
+        self.ties.topics.retain(|membership| !membership.is_of(topic));
+    }
+
+    /// Lets a stream of this session send the messages of a topic, one after the other, as
+    /// [`Response::feed`](crate::Response::feed) does. What the peer sends on the stream is not read.
+    pub fn feed(&mut self, id: StreamId, topic: &Topic, history: usize) {
+        let feed = topic.feed(self.the_loop.clone(), id, history);
+        self.run(id, feed);
+    }
+
+    /// A handle of a stream of this session for other threads, such as one that the handler
+    /// [runs](Session::run) or will run.
+    pub fn stream_handle(&self, id: StreamId) -> StreamHandle {
+        let the_loop = Arc::clone(self.the_loop);
+        StreamHandle::new(id, move || the_loop.wake(id))
     }
 
     /// Resets a stream with a code of the application, and releases it.
@@ -420,13 +376,26 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// [`SessionHandle::wake`] was called.
+    /// [`SessionHandle::wake`](super::SessionHandle::wake) was called, or the time of
+    /// [`wake_at`](Session::wake_at) has come.
     ///
     /// # Errors
     /// Any error but that of a stream closes the session.
     fn woken(&mut self, s: &mut Session<'_>) -> Result<()> {
         let _ = s;
         Ok(())
+    }
+
+    /// A message of a topic that the session has [joined](Session::join). By default it is sent as a datagram, which is
+    /// dropped if it cannot be sent; with [`Slow::End`], one that cannot because too many wait closes the session.
+    ///
+    /// # Errors
+    /// Any error but that of a stream closes the session.
+    fn published(&mut self, s: &mut Session<'_>, topic: &Topic, message: Bytes) -> Result<()> {
+        match s.send_datagram(&message) {
+            Err(DatagramError::QueueFull) if topic.slow() == Slow::End => Err(DatagramError::QueueFull.into()),
+            _ => Ok(()),
+        }
     }
 
     /// The peer asks to end the session soon.

@@ -1,14 +1,16 @@
 //! Turns events of sessions into calls of their handlers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
 use super::panics::{self, catch};
-use super::session::{Changes, HasEnded, Post, Session, SessionCall, SessionHandler};
+use super::session::{Changes, Session, SessionCall, SessionHandler, SessionLoop, Ties};
 use super::stream_handler::{Progress, StreamHandler};
+use super::topic::Topic;
 use crate::endpoint::{CloseCause, Endpoint};
 use crate::error::{Error, ErrorCode, Result};
 use crate::h3::Request;
@@ -26,8 +28,8 @@ pub(super) struct Sessions {
     streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
     /// On a server, whose loop survives them.
     panics: Option<PanicCounts>,
-    /// For handles.
-    post: Post,
+    /// For handles and topics.
+    the_loop: Arc<dyn SessionLoop>,
 }
 
 struct Running {
@@ -35,17 +37,41 @@ struct Running {
     /// The route's pattern, or on a client the path: for the log.
     route: String,
     began: Instant,
-    has_ended: HasEnded,
+    ties: Ties,
 }
 
 impl Sessions {
-    /// `post` passes what handles want to the loop, which calls [`on_call`](Sessions::on_call).
-    pub(super) fn of_client(post: Post) -> Self {
-        Sessions { open: BTreeMap::new(), streams: BTreeMap::new(), panics: None, post }
+    /// `the_loop` passes what handles want to the loop, which calls [`on_call`](Sessions::on_call).
+    pub(super) fn of_client(the_loop: Arc<dyn SessionLoop>) -> Self {
+        Sessions { open: BTreeMap::new(), streams: BTreeMap::new(), panics: None, the_loop }
     }
 
-    pub(super) fn of_server(post: Post) -> Self {
-        Sessions { panics: Some(PanicCounts::default()), ..Sessions::of_client(post) }
+    pub(super) fn of_server(the_loop: Arc<dyn SessionLoop>) -> Self {
+        Sessions { panics: Some(PanicCounts::default()), ..Sessions::of_client(the_loop) }
+    }
+
+    /// The ids of the open sessions.
+    pub(super) fn ids(&self) -> impl Iterator<Item = StreamId> + '_ {
+        self.open.keys().copied()
+    }
+
+    /// A topic has a message. The session may have left it.
+    pub(super) fn on_message(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        topic: &Topic,
+        message: Bytes,
+        endpoint: &mut Endpoint,
+    ) {
+        if self.open.get(&id).is_some_and(|running| running.ties.has_joined(topic)) {
+            self.with(now, id, None, endpoint, |handler, s| handler.published(s, topic, message));
+        }
+    }
+
+    /// The time of a session's timer has come.
+    pub(super) fn on_timer(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        self.with(now, id, None, endpoint, |handler, s| handler.woken(s));
     }
 
     /// What a handle wants. The session may have ended.
@@ -92,7 +118,7 @@ impl Sessions {
         endpoint: &mut Endpoint,
     ) {
         log::info!("{id:?}: session {route} opened");
-        self.open.insert(id, Running { handler, route, began: now, has_ended: HasEnded::default() });
+        self.open.insert(id, Running { handler, route, began: now, ties: Ties::default() });
         self.with(now, id, None, endpoint, |handler, s| handler.opened(s));
     }
 
@@ -204,8 +230,8 @@ impl Sessions {
         let Some(running) = self.open.get_mut(&id) else { return };
         let Some(inner) = endpoint.session(now, id) else { return };
         let mut changes = Changes::default();
-        let has_ended = &mut running.has_ended;
-        let mut session = Session { inner, changes: &mut changes, post: &self.post, has_ended };
+        let (ties, the_loop) = (&mut running.ties, &self.the_loop);
+        let mut session = Session { inner, changes: &mut changes, ties, the_loop };
         if let Err(error) = guard(&self.panics, || call(&mut *running.handler, &mut session)) {
             report(&mut self.panics, id, Some(&running.route), &error);
             match (error, stream) {

@@ -1,10 +1,13 @@
 //! Streaming handlers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::endpoint::Stream;
-use crate::error::Result;
+use crate::error::{PostError, Result};
 use crate::h3::{Recv, ResponseHead};
+use crate::transport::table::StreamId;
 
 /// The result of [`StreamHandler::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,42 @@ pub trait StreamHandler {
 impl<F: FnMut(&mut Stream<'_>) -> Result<Progress>> StreamHandler for F {
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         self(s)
+    }
+}
+
+/// A handle of a stream for other threads: see [`Response::stream_with`](crate::Response::stream_with) and
+/// [`Session::stream_handle`](crate::Session::stream_handle).
+///
+/// It only wakes the stream's handler. Data goes to the handler by a channel or the like, which also tells the other
+/// side when the handler is gone.
+#[derive(Clone)]
+pub struct StreamHandle {
+    id: StreamId,
+    wake: Arc<dyn Fn() -> Result<(), PostError> + Send + Sync>,
+}
+
+impl std::fmt::Debug for StreamHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl StreamHandle {
+    pub(super) fn new(id: StreamId, wake: impl Fn() -> Result<(), PostError> + Send + Sync + 'static) -> Self {
+        StreamHandle { id, wake: Arc::new(wake) }
+    }
+
+    /// The stream's id.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Makes the stream ready, unless it has ended: its handler is called on the loop's thread.
+    ///
+    /// # Errors
+    /// [`PostError`].
+    pub fn wake(&self) -> Result<(), PostError> {
+        (self.wake)()
     }
 }
 

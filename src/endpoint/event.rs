@@ -32,6 +32,8 @@ pub enum Event {
     QuicDatagram(ConnId, Bytes),
     /// A stream can be opened in a session, after one could not.
     StreamsAvailable(StreamId),
+    /// The time that was given to a session's `wake_at` has come.
+    SessionTimer(StreamId),
     /// The peer asks to end a session soon.
     SessionDraining(StreamId),
     /// A session has ended. Its remaining streams end by themselves. (Not sent when the connection ends.)

@@ -100,6 +100,12 @@ impl Session<'_> {
         }
     }
 
+    /// Causes an [`Event::SessionTimer`](super::Event::SessionTimer) at `at`. A later call replaces the time of an
+    /// earlier one.
+    pub fn wake_at(&mut self, at: Instant) {
+        self.with(|conn, cx, session| conn.wake_session_at(cx, session, at));
+    }
+
     /// Asks the peer to end the session soon (a DRAIN_WEBTRANSPORT_SESSION capsule).
     pub fn drain(&mut self) {
         if let Some(session) = self.conn.session_mut(self.id.id) {

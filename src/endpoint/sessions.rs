@@ -1,6 +1,6 @@
 //! A connection's WebTransport sessions: requests for them, their capsules, and their end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -99,7 +99,7 @@ impl Connection {
         cx.core.sessions += 1;
         qlog::session(&mut self.transport, "session_opened", stream, None);
         log::debug!("{:?}: session opened", cx.id(stream));
-        self.arm_idle_timer(cx, stream);
+        self.arm_session_timer(cx, stream);
     }
 
     pub(super) fn accept_session(
@@ -407,21 +407,34 @@ impl Connection {
     pub(super) fn on_session_timeout(&mut self, cx: &mut Cx<'_>, session: u64) {
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
         state.armed.fired();
+        if state.end.is_some() {
+            return self.continue_close(cx, session);
+        }
         let idle_since = state.last_active;
-        match (&state.end, cx.core.settings.webtransport.idle_timeout) {
-            (Some(_), _) => self.continue_close(cx, session),
-            (None, Some(timeout)) if cx.now >= idle_since + timeout => {
-                self.close_session(cx, session, 0, "idle timeout");
-            }
-            (None, _) => self.arm_idle_timer(cx, session),
+        if cx.core.settings.webtransport.idle_timeout.is_some_and(|timeout| cx.now >= idle_since + timeout) {
+            return self.close_session(cx, session, 0, "idle timeout");
+        }
+        if state.wake_at.take_if(|at| *at <= cx.now).is_some() {
+            cx.core.events.push_back(Event::SessionTimer(cx.id(session)));
+        }
+        self.arm_session_timer(cx, session);
+    }
+
+    /// The application wants to be called at a time.
+    pub(super) fn wake_session_at(&mut self, cx: &mut Cx<'_>, session: u64, at: Instant) {
+        if let Some(state) = self.session_mut(session) {
+            state.wake_at = Some(at);
+            self.arm_session_timer(cx, session);
         }
     }
 
-    fn arm_idle_timer(&mut self, cx: &mut Cx<'_>, session: u64) {
+    fn arm_session_timer(&mut self, cx: &mut Cx<'_>, session: u64) {
         let timeout = cx.core.settings.webtransport.idle_timeout;
         let id = cx.id(session);
-        if let (Some(timeout), Some(state)) = (timeout, self.session_mut(session)) {
-            cx.core.timers.arm(TimerKey::Session(id), &mut state.armed, state.last_active + timeout);
+        let Some(state) = self.session_mut(session) else { return };
+        let idle_at = timeout.map(|timeout| state.last_active + timeout);
+        if let Some(at) = idle_at.into_iter().chain(state.wake_at).min() {
+            cx.core.timers.arm(TimerKey::Session(id), &mut state.armed, at);
         }
     }
 

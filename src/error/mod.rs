@@ -93,8 +93,8 @@ pub enum PostError {
     /// The loop has not caught up with those before, which are thousands.
     #[error("too many messages wait for the loop: post fewer, or post again later")]
     Full,
-    /// The session that it is for has ended.
-    #[error("the session has ended")]
+    /// The session, the server or the client that it is for has ended.
+    #[error("the session, the server or the client has ended")]
     Closed,
 }
 

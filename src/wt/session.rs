@@ -70,6 +70,8 @@ pub(crate) struct SessionState {
     pub(crate) last_active: Instant,
     /// When a stream was last aborted by RESET_STREAM or STOP_SENDING.
     pub(crate) last_abort: Option<Instant>,
+    /// When the application wants to be called.
+    pub(crate) wake_at: Option<Instant>,
     pub(crate) armed: Armed,
 }
 
@@ -89,6 +91,7 @@ impl SessionState {
             peer_uni: 0,
             last_active: now,
             last_abort: None,
+            wake_at: None,
             armed: Armed::default(),
         }
     }

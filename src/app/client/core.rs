@@ -13,10 +13,12 @@ use super::pool::{Pool, Question};
 use super::request::{ClientRequest, Origin, RequestId, ResponseHandler};
 use super::waiting::{PendingSession, Running, Waiting};
 use crate::app::datagrams::DatagramHandler;
+use crate::app::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use crate::app::mailbox::{Mailbox, Message};
 use crate::app::session::{Session, SessionHandler};
 use crate::app::sessions::Sessions;
 use crate::app::stream_handler::Progress;
+use crate::app::topic::Delivery;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
 use crate::error::{ErrorCode, Result, StreamError};
@@ -35,7 +37,8 @@ pub(in crate::app) struct ClientCore {
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) running: BTreeMap<StreamId, Running>,
     pub(super) sessions: Sessions,
-    mailbox: Mailbox,
+    mailbox: Mailbox<()>,
+    deliveries: Deliveries,
     /// Sessions that the server has not answered yet.
     pub(super) pending: BTreeMap<StreamId, PendingSession>,
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
@@ -62,12 +65,14 @@ impl ClientCore {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let mailbox = Mailbox::new(wake);
+        let deliveries = Deliveries::new(mailbox.as_loop());
         ClientCore {
             pool: Pool::new(config.connect_timeout, local, wall),
             waiting: VecDeque::new(),
             running: BTreeMap::new(),
-            sessions: Sessions::of_client(mailbox.post()),
+            sessions: Sessions::of_client(mailbox.as_loop()),
             mailbox,
+            deliveries,
             pending: BTreeMap::new(),
             waiting_datagrams: Vec::new(),
             datagrams: BTreeMap::new(),
@@ -311,6 +316,28 @@ impl ClientCore {
         running.handler.finished(result);
     }
 
+    fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        if self.sessions.has_stream(id) {
+            self.sessions.on_ready(now, id, endpoint);
+        } else {
+            self.poll(now, id, None, endpoint);
+        }
+    }
+
+    /// Passes messages of topics to their members.
+    fn deliver(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for _ in 0..DELIVERIES_PER_ROUND {
+            match self.deliveries.next() {
+                Some((topic, Delivery::Message(id, message))) => {
+                    self.sessions.on_message(now, id, &topic, message, endpoint);
+                }
+                Some((_, Delivery::Feed(id))) => self.on_ready(now, id, endpoint),
+                None => return,
+            }
+        }
+        self.mailbox.wake();
+    }
+
     fn on_closed(&mut self, now: Instant, id: ConnId, cause: &CloseCause, endpoint: &mut Endpoint) {
         if let (Some(pooled), Some(ticket)) = (self.pool.conns.get(&id), endpoint.ticket(id)) {
             self.pool.tickets.insert(pooled.origin.clone(), ticket.to_vec());
@@ -357,6 +384,12 @@ impl ClientCore {
     }
 }
 
+impl Drop for ClientCore {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
 impl Application for ClientCore {
     fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
@@ -369,14 +402,14 @@ impl Application for ClientCore {
                 }
             }
             Event::Response(id, head) => self.on_response(now, id, &head, endpoint),
-            Event::Ready(id) if self.sessions.has_stream(id) => self.sessions.on_ready(now, id, endpoint),
-            Event::Ready(id) => self.poll(now, id, None, endpoint),
+            Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Datagram(id, payload) if self.sessions.has(id) => {
                 self.sessions.on_datagram(now, id, payload, endpoint);
             }
             Event::Datagram(id, payload) => self.poll(now, id, Some(payload), endpoint),
             Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
             Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
+            Event::SessionTimer(id) => self.sessions.on_timer(now, id, endpoint),
             Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
             Event::SessionClosed(id, end) => {
                 self.sessions.on_closed(now, id, &end);
@@ -402,10 +435,13 @@ impl Application for ClientCore {
         for message in self.mailbox.take() {
             match message {
                 Message::Session(id, call) => self.sessions.on_call(now, id, call, endpoint),
+                Message::Wake(id) => self.on_ready(now, id, endpoint),
+                Message::News(topic) => self.deliveries.begin(&topic),
                 // A client defers no responses.
-                Message::Reply(..) => {}
+                Message::Reply(..) | Message::Call(()) => {}
             }
         }
+        self.deliver(now, endpoint);
         self.send_waiting(now, endpoint);
     }
 }

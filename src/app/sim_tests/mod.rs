@@ -19,6 +19,7 @@ mod panics;
 mod requests;
 #[cfg(feature = "webtransport")]
 mod sessions;
+mod topics;
 mod world;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 use quiche::h3::{self, NameValue};
 
 use super::cert::DevCert;
-use super::server::App;
+use super::serving::App;
 use super::{Router, demo};
 use crate::config::ServerConfig;
 use crate::endpoint::Endpoint;

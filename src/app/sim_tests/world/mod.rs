@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use super::{SERVER, TIMEOUT, addr, payload, server_config};
 use crate::app::Router;
 use crate::app::demo;
-use crate::app::server::App;
+use crate::app::serving::App;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::endpoint::Endpoint;
 use crate::net;

@@ -1,0 +1,515 @@
+//! The application of a server: events turned into handler calls.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Instant, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{DATE, HeaderValue};
+use http::{Method, StatusCode};
+
+use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
+use super::mailbox::{Mailbox, Message};
+use super::origin;
+use super::panics::{self, catch};
+use super::response::{Answer, Body, Collect, Later, Reply, Response};
+use super::router::Router;
+use super::session::{Session, SessionDecision, SessionResponse};
+use super::sessions::Sessions;
+use super::stream_handler::{Progress, SendWhole, StreamHandler};
+use super::topic::Delivery;
+use crate::endpoint::{Endpoint, Event, Stream};
+use crate::error::{Error, ErrorCode, Result, StreamError};
+use crate::h3::{Request, ResponseHead};
+use crate::net;
+use crate::stats::{PanicCounts, ResponseCounts, Stats};
+use crate::transport::table::{ConnId, StreamId};
+use crate::turn::Application;
+
+/// What a [`ServerHandle`](super::ServerHandle) wants of the server.
+pub(super) type ServerCall = Box<dyn FnOnce(&mut ServerContext<'_>) + Send>;
+
+/// A server in a call of [`ServerHandle::post`](super::ServerHandle::post).
+pub struct ServerContext<'a> {
+    now: Instant,
+    endpoint: &'a mut Endpoint,
+    sessions: &'a mut Sessions,
+}
+
+impl std::fmt::Debug for ServerContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerContext").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl ServerContext<'_> {
+    /// The time of this turn of the event loop.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.endpoint.stats()
+    }
+
+    /// The engine, for calls that this type does not offer.
+    pub fn endpoint(&mut self) -> &mut Endpoint {
+        self.endpoint
+    }
+
+    /// The ids of the open sessions.
+    pub fn sessions(&self) -> Vec<StreamId> {
+        self.sessions.ids().collect()
+    }
+
+    /// Uses a session; an error closes it. Returns false if it has ended.
+    pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
+        let is_open = self.sessions.has(id);
+        self.sessions.with(self.now, id, None, self.endpoint, |_, s| call(s));
+        is_open
+    }
+}
+
+/// Turns the engine's events into handler calls.
+pub(crate) struct App {
+    router: Router,
+    running: BTreeMap<StreamId, Running>,
+    sessions: Sessions,
+    /// Connections on which a QUIC datagram arrived.
+    datagram_conns: HashSet<ConnId>,
+    allow_origins: Vec<String>,
+    mailbox: Mailbox<ServerCall>,
+    deliveries: Deliveries,
+    responses: ResponseCounts,
+    panics: PanicCounts,
+    /// The current second, and its `date` field.
+    date: (u64, HeaderValue),
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("router", &self.router).field("running", &self.running.len()).finish()
+    }
+}
+
+struct Running {
+    request: Box<Request>,
+    handler: Sender,
+    began: Instant,
+}
+
+/// The handler of a response body. A body in memory is by far the most frequent, and needs no box.
+enum Sender {
+    Whole(SendWhole),
+    Handler(Box<dyn StreamHandler>),
+    /// Somebody else makes the response.
+    Later(Later),
+    /// The request's body is read first. With what the handler set before.
+    Collect(Collect, ResponseHead),
+}
+
+impl Sender {
+    /// The handler may change the head.
+    fn streaming(handler: Box<dyn StreamHandler>, head: ResponseHead, stream: Option<Stream<'_>>) -> Self {
+        if let Some(mut stream) = stream {
+            stream.set_head(head);
+        }
+        Sender::Handler(handler)
+    }
+
+    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+        match self {
+            Sender::Whole(response) => response.poll(s),
+            Sender::Handler(handler) => catch(|| handler.poll(s))?,
+            Sender::Later(_) => Ok(Progress::Pending),
+            Sender::Collect(collect, _) => Ok(if collect.poll(s)? { Progress::Done } else { Progress::Pending }),
+        }
+    }
+
+    fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
+        match self {
+            Sender::Whole(_) | Sender::Later(_) | Sender::Collect(..) => Ok(()),
+            Sender::Handler(handler) => catch(|| handler.datagram(s, payload))?,
+        }
+    }
+}
+
+impl App {
+    /// `wake` ends the sleep of the loop that runs this.
+    pub(crate) fn new(router: Router, allow_origins: Vec<String>, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        let date = (0, HeaderValue::from_static(""));
+        let mailbox = Mailbox::new(wake);
+        App {
+            router,
+            running: BTreeMap::new(),
+            sessions: Sessions::of_server(mailbox.as_loop()),
+            deliveries: Deliveries::new(mailbox.as_loop()),
+            datagram_conns: HashSet::new(),
+            allow_origins,
+            mailbox,
+            responses: ResponseCounts::default(),
+            panics: PanicCounts::default(),
+            date,
+        }
+    }
+
+    pub(super) fn mailbox(&self) -> &Mailbox<ServerCall> {
+        &self.mailbox
+    }
+
+    /// Responses so far.
+    pub(super) fn responses(&self) -> ResponseCounts {
+        self.responses.clone()
+    }
+
+    /// Number of responses that are not finished.
+    #[cfg(test)]
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Whether nothing is left: no response, session or stream of one.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.sessions.is_idle() && self.datagram_conns.is_empty()
+    }
+
+    /// Panics of handlers so far.
+    pub(super) fn panics(&self) -> PanicCounts {
+        self.panics.clone().sum(self.sessions.panics())
+    }
+
+    /// A handler panicked, for which nobody else logs it.
+    fn panicked(&mut self, route: Option<&str>, error: &Error) {
+        panics::count(&mut self.panics, route, error);
+        log::error!("{}: {error}", route.unwrap_or("-"));
+    }
+
+    /// The response that a handler made, or that for its panic.
+    fn made(&mut self, request: &Request, made: Result<Response>) -> Response {
+        made.unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+        })
+    }
+
+    fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
+        let (Some(handler), Some(mut datagrams)) = (&mut self.router.datagrams, endpoint.datagrams(id)) else { return };
+        let is_new = self.datagram_conns.insert(id);
+        let called = catch(|| {
+            if is_new {
+                handler.opened(&mut datagrams);
+            }
+            handler.datagram(&mut datagrams, payload);
+        });
+        if let Err(error) = called {
+            self.panicked(None, &error);
+        }
+    }
+
+    fn on_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
+        let made = catch(|| self.router.call(&mut request));
+        let response = self.made(&request, made);
+        self.respond(now, request, now, response, endpoint);
+    }
+
+    fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
+        if !origin::is_allowed(&request, &self.allow_origins) {
+            let origin = request.header("origin").unwrap_or("none").to_owned();
+            log::info!("{:?}: session rejected because of its origin: {origin}", request.stream_id());
+            let body = format!("origin {origin} is not allowed here\n");
+            return self.respond(now, request, now, Response::default().status(403).text(body), endpoint);
+        }
+        let response = catch(|| self.router.open_session(&mut request)).unwrap_or_else(|error| {
+            self.panicked(request.pattern(), &error);
+            SessionResponse::reject(Response::plain(StatusCode::INTERNAL_SERVER_ERROR))
+        });
+        match response.0 {
+            SessionDecision::Accept(handler, headers) => self.sessions.accept(now, request, handler, headers, endpoint),
+            SessionDecision::Reject(response) => self.respond(now, request, now, *response, endpoint),
+        }
+    }
+
+    /// Begins the response to a request that came at `began`.
+    fn respond(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        began: Instant,
+        mut response: Response,
+        endpoint: &mut Endpoint,
+    ) {
+        let id = request.stream_id();
+        response.complete(&request);
+        response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
+        let Response { head, body } = response;
+        let handler = match body {
+            Body::Collect(collect) if !collect.allows(request.content_length()) => {
+                let response = Response::plain(StatusCode::PAYLOAD_TOO_LARGE);
+                return self.respond(now, request, began, response, endpoint);
+            }
+            Body::Collect(collect) => Sender::Collect(collect, head),
+            Body::Later(start) => return self.answer_later(now, request, began, head, start, endpoint),
+            // RFC 9110 section 9.3.2: the response to GET, without its body.
+            _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
+            Body::Bytes(body) => Sender::Whole(SendWhole { head: Some(head), body }),
+            Body::Handler(handler) => Sender::streaming(handler, head, endpoint.stream(now, id)),
+            Body::Make(make) => match catch(|| make(id, self.mailbox.as_loop())) {
+                Ok(handler) => Sender::streaming(handler, head, endpoint.stream(now, id)),
+                Err(error) => {
+                    self.panicked(request.pattern(), &error);
+                    let response = Response::plain(StatusCode::INTERNAL_SERVER_ERROR);
+                    return self.respond(now, request, began, response, endpoint);
+                }
+            },
+        };
+        let running = Running { request, handler, began };
+        self.run(now, id, running, None, endpoint);
+    }
+
+    fn answer_later(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        began: Instant,
+        head: ResponseHead,
+        start: Box<dyn FnOnce(Reply)>,
+        endpoint: &mut Endpoint,
+    ) {
+        let id = request.stream_id();
+        let route = request.pattern().map(str::to_owned);
+        let mailbox = self.mailbox.clone();
+        let (later, reply) = Later::new(head, move |answer| mailbox.reply(id, answer));
+        self.run(now, id, Running { request, handler: Sender::Later(later), began }, None, endpoint);
+        if let Err(error) = catch(|| start(reply)) {
+            self.panicked(route.as_deref(), &error);
+        }
+    }
+
+    /// The body of a request is whole.
+    fn on_body(&mut self, now: Instant, running: Running, endpoint: &mut Endpoint) {
+        let Running { request, handler: Sender::Collect(collect, head), began } = running else { return };
+        let made = catch(|| collect.finish(&request, Response { head, ..Response::default() }));
+        let response = self.made(&request, made);
+        self.respond(now, request, began, response, endpoint);
+    }
+
+    /// A response that was promised is there, or will not be.
+    fn on_reply(&mut self, now: Instant, id: StreamId, answer: Option<Answer>, endpoint: &mut Endpoint) {
+        // The client may be gone.
+        let Some(Running { request, handler: Sender::Later(later), began }) = self.running.remove(&id) else {
+            return;
+        };
+        let head = later.head.clone();
+        let response = match answer {
+            Some(answer) => {
+                let made = catch(|| answer(Response { head, ..Response::default() }));
+                self.made(&request, made)
+            }
+            None => {
+                log::error!("{id:?}: {}: the reply was dropped unanswered", request.pattern().unwrap_or("-"));
+                Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        };
+        self.respond(now, request, began, response, endpoint);
+    }
+
+    fn on_datagram(&mut self, now: Instant, id: StreamId, payload: Bytes, endpoint: &mut Endpoint) {
+        if let Some(running) = self.running.remove(&id) {
+            self.run(now, id, running, Some(payload), endpoint);
+        }
+    }
+
+    fn on_ready(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        if self.sessions.has_stream(id) {
+            self.sessions.on_ready(now, id, endpoint);
+        } else if let Some(running) = self.running.remove(&id) {
+            self.run(now, id, running, None, endpoint);
+        }
+    }
+
+    fn run(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        mut running: Running,
+        datagram: Option<Bytes>,
+        endpoint: &mut Endpoint,
+    ) {
+        let Some(mut stream) = endpoint.stream(now, id) else { return };
+        // A handler that waits for something else would not notice that the peer stopped the stream.
+        let cancelled = stream.send_failure().map_or(Ok(()), |error| Err(Error::Stream(error)));
+        let handler = &mut running.handler;
+        let needs_body = matches!(handler, Sender::Collect(..));
+        let taken = cancelled.and_then(|()| datagram.map_or(Ok(()), |payload| handler.datagram(&mut stream, payload)));
+        let result = taken.and_then(|()| handler.poll(&mut stream)).and_then(|progress| {
+            if progress == Progress::Done && stream.is_sending() && !needs_body {
+                stream.finish()?;
+            }
+            Ok(progress)
+        });
+        let error = match result {
+            Ok(Progress::Pending) => {
+                self.running.insert(id, running);
+                return;
+            }
+            Ok(Progress::Done) if needs_body => return self.on_body(now, running, endpoint),
+            Ok(Progress::Done) => None,
+            Err(error) => {
+                let route = running.request.pattern();
+                panics::count(&mut self.panics, route, &error);
+                self.fail(&mut stream, route, &error);
+                Some(error)
+            }
+        };
+        self.responses.count(running.request.pattern(), stream.status());
+        running.log(now, stream.status(), stream.sent(), error.as_ref());
+        endpoint.release(now, id);
+    }
+
+    /// Sends an error response if the head was not sent yet; otherwise the release resets the stream.
+    fn fail(&mut self, stream: &mut Stream<'_>, route: Option<&str>, error: &Error) {
+        let status = match error {
+            Error::Stream(StreamError::BodyTooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::Stream(StreamError::Reset(_) | StreamError::Stopped(_) | StreamError::Malformed(_)) => {
+                return stream.reset(ErrorCode::H3_REQUEST_CANCELLED);
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if !matches!(error, Error::Stream(_)) || matches!(error, Error::Stream(StreamError::Misuse(_))) {
+            log::error!("{:?}: {}: {error}", stream.id(), route.unwrap_or("-"));
+        }
+        if !stream.is_sending() && stream.send_failure().is_none() {
+            // The response is complete, such as a 204 whose handler wrote a body.
+            return;
+        }
+        if stream.is_answered() || !stream.is_sending() {
+            return stream.reset(ErrorCode::H3_INTERNAL_ERROR);
+        }
+        let Response { mut head, body } = Response::plain(status);
+        head.headers.insert(DATE, self.date.now());
+        if let Body::Bytes(mut body) = body {
+            // If even this does not fit, the release resets the stream.
+            let _ = stream.respond(&head, &mut body);
+        }
+    }
+
+    fn on_call(&mut self, now: Instant, call: ServerCall, endpoint: &mut Endpoint) {
+        let mut context = ServerContext { now, endpoint, sessions: &mut self.sessions };
+        if let Err(error) = catch(|| call(&mut context)) {
+            self.panicked(None, &error);
+        }
+    }
+
+    /// Passes messages of topics to their members.
+    fn deliver(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for _ in 0..DELIVERIES_PER_ROUND {
+            match self.deliveries.next() {
+                Some((topic, Delivery::Message(id, message))) => {
+                    self.sessions.on_message(now, id, &topic, message, endpoint);
+                }
+                Some((_, Delivery::Feed(id))) => self.on_ready(now, id, endpoint),
+                None => return,
+            }
+        }
+        self.mailbox.wake();
+    }
+
+    fn on_closed(&mut self, now: Instant, conn: ConnId, cause: &crate::endpoint::CloseCause) {
+        self.sessions.on_connection_closed(now, conn, cause);
+        if self.datagram_conns.remove(&conn)
+            && let Some(handler) = &mut self.router.datagrams
+            && let Err(error) = catch(|| handler.closed(conn, cause))
+        {
+            self.panicked(None, &error);
+        }
+        let (first, last) = (StreamId { conn, id: 0 }, StreamId { conn, id: u64::MAX });
+        let cut: Vec<StreamId> = self.running.range(first..=last).map(|(id, _)| *id).collect();
+        for id in cut {
+            if let Some(running) = self.running.remove(&id) {
+                log::debug!("{id:?}: {cause}");
+                self.responses.count(running.request.pattern(), None);
+                running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
+            }
+        }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.mailbox.close();
+    }
+}
+
+impl Application for App {
+    fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        match event {
+            Event::Request(request) => self.on_request(now, request, endpoint),
+            Event::Ready(id) => self.on_ready(now, id, endpoint),
+            Event::Closed(id, cause) => self.on_closed(now, id, &cause),
+            Event::Connected(_) => {}
+            // Events of clients only.
+            Event::RequestsPossible(_) | Event::Informational(..) | Event::Response(..) | Event::GoingAway(_) => {}
+            Event::SessionRequest(request) => self.on_session_request(now, request, endpoint),
+            Event::SessionStream { session, stream } => self.sessions.on_stream(now, session, stream, endpoint),
+            Event::Datagram(id, payload) if self.sessions.has(id) => {
+                self.sessions.on_datagram(now, id, payload, endpoint);
+            }
+            Event::Datagram(id, payload) => self.on_datagram(now, id, payload, endpoint),
+            Event::QuicDatagram(id, payload) => self.on_quic_datagram(id, payload, endpoint),
+            Event::StreamsAvailable(id) => self.sessions.on_streams_available(now, id, endpoint),
+            Event::SessionTimer(id) => self.sessions.on_timer(now, id, endpoint),
+            Event::SessionDraining(id) => self.sessions.on_draining(now, id, endpoint),
+            Event::SessionClosed(id, end) => self.sessions.on_closed(now, id, &end),
+        }
+    }
+
+    fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for message in self.mailbox.take() {
+            match message {
+                Message::Reply(id, answer) => self.on_reply(now, id, answer, endpoint),
+                Message::Session(id, call) => self.sessions.on_call(now, id, call, endpoint),
+                Message::Wake(id) => self.on_ready(now, id, endpoint),
+                Message::News(topic) => self.deliveries.begin(&topic),
+                Message::Call(call) => self.on_call(now, call, endpoint),
+            }
+        }
+        self.deliver(now, endpoint);
+    }
+}
+
+impl Running {
+    /// The access log. Logs addresses of clients only at debug level.
+    fn log(&self, now: Instant, status: Option<StatusCode>, sent: u64, error: Option<&Error>) {
+        const TARGET: &str = "mio_quiche::access";
+        if !log::log_enabled!(target: TARGET, log::Level::Info) {
+            return;
+        }
+        let request = &self.request;
+        let route = request.pattern().unwrap_or("-");
+        let status = status.map_or(0, |s| s.as_u16());
+        let ms = (now - self.began).as_secs_f64() * 1e3;
+        let outcome = error.map(|e| format!(" ({e})")).unwrap_or_default();
+        let (method, stream) = (request.method(), request.stream_id());
+        log::info!(target: TARGET, "{method} {route} {status} {sent} bytes {ms:.1} ms{outcome}");
+        log::debug!(target: TARGET, "{stream:?} from {}: {method} {}", request.peer_addr(), request.head.target);
+    }
+}
+
+trait Clock {
+    fn now(&mut self) -> HeaderValue;
+}
+
+impl Clock for (u64, HeaderValue) {
+    /// The time of day as a `date` field (RFC 9110 section 6.6.1), made once a second.
+    fn now(&mut self) -> HeaderValue {
+        let time = net::wall_clock();
+        let second = time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if second != self.0 {
+            // An HTTP date is always ASCII.
+            let value = HeaderValue::try_from(httpdate::fmt_http_date(time));
+            *self = (second, value.unwrap_or(HeaderValue::from_static("")));
+        }
+        self.1.clone()
+    }
+}
