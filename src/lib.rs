@@ -30,8 +30,8 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
-    ResponseHandler, Router, Server, ServerContext, ServerHandle, Session, SessionHandle, SessionHandler,
+    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Next, Progress, Reply,
+    Response, ResponseHandler, Router, Server, ServerContext, ServerHandle, Session, SessionHandle, SessionHandler,
     SessionOptions, SessionRequest, SessionResponse, Slow, StaticFiles, StreamHandle, StreamHandler, Topic,
 };
 pub use config::{
@@ -40,8 +40,8 @@ pub use config::{
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{
-    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, PostError, Result, SessionError,
-    StreamError, Violation,
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, ParamError, PostError, Result,
+    SessionError, StreamError, Violation,
 };
 pub use h3::{Priority, Recv, Request, ResponseHead};
 pub use transport::table::{ConnId, StreamId};

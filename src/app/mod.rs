@@ -9,7 +9,9 @@ mod deliveries;
 pub mod demo;
 mod demo_sessions;
 pub mod files;
+mod layer;
 mod mailbox;
+mod offload;
 mod origin;
 mod panics;
 mod response;
@@ -36,6 +38,7 @@ pub use client::{
 pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
+pub use layer::Next;
 pub use response::{Reply, Response};
 pub use router::Router;
 pub use server::{Server, ServerHandle};

@@ -22,6 +22,8 @@ use crate::transport::table::StreamId;
 pub struct Response {
     pub(super) head: ResponseHead,
     pub(super) body: Body,
+    /// For the request's body.
+    pub(super) max_body: Option<u64>,
 }
 
 pub(super) enum Body {
@@ -31,6 +33,8 @@ pub(super) enum Body {
     Make(Make),
     /// Called with the promise to answer.
     Later(Box<dyn FnOnce(Reply)>),
+    /// Blocking work makes the answer, on another thread.
+    Offload(Box<dyn FnOnce() -> Answer + Send>),
     /// Needs the request's body.
     Collect(Collect),
 }
@@ -43,7 +47,7 @@ impl std::fmt::Debug for Response {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
-            Body::Later(_) => "later".to_owned(),
+            Body::Later(_) | Body::Offload(_) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
@@ -55,6 +59,7 @@ impl Default for Response {
         Response {
             head: ResponseHead { status: StatusCode::OK, headers: HeaderMap::new() },
             body: Body::Bytes(Bytes::new()),
+            max_body: None,
         }
     }
 }
@@ -218,6 +223,36 @@ impl Response {
         self
     }
 
+    /// Runs blocking work, such as a query of a database, on a small pool of threads
+    /// ([`offload_threads`](crate::ServerConfig::offload_threads)), and then calls `then` with its result on the loop's
+    /// thread. The loop serves others meanwhile. The work does not run if the client is gone when its turn comes.
+    ///
+    /// When 1024 jobs run or wait, the answer is 503. A panic of the work costs its request only.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// let router = Router::new().get("/hosts", |_req, res| {
+    ///     res.offload(|| std::fs::read_to_string("/etc/hosts"), |hosts, res| match hosts {
+    ///         Ok(hosts) => res.text(hosts),
+    ///         Err(error) => res.status(500).text(format!("{error}\n")),
+    ///     })
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn offload<T: Send + 'static>(
+        mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T, Response) -> Response + Send + 'static,
+    ) -> Self {
+        self.body = Body::Offload(Box::new(|| {
+            let result = work();
+            Box::new(|res| then(result, res))
+        }));
+        self
+    }
+
     /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the
     /// response: it receives this one. A longer body is answered with 413, and one that never ends is bounded by the
     /// server's time limits.
@@ -234,6 +269,43 @@ impl Response {
     pub fn body(mut self, limit: usize, then: impl FnOnce(&Request, Bytes, Response) -> Response + 'static) -> Self {
         self.body = Body::Collect(Collect { body: Vec::new(), limit, then: Box::new(then) });
         self
+    }
+
+    /// As [`body`](Response::body), for the fields of a form (`application/x-www-form-urlencoded`), as browsers send it.
+    /// A body of another media type is answered with 415, and fields that are not those of the value with 422.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Entry {
+    ///     name: String,
+    ///     #[serde(default)]
+    ///     tags: Vec<String>,
+    /// }
+    ///
+    /// let router = Router::new().post("/guestbook", |_req, res| {
+    ///     res.body_form(64 * 1024, |_req, entry: Entry, res| {
+    ///         res.text(format!("{} has {} tags\n", entry.name, entry.tags.len()))
+    ///     })
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn body_form<T: DeserializeOwned + 'static>(
+        self,
+        limit: usize,
+        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+    ) -> Self {
+        self.body(limit, |request, body, res| {
+            if media_type(request) != "application/x-www-form-urlencoded" {
+                return res.status(415).text("the content-type must be application/x-www-form-urlencoded\n");
+            }
+            match serde_html_form::from_bytes(&body) {
+                Ok(value) => then(request, value, res),
+                Err(e) => res.status(422).text(format!("{e}\n")),
+            }
+        })
     }
 
     /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that
@@ -259,7 +331,7 @@ impl Response {
         then: impl FnOnce(&Request, T, Response) -> Response + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
-            if !is_json(request.header("content-type").unwrap_or_default()) {
+            if !is_json(&media_type(request)) {
                 return res.status(415).text("the content-type must be application/json\n");
             }
             match serde_json::from_slice(&body) {
@@ -269,10 +341,31 @@ impl Response {
         })
     }
 
+    /// A 400 whose body is the text of an error, such as that of [`Request::param_as`](crate::Request::param_as).
+    #[must_use]
+    pub fn bad_request(self, error: impl std::fmt::Display) -> Self {
+        self.status(400).text(format!("{error}\n"))
+    }
+
+    /// Limits the request's body for a [streaming](Response::stream) handler, instead of
+    /// [`max_request_body`](crate::ServerConfig::max_request_body). A longer body is answered with 413.
+    #[must_use]
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.max_body = Some(bytes);
+        self
+    }
+
+    /// This response, with the fields of the one that it was to begin with.
+    pub(super) fn after(mut self, begun: Response) -> Self {
+        let fields = std::mem::replace(&mut self.head.headers, begun.head.headers);
+        self.head.headers.extend(fields);
+        self
+    }
+
     /// The plain response for a status, with its phrase as the body.
     pub(crate) fn plain(status: StatusCode) -> Self {
         let (headers, body) = plain_response(status, None);
-        Response { head: ResponseHead { status, headers }, body: Body::Bytes(body) }
+        Response { head: ResponseHead { status, headers }, body: Body::Bytes(body), max_body: None }
     }
 
     /// Replaces an error without a body by its plain response, and sets `content-length` where it is known (RFC 9110
@@ -304,9 +397,14 @@ impl Response {
     }
 }
 
+/// The media type of a request's body, without parameters.
+fn media_type(request: &Request) -> String {
+    let content_type = request.header("content-type").unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Whether a media type is JSON (RFC 8259, RFC 6839 section 3.1).
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+fn is_json(media_type: &str) -> bool {
     media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
 }
 
@@ -408,7 +506,7 @@ impl Response {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
-            Body::Later(_) => "later".to_owned(),
+            Body::Later(_) | Body::Offload(_) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         }
     }

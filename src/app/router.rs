@@ -1,15 +1,18 @@
 //! Routes: from method and path to a handler.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode};
 
 use super::datagrams::DatagramHandler;
+use super::layer::{Layer, Next};
 use super::response::Response;
-use super::session::{SessionRequest, SessionResponse};
+use super::session::{SessionDecision, SessionRequest, SessionResponse};
 use crate::error::RouteError;
 use crate::h3::{Request, is_known_method, normalize, normalize_segments};
 
@@ -23,12 +26,15 @@ enum Handler {
     Session(OpenSession),
 }
 
-/// Why no handler takes a request, and the response to it.
-enum NoHandler {
+/// What takes a request.
+enum Found<'a> {
+    Route(&'a mut Route),
     /// No route has its path.
-    Path(Box<Response>),
-    /// A route has its path, with other methods.
-    Method(Box<Response>),
+    NoPath(Box<Response>),
+    /// This route and others have its path, with other methods.
+    NoMethod(&'a Route, Box<Response>),
+    /// The server as a whole answers it.
+    Server(Box<Response>),
 }
 
 struct Route {
@@ -36,6 +42,13 @@ struct Route {
     pattern: Arc<str>,
     params: Vec<Arc<str>>,
     handler: Handler,
+    /// Of the routers that were nested and merged, outermost first.
+    layers: Vec<Layer>,
+}
+
+struct Fallback {
+    handler: HttpHandler,
+    layers: Vec<Layer>,
 }
 
 /// The routes of a server.
@@ -72,7 +85,8 @@ pub struct Router {
     routes: Vec<Vec<Route>>,
     /// Shapes in `paths` that stand for a `*` of nothing: a route of their own takes their place.
     empty_rests: HashSet<String>,
-    fallback: Option<HttpHandler>,
+    fallback: Option<Fallback>,
+    layers: Vec<Layer>,
     pub(super) datagrams: Option<Box<dyn DatagramHandler>>,
     error: Option<RouteError>,
 }
@@ -143,16 +157,17 @@ impl Router {
         if let Some(error) = other.error {
             self.error.get_or_insert(error);
         }
-        for Route { method, pattern, handler, .. } in other.routes.into_iter().flatten() {
+        let within = |layers: Vec<Layer>| other.layers.iter().cloned().chain(layers).collect();
+        for Route { method, pattern, handler, layers, .. } in other.routes.into_iter().flatten() {
             let pattern = match &*pattern {
                 "/" if !prefix.is_empty() => prefix.to_owned(),
                 pattern => format!("{prefix}{pattern}"),
             };
-            if let Err(error) = self.insert(method, &pattern, handler) {
-                self.error.get_or_insert(error);
-            }
+            self.add(method, &pattern, handler, within(layers));
         }
-        self.fallback = self.fallback.or(other.fallback);
+        if let (None, Some(Fallback { handler, layers })) = (&self.fallback, other.fallback) {
+            self.fallback = Some(Fallback { handler, layers: within(layers) });
+        }
         self.datagrams = self.datagrams.or(other.datagrams);
         self
     }
@@ -161,7 +176,53 @@ impl Router {
     /// the method is unknown. Not for requests for sessions.
     #[must_use]
     pub fn fallback(mut self, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
-        self.fallback = Some(Box::new(handler));
+        self.fallback = Some(Fallback { handler: Box::new(handler), layers: Vec::new() });
+        self
+    }
+
+    /// A layer around every response of this router: those of its routes, whether they were added before or are added
+    /// later, of its [fallback](Router::fallback), and the default ones (404, 405, the answer to OPTIONS). It receives
+    /// the request, the response to begin with, and what follows, which it calls by [`Next::run`] or not. The layer that was
+    /// added first is the outermost one. Routers that are nested or merged keep their own layers, within these.
+    ///
+    /// A layer passes values to handlers in [`Request::extensions_mut`].
+    ///
+    /// For a request for a session, `next` returns an empty 200 if the session is accepted. A layer that returns an
+    /// error instead rejects it; fields that it adds are those of the session's response.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// let private = Router::new()
+    ///     .get("/me", |req, res| res.text(req.extensions().get::<User>().map_or(String::new(), |user| user.0.clone())))
+    ///     .layer(|req, res, next| match req.header("authorization") {
+    ///         Some("Bearer secret") => {
+    ///             req.extensions_mut().insert(User("somebody".to_owned()));
+    ///             next.run(req, res)
+    ///         }
+    ///         _ => res.status(401).header("www-authenticate", "Bearer"),
+    ///     });
+    /// let router = Router::new()
+    ///     .get("/", |_req, res| res.text("everybody\n"))
+    ///     .nest("/private", private)
+    ///     // For pages of other origins, with the preflight requests of browsers.
+    ///     .layer(|req, res, next| {
+    ///         let res = next.run(req, res).header("access-control-allow-origin", "*");
+    ///         match req.header("access-control-request-method").is_some() {
+    ///             true => res
+    ///                 .header("access-control-allow-methods", "GET, POST")
+    ///                 .header("access-control-allow-headers", "authorization, content-type"),
+    ///             false => res,
+    ///         }
+    ///     });
+    /// assert!(router.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn layer(mut self, layer: impl FnMut(&mut Request, Response, Next<'_>) -> Response + 'static) -> Self {
+        self.layers.push(Rc::new(RefCell::new(layer)));
         self
     }
 
@@ -176,9 +237,7 @@ impl Router {
         pattern: &str,
         handler: impl FnMut(&Request, Response) -> Response + 'static,
     ) -> Self {
-        if let Err(error) = self.insert(method, pattern, Handler::Http(Box::new(handler))) {
-            self.error.get_or_insert(error);
-        }
+        self.add(method, pattern, Handler::Http(Box::new(handler)), Vec::new());
         self
     }
 
@@ -197,9 +256,7 @@ impl Router {
         pattern: &str,
         open: impl FnMut(SessionRequest<'_>) -> SessionResponse + 'static,
     ) -> Self {
-        if let Err(error) = self.insert(Method::CONNECT, pattern, Handler::Session(Box::new(open))) {
-            self.error.get_or_insert(error);
-        }
+        self.add(Method::CONNECT, pattern, Handler::Session(Box::new(open)), Vec::new());
         self
     }
 
@@ -224,7 +281,19 @@ impl Router {
         self.error.clone().map_or(Ok(()), Err)
     }
 
-    fn insert(&mut self, method: Method, pattern: &str, handler: Handler) -> Result<(), RouteError> {
+    fn add(&mut self, method: Method, pattern: &str, handler: Handler, layers: Vec<Layer>) {
+        if let Err(error) = self.insert(method, pattern, handler, layers) {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        handler: Handler,
+        layers: Vec<Layer>,
+    ) -> Result<(), RouteError> {
         let (shape, params) = parse_pattern(pattern)?;
         let invalid = |e: matchit::InsertError| RouteError::Invalid { pattern: pattern.into(), reason: e.to_string() };
         let index = match self.paths.at(&shape) {
@@ -253,84 +322,122 @@ impl Router {
                 existing: existing.pattern.to_string(),
             });
         }
-        self.routes[index].push(Route { method, pattern: pattern.into(), params, handler });
+        self.routes[index].push(Route { method, pattern: pattern.into(), params, handler, layers });
         Ok(())
     }
 
-    /// Calls the handler of the matching route, or returns the default response if there is none.
+    /// Calls the handler of the matching route within its layers, or returns the default response if there is none.
     pub(super) fn call(&mut self, request: &mut Request) -> Response {
-        match self.find(request) {
-            Ok(Handler::Http(handler)) => handler(request, Response::default()),
+        let Router { paths, routes, fallback, layers, .. } = self;
+        let default = |response: Box<Response>, inner: &[Layer], request: &mut Request| {
+            let mut response = Some(*response);
+            let mut handler =
+                |_: &Request, begun: Response| response.take().map_or(Response::default(), |r| r.after(begun));
+            Next::new(layers, inner, &mut handler).run(request, Response::default())
+        };
+        match find(paths, routes, request) {
+            Found::Route(Route { handler: Handler::Http(handler), layers: inner, .. }) => {
+                Next::new(layers, inner, handler).run(request, Response::default())
+            }
             // Only an extended CONNECT opens a session.
-            Ok(Handler::Session(_)) => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            Err(NoHandler::Path(response)) => match &mut self.fallback {
-                Some(fallback) => fallback(request, Response::default()),
-                None => *response,
+            Found::Route(route) => {
+                default(Box::new(Response::plain(StatusCode::NOT_IMPLEMENTED)), &route.layers, request)
+            }
+            Found::NoPath(response) => match fallback {
+                Some(Fallback { handler, layers: inner }) => {
+                    Next::new(layers, inner, handler).run(request, Response::default())
+                }
+                None => default(response, &[], request),
             },
-            Err(NoHandler::Method(response)) => *response,
+            Found::NoMethod(route, response) => default(response, &route.layers, request),
+            Found::Server(response) => default(response, &[], request),
         }
     }
 
-    /// Lets the handler of the matching route accept or reject a session.
+    /// Lets the handler of the matching route accept or reject a session, within its layers.
     pub(super) fn open_session(&mut self, request: &mut Request) -> SessionResponse {
-        match self.find(request) {
-            Ok(Handler::Session(open)) => open(SessionRequest::new(request)),
-            Ok(Handler::Http(_)) => SessionResponse::reject(Response::plain(StatusCode::METHOD_NOT_ALLOWED)),
-            Err(NoHandler::Path(response) | NoHandler::Method(response)) => SessionResponse::reject(*response),
+        let Router { paths, routes, layers, .. } = self;
+        let (open, inner) = match find(paths, routes, request) {
+            Found::Route(Route { handler: Handler::Session(open), layers: inner, .. }) => (open, inner),
+            Found::Route(_) => return SessionResponse::reject(Response::plain(StatusCode::METHOD_NOT_ALLOWED)),
+            Found::NoPath(response) | Found::NoMethod(_, response) | Found::Server(response) => {
+                return SessionResponse::reject(*response);
+            }
+        };
+        let mut accepted = None;
+        let mut decide = |request: &Request, begun: Response| match open(SessionRequest::new(request)).0 {
+            SessionDecision::Accept(handler, headers) => {
+                accepted = Some((handler, headers));
+                begun
+            }
+            SessionDecision::Reject(response) => response.after(begun),
+        };
+        let response = Next::new(layers, inner, &mut decide).run(request, Response::default());
+        match accepted {
+            Some((handler, mut headers)) if response.head.status.is_success() => {
+                headers.extend(response.head.headers);
+                SessionResponse(SessionDecision::Accept(handler, headers))
+            }
+            None if response.head.status.is_success() => {
+                log::error!("a layer answered a request for a session with {}", response.head.status);
+                SessionResponse::reject(Response::plain(StatusCode::INTERNAL_SERVER_ERROR))
+            }
+            _ => SessionResponse::reject(response),
         }
     }
+}
 
-    /// Finds the handler for a request and sets the request's parameters, or returns the response for a request without
-    /// a handler.
-    fn find(&mut self, request: &mut Request) -> Result<&mut Handler, NoHandler> {
-        let path = match request.path() {
-            path if path.starts_with('/') => normalize(path),
-            path => Cow::Borrowed(path),
-        };
-        let method = request.method().clone();
-        let is_known = is_known_method(&method) || request.protocol().is_some();
-        if path == "*" && method == Method::OPTIONS {
-            let allow = allow(self.routes.iter().flatten());
-            return Err(NoHandler::Method(Box::new(Response::default().status(204).header("allow", allow))));
-        }
-        let Ok(found) = self.paths.at(&path) else {
-            let is_known = is_known || self.routes.iter().flatten().any(|r| r.method == method);
-            let status = if is_known { StatusCode::NOT_FOUND } else { StatusCode::NOT_IMPLEMENTED };
-            return Err(NoHandler::Path(Box::new(Response::plain(status))));
-        };
-        let start = path.as_ptr() as usize;
-        let mut ranges: Vec<Range<usize>> = found
-            .params
-            .iter()
-            .map(|(_, value)| {
-                let from = value.as_ptr() as usize - start;
-                from..from + value.len()
-            })
-            .collect();
-        let routes = &mut self.routes[*found.value];
-        let position = routes
-            .iter()
-            .position(|r| r.method == method)
-            .or_else(|| routes.iter().position(|r| r.method == Method::GET && method == Method::HEAD));
-        let Some(position) = position else {
-            let allow = allow(routes.iter());
-            return Err(NoHandler::Method(Box::new(match method {
-                Method::OPTIONS => Response::default().status(204).header("allow", allow),
-                _ if is_known => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
-                _ => Response::plain(StatusCode::NOT_IMPLEMENTED),
-            })));
-        };
-        let route = &mut routes[position];
-        // Of a rest that is empty.
-        ranges.resize(route.params.len(), path.len()..path.len());
-        let params = route.params.iter().cloned().zip(ranges).collect();
-        let normal_path = match path {
-            Cow::Owned(path) => Some(path),
-            Cow::Borrowed(_) => None,
-        };
-        request.set_route(route.pattern.clone(), normal_path, params);
-        Ok(&mut route.handler)
+/// Finds what takes a request, and sets the request's parameters.
+fn find<'a>(paths: &matchit::Router<usize>, routes: &'a mut [Vec<Route>], request: &mut Request) -> Found<'a> {
+    let path = match request.path() {
+        path if path.starts_with('/') => normalize(path),
+        path => Cow::Borrowed(path),
+    };
+    let method = request.method().clone();
+    let is_known = is_known_method(&method) || request.protocol().is_some();
+    if path == "*" && method == Method::OPTIONS {
+        let allow = allow(routes.iter().flatten());
+        return Found::Server(Box::new(Response::default().status(204).header("allow", allow)));
     }
+    let Ok(found) = paths.at(&path) else {
+        let is_known = is_known || routes.iter().flatten().any(|r| r.method == method);
+        let status = if is_known { StatusCode::NOT_FOUND } else { StatusCode::NOT_IMPLEMENTED };
+        return Found::NoPath(Box::new(Response::plain(status)));
+    };
+    let start = path.as_ptr() as usize;
+    let mut ranges: Vec<Range<usize>> = found
+        .params
+        .iter()
+        .map(|(_, value)| {
+            let from = value.as_ptr() as usize - start;
+            from..from + value.len()
+        })
+        .collect();
+    let routes = &mut routes[*found.value];
+    let position = routes
+        .iter()
+        .position(|r| r.method == method)
+        .or_else(|| routes.iter().position(|r| r.method == Method::GET && method == Method::HEAD));
+    let Some(position) = position else {
+        let allow = allow(routes.iter());
+        let response = match method {
+            Method::OPTIONS => Response::default().status(204).header("allow", allow),
+            _ if is_known => Response::plain(StatusCode::METHOD_NOT_ALLOWED).header("allow", allow),
+            _ => Response::plain(StatusCode::NOT_IMPLEMENTED),
+        };
+        // A shape has at least one route.
+        return Found::NoMethod(&routes[0], Box::new(response));
+    };
+    let route = &mut routes[position];
+    // Of a rest that is empty.
+    ranges.resize(route.params.len(), path.len()..path.len());
+    let params = route.params.iter().cloned().zip(ranges).collect();
+    let normal_path = match path {
+        Cow::Owned(path) => Some(path),
+        Cow::Borrowed(_) => None,
+    };
+    request.set_route(route.pattern.clone(), normal_path, params);
+    Found::Route(route)
 }
 
 /// The `allow` field of some routes (RFC 9110 section 10.2.1).

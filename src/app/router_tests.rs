@@ -1,4 +1,5 @@
 use super::*;
+use crate::app::layer::Next;
 use crate::app::session::SessionDecision;
 use crate::error::RouteError;
 use crate::h3::Request;
@@ -225,4 +226,142 @@ fn nesting_reports_conflicts_and_keeps_the_first_fallback() {
     assert!(Router::new().nest("/x", Router::new().get("wrong", |_, res| res)).check().is_err());
     let mut router = one().nest("/x", Router::new().fallback(|_, res| res.text("second")));
     assert_eq!(body(&mut router, "/x/y"), "first");
+}
+
+/// A layer that writes its name around what it is around.
+fn around(name: &'static str) -> impl FnMut(&mut Request, Response, Next<'_>) -> Response {
+    move |req, res, next| {
+        let res = next.run(req, res.header("x-before", name));
+        let text = format!("{name}({})", res.body_text());
+        res.header("x-after", name).text(text)
+    }
+}
+
+#[test]
+fn layers_are_around_every_response_of_their_router() {
+    let inner = Router::new()
+        .get("/a", |_, res| res.text("a"))
+        .post("/a", |_, res| res.text("posted"))
+        .fallback(|_, res| res.text("fallback"))
+        .layer(around("inner"));
+    let plain = Router::new().get("/b", |_, res| res.text("b")).delete("/in/a", |_, res| res.text("deleted"));
+    let mut router = Router::new()
+        .layer(around("first"))
+        .nest("/in", inner)
+        .merge(plain)
+        .layer(around("second"))
+        .get("/c", |_, r| r);
+    assert_eq!(router.check(), Ok(()));
+    for (method, path, expected) in [
+        ("GET", "/in/a", (200, "first(second(inner(a)))")),
+        ("POST", "/in/a", (200, "first(second(inner(posted)))")),
+        ("DELETE", "/in/a", (200, "first(second(deleted))")),
+        ("PUT", "/in/a", (405, "first(second(inner(405 Method Not Allowed\n)))")),
+        ("OPTIONS", "/b", (204, "")),
+        ("OPTIONS", "*", (204, "")),
+        ("GET", "/b", (200, "first(second(b))")),
+        ("GET", "/c", (200, "first(second())")),
+        ("GET", "/elsewhere", (200, "first(second(inner(fallback)))")),
+    ] {
+        let (status, text, _) = call(&mut router, method, path);
+        assert_eq!((status, text.as_str()), expected, "{method} {path}");
+    }
+    let fields = |response: &Response, name: &str| {
+        let values = response.head.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for (method, path) in [("GET", "/in/a"), ("PUT", "/in/a"), ("GET", "/elsewhere")] {
+        let response = router.call(&mut request(method, path));
+        assert_eq!(fields(&response, "x-before"), ["first", "second", "inner"], "{method} {path}");
+        assert_eq!(fields(&response, "x-after"), ["inner", "second", "first"], "{method} {path}");
+    }
+    assert_eq!(fields(&router.call(&mut request("OPTIONS", "*")), "x-after"), ["second", "first"]);
+    let mut without = Router::new().get("/", |_, res| res).layer(around("layer"));
+    assert_eq!(call(&mut without, "GET", "/x"), (404, "layer(404 Not Found\n)".to_owned(), None));
+    assert_eq!(call(&mut without, "BREW", "/x").0, 501);
+}
+
+#[test]
+fn a_layer_answers_itself_or_passes_values_on() {
+    let mut router = Router::new()
+        .get("/", |req, res| res.text(format!("{} {:?}", req.pattern().unwrap(), req.extensions().get::<u32>())))
+        .layer(|req, res, next| match req.query() {
+            None => res.status(401),
+            Some(_) => {
+                req.extensions_mut().insert(7u32);
+                next.run(req, res)
+            }
+        });
+    assert_eq!(call(&mut router, "GET", "/"), (401, "401 Unauthorized\n".to_owned(), None));
+    assert_eq!(body(&mut router, "/?x"), "/ Some(7)");
+}
+
+struct Nothing;
+impl crate::SessionHandler for Nothing {}
+
+#[test]
+fn layers_see_requests_for_sessions() {
+    let mut router = Router::new()
+        .webtransport("/wt", |req| req.accept_with("chat", Nothing))
+        .webtransport("/never", |req| req.reject(404))
+        .layer(|req, res, next| match req.query() {
+            None => next.run(req, res).header("x-after", "1"),
+            Some("silent") => res,
+            Some("later") => {
+                let _ = next.run(req, res);
+                Response::default().status(503)
+            }
+            Some(_) => res.status(401).header("www-authenticate", "Bearer"),
+        });
+    for (path, expected) in [
+        ("/wt", (200, vec![("wt-protocol", "\"chat\""), ("x-after", "1")])),
+        ("/wt?secret", (401, vec![("www-authenticate", "Bearer")])),
+        ("/wt?later", (503, vec![])),
+        ("/wt?silent", (500, vec![("content-type", "text/plain;charset=utf-8"), ("content-length", "26")])),
+        ("/never", (404, vec![("x-after", "1")])),
+    ] {
+        let mut request = request("CONNECT", path);
+        request.head.headers.insert("wt-available-protocols", "\"chat\"".parse().unwrap());
+        let (status, headers) = match router.open_session(&mut request).0 {
+            SessionDecision::Accept(_, headers) => (200, headers),
+            SessionDecision::Reject(response) => (response.head.status.as_u16(), response.head.headers),
+        };
+        let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!((status, fields), expected, "{path}");
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Page {
+    #[serde(default)]
+    from: u8,
+    #[serde(default)]
+    tag: Vec<String>,
+}
+
+#[test]
+fn parameters_have_types() {
+    let mut router = Router::new()
+        .get("/users/:id", |req, res| match (req.param_as::<u32>("id"), req.param_as::<u32>("other")) {
+            (Ok(id), Err(missing)) => res.text(format!("{id} {missing}")),
+            (Err(error), _) => res.bad_request(error),
+            _ => res.status(500),
+        })
+        .get("/list", |req, res| match req.query_as::<Page>() {
+            Ok(page) => res.text(format!("{} {:?}", page.from, page.tag)),
+            Err(error) => res.bad_request(error),
+        });
+    for (path, expected) in [
+        ("/users/%37", (200, "7 the path has no parameter 'other'")),
+        ("/users/7x", (400, "'7x' is no value for 'id': invalid digit found in string\n")),
+        ("/list", (200, "0 []")),
+        ("/list?tag=a+b&from=3&tag=%26", (200, "3 [\"a b\", \"&\"]")),
+    ] {
+        let (status, text, _) = call(&mut router, "GET", path);
+        assert_eq!((status, text.as_str()), expected, "{path}");
+    }
+    let (status, text, _) = call(&mut router, "GET", "/users/%ff");
+    assert!(status == 400 && text.starts_with("'\u{fffd}' is no value for 'id': invalid utf-8"), "{text}");
+    let (status, text, _) = call(&mut router, "GET", "/list?from=256");
+    assert!(status == 400 && text.starts_with("the query is not as expected: "), "{text}");
 }

@@ -107,6 +107,7 @@ impl Server {
         })?;
         let shutdown_timeout = config.shutdown_timeout;
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
+        let offload_threads = config.offload_threads;
         let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
@@ -114,7 +115,8 @@ impl Server {
         let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
         let admin = admin.map(open).transpose()?;
         allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
-        let app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
+        let mut app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
+        app.set_offload_threads(offload_threads);
         Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
 

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::mailbox::{Mailbox, Message};
+use super::offload::{self, Pool};
 use super::origin;
 use super::panics::{self, catch};
 use super::response::{Answer, Body, Collect, Later, Reply, Response};
@@ -80,6 +81,7 @@ pub(crate) struct App {
     allow_origins: Vec<String>,
     mailbox: Mailbox<ServerCall>,
     deliveries: Deliveries,
+    pool: Pool,
     responses: ResponseCounts,
     panics: PanicCounts,
     /// The current second, and its `date` field.
@@ -144,6 +146,7 @@ impl App {
             running: BTreeMap::new(),
             sessions: Sessions::of_server(mailbox.as_loop()),
             deliveries: Deliveries::new(mailbox.as_loop()),
+            pool: Pool::new(offload::THREADS),
             datagram_conns: HashSet::new(),
             allow_origins,
             mailbox,
@@ -160,6 +163,11 @@ impl App {
     /// Responses so far.
     pub(super) fn responses(&self) -> ResponseCounts {
         self.responses.clone()
+    }
+
+    /// Sets the number of threads for blocking work, before there is any.
+    pub(super) fn set_offload_threads(&mut self, threads: usize) {
+        self.pool = Pool::new(threads);
     }
 
     /// Number of responses that are not finished.
@@ -242,7 +250,15 @@ impl App {
         let id = request.stream_id();
         response.complete(&request);
         response.head.headers.entry(DATE).or_insert_with(|| self.date.now());
-        let Response { head, body } = response;
+        let Response { head, body, max_body } = response;
+        if let Some(limit) = max_body {
+            if request.content_length().is_some_and(|len| len > limit) {
+                return self.respond(now, request, began, Response::plain(StatusCode::PAYLOAD_TOO_LARGE), endpoint);
+            }
+            if let Some(mut stream) = endpoint.stream(now, id) {
+                stream.set_max_body(limit);
+            }
+        }
         let handler = match body {
             Body::Collect(collect) if !collect.allows(request.content_length()) => {
                 let response = Response::plain(StatusCode::PAYLOAD_TOO_LARGE);
@@ -250,6 +266,17 @@ impl App {
             }
             Body::Collect(collect) => Sender::Collect(collect, head),
             Body::Later(start) => return self.answer_later(now, request, began, head, start, endpoint),
+            Body::Offload(job) => match self.pool.check() {
+                Ok(()) => {
+                    let reply = self.promise(now, request, began, head, endpoint);
+                    return self.pool.start(job, reply);
+                }
+                Err(error) => {
+                    log::warn!("{}: {error}", request.pattern().unwrap_or("-"));
+                    let response = Response::plain(StatusCode::SERVICE_UNAVAILABLE);
+                    return self.respond(now, request, began, response, endpoint);
+                }
+            },
             // RFC 9110 section 9.3.2: the response to GET, without its body.
             _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
             Body::Bytes(body) => Sender::Whole(SendWhole { head: Some(head), body }),
@@ -276,14 +303,27 @@ impl App {
         start: Box<dyn FnOnce(Reply)>,
         endpoint: &mut Endpoint,
     ) {
-        let id = request.stream_id();
         let route = request.pattern().map(str::to_owned);
-        let mailbox = self.mailbox.clone();
-        let (later, reply) = Later::new(head, move |answer| mailbox.reply(id, answer));
-        self.run(now, id, Running { request, handler: Sender::Later(later), began }, None, endpoint);
+        let reply = self.promise(now, request, began, head, endpoint);
         if let Err(error) = catch(|| start(reply)) {
             self.panicked(route.as_deref(), &error);
         }
+    }
+
+    /// Waits for the answer of a [`Reply`].
+    fn promise(
+        &mut self,
+        now: Instant,
+        request: Box<Request>,
+        began: Instant,
+        head: ResponseHead,
+        endpoint: &mut Endpoint,
+    ) -> Reply {
+        let id = request.stream_id();
+        let mailbox = self.mailbox.clone();
+        let (later, reply) = Later::new(head, move |answer| mailbox.reply(id, answer));
+        self.run(now, id, Running { request, handler: Sender::Later(later), began }, None, endpoint);
+        reply
     }
 
     /// The body of a request is whole.
@@ -386,7 +426,7 @@ impl App {
         if stream.is_answered() || !stream.is_sending() {
             return stream.reset(ErrorCode::H3_INTERNAL_ERROR);
         }
-        let Response { mut head, body } = Response::plain(status);
+        let Response { mut head, body, .. } = Response::plain(status);
         head.headers.insert(DATE, self.date.now());
         if let Body::Bytes(mut body) = body {
             // If even this does not fit, the release resets the stream.

@@ -70,6 +70,9 @@ pub struct ServerConfig {
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
     pub request_limits: RequestLimits,
+    /// Threads for blocking work of handlers ([`Response::offload`](crate::Response::offload)), started with the first job.
+    /// Default: 8.
+    pub offload_threads: usize,
     /// WebTransport sessions. Default: off until a route enables them, see [`enabled`](WebTransportConfig::enabled).
     pub webtransport: WebTransportConfig,
     /// TCP address where `Server` answers HTTP/1.1 with a demo page (`/`), metrics for Prometheus (`/metrics`) and its
@@ -108,6 +111,7 @@ impl ServerConfig {
             max_request_rate: None,
             max_request_body: None,
             request_limits: RequestLimits::default(),
+            offload_threads: 8,
             webtransport: WebTransportConfig::default(),
             admin: None,
             handle_signals: true,
@@ -125,6 +129,7 @@ impl ServerConfig {
         self.request_limits.check()?;
         check::at_least_one("max_connections", self.max_connections)?;
         check::at_least_one("max_handshakes", self.max_handshakes)?;
+        check::at_least_one("offload_threads", self.offload_threads)?;
         check::positive("request_timeout", self.request_timeout)?;
         check::positive("retry_token_lifetime", self.retry_token_lifetime)
     }

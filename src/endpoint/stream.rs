@@ -95,6 +95,14 @@ impl Stream<'_> {
         either!(self, stream => stream.wake_at(at));
     }
 
+    /// Limits the body that is read, instead of [`max_request_body`](crate::ServerConfig::max_request_body): reading
+    /// more returns [`StreamError::BodyTooLarge`]. No effect on a stream of a session.
+    pub fn set_max_body(&mut self, bytes: u64) {
+        if let Kind::Http(stream) = &mut self.0 {
+            stream.state.max_body = Some(bytes);
+        }
+    }
+
     /// Bytes read so far.
     pub fn received(&self) -> u64 {
         match &self.0 {

@@ -98,6 +98,31 @@ pub enum PostError {
     Closed,
 }
 
+/// A parameter of a request's path or query is not what the handler expects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamError {
+    /// The route has no such parameter.
+    #[error("the path has no parameter '{name}'")]
+    Missing {
+        /// The parameter.
+        name: String,
+    },
+    /// The value cannot be parsed.
+    #[error("'{value}' is no value for '{name}': {reason}")]
+    Invalid {
+        /// The parameter.
+        name: String,
+        /// Its value, percent-decoded.
+        value: String,
+        /// The text of the parser's error.
+        reason: String,
+    },
+    /// The query does not have the expected parameters. With the text of the parser's error.
+    #[error("the query is not as expected: {0}")]
+    Query(String),
+}
+
 /// An invalid setting, found when the server is built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

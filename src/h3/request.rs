@@ -1,14 +1,18 @@
 //! A request as the application sees it.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{Extensions, HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 
 use super::validate::Head;
+use crate::error::ParamError;
 use crate::transport::table::StreamId;
 
 /// A request's head: valid, but not yet answered. The body comes through [`Stream`](crate::Stream).
@@ -23,11 +27,13 @@ pub struct Request {
     normal_path: Option<String>,
     /// Where each parameter's value is in the normal path.
     params: Vec<(Arc<str>, Range<usize>)>,
+    extensions: Extensions,
 }
 
 impl Request {
     pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool) -> Self {
-        Request { head, stream, peer, is_early, pattern: None, normal_path: None, params: Vec::new() }
+        let (pattern, normal_path, params, extensions) = Default::default();
+        Request { head, stream, peer, is_early, pattern, normal_path, params, extensions }
     }
 
     /// The method.
@@ -95,6 +101,67 @@ impl Request {
     pub fn param_bytes(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         let (_, range) = self.params.iter().find(|(n, _)| &**n == name)?;
         Some(percent_decode_str(self.normal_path().get(range.clone())?).into())
+    }
+
+    /// The value of the route's parameter `:name` as a number or another type.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// let router = Router::new().get("/users/:id", |req, res| match req.param_as::<u64>("id") {
+    ///     Ok(id) => res.json(&id),
+    ///     Err(error) => res.bad_request(error),
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// [`ParamError::Missing`] if the route has no such parameter, [`ParamError::Invalid`].
+    pub fn param_as<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, ParamError> {
+        let bytes = self.param_bytes(name).ok_or_else(|| ParamError::Missing { name: name.to_owned() })?;
+        let invalid = |reason: &dyn Display| ParamError::Invalid {
+            name: name.to_owned(),
+            value: String::from_utf8_lossy(&bytes).into_owned(),
+            reason: reason.to_string(),
+        };
+        std::str::from_utf8(&bytes).map_err(|e| invalid(&e))?.parse().map_err(|e| invalid(&e))
+    }
+
+    /// The query as a value, such as a struct with a field for each parameter; a parameter that comes several times
+    /// fills a `Vec`.
+    ///
+    /// ```
+    /// use mio_quiche::Router;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Page {
+    ///     #[serde(default)]
+    ///     from: u64,
+    ///     limit: Option<u64>,
+    /// }
+    ///
+    /// let router = Router::new().get("/list", |req, res| match req.query_as::<Page>() {
+    ///     Ok(page) => res.json(&(page.from..page.from + page.limit.unwrap_or(10)).collect::<Vec<_>>()),
+    ///     Err(error) => res.bad_request(error),
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// [`ParamError::Query`].
+    pub fn query_as<T: DeserializeOwned>(&self) -> Result<T, ParamError> {
+        let query = self.query().unwrap_or_default();
+        serde_html_form::from_str(query).map_err(|e| ParamError::Query(e.to_string()))
+    }
+
+    /// Values that [layers](crate::Router::layer) have set for the handler, one of each type.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The values to change.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
     }
 
     /// The pattern of the route that matched, such as `/api/users/:id`: a label for metrics.

@@ -32,6 +32,8 @@ pub(crate) struct RequestState {
     pub(super) send: Half,
     pub(super) declared: Option<u64>,
     pub(super) received: u64,
+    /// The application's limit on the body.
+    pub(crate) max_body: Option<u64>,
     pub(super) sent: u64,
     pub(super) staged: Option<Box<ResponseHead>>,
     pub(super) queued: Option<Box<Queued>>,
@@ -83,6 +85,7 @@ impl RequestState {
             send: Half::Open,
             declared: None,
             received: 0,
+            max_body: None,
             sent: 0,
             staged: None,
             queued: None,

@@ -136,7 +136,7 @@ impl HttpStream<'_> {
             (self.state.recv, self.state.send) = (Half::Failed(error.clone()), Half::Failed(error.clone()));
             return Err(error);
         }
-        match self.max_body {
+        match self.state.max_body.or(self.max_body) {
             Some(limit) if received > limit => {
                 let error = StreamError::BodyTooLarge { limit };
                 Err(error)

@@ -27,6 +27,10 @@ fn sim() -> Sim {
             })
         })
         .post("/panic", |_, res| res.body(LIMIT, |_, _, _| panic!("after the body")))
+        .post("/form", |_, res| {
+            res.body_form(LIMIT, |_, message: Message, res| res.text(format!("{} {}", message.id, message.text)))
+        })
+        .post("/small", |_, res| res.max_body(100).stream(crate::Echo::default()))
         .post("/json", |_, res| {
             res.body_json(LIMIT, |_, message: Message, res| {
                 res.json(&Message { id: message.id + 1, text: message.text.to_uppercase() })
@@ -97,4 +101,32 @@ fn json_is_read_and_written() {
         sim.finish_all();
         assert_eq!(answer(&sim, id), expected, "{content_type} {body}");
     }
+}
+
+#[test]
+fn a_form_is_read() {
+    let mut sim = sim();
+    let form = "application/x-www-form-urlencoded";
+    for (content_type, body, expected) in [
+        (form, "text=a+%26+b&id=7&other=", ("200", "7 a & b")),
+        ("Application/x-www-form-urlencoded; charset=utf-8", "id=1&text=", ("200", "1 ")),
+        (form, "id=7", ("422", "missing field `text`\n")),
+        (form, "id=x&text=", ("422", "invalid digit found in string\n")),
+        ("text/plain", "id=1&text=", ("415", "the content-type must be application/x-www-form-urlencoded\n")),
+    ] {
+        let id = sim.request("POST", "/form", &[("content-type", content_type)], body.as_bytes());
+        sim.finish_all();
+        assert_eq!(answer(&sim, id), expected, "{content_type} {body}");
+    }
+}
+
+#[test]
+fn a_route_has_a_limit_of_its_own() {
+    let mut sim = sim();
+    let small = sim.post("/small", &payload(100));
+    let declared = sim.request("POST", "/small", &[("content-length", "101")], &payload(101));
+    let undeclared = sim.post("/small", &payload(101));
+    sim.finish_all();
+    assert_eq!(sim.answers[&small].body, payload(100));
+    assert_eq!([declared, undeclared].map(|id| answer(&sim, id).0), ["413", "413"]);
 }

@@ -14,6 +14,7 @@ mod faults;
 mod handles;
 mod later;
 mod limits;
+mod offload;
 mod overload;
 mod panics;
 mod requests;

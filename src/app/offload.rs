@@ -1,0 +1,67 @@
+//! Blocking work of handlers, on a small pool of threads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::response::{Answer, Reply};
+
+/// Threads, unless the settings say otherwise.
+pub(super) const THREADS: usize = 8;
+/// Jobs that wait and run at a time.
+pub(super) const CAPACITY: usize = 1024;
+
+/// Does blocking work, and returns the answer.
+pub(super) type Job = Box<dyn FnOnce() -> Answer + Send>;
+
+/// The threads, which are started with the first job.
+pub(super) struct Pool {
+    threads: usize,
+    pool: Option<rayon_core::ThreadPool>,
+    /// Jobs that have not ended.
+    jobs: Arc<AtomicUsize>,
+}
+
+/// Why a job is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTaken {
+    #[error("{CAPACITY} jobs wait for {0} threads (offload_threads)")]
+    Full(usize),
+    #[error("no threads (offload_threads): {0}")]
+    Threads(#[from] rayon_core::ThreadPoolBuildError),
+}
+
+impl Pool {
+    pub(super) fn new(threads: usize) -> Self {
+        Pool { threads, pool: None, jobs: Arc::default() }
+    }
+
+    /// Whether another job is taken.
+    pub(super) fn check(&mut self) -> Result<(), NotTaken> {
+        if self.jobs.load(Ordering::Relaxed) >= CAPACITY {
+            return Err(NotTaken::Full(self.threads));
+        }
+        if self.pool.is_none() {
+            let builder = rayon_core::ThreadPoolBuilder::new().num_threads(self.threads);
+            self.pool = Some(builder.thread_name(|n| format!("offload-{n}")).build()?);
+        }
+        Ok(())
+    }
+
+    /// Runs a job that [may be taken](Pool::check), unless the client is gone when its turn comes.
+    pub(super) fn start(&self, job: Job, reply: Reply) {
+        let Some(pool) = &self.pool else { return };
+        let jobs = Arc::clone(&self.jobs);
+        jobs.fetch_add(1, Ordering::Relaxed);
+        pool.spawn(move || {
+            if !reply.is_cancelled() {
+                match catch_unwind(AssertUnwindSafe(job)) {
+                    Ok(answer) => reply.send(answer),
+                    // The loop counts it, with the route.
+                    Err(panic) => reply.send(|_| resume_unwind(panic)),
+                }
+            }
+            jobs.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
