@@ -42,6 +42,15 @@ async function run(newPage, origin) {
             print({ result: [response.status(), protocol, await response.text()] });
             continue;
         }
+        if (name === 'evaluate' && args.pages) {
+            // In several pages at once; `PAGE` in the script is the number of its page.
+            const pages = await Promise.all(Array.from({ length: args.pages }, newPage));
+            await Promise.all(pages.map(page => page.goto(at)));
+            const results = pages.map((page, n) => page.evaluate(args.script.replaceAll('PAGE', n)));
+            print({ result: await Promise.all(results) });
+            await Promise.all(pages.map(page => page.close()));
+            continue;
+        }
         if (name === 'evaluate') {
             print({ result: await page.evaluate(args.script) });
             continue;
