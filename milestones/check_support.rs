@@ -12,7 +12,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mio_quiche::net::now;
+use mio_quiche::{Router, Server, ServerHandle};
 use tempfile::TempDir;
+
+#[path = "settings.rs"]
+mod settings;
 
 /// After this time a check fails instead of waiting on.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -181,6 +185,41 @@ impl Example {
         let status = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux tells VmHWM");
         line.trim().trim_end_matches(" kB").parse().expect("VmHWM is a number")
+    }
+}
+
+/// A server in a thread of the check, for the solution of a chapter's exercise.
+pub(crate) struct Local {
+    pub(crate) addr: SocketAddr,
+    handle: ServerHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Local {
+    /// Starts it on a port that the system chooses.
+    pub(crate) fn start(router: impl FnOnce() -> Router + Send + 'static) -> Self {
+        let (sender, started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let server = settings::with_certificate(|mut config| {
+                config.handle_signals = false;
+                Server::bind("127.0.0.1:0", config, router())
+            });
+            let mut server = server.expect("a server on a free port");
+            sender.send((server.local_addr(), server.handle())).expect("the check waits");
+            server.run().expect("the server runs until it is shut down");
+        });
+        let (addr, handle) = started.recv().expect("the server starts");
+        Local { addr, handle, thread }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
+    /// Shuts it down.
+    pub(crate) fn stop(self) {
+        self.handle.shutdown().expect("the server runs");
+        self.thread.join().expect("the server does not panic");
     }
 }
 

@@ -1,19 +1,26 @@
 //! The check of milestone 8: visits with `wt` and aioquic, who is let in, and the chapter's lines in two browsers.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
 #[path = "../check_support.rs"]
 mod check_support;
+mod solution;
 
-use check_support::{Example, Lines, Process, chapter_code, client, mio_quiche, run, run_python};
+use check_support::{Example, Lines, Local, Process, chapter_code, client, mio_quiche, run, run_python};
+use mio_quiche::Router;
 use serde_json::{Value, json};
 
 /// The lines of a case for `client.py`, whose connection is `client`. Its sessions are of the server's own origin.
 fn case(example: &Example, body: &str) -> Vec<String> {
+    case_at(example.addr, body)
+}
+
+fn case_at(addr: SocketAddr, body: &str) -> Vec<String> {
     let program = format!("import sys\nfrom client import *\n\nclient = Client(sys.argv[1])\n{body}\nclient.close()\n");
-    run_python(&program, &[&format!("https://{}", example.addr)])
+    run_python(&program, &[&format!("https://{addr}")])
 }
 
 /// A running example that has told where its certificate's hash is.
@@ -201,6 +208,25 @@ plain.close()
     assert_eq!(lines, expected);
     assert_eq!(example.line(), format!("conn 0.0 stream 8: a visit from https://{}", example.addr));
     example.stop();
+}
+
+#[test]
+fn the_solution_ends_a_visit_with_a_note_that_is_too_long() {
+    let server = Local::start(|| Router::new().webtransport("/visit", |req| req.accept(solution::Visit::default())));
+    let lines = case_at(
+        server.addr,
+        r"
+visit = client.session('/visit')
+client.uni(visit, b'x' * 4096, fin=True)
+taken_back = client.uni(visit, b'half')
+client.quic.reset_stream(taken_back, wire_code(0))
+client.flush()
+client.uni(visit, b'x' * 4097, fin=True)
+print(client.closed_session(visit))
+",
+    );
+    assert_eq!(lines, ["[[2, 'your note is too long']]"]);
+    server.stop();
 }
 
 /// A browser, and the driver of `tests/it/browser` that it ends with.
