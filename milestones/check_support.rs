@@ -244,18 +244,15 @@ pub(crate) fn client(variable: &str) -> PathBuf {
     path
 }
 
-/// The first block of code in a language in a milestone's chapter: what it tells the reader to run is what is checked.
-pub(crate) fn chapter_code(milestone: &str, language: &str) -> String {
+/// The blocks of code in a language in a milestone's chapter, so that what the chapter tells the reader to run is
+/// checked.
+pub(crate) fn chapter_codes(milestone: &str, language: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("milestones").join(milestone).join("README.md");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let block = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```\n"));
-    block.unwrap_or_else(|| panic!("no {language} in {}", path.display())).0.to_owned()
-}
-
-/// Whether a program has what a chapter shows of it, which may have fewer imports.
-pub(crate) fn is_from(shown: &str, program: &str) -> bool {
-    let body = shown.find("\n/// ").map_or(shown, |at| &shown[at..]);
-    program.contains(body)
+    let opened = text.split(&format!("\n```{language}\n")).skip(1);
+    let blocks: Vec<_> = opened.map(|rest| rest.split("```\n").next().unwrap_or_default().to_owned()).collect();
+    assert!(!blocks.is_empty(), "no {language} in {}", path.display());
+    blocks
 }
 
 /// A Python program, which may use aioquic, and `client.py` of the tests in `tests/it/aioquic`.
