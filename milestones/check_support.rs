@@ -249,7 +249,8 @@ pub(crate) fn client(variable: &str) -> PathBuf {
 pub(crate) fn chapter_codes(milestone: &str, language: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("milestones").join(milestone).join("README.md");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let opened = text.split(&format!("\n```{language}\n")).skip(1);
+    let fence = format!("\n```{language}\n");
+    let opened = text.split(&fence).skip(1);
     let blocks: Vec<_> = opened.map(|rest| rest.split("```\n").next().unwrap_or_default().to_owned()).collect();
     assert!(!blocks.is_empty(), "no {language} in {}", path.display());
     blocks
