@@ -16,7 +16,7 @@ use mio_quiche::{Router, Server, ServerHandle};
 use tempfile::TempDir;
 
 #[path = "settings.rs"]
-mod settings;
+pub(crate) mod settings;
 
 /// After this time a check fails instead of waiting on.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -9,11 +9,9 @@ use std::time::Duration;
 
 #[path = "../check_support.rs"]
 mod check_support;
-#[path = "../settings.rs"]
-mod settings;
 mod solution;
 
-use check_support::{Example, client, curl, fetch, get, http3_client, run};
+use check_support::{Example, client, curl, fetch, get, http3_client, run, settings};
 use mio_quiche::Endpoint;
 use mio_quiche::net::{self, EventLoop, UdpSocket};
 

@@ -120,7 +120,7 @@ fn who_takes_none_gets_none() {
     let deaf = code.replace("max_datagram_frame_size=65536", "max_datagram_frame_size=None");
     let output = run(&mut program(&example, &deaf), b"hello\n");
     assert_eq!((output.status.code(), output.text()), (Some(0), ""));
-    assert_eq!(example.line(), "conn 0.0: not sent: the peer takes no datagrams of this kind");
+    assert_eq!(example.line(), "conn 0.0: not sent: the peer does not accept datagrams of this kind");
     // The handshake ends without a protocol in common.
     let stranger = code.replace("\"m06\"", "\"m99\"");
     let output = run(&mut program(&example, &stranger), b"hello\n");

@@ -59,7 +59,7 @@ pub enum RequestError {
     /// The server does not support WebTransport.
     #[error("the server does no WebTransport")]
     NoWebTransport,
-    /// A session opened a bidirectional stream on the connection, which takes no further request after that.
+    /// A session opened a bidirectional stream on the connection, which accepts no more requests after that.
     #[error("a connection on which a session opened a stream takes no further requests")]
     HasSessions,
 }

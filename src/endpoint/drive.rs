@@ -1,4 +1,4 @@
-//! What a connection does in a turn of the loop, in one fixed order.
+//! A connection's part of a turn of the loop, in one fixed order.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// A new stream was looked at, or an event handled.
+    /// A new stream was classified, or an event handled.
     pub(super) fn note_work(&mut self, cx: &mut Cx<'_>) {
         self.turn.work += 1;
         if self.turn.work >= SHARE_OF_TURN && !std::mem::replace(&mut self.turn.postponed, true) {
@@ -430,7 +430,8 @@ impl Connection {
             }
         }
         for stream in waiting {
-            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is stuck.
+            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is
+            // stuck.
             let sent = self.http_stream(cx, stream).is_none_or(|mut handle| handle.flush_queued() != Ok(false));
             if !sent && let Some(limit) = self.transport.stuck_head_limit(stream) {
                 log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));

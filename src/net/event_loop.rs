@@ -111,8 +111,8 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 wake it
-    /// instead of ending the process.
+    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 wake
+    /// it instead of ending the process.
     ///
     /// # Errors
     /// An error of the system.
@@ -184,7 +184,7 @@ impl EventLoop {
         turn::turn(now, self, endpoint, app)
     }
 
-    /// Sleeps until something comes, at most until `deadline`, or not at all when datagrams wait already.
+    /// Sleeps until an event, at most until `deadline`, or not at all if datagrams already wait.
     ///
     /// # Errors
     /// An error of the system.
@@ -249,7 +249,7 @@ impl EventLoop {
         }
         match self.socket.receive(each) {
             Ok(more) => self.readable = more,
-            // Errors of one destination (ICMP) come up here too; the next turn goes on.
+            // Errors of one destination (ICMP) are reported here, too; the next turn continues.
             Err(e) => log::debug!("receiving failed: {e}"),
         }
     }

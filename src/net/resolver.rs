@@ -9,7 +9,7 @@ use std::thread;
 use super::Waker;
 use crate::config::Resolver;
 
-/// Look-ups at a time; further ones wait.
+/// Concurrent look-ups; others wait.
 const MAX_THREADS: usize = 8;
 
 /// The id of a question, and its result.
