@@ -35,7 +35,7 @@ impl Waker {
     }
 }
 
-/// What ended a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
+/// The reason for the end of a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wakeup {
@@ -259,7 +259,7 @@ impl EventLoop {
     /// sent first in the next call. Sends up to a bound; returns true if nothing is left.
     ///
     /// # Errors
-    /// What the system reports about the socket; errors of one destination are logged and ignored.
+    /// An error of the socket; errors of one destination are logged and ignored.
     pub fn transmit_each(&mut self, mut next: impl FnMut(&mut [u8], usize) -> Option<Transmit>) -> io::Result<bool> {
         if let Some(transmit) = self.unsent {
             if !self.send(transmit) {
