@@ -117,7 +117,7 @@ impl Connection {
     fn begin_http3(&mut self, cx: &mut Cx<'_>) {
         let protocol = self.transport.application_proto();
         if protocol != b"h3" {
-            return log::debug!("{:?}: no HTTP/3 but {:?}", cx.conn, String::from_utf8_lossy(protocol));
+            return log::debug!("{:?}: speaks {:?}, not HTTP/3", cx.conn, String::from_utf8_lossy(protocol));
         }
         let settings = &cx.core.settings;
         let max_uni = settings.transport.max_streams_uni.max(settings.webtransport.max_streams);
@@ -388,7 +388,7 @@ impl Connection {
             self.unblock(cx);
         }
         if self.closing.has_lingered(cx.now) && self.closing.begin(Reason::NoSessionLeft) {
-            log::debug!("{:?}: no session is left", cx.conn);
+            log::debug!("{:?}: all sessions have ended", cx.conn);
         }
         acted |= self.closing.is_due(cx.now) || self.progress.is_due(cx.now);
         if self.ping_due(cx).is_some_and(|at| at <= cx.now) {

@@ -49,7 +49,7 @@ pub(crate) enum Capsule {
 pub(crate) enum CapsuleError {
     #[error("the stream ended within a capsule")]
     Truncated,
-    #[error("capsule {0:#x} has a length that it cannot have")]
+    #[error("capsule {0:#x} has an invalid length")]
     Length(u64),
     #[error("the reason of a CLOSE capsule is longer than 1024 bytes")]
     ReasonTooLong,
