@@ -72,7 +72,7 @@ fn each_exercise_has_a_solution_that_is_compiled() {
 fn code_is_compiled_and_programs_are_short() {
     for (dir, text) in chapters() {
         for (language, code) in blocks(&text) {
-            let known = ["rust", "rust,no_run", "console", "text", "sh", "js", "python"];
+            let known = ["rust", "rust,no_run", "console", "text", "sh", "html", "js", "python"];
             assert!(known.contains(&language), "{}: {language:?}:\n{code}", dir.display());
         }
         let lines = read(&dir.join("main.rs")).lines().count();
