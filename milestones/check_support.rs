@@ -12,7 +12,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mio_quiche::net::now;
+use mio_quiche::{Router, Server, ServerHandle};
 use tempfile::TempDir;
+
+#[path = "settings.rs"]
+pub(crate) mod settings;
 
 /// After this time a check fails instead of waiting on.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -184,6 +188,41 @@ impl Example {
     }
 }
 
+/// A server in a thread of the check, for the solution of a chapter's exercise.
+pub(crate) struct Local {
+    pub(crate) addr: SocketAddr,
+    handle: ServerHandle,
+    thread: JoinHandle<()>,
+}
+
+impl Local {
+    /// Starts it on a port that the system chooses.
+    pub(crate) fn start(router: impl FnOnce() -> Router + Send + 'static) -> Self {
+        let (sender, started) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let server = settings::with_certificate(|mut config| {
+                config.handle_signals = false;
+                Server::bind("127.0.0.1:0", config, router())
+            });
+            let mut server = server.expect("a server on a free port");
+            sender.send((server.local_addr(), server.handle())).expect("the check waits");
+            server.run().expect("the server runs until it is shut down");
+        });
+        let (addr, handle) = started.recv().expect("the server starts");
+        Local { addr, handle, thread }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://{}{path}", self.addr)
+    }
+
+    /// Shuts it down.
+    pub(crate) fn stop(self) {
+        self.handle.shutdown().expect("the server runs");
+        self.thread.join().expect("the server does not panic");
+    }
+}
+
 /// The project's own command.
 pub(crate) fn mio_quiche() -> Command {
     Command::new(env!("CARGO_BIN_EXE_mio-quiche"))
@@ -205,18 +244,16 @@ pub(crate) fn client(variable: &str) -> PathBuf {
     path
 }
 
-/// The first block of code in a language in a milestone's chapter: what it tells the reader to run is what is checked.
-pub(crate) fn chapter_code(milestone: &str, language: &str) -> String {
+/// The blocks of code in a language in a milestone's chapter, so that what the chapter tells the reader to run is
+/// checked.
+pub(crate) fn chapter_codes(milestone: &str, language: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("milestones").join(milestone).join("README.md");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let block = text.split_once(&format!("```{language}\n")).and_then(|(_, rest)| rest.split_once("```\n"));
-    block.unwrap_or_else(|| panic!("no {language} in {}", path.display())).0.to_owned()
-}
-
-/// Whether a program has what a chapter shows of it, which may have fewer imports.
-pub(crate) fn is_from(shown: &str, program: &str) -> bool {
-    let body = shown.find("\n/// ").map_or(shown, |at| &shown[at..]);
-    program.contains(body)
+    let fence = format!("\n```{language}\n");
+    let opened = text.split(&fence).skip(1);
+    let blocks: Vec<_> = opened.map(|rest| rest.split("```\n").next().unwrap_or_default().to_owned()).collect();
+    assert!(!blocks.is_empty(), "no {language} in {}", path.display());
+    blocks
 }
 
 /// A Python program, which may use aioquic, and `client.py` of the tests in `tests/it/aioquic`.

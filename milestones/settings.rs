@@ -5,8 +5,8 @@ use std::path::Path;
 use mio_quiche::app::cert::DevCert;
 use mio_quiche::{Error, Result, ServerConfig};
 
-/// Builds something from the default settings with a certificate: the one in `certs/`, or else one that is made for
-/// this run in a directory that is gone when `build` has returned.
+/// Calls `build` with the default settings and a certificate: the one in `certs/`, or else a new one in a directory that
+/// is removed when `build` has returned.
 pub(crate) fn with_certificate<T>(build: impl FnOnce(ServerConfig) -> Result<T>) -> Result<T> {
     if Path::new("certs/cert.pem").exists() {
         return build(ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?);

@@ -50,7 +50,7 @@ apt_install() {
     say "installing $*"
     mkdir -p "$TOOLS"
     as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300)
-    # A broken third-party source fails the update, though what we need may still be had.
+    # A broken third-party source fails the update, though the packages may still be available.
     "${as_root[@]}" update >"$log" 2>&1 </dev/null || true
     "${as_root[@]}" install --no-install-recommends "$@" >>"$log" 2>&1 </dev/null || {
         tail -n 5 "$log" >&2
@@ -183,8 +183,8 @@ EOS
     mv "$new" "$dir"
 )
 
-# Each of these sets a variable to the path of a program, after installing it if need be. A variable that is set
-# already is taken as it is.
+# Each of these sets a variable to the path of a program, and installs it if necessary. A variable that is already set
+# is not changed.
 
 speaks_http3() { [[ $("$1" --version 2>/dev/null || true) == *HTTP3* ]]; }
 
@@ -251,7 +251,6 @@ build_quiche_examples() (
     rm -rf "$TOOLS/quiche-build"
 )
 
-# A Python with aioquic, as tests/it/aioquic/requirements.txt has it.
 # A load generator on quinn and h3, for comparison. Only scripts/bench knows it.
 OHA_VERSION=1.16.0
 need_oha() {
@@ -266,6 +265,7 @@ need_oha() {
     rm -rf "$TOOLS/oha/target"
 }
 
+# A Python with aioquic, in the version of tests/it/aioquic/requirements.txt.
 need_aioquic() {
     if [ -z "${MIO_QUICHE_PYTHON-}" ]; then
         install_aioquic
@@ -341,7 +341,7 @@ install_browser_drivers() (
     mv "$dir.new" "$dir"
 )
 
-# The programs that the tests run; they read these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
+# The programs that the tests run, in these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
 # MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NGINX, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE,
 # MIO_QUICHE_NODE_MODULES, MIO_QUICHE_CHROMIUM, MIO_QUICHE_FIREFOX, MIO_QUICHE_PYTHON.
 need_clients() {

@@ -29,10 +29,10 @@ pub struct Stats {
     /// Initial packets ignored because the limit on handshakes is reached, or because too many connections were refused
     /// in the same second.
     pub ignored_over_limit: u64,
-    /// Initial packets whose Retry token is forged, expired or another client's (RFC 9000 section 8.1.2). The client is
-    /// told INVALID_TOKEN.
+    /// Initial packets whose Retry token is forged, expired or another client's (RFC 9000 section 8.1.2). The client
+    /// receives INVALID_TOKEN.
     pub invalid_tokens: u64,
-    /// Initial packets of clients that were told CONNECTION_REFUSED: over the limit on connections, or during a shutdown.
+    /// Initial packets answered with CONNECTION_REFUSED: over the limit on connections, or during a shutdown.
     pub refused_connections: u64,
     /// Stateless resets sent (RFC 9000 section 10.3).
     pub resets_sent: u64,
@@ -52,14 +52,15 @@ pub struct Stats {
     pub resumed_handshakes: u64,
     /// Handshakes whose early data (0-RTT, RFC 9001 section 4.6) was accepted.
     pub early_handshakes: u64,
-    /// Requests that came in the first flight of a connection (0-RTT).
+    /// Requests received in the first flight of a connection (0-RTT).
     pub early_requests: u64,
     /// Connections that ended with the client's first flight, such as for its transport parameters, an alert of TLS or
-    /// invalid frames. The client is told the error.
+    /// invalid frames. The client receives the error.
     pub failed_first_flights: u64,
     /// Initial packets that repeat a first flight which has failed. They are answered without a handshake.
     pub repeated_first_flights: u64,
-    /// Handshakes that gave way to another client's, as [`max_handshakes`](crate::ServerConfig::max_handshakes) was reached.
+    /// Handshakes that gave way to another client's, as [`max_handshakes`](crate::ServerConfig::max_handshakes) was
+    /// reached.
     pub displaced_handshakes: u64,
     /// Handshakes that did not complete in time.
     pub handshake_timeouts: u64,
@@ -75,11 +76,12 @@ pub struct Stats {
     pub timed_out_requests: u64,
     /// Connections closed because the peer caused too much work or memory for nothing (H3_EXCESSIVE_LOAD).
     pub excessive_peers: u64,
-    /// UDP datagrams dropped as their connection had more than its share while more came than could be processed.
+    /// UDP datagrams dropped because their connection exceeded its share while more arrived than could be processed.
     pub dropped_over_share: u64,
     /// Requests answered with 429 because of [`max_request_rate`](crate::ServerConfig::max_request_rate).
     pub rate_limited_requests: u64,
-    /// Requests rejected because the connection is going away or has [too many](crate::TransportConfig::max_streams_bidi).
+    /// Requests rejected because the connection is going away or has [too
+    /// many](crate::TransportConfig::max_streams_bidi).
     pub rejected_requests: u64,
     /// Streams that the peer reset or stopped.
     pub cancelled_streams: u64,

@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 
 #[path = "../check_support.rs"]
 mod check_support;
+mod solution;
 
 use std::io::{Read, Write};
 
 use check_support::{DEADLINE, Example, Process};
+use mio_quiche::net::{self, EventLoop};
 
 fn client(example: &Example) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -84,4 +86,34 @@ fn nothing_is_said_when_nothing_happened() {
     let example = Example::start("m01_udp_echo", &[]);
     let (rest, _) = example.stop();
     assert_eq!(rest, ["total: 0 datagrams, 0 bytes"]);
+}
+
+#[test]
+fn the_solution_answers_with_16_bytes() {
+    let bound = net::UdpSocket::bind(([127, 0, 0, 1], 0).into(), 1 << 16).expect("a free port");
+    let mut event_loop = EventLoop::new(bound, false).expect("an event loop");
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+    socket.connect(event_loop.local_addr()).expect("UDP connects to anything");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    let sent: [&[u8]; 3] = [b"hello\n", b"sixteen bytes ok", b"seventeen bytes.."];
+    for data in sent {
+        socket.send(data).expect("loopback takes it");
+    }
+    let (mut echo, mut answers) = (solution::Echo::default(), 0);
+    while answers < sent.len() {
+        event_loop.wait(net::now(), Some(net::now() + DEADLINE)).expect("it waits");
+        event_loop.receive_each(|datagram| echo.take(&datagram));
+        let next = |buf: &mut [u8], _: usize| {
+            let (transmit, data) = echo.waiting.pop_front()?;
+            buf[..data.len()].copy_from_slice(&data);
+            answers += 1;
+            Some(transmit)
+        };
+        assert!(event_loop.transmit_each(next).expect("it sends"), "three datagrams fit into the socket");
+    }
+    let mut buf = [0; 64];
+    for data in sent {
+        let n = socket.recv(&mut buf).expect("an answer");
+        assert_eq!(buf[..n], data[..data.len().min(16)]);
+    }
 }

@@ -12,7 +12,7 @@ use mio_quiche::net::{self, Datagram, EventLoop, UdpSocket};
 #[path = "../exit.rs"]
 mod exit;
 
-/// Sends every UDP datagram back to where it came from.
+/// Sends every UDP datagram back to its sender.
 #[derive(Parser)]
 struct Args {
     /// Address and port to listen on; port 0 takes a free one
@@ -39,7 +39,7 @@ impl std::fmt::Display for Count {
     }
 }
 
-/// What came in and has not gone out yet: at most what one turn of the loop takes in.
+/// Datagrams that were received and not sent back yet: at most those of one turn of the loop.
 #[derive(Default)]
 struct Echo {
     waiting: VecDeque<(Transmit, Vec<u8>)>,
@@ -73,8 +73,8 @@ fn serve(args: &Args) -> mio_quiche::Result<()> {
         let now = net::now();
         let wakeup = match (all_sent, event_loop.is_blocked()) {
             (true, _) => event_loop.wait(now, report)?,
-            // The socket is full: nothing more is taken in until it is not. The kernel's buffer fills meanwhile, and
-            // when that is full too, the network loses datagrams, as a network may.
+            // The socket is full: nothing more is received until it has room. The kernel's receive buffer fills
+            // meanwhile, and when that is full too, datagrams are lost, as on a network.
             (false, true) => event_loop.wait_writable(now, report)?,
             // More is left than one turn may send.
             (false, false) => event_loop.wait(now, Some(now))?,
@@ -94,7 +94,7 @@ fn serve(args: &Args) -> mio_quiche::Result<()> {
             println!("last second: {second}");
             (shown, report) = (echo.sent, None);
         }
-        // An echo that has nothing to do sleeps for ever: the clock only runs when there is something to report.
+        // An idle echo sleeps without a deadline: the clock only runs when there is something to report.
         if echo.sent.datagrams > shown.datagrams && report.is_none() {
             report = Some(now + SECOND);
         }

@@ -1,4 +1,4 @@
-//! Milestone 2: QUIC handshakes, with a qlog file of each connection and, if asked for, Retry.
+//! Milestone 2: QUIC handshakes, with a qlog file for each connection and, on request, Retry.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ struct Args {
     /// Write one qlog file per connection here
     #[arg(long, value_name = "DIR")]
     qlog_dir: Option<PathBuf>,
-    /// Let every client prove its address first
+    /// Validate every client's address with a Retry packet
     #[arg(long)]
     retry: bool,
 }

@@ -2,11 +2,18 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 #[path = "../check_support.rs"]
 mod check_support;
+mod solution;
 
-use check_support::{Example, client, fetch, get, http3_client, run};
+use check_support::{Example, client, curl, fetch, get, http3_client, run, settings};
+use mio_quiche::Endpoint;
+use mio_quiche::net::{self, EventLoop, UdpSocket};
 
 const HELLO: &str = "Hello, HTTP/3!\n";
 
@@ -66,4 +73,56 @@ fn ngtcp2_client_on_one_connection() {
     }
     let (rest, _) = example.stop();
     assert_eq!(rest, ["total: 20 requests"]);
+}
+
+/// Runs the solution's application until `stop` is set and all requests are answered.
+fn serve_solution(stop: &AtomicBool, started: &mpsc::Sender<(std::net::SocketAddr, net::Waker)>) {
+    let endpoint = settings::with_certificate(|config| Ok(Endpoint::server(config, net::now(), net::wall_clock())?));
+    let mut endpoint = endpoint.expect("an endpoint");
+    let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), 1 << 20).expect("a free port");
+    let mut event_loop = EventLoop::new(socket, false).expect("an event loop");
+    started.send((event_loop.local_addr(), event_loop.waker())).expect("the check waits");
+    let mut hello = solution::Hello::default();
+    while !(stop.load(Ordering::Acquire) && endpoint.is_shut_down()) {
+        event_loop.sleep(net::now(), &endpoint, None).expect("it sleeps");
+        if stop.load(Ordering::Acquire) {
+            endpoint.shutdown();
+        }
+        event_loop.turn(net::now(), &mut endpoint, &mut hello).expect("it runs");
+    }
+}
+
+#[test]
+fn the_solution_answers_slow_requests_later_and_also_during_a_shutdown() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, started) = mpsc::channel();
+    let server = thread::spawn({
+        let stop = stop.clone();
+        move || serve_solution(&stop, &sender)
+    });
+    let (addr, waker) = started.recv().expect("the server starts");
+    let (slow, fast) = (format!("https://{addr}/slow"), format!("https://{addr}/"));
+    let output = run(curl().args(["--parallel", &slow, &fast]), b"");
+    assert!(output.status.success(), "{}: {}", output.status, output.stderr);
+    assert_eq!(output.text(), "Hello, /!\nHello, /slow!\n");
+
+    // The request is under way before the shutdown begins: the answer to one behind it has come.
+    let before = net::now();
+    let (sender, answered) = mpsc::channel();
+    let client = thread::spawn(move || {
+        let mut curl = curl();
+        let mut child = curl.args(["--parallel", "--no-buffer", &slow, &fast]).stdout(std::process::Stdio::piped());
+        child = child.stdin(std::process::Stdio::null());
+        let mut process = check_support::Process::start(child);
+        let lines = check_support::Lines::of(process.child.stdout.take().expect("a pipe"));
+        sender.send(lines.next()).expect("the check waits");
+        (lines.next(), process.wait())
+    });
+    assert_eq!(answered.recv().expect("an answer"), "Hello, /!");
+    stop.store(true, Ordering::Release);
+    waker.wake().expect("the loop runs");
+    let (line, status) = client.join().expect("it does not panic");
+    assert_eq!((line.as_str(), status.code()), ("Hello, /slow!", Some(0)));
+    assert!(net::now() - before >= Duration::from_secs(1));
+    server.join().expect("the server does not panic");
 }

@@ -1,4 +1,4 @@
-//! Milestone 3: HTTP/3 by hand. Every request gets the same answer.
+//! Milestone 3: HTTP/3 by hand. Every request gets the same response.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ fn serve(args: &Args) -> mio_quiche::Result<()> {
     Ok(())
 }
 
-/// The application: what it keeps between two calls are bodies that did not fit yet, under the ids of their streams.
+/// The application. Between two calls it keeps bodies that did not fit yet, by the ids of their streams.
 #[derive(Default)]
 struct Hello {
     unsent: HashMap<StreamId, Bytes>,
@@ -84,7 +84,7 @@ impl Hello {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain;charset=utf-8"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(BODY.len()));
         stream.set_head(ResponseHead { status: StatusCode::OK, headers });
-        // HEAD asks for the head that GET would get, and for nothing else.
+        // HEAD gets the head of GET, without the body.
         let body = if request.method() == Method::HEAD { &[] } else { BODY };
         self.send(now, id, Bytes::from_static(body), endpoint);
     }
@@ -92,7 +92,7 @@ impl Hello {
     fn send(&mut self, now: Instant, id: StreamId, mut body: Bytes, endpoint: &mut Endpoint) {
         let Some(mut stream) = endpoint.stream(now, id) else { return };
         match stream.finish_with(&mut body) {
-            // No room for all of it: the engine tells when there is, by `Event::Ready`.
+            // No room for all of it: `Event::Ready` follows when there is room.
             Ok(false) => {
                 self.unsent.insert(id, body);
             }

@@ -2,8 +2,9 @@
 
 #[path = "../check_support.rs"]
 mod check_support;
+mod solution;
 
-use check_support::{Example, Reply, fetch, get};
+use check_support::{Example, Local, Reply, fetch, get};
 
 /// Status, media type and body, after a look at the length.
 fn whole(reply: &Reply) -> (u16, Option<&str>, &str) {
@@ -73,4 +74,16 @@ fn a_handler_keeps_its_state() {
     let visits = get(example.addr, "/api/visits", &["-X", "POST", "--repeat", "3"]);
     assert_eq!(visits, "{\"visits\":4}\n{\"visits\":5}\n{\"visits\":6}\n");
     example.stop();
+}
+
+#[test]
+fn the_solution_deletes_users() {
+    let server = Local::start(solution::router);
+    let request = |method: &str| fetch(server.addr, "/api/users/42", &["--request", method]);
+    assert_eq!(whole(&request("GET")), (200, JSON, "{\"id\":42,\"name\":\"Grace\"}\n"));
+    let reply = request("OPTIONS");
+    assert_eq!((reply.status, reply.header("allow")), (204, Some("DELETE, GET, HEAD, OPTIONS")));
+    assert_eq!((request("DELETE").status, request("DELETE").status, request("GET").status), (204, 404, 404));
+    assert_eq!(whole(&fetch(server.addr, "/api/users", &[])), (200, JSON, "[{\"id\":1,\"name\":\"Ada\"}]\n"));
+    server.stop();
 }

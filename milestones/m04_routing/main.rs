@@ -38,12 +38,12 @@ fn router() -> Router {
             Some(name) => res.text(format!("Hello, {name}!\n")),
             None => res.status(400).text("the name must be UTF-8\n"),
         })
-        // `*` is the rest of the path, slashes and all.
+        // `*` is the rest of the path, including slashes.
         .get("/files/*", |req, res| match req.param("*") {
             Some(path) => res.text(format!("the rest of the path is {path}\n")),
             None => res.status(400),
         })
-        // Everything runs on one thread, so a handler may own what it changes: no lock, no Arc.
+        // Everything runs on one thread, so a handler may own its state: no lock, no Arc.
         .post("/api/visits", move |_req, res| {
             visits += 1;
             res.status(201).json(&serde_json::json!({ "visits": visits }))

@@ -29,12 +29,12 @@ fn byte_at(n: u64) -> u8 {
     (n & !7).to_be_bytes()[n as usize & 7]
 }
 
-/// Sends `total` bytes and holds one chunk of them.
+/// Sends `total` bytes, and keeps one chunk of them.
 struct Download {
-    /// Bytes that were made.
+    /// Bytes generated so far.
     made: u64,
     total: u64,
-    /// Those of them that quiche did not take yet.
+    /// Those that quiche did not take yet.
     chunk: Bytes,
 }
 
@@ -52,14 +52,14 @@ impl StreamHandler for Download {
             }
             s.write_bytes(&mut self.chunk)?;
             if !self.chunk.is_empty() {
-                // The client has to read, or the network to deliver, before there is room again.
+                // There is room again when the client reads, or the network delivers.
                 return Ok(Progress::Pending);
             }
         }
     }
 }
 
-/// Hashes what comes, and tells the hash.
+/// Hashes the request's body, and answers with the hash.
 struct Upload {
     bytes: u64,
     hash: digest::Context,

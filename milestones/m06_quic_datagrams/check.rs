@@ -6,7 +6,7 @@ use std::process::{ChildStdin, Command, Stdio};
 #[path = "../check_support.rs"]
 mod check_support;
 
-use check_support::{Example, Lines, Process, chapter_code, fetch, python, run, run_python};
+use check_support::{Example, Lines, Process, chapter_codes, fetch, python, run, run_python};
 
 /// The chapter's client, in which a line typed is a datagram sent.
 struct Terminal {
@@ -23,7 +23,7 @@ fn program(example: &Example, code: &str) -> Command {
 
 impl Terminal {
     fn start(example: &Example) -> Self {
-        let mut command = program(example, &chapter_code("m06_quic_datagrams", "python"));
+        let mut command = program(example, &chapter_codes("m06_quic_datagrams", "python")[0]);
         let mut process = Process::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let stdin = process.child.stdin.take().expect("a pipe");
         let lines = Lines::of(process.child.stdout.take().expect("a pipe"));
@@ -116,11 +116,11 @@ client.close()
 #[test]
 fn who_takes_none_gets_none() {
     let mut example = Example::start("m06_quic_datagrams", &[]);
-    let code = chapter_code("m06_quic_datagrams", "python");
+    let code = &chapter_codes("m06_quic_datagrams", "python")[0];
     let deaf = code.replace("max_datagram_frame_size=65536", "max_datagram_frame_size=None");
     let output = run(&mut program(&example, &deaf), b"hello\n");
     assert_eq!((output.status.code(), output.text()), (Some(0), ""));
-    assert_eq!(example.line(), "conn 0.0: not sent: the peer takes no datagrams of this kind");
+    assert_eq!(example.line(), "conn 0.0: not sent: the peer does not accept datagrams of this kind");
     // The handshake ends without a protocol in common.
     let stranger = code.replace("\"m06\"", "\"m99\"");
     let output = run(&mut program(&example, &stranger), b"hello\n");

@@ -1,4 +1,4 @@
-//! Milestone 6: QUIC datagrams, on the port that HTTP/3 has too.
+//! Milestone 6: QUIC datagrams, on the same port as HTTP/3.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ mod exit;
 #[path = "../settings.rs"]
 mod settings;
 
-/// Answers QUIC datagrams: `burst N`, `latest N` and `size N` are commands, and everything else comes back.
+/// Answers QUIC datagrams: `burst N`, `latest N` and `size N` are commands, everything else is echoed.
 #[derive(Parser)]
 struct Args {
     /// Address and port to listen on; port 0 takes a free one
@@ -22,12 +22,12 @@ struct Args {
     queue: usize,
 }
 
-/// The application protocol of this chapter: what a client asks for that wants datagrams and no HTTP.
+/// The application protocol of this chapter, for clients that want datagrams and no HTTP.
 const PROTOCOL: &[u8] = b"m06";
-/// What one command may ask for.
+/// Largest number in a command.
 const MAX: usize = 10_000;
 
-/// Sends `count` datagrams as large as a packet, and gives how many were not taken.
+/// Sends `count` datagrams as large as a packet. Returns how many were refused.
 fn burst(to: &mut Datagrams<'_>, count: usize) -> Result<usize, DatagramError> {
     let (len, mut refused) = (to.max_len().unwrap_or(0), 0);
     for n in 0..count {
@@ -40,7 +40,7 @@ fn burst(to: &mut Datagrams<'_>, count: usize) -> Result<usize, DatagramError> {
     Ok(refused)
 }
 
-/// Sends `count` states of something that changes. A new one makes those that still wait worthless.
+/// Sends `count` states of something that changes. A new one makes waiting ones worthless.
 fn latest(to: &mut Datagrams<'_>, count: usize) -> Result<usize, DatagramError> {
     let mut purged = 0;
     for n in 0..count {
@@ -68,7 +68,7 @@ fn answer(to: &mut Datagrams<'_>, payload: &[u8]) -> Result<(), DatagramError> {
     }
 }
 
-/// Every datagram of every connection comes here, and the handle is that of its connection.
+/// Handles the datagrams of all connections; the handle is that of the sender's.
 fn on_datagram(datagrams: &mut Datagrams<'_>, payload: Bytes) {
     if let Err(error) = answer(datagrams, &payload) {
         println!("{:?}: not sent: {error}", datagrams.id());

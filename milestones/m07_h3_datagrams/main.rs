@@ -12,7 +12,7 @@ mod exit;
 #[path = "../settings.rs"]
 mod settings;
 
-/// Measures loss: sends numbered datagrams back, and tells at the end which of them never came.
+/// Measures loss: sends numbered datagrams back, and lists at the end those that never arrived.
 #[derive(Parser)]
 struct Args {
     /// Address and port to listen on; port 0 takes a free one
@@ -20,7 +20,7 @@ struct Args {
     listen: String,
 }
 
-/// The longest measurement: what is remembered of each needs a bound.
+/// The longest measurement: the memory of each needs a bound.
 const MAX: u32 = 1000;
 
 /// One measurement, of datagrams numbered from 0.
@@ -31,14 +31,14 @@ struct Probe {
 }
 
 impl StreamHandler for Probe {
-    /// The body: as long as it has not ended, datagrams are welcome.
+    /// The body: until it ends, datagrams are accepted.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         let mut sink = [0; 1024];
         while self.answer.is_none() {
             match s.read(&mut sink)? {
                 Recv::Data(_) => {}
                 Recv::Pending => {
-                    // The head goes ahead of the body: the client may begin.
+                    // The head is sent before the body: the client may begin.
                     s.send_head()?;
                     return Ok(Progress::Pending);
                 }
@@ -49,13 +49,13 @@ impl StreamHandler for Probe {
         Ok(if done { Progress::Done } else { Progress::Pending })
     }
 
-    /// What came beside the body, and perhaps not in order.
+    /// Datagrams arrive beside the body, and perhaps not in order.
     fn datagram(&mut self, s: &mut Stream<'_>, payload: Bytes) -> Result<()> {
         let number = std::str::from_utf8(&payload).ok().and_then(|text| text.parse().ok());
         let Some(number) = number.filter(|number| *number < self.count) else { return Ok(()) };
         self.seen.insert(number);
         match s.send_datagram(&payload) {
-            // Lost here or lost on the way: the client has to reckon with both.
+            // Lost here or lost on the network: the client must expect both.
             Err(DatagramError::QueueFull) => Ok(()),
             sent => Ok(sent?),
         }

@@ -1,19 +1,26 @@
 //! The check of milestone 8: visits with `wt` and aioquic, who is let in, and the chapter's lines in two browsers.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 
 #[path = "../check_support.rs"]
 mod check_support;
+mod solution;
 
-use check_support::{Example, Lines, Process, chapter_code, client, mio_quiche, run, run_python};
+use check_support::{Example, Lines, Local, Process, chapter_codes, client, mio_quiche, run, run_python};
+use mio_quiche::Router;
 use serde_json::{Value, json};
 
 /// The lines of a case for `client.py`, whose connection is `client`. Its sessions are of the server's own origin.
 fn case(example: &Example, body: &str) -> Vec<String> {
+    case_at(example.addr, body)
+}
+
+fn case_at(addr: SocketAddr, body: &str) -> Vec<String> {
     let program = format!("import sys\nfrom client import *\n\nclient = Client(sys.argv[1])\n{body}\nclient.close()\n");
-    run_python(&program, &[&format!("https://{}", example.addr)])
+    run_python(&program, &[&format!("https://{addr}")])
 }
 
 /// A running example that has told where its certificate's hash is.
@@ -203,6 +210,25 @@ plain.close()
     example.stop();
 }
 
+#[test]
+fn the_solution_ends_a_visit_with_a_note_that_is_too_long() {
+    let server = Local::start(|| Router::new().webtransport("/visit", |req| req.accept(solution::Visit::default())));
+    let lines = case_at(
+        server.addr,
+        r"
+visit = client.session('/visit')
+client.uni(visit, b'x' * 4096, fin=True)
+taken_back = client.uni(visit, b'half')
+client.quic.reset_stream(taken_back, wire_code(0))
+client.flush()
+client.uni(visit, b'x' * 4097, fin=True)
+print(client.closed_session(visit))
+",
+    );
+    assert_eq!(lines, ["[[2, 'your note is too long']]"]);
+    server.stop();
+}
+
 /// A browser, and the driver of `tests/it/browser` that it ends with.
 struct Browser {
     stdin: Option<ChildStdin>,
@@ -222,10 +248,10 @@ impl Browser {
         browser
     }
 
-    /// Runs a script in a page and gives its result.
-    fn run(&mut self, page: &str, script: &str) -> Value {
-        let evaluate = json!({ "name": "evaluate", "at": page, "args": { "script": script } });
-        writeln!(self.stdin.as_mut().expect("a pipe"), "{evaluate}").expect("node reads");
+    /// Types a script into a page's console and gives the value of its last line.
+    fn type_in(&mut self, page: &str, script: &str) -> Value {
+        let console = json!({ "name": "console", "at": page, "args": { "script": script } });
+        writeln!(self.stdin.as_mut().expect("a pipe"), "{console}").expect("node reads");
         let mut outcome: Value = serde_json::from_str(&self.lines.next()).expect("a line of JSON");
         outcome["result"].take()
     }
@@ -244,16 +270,18 @@ fn the_chapters_lines(driver: &str) {
     let line = example.line();
     let page = line.strip_prefix("a page is on ").expect("the page is told").to_owned();
     let told = example.line();
-    let code = chapter_code("m08_webtransport", "js");
+    let code = chapter_codes("m08_webtransport", "js").concat();
     let script = format!(
-        "(async () => {{ const said = [], console = {{ log: (...all) => said.push(all.join(' ')) }};\n\
-         {told}\n{code}\nreturn said; }})()"
+        "const said = []; console.log = (...all) => said.push(all.join(' '));\n\
+         {told}\n{code}\nsaid"
     );
     let said = ["welcome, please sign the guest book\n", "there and back", "note 1 has 6 bytes\n", "ping"];
-    assert_eq!(Browser::start(driver).run(&page, &script), json!(said));
+    assert_eq!(Browser::start(driver).type_in(&page, &script), json!(said));
     let origin = page.trim_end_matches('/');
     assert_eq!(example.line(), format!("conn 0.0 stream 0: a visit from {origin}"));
     assert_eq!(example.line(), "\"Ada\" left: closed by the peer with code 7 (that is all)");
+    // The second visit, of the exercise.
+    assert!(example.line().ends_with(&format!(": a visit from {origin}")));
     example.stop();
 }
 

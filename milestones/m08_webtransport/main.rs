@@ -25,7 +25,7 @@ struct Args {
     admin: Option<SocketAddr>,
 }
 
-/// The longest text that is read, and the most that waits to be written, in bytes.
+/// Limit on a text that is read, and on unsent data, in bytes.
 const MAX: usize = 4096;
 
 /// One session.
@@ -34,7 +34,7 @@ struct Visit {
     /// A unidirectional stream that we opened, and the data that did not fit yet.
     news: Option<StreamId>,
     unsent: Vec<u8>,
-    /// What came so far on streams that are read to their end.
+    /// Data received so far on streams that are read to their end.
     texts: HashMap<StreamId, Vec<u8>>,
     name: String,
     notes: u32,
@@ -52,17 +52,17 @@ impl Visit {
 impl SessionHandler for Visit {
     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
         self.news = Some(s.open_uni()?);
-        // Our bidirectional stream is the guest book: it stays empty until the visitor writes there.
+        // Our bidirectional stream is the guest book: it is empty until the visitor writes to it.
         s.open_bidi()?;
         self.say(s, "welcome, please sign the guest book\n")
     }
 
     fn datagram(&mut self, s: &mut Session<'_>, payload: Bytes) -> Result<()> {
-        // One that cannot be sent back now is lost, as it might have been on the way.
+        // If it cannot be sent back now, it is lost, as on the network.
         s.send_datagram(&payload).or(Ok(()))
     }
 
-    /// A stream of the visitor's: a bidirectional one is echoed, a unidirectional one is a note, for `ready` to read.
+    /// The visitor opened a stream: a bidirectional one is echoed, a unidirectional one is a note, which `ready` reads.
     fn stream(&mut self, _s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
         Ok(if id.is_bidi() { Some(Box::new(Echo::default())) } else { None })
     }
@@ -80,7 +80,7 @@ impl SessionHandler for Visit {
         let text = self.texts.remove(&id).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         if id.is_bidi() {
-            // The end of our half tells that the name was read.
+            // The end of our half confirms that the name was read.
             stream.finish()?;
             self.name = text;
         } else if text == "bye" {

@@ -51,7 +51,7 @@ impl Admin {
         Ok(Admin { asks, port, demos, server, cert })
     }
 
-    /// Tells the page about a new certificate.
+    /// Updates the page for a new certificate.
     ///
     /// # Errors
     /// A certificate that cannot be read.

@@ -1,7 +1,7 @@
 //! Development certificates: made by `mio-quiche cert`, valid for two weeks, for development only.
 //!
-//! A browser accepts such a certificate for WebTransport by its hash (`serverCertificateHashes`): it has to be ECDSA P-256
-//! and valid for at most 14 days (W3C WebTransport, "custom certificate requirements").
+//! A browser accepts such a certificate for WebTransport by its hash (`serverCertificateHashes`): it has to be ECDSA
+//! P-256 and valid for at most 14 days (W3C WebTransport, "custom certificate requirements").
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -28,7 +28,7 @@ const BACKDATED: Duration = Duration::from_secs(60 * 60);
 /// From the first to the last valid second, both counted: 13 days, a day less than browsers allow.
 const LIFETIME: Duration = Duration::from_secs(13 * 24 * 60 * 60 - 1);
 
-/// What went wrong with a certificate.
+/// An error about a certificate.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CertError {
@@ -36,14 +36,14 @@ pub enum CertError {
     Read {
         /// The certificate file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The file contains no certificate that can be parsed.
     Parse {
         /// The certificate file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// Neither a host name nor an IP address.
@@ -54,7 +54,7 @@ pub enum CertError {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -112,8 +112,8 @@ impl fmt::Debug for DevCert {
 }
 
 impl DevCert {
-    /// Makes a CA and a certificate for `localhost`, `127.0.0.1`, `::1` and `names` (host names or IP addresses), valid from
-    /// an hour ago for 13 days in all.
+    /// Makes a CA and a certificate for `localhost`, `127.0.0.1`, `::1` and `names` (host names or IP addresses), valid
+    /// from an hour ago for 13 days in all.
     ///
     /// # Errors
     /// [`CertError::Name`] for an invalid name, [`CertError::Generate`] if the system provides no random numbers.

@@ -1,12 +1,12 @@
-//! Which pages may open sessions: the rule about `origin` (RFC 6454).
+//! The origin check (RFC 6454): which pages may open sessions.
 
 use crate::h3::Request;
 
 /// Whether a request for a session is allowed: its origin is the server's own or in the list. A request without an
 /// origin is allowed only if every origin is.
 ///
-/// Origins are compared as clients serialise them (RFC 6454 section 6.2), apart from case: a parser would take
-/// `https://own.example\@evil.example` for one of them.
+/// Origins are compared as clients serialise them (RFC 6454 section 6.2), apart from case: a URL parser would read
+/// `https://own.example\@evil.example` as one of them.
 pub(super) fn is_allowed(request: &Request, allowed: &[String]) -> bool {
     if allowed.iter().any(|origin| origin == "*") {
         return true;

@@ -1,4 +1,4 @@
-//! Panics of a server's handlers: each costs its request, stream or session, and the loop goes on.
+//! Panics of a server's handlers: each ends its request, stream or session, and the loop continues.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use crate::stats::PanicCounts;
 #[error("the handler panicked: {0}")]
 struct Panic(String);
 
-/// Calls a handler. What it shares with others may be half changed after a panic, as with a thread that panics.
+/// Calls a handler. State that it shares may be half changed after a panic, as with a thread that panics.
 ///
 /// # Errors
 /// [`Error::Handler`] with the message of a panic.

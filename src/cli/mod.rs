@@ -17,8 +17,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use failure::{Failure, print, seconds};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 something failed (such as a port in use), 2 wrong arguments or settings.";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 invalid arguments or settings.";
 
 /// HTTP/3 on Cloudflare's quiche and one mio event loop.
 #[derive(Debug, Parser)]
@@ -33,13 +32,13 @@ enum Command {
     /// Run the demo server
     #[command(after_help = EXIT_CODES)]
     Serve(Box<serve::Args>),
-    /// Transfer URLs by HTTP/3, as curl does
+    /// Transfer URLs over HTTP/3, as curl does
     #[command(after_help = get::EXIT_CODES)]
     Get(Box<get::Args>),
-    /// Open a WebTransport session: datagrams and streams both ways, or lines typed
+    /// Open a WebTransport session: datagrams and streams both ways, or typed lines
     #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]
     Wt(Box<wt::Args>),
-    /// Load a server with requests, or with sessions' datagrams or streams, and measure
+    /// Load a server with requests, or with datagrams or streams of sessions, and measure
     #[command(after_help = remote::EXIT_CODES)]
     Bench(Box<bench::Args>),
     /// Make a development certificate

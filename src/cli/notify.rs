@@ -1,11 +1,11 @@
-//! How a thread tells the loop that there is something for it.
+//! Wakes the loop when a thread has something for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mio_quiche::net::Waker;
 
-/// Wakes the loop and leaves a mark, so that only a turn with news looks at what waits for them.
+/// Wakes the loop and sets a flag, so that only a turn with news checks the waiting transfers.
 #[derive(Clone, Debug)]
 pub(super) struct Notifier {
     waker: Waker,

@@ -11,7 +11,7 @@ use mio_quiche::{ClientConfig, ClientError, Resolver};
 use super::Failure;
 
 pub(super) const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 something failed or was not as it should be, 2 wrong arguments or settings; as curl's: 6 host not
+Exit codes: 0 success, 1 failure or wrong content, 2 invalid arguments or settings; as curl's: 6 host not
 resolved, 7 cannot connect, 28 timeout, 35 TLS handshake failed, 60 certificate not accepted; 130 interrupted.";
 
 /// The trust options.
@@ -23,7 +23,7 @@ pub(super) struct Trust {
     /// Also trust the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// Trust exactly the certificate with this SHA-256, whoever signed it; repeatable
+    /// Trust exactly the certificate with this SHA-256, regardless of its issuer; repeatable
     #[arg(long, value_name = "HEX|BASE64", value_parser = hash)]
     cert_hash: Vec<[u8; 32]>,
     #[command(flatten)]

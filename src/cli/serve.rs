@@ -12,7 +12,7 @@ use super::{Failure, print, seconds};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// Address and port to listen on; port 0 takes a free one, [::] takes IPv4 too, and IPv4 alone without IPv6
+    /// Address and port to listen on; port 0 picks a free one, [::] includes IPv4, and means IPv4 alone without IPv6
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4433")]
     listen: String,
     /// Certificate chain, PEM
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1 without a password
+    /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1, unauthenticated
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
     /// Log level or filter, such as debug or mio_quiche=trace
@@ -44,20 +44,20 @@ pub(super) struct Args {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Transport")]
 struct Transport {
-    /// Let clients prove their address by a Retry packet; auto: while many handshakes are under way
+    /// Validate client addresses with a Retry packet; auto: while many handshakes are in progress
     #[arg(long, value_enum, default_value = "auto")]
     retry: Retry,
     /// Congestion control
     #[arg(long, value_enum, default_value = "cubic")]
     cc: Cc,
-    /// Accept safe methods in the first flight of returning clients (0-RTT); such a flight can be replayed
+    /// Accept safe methods in the first flight of returning clients (0-RTT), which an attacker can replay
     #[arg(long)]
     early_data: bool,
-    /// File of 48 random bytes that session tickets are sealed with; SIGHUP reloads it with the certificate
+    /// File of 48 random bytes that encrypt session tickets; SIGHUP reloads it with the certificate
     #[arg(long, value_name = "FILE")]
     ticket_key: Option<PathBuf>,
-    /// File of at least 32 random bytes that let a restarted server tell clients at once that their connections are
-    /// lost; also for Retry tokens
+    /// File of at least 32 random bytes, for stateless resets and Retry tokens: with the same file, clients learn at
+    /// once that a restarted server has lost their connections
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
     /// Largest UDP payload sent, 1200 to 65527 bytes
@@ -66,13 +66,13 @@ struct Transport {
     /// Seconds without traffic after which a connection is dropped
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     idle_timeout: Duration,
-    /// Connection flow control window at the start, in bytes
+    /// Initial flow control window of a connection, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 10 * 1024 * 1024)]
     max_data: u64,
-    /// Stream flow control window at the start, in bytes
+    /// Initial flow control window of a stream, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
     max_stream_data: u64,
-    /// Send no reserved settings, frames and streams (GREASE), which keep clients tolerant of what they do not know
+    /// Send no reserved settings, frames and streams (GREASE), which keep clients tolerant of unknown ones
     #[arg(long)]
     no_grease: bool,
 }
@@ -80,17 +80,17 @@ struct Transport {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "WebTransport")]
 struct WebTransport {
-    /// Pages of this origin may open sessions, besides the server's own; repeatable, * for any, also for clients that
-    /// send none
+    /// Pages of this origin may open sessions, besides those of the server's own; repeatable; * allows any origin and
+    /// none
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// Accept no sessions; same as H3_WEBTRANSPORT=0
     #[arg(long)]
     no_webtransport: bool,
-    /// Drafts offered in SETTINGS; all: newer ones too, with flow control of sessions
+    /// Drafts offered in SETTINGS; all: also newer ones, with flow control of sessions
     #[arg(long, value_enum, default_value = "browsers")]
     wt_drafts: WtDrafts,
-    /// Sessions at a time on a connection
+    /// Concurrent sessions on a connection
     #[arg(long, value_name = "N", default_value_t = 16)]
     max_sessions: usize,
     /// Seconds without traffic after which a session is closed [default: none]
@@ -107,16 +107,16 @@ enum WtDrafts {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Limits")]
 struct Limits {
-    /// Connections at a time
+    /// Concurrent connections
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     max_connections: usize,
-    /// Handshakes at a time
+    /// Concurrent handshakes
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     max_handshakes: usize,
-    /// Requests at a time on a connection; with WebTransport, further ones are rejected, and clients may retry
+    /// Concurrent requests on a connection; with WebTransport, more are rejected, and clients may retry
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_requests: u64,
-    /// Fields in a request's head; more get 431; the crumbs of a cookie count as one
+    /// Fields in a request's head; more get 431; cookie fields count as one
     #[arg(long, value_name = "N", default_value_t = 200)]
     max_fields: usize,
     /// Longest value of a field; Kerberos and other large tokens may need more
@@ -131,10 +131,11 @@ struct Limits {
     /// Longest request body; longer ones get 413 [default: none]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<u64>,
-    /// Requests in a second of each network (/24 of IPv4, /56 of IPv6), with bursts of as many; more get 429 [default: no limit]
+    /// Requests per second from each network (/24 of IPv4, /56 of IPv6), with bursts of the same size; more get 429
+    /// [default: none]
     #[arg(long, value_name = "N")]
     max_request_rate: Option<NonZeroU32>,
-    /// Time for a request's head, for each KiB of its body, and for its client to read some of the response, in seconds
+    /// Time for a request's head, for each KiB of its body, and for the client to read part of the response, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     request_timeout: Duration,
     /// Time limit for a handshake, in seconds
@@ -156,7 +157,7 @@ struct Diagnostics {
     #[cfg(feature = "qlog")]
     #[arg(long)]
     no_qlog: bool,
-    /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 opens it again
+    /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 reopens it
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylog: Option<PathBuf>,
 }

@@ -123,7 +123,7 @@ impl Endpoint {
             return None;
         }
         // A late copy of the first packet of a connection that has another id by now must not begin a new one, which
-        // would have the same id and tell its reset token.
+        // would have the same id and reveal its reset token.
         if !header.is_initial() || self.table.is_retired(&derived) {
             self.core.stats.ignored_unknown_cid += 1;
             return None;
@@ -178,7 +178,7 @@ impl Endpoint {
             core.stats.retries += u64::from(core.stateless.retry(&header, scid, &token, asked));
             return None;
         }
-        // A packet that was damaged on its way says nothing about the client, and must not fail the connection.
+        // A damaged packet says nothing about the client, and must not fail the connection.
         if !header.is_authentic(datagram) {
             core.stats.ignored_garbage += 1;
             return None;
@@ -213,12 +213,12 @@ impl Endpoint {
         Some(id)
     }
 
-    /// Ends a handshake in favour of a client that has proven its address. False if there is no room; there may be when the
-    /// client tries again.
+    /// Ends a handshake in favour of a client that has proven its address. False if there is no room; there may be when
+    /// the client tries again.
     fn make_room(&mut self, now: Instant, from: SocketAddr, is_proven: bool) -> bool {
         let oldest = self.core.handshakes.oldest_of_most(from).filter(|_| is_proven);
         let Some(id) = oldest else { return false };
-        log::debug!("{id:?}: gives way to {from}, as there are max_handshakes handshakes");
+        log::debug!("{id:?}: dropped for {from}, as there are max_handshakes handshakes");
         self.core.stats.displaced_handshakes += 1;
         self.with(now, id, |conn, cx| conn.give_way(cx)).is_some()
     }
@@ -231,8 +231,8 @@ impl Core {
         self.stateless.refuse(now, header, scid, refusal, asked)
     }
 
-    /// Answers a copy of the first packet of a connection that has failed, which had one of these ids. False if there was
-    /// none.
+    /// Answers a copy of the first packet of a connection that has failed, which had one of these ids. False if there
+    /// was none.
     fn answer_failed(&mut self, now: Instant, cids: [Option<Cid>; 2], asked: Asked) -> bool {
         let close = cids.iter().flatten().find_map(|cid| self.failed.get(now, cid).cloned());
         let Some(close) = close else { return false };

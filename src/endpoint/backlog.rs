@@ -1,5 +1,5 @@
-//! Datagrams that wait for the next turn, so that what comes for others meanwhile does not wait for all of them: those of
-//! connections that have had their share of this one, and first packets beyond some.
+//! Datagrams postponed to the next turn, so that they do not delay those of other connections: datagrams of connections
+//! that have used their share of the turn, and first packets over a limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use super::route::Route;
 use crate::transport::table::ConnId;
 
-/// New streams looked at, and HTTP/3 events but for ends, of a connection in one turn.
+/// New streams and HTTP/3 events (other than ends) of a connection that are processed in one turn.
 pub(super) const SHARE_OF_TURN: u32 = 100;
-/// Handshakes that begin in one turn, in each of which the server signs. (A turn takes little if there is nothing else.)
+/// Handshakes that begin in one turn: the server signs in each. (Without other work, turns are short.)
 const HANDSHAKES_PER_TURN: usize = 2;
-/// First packets looked at again in one turn: most of them may begin no handshake.
+/// Postponed first packets that are processed in one turn: most of them may not begin a handshake.
 const FIRST_PACKETS_PER_TURN: usize = 64;
-/// Datagrams that wait: of one connection, of all, and first packets.
+/// Maximum datagrams that wait: of one connection, of all connections, and first packets.
 const MAX_OF_ONE: usize = 1024;
 const MAX_OF_ALL: usize = 4096;
 const MAX_FIRST_PACKETS: usize = 4096;
@@ -67,7 +67,7 @@ impl Backlog {
         next
     }
 
-    /// A turn begins. Returns how many [first packets](Backlog::take_first_packet) to look at again.
+    /// A turn begins. Returns how many [first packets](Backlog::take_first_packet) to process.
     pub(super) fn begin_turn(&mut self) -> usize {
         self.handshakes = HANDSHAKES_PER_TURN;
         self.first_packets.len().min(FIRST_PACKETS_PER_TURN)

@@ -34,7 +34,7 @@ pub struct RequestHead {
 #[non_exhaustive]
 pub enum RequestError {
     /// The connection has ended, or is not ready for requests yet.
-    #[error("the connection cannot take requests")]
+    #[error("the connection cannot carry requests")]
     Closed,
     /// No stream credit for now: [`Event::RequestsPossible`](super::Event::RequestsPossible) follows when there is.
     #[error("no request can be sent on this connection now")]
@@ -43,10 +43,10 @@ pub enum RequestError {
     #[error("the connection does not speak HTTP/3")]
     NoHttp3,
     /// The server sent GOAWAY (RFC 9114 section 5.2): a new connection is needed.
-    #[error("the server takes no more requests on this connection")]
+    #[error("the server accepts no more requests on this connection")]
     GoingAway,
     /// The head is larger than the congestion window, and heads are sent in one piece.
-    #[error("the request's head has {size} bytes, and only {limit} fit")]
+    #[error("the request's head has {size} bytes, more than the {limit} that fit")]
     HeadTooLarge {
         /// Bytes of its names and values.
         size: usize,
@@ -57,10 +57,10 @@ pub enum RequestError {
     #[error("the request's head cannot be sent")]
     Head,
     /// The server does not support WebTransport.
-    #[error("the server does no WebTransport")]
+    #[error("the server does not support WebTransport")]
     NoWebTransport,
-    /// A session opened a bidirectional stream on the connection, which takes no further request after that.
-    #[error("a connection on which a session opened a stream takes no further requests")]
+    /// A session opened a bidirectional stream on the connection, which accepts no more requests after that.
+    #[error("a connection on which a session opened a stream accepts no more requests")]
     HasSessions,
 }
 

@@ -1,5 +1,5 @@
-//! The end of a connection: GOAWAY, then three probe timeouts, then the close (RFC 9114 section 5.2), so that a request that
-//! crosses the GOAWAY is rejected and not lost.
+//! The end of a connection: GOAWAY, then three probe timeouts, then the close (RFC 9114 section 5.2), so that a request
+//! that crosses the GOAWAY is rejected and not lost.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ struct Sent {
 }
 
 impl Closing {
-    /// Begins the shutdown. Returns true if it was not under way.
+    /// Begins the shutdown. Returns true if it was not in progress.
     pub(super) fn begin(&mut self, reason: Reason) -> bool {
         let new = matches!(self.state, State::Open | State::Lingering(_));
         if new {

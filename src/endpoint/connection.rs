@@ -60,7 +60,7 @@ pub(super) struct Turn {
     pub(super) dirty: bool,
     /// It is on the list of those to send.
     pub(super) sending: bool,
-    /// It has had its share of this turn, and is on the list of those to continue with in the next one.
+    /// It has used its share of this turn, and is on the list of connections to continue with in the next one.
     pub(super) postponed: bool,
     /// What counts against its [share](super::backlog::SHARE_OF_TURN) of this turn.
     pub(super) work: u32,

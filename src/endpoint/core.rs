@@ -54,7 +54,7 @@ pub(crate) struct Core {
     pub(super) stateless: Stateless,
     /// First flights that failed.
     pub(super) failed: FailedFlights,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     pub(super) handshakes: Handshakes,
     pub(super) shares: Shares,
     pub(super) rates: Option<Rates>,
@@ -63,7 +63,7 @@ pub(crate) struct Core {
     pub(super) recounted_at: Instant,
     /// Open sessions.
     pub(super) sessions: usize,
-    /// A graceful shutdown is under way.
+    /// A graceful shutdown is in progress.
     pub(super) shutting_down: bool,
     /// Changes to the table requested by a connection while it is borrowed from it.
     pub(super) cid_changes: Vec<(ConnId, CidChange)>,

@@ -1,4 +1,4 @@
-//! What a connection does in a turn of the loop, in one fixed order.
+//! A connection's part of a turn of the loop, in one fixed order.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -117,7 +117,7 @@ impl Connection {
     fn begin_http3(&mut self, cx: &mut Cx<'_>) {
         let protocol = self.transport.application_proto();
         if protocol != b"h3" {
-            return log::debug!("{:?}: no HTTP/3 but {:?}", cx.conn, String::from_utf8_lossy(protocol));
+            return log::debug!("{:?}: speaks {:?}, not HTTP/3", cx.conn, String::from_utf8_lossy(protocol));
         }
         let settings = &cx.core.settings;
         let max_uni = settings.transport.max_streams_uni.max(settings.webtransport.max_streams);
@@ -141,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// A new stream was looked at, or an event handled.
+    /// A new stream was classified, or an event handled.
     pub(super) fn note_work(&mut self, cx: &mut Cx<'_>) {
         self.turn.work += 1;
         if self.turn.work >= SHARE_OF_TURN && !std::mem::replace(&mut self.turn.postponed, true) {
@@ -388,7 +388,7 @@ impl Connection {
             self.unblock(cx);
         }
         if self.closing.has_lingered(cx.now) && self.closing.begin(Reason::NoSessionLeft) {
-            log::debug!("{:?}: no session is left", cx.conn);
+            log::debug!("{:?}: all sessions have ended", cx.conn);
         }
         acted |= self.closing.is_due(cx.now) || self.progress.is_due(cx.now);
         if self.ping_due(cx).is_some_and(|at| at <= cx.now) {
@@ -430,7 +430,8 @@ impl Connection {
             }
         }
         for stream in waiting {
-            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is stuck.
+            // The acknowledgement that makes room may have come in this very turn: only what still does not fit is
+            // stuck.
             let sent = self.http_stream(cx, stream).is_none_or(|mut handle| handle.flush_queued() != Ok(false));
             if !sent && let Some(limit) = self.transport.stuck_head_limit(stream) {
                 log::warn!("{:?}: a head is larger than the {limit} bytes of the congestion window", cx.id(stream));

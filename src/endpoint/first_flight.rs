@@ -1,5 +1,5 @@
-//! First flights of clients that fail. The client is told by a packet that needs no connection, as quiche cannot
-//! (`transport/untold.rs`), and copies of its first packet are answered without another TLS handshake.
+//! First flights of clients that fail. quiche cannot send the error (`transport/untold.rs`), so a packet that needs no
+//! connection carries it, and copies of the first packet are answered without another TLS handshake.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use crate::transport::cid::{Cid, CidBuildHasher};
 use crate::transport::initial::Close;
 use crate::transport::packet::LongHeader;
 
-/// Closes that are remembered, of about 80 bytes each.
+/// Maximum closes remembered, of about 80 bytes each.
 const MAX_FAILED: usize = 1024;
 /// A client sends its first packet again after 1, 3 and 7 seconds (RFC 9002 section 6.2).
 const FAILED_LIFETIME: Duration = Duration::from_secs(10);
 
-/// What is needed to close a connection that has sent no flight of its own.
+/// The data needed to close a connection that has sent nothing.
 #[derive(Debug)]
 pub(super) struct FirstFlight {
     pub(super) header: LongHeader,
@@ -24,7 +24,7 @@ pub(super) struct FirstFlight {
 }
 
 impl FirstFlight {
-    /// The packet that tells the client of an error, after `sent` other Initial packets.
+    /// The packet with the error, after `sent` other Initial packets.
     pub(super) fn close(&self, code: u64, sent: usize) -> Option<Vec<u8>> {
         // More than that are not sent before a first flight; the number has one byte.
         let number = u8::try_from(sent).ok()?;

@@ -19,7 +19,7 @@ pub(super) struct Handshake {
 #[derive(Debug)]
 struct Pending {
     deadline: Instant,
-    /// On a server: what the client's first packet said.
+    /// On a server: data from the client's first packet.
     first_flight: Option<FirstFlight>,
 }
 

@@ -1,4 +1,4 @@
-//! Handshakes under way, by the prefix of their address: a network that begins many must not keep others out.
+//! Handshakes in progress, by the prefix of their address: a network that begins many must not lock others out.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -36,9 +36,9 @@ impl Handshakes {
         }
     }
 
-    /// The handshake that gives way to one with `peer`: the oldest of the prefix that has the most. None gives way within a
-    /// prefix, or to one that has as many: each costs about a millisecond, which a peer could make the server spend without
-    /// an end.
+    /// The handshake to drop for one with `peer`: the oldest of the prefix that has the most. None within the same
+    /// prefix, or for a prefix that has as many: each handshake costs about a millisecond, and a peer could repeat that
+    /// without end.
     pub(super) fn oldest_of_most(&self, peer: SocketAddr) -> Option<ConnId> {
         let own = self.by_prefix.get(&Prefix::of(peer)).map_or(0, VecDeque::len);
         let most = self.by_prefix.values().max_by_key(|ids| ids.len())?;

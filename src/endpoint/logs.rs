@@ -1,5 +1,5 @@
-//! Key log and qlog. What they say of a connection is kept in memory until the client's address is validated, so that one
-//! packet from a forged address costs no file. A log that cannot be written is reported once, and never fails a connection.
+//! Key log and qlog. Their entries stay in memory until the client's address is validated, so that one packet from a
+//! forged address creates no file. A log that cannot be written is reported once, and never fails a connection.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,10 +20,10 @@ use crate::transport::cid::Cid;
 
 /// Lines of the key log that a handshake makes; each has at most 200 bytes.
 const MAX_SECRETS: usize = 16;
-/// Bytes of qlog that are kept of a connection whose client's address is not validated. What exceeds them is left out.
+/// Bytes of qlog kept for a connection whose client's address is not validated; the rest is omitted.
 #[cfg(feature = "qlog")]
 const MAX_HELD: usize = 16 * 1024;
-/// Bytes of qlog that are written at a time.
+/// Bytes of qlog per write.
 #[cfg(feature = "qlog")]
 const CHUNK: usize = 8 * 1024;
 
@@ -40,13 +40,13 @@ pub(super) struct Logs {
 #[derive(Debug, Default)]
 pub(super) struct HeldLogs {
     secrets: Option<Receiver<Vec<u8>>>,
-    /// Set when the qlog file is to be made.
+    /// Set when the qlog file is to be created.
     #[cfg(feature = "qlog")]
     qlog: Option<Arc<AtomicBool>>,
 }
 
 impl Logs {
-    /// Opens the key log, and makes the directory for qlog files.
+    /// Opens the key log, and creates the directory for qlog files.
     pub(super) fn open(settings: &TransportConfig) -> Result<Self, ConfigError> {
         settings.prepare_qlog_dir()?;
         Ok(Logs { keylog: settings.open_keylog()?, ..Logs::default() })
@@ -60,7 +60,7 @@ impl Logs {
         failures
     }
 
-    /// Opens the key log again, which was renamed or removed.
+    /// Reopens the key log, which was renamed or removed.
     pub(super) fn reopen(&mut self, settings: &TransportConfig) -> Result<(), ConfigError> {
         self.keylog = settings.open_keylog()?;
         Ok(())
@@ -103,7 +103,7 @@ impl Logs {
 }
 
 impl HeldLogs {
-    /// Writes what is worth it, as the peer's address is validated.
+    /// Writes the entries kept in memory: the peer's address is validated.
     pub(super) fn write(&mut self, logs: &mut Logs, settings: &TransportConfig) {
         #[cfg(feature = "qlog")]
         if let Some(wanted) = self.qlog.take() {
@@ -115,12 +115,12 @@ impl HeldLogs {
     }
 }
 
-/// Takes lines of the key log from quiche.
+/// Receives lines of the key log from quiche.
 struct SecretSender(SyncSender<Vec<u8>>);
 
 impl Write for SecretSender {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // Nobody listens after the handshake.
+        // The receiver ends with the handshake.
         let _ = self.0.try_send(line.to_vec());
         Ok(line.len())
     }
@@ -149,15 +149,15 @@ impl Failures {
     }
 }
 
-/// The qlog file of a connection. The standard's buffered writer would retry what failed at each event, and begin before
-/// the file is wanted.
+/// The qlog file of a connection. The standard library's buffered writer would retry a failed write at each event, and
+/// begin before the file may be created.
 #[cfg(feature = "qlog")]
 struct QlogFile {
     path: PathBuf,
     wanted: Arc<AtomicBool>,
     failures: Arc<Failures>,
     buffer: Vec<u8>,
-    /// The rest of an event is left out.
+    /// The rest of the current event is omitted.
     skipping: bool,
     state: QlogState,
 }
@@ -175,7 +175,7 @@ impl QlogFile {
         QlogFile { path, wanted, failures, buffer: Vec::new(), skipping: false, state: QlogState::Held }
     }
 
-    /// Keeps bytes of an event, unless there are too many of an event that may never be wanted.
+    /// Keeps bytes of an event, up to the limit while the file may not be created.
     fn hold(&mut self, bytes: &[u8]) {
         const RECORD_SEPARATOR: u8 = 0x1e;
         self.skipping &= bytes.first() != Some(&RECORD_SEPARATOR);

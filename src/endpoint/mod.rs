@@ -187,9 +187,9 @@ impl Endpoint {
         conn.recv(&mut cx, datagram, from, to, route.to_our_id);
     }
 
-    /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold further ones. A server whose socket
-    /// is never found empty while it takes a hundred of them drops those of connections that send more than their share for
-    /// nothing, so that others are heard.
+    /// Ends a batch of [received](Endpoint::recv) datagrams. `more`: the socket may hold more. While the socket is not
+    /// found empty over a hundred datagrams, a server drops those of connections that exceed their share without making
+    /// progress, so that others are served.
     pub fn end_batch(&mut self, now: Instant, more: bool) {
         if self.core.role == Role::Server {
             self.core.shares.on_batch(now, self.core.stats.datagrams_in, more);
@@ -197,8 +197,8 @@ impl Endpoint {
         }
     }
 
-    /// Begins a turn: runs the timers that are due, and takes up what the turn before left. Call it every turn, even if no
-    /// datagrams arrived.
+    /// Begins a turn: runs the timers that are due, and continues the work that the last turn postponed. Call it every
+    /// turn, even if no datagrams arrived.
     pub fn handle_timeouts(&mut self, now: Instant) {
         self.now = now;
         for id in std::mem::take(&mut self.core.postponed) {
@@ -326,8 +326,8 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Opens the [key log](crate::TransportConfig::keylog) again, after it was renamed or removed. If it cannot be opened,
-    /// the old file stays in use.
+    /// Opens the [key log](crate::TransportConfig::keylog) again, after it was renamed or removed. If it cannot be
+    /// opened, the old file stays in use.
     ///
     /// # Errors
     /// The path that cannot be opened.
@@ -335,8 +335,8 @@ impl Endpoint {
         self.core.logs.reopen(&self.core.settings.transport)
     }
 
-    /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it three probe timeouts later, or
-    /// after its last response. A client, which has no requests to expect, closes at once.
+    /// Stops accepting connections, sends GOAWAY on each (RFC 9114 section 5.2) and closes it three probe timeouts
+    /// later, or after its last response. A client, which has no requests to expect, closes at once.
     pub fn shutdown(&mut self) {
         self.core.shutting_down = true;
         for id in self.table.ids().collect::<Vec<_>>() {
@@ -350,13 +350,13 @@ impl Endpoint {
         !self.has_work() && self.table.ids().all(|id| self.table.get(id).is_none_or(|conn| conn.transport.is_over()))
     }
 
-    /// Handshakes under way.
+    /// Handshakes in progress.
     #[must_use]
     pub fn handshake_count(&self) -> usize {
         self.core.handshakes.len()
     }
 
-    /// Whether a graceful shutdown is under way.
+    /// Whether a graceful shutdown is in progress.
     #[must_use]
     pub fn is_shutting_down(&self) -> bool {
         self.core.shutting_down

@@ -1,4 +1,4 @@
-//! Connections whose peer makes this side work for nothing: they are closed with H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
+//! Closes connections whose peer causes useless work, with H3_EXCESSIVE_LOAD (RFC 9114 section 8.1).
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,18 @@ use crate::error::ErrorCode;
 
 /// RFC 9000 section 20.1.
 const CRYPTO_BUFFER_EXCEEDED: u64 = 0xd;
-/// Requests that a client may abort beyond those that it completes. Each costs the work of a request, and those that come
-/// faster than they are cleared away cost memory of quiche::h3.
+/// Requests that a client may abort beyond those that it completes. Each costs the work of a request, and those that
+/// arrive faster than they are removed cost memory of quiche::h3.
 const MAX_ABORTED: i32 = 1000;
-/// Small pieces of streams that quiche holds on all connections together: 128 MiB. Then each connection that gets more of
-/// them, and does not have only a few, is closed.
+/// Small pieces of streams that quiche holds on all connections together: 128 MiB. Above that, each connection that
+/// receives more of them, and has more than a few, is closed.
 const MAX_PIECES_IN_ALL: f64 = 600_000.0;
 const FEW_PIECES: f64 = 256.0;
-/// Time between counts of what has been given back meanwhile.
+/// Interval of recounting the pieces that are still held.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Endpoint {
-    /// Counts the small pieces of all connections again if there are too many: those of idle ones are given back unnoticed.
+    /// Counts the small pieces of all connections again if there are too many: idle ones free theirs unnoticed.
     pub(super) fn recount_pieces(&mut self, now: Instant) {
         if self.core.held_pieces <= MAX_PIECES_IN_ALL || now < self.core.recounted_at + RECOUNT_INTERVAL {
             return;
@@ -36,8 +36,8 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Closes the connection if the client aborts most of its requests, as in attacks of the kind of CVE-2023-44487 (rapid
-    /// reset), or makes the server abort them (CVE-2025-8671, made you reset).
+    /// Closes the connection if the client aborts most of its requests, as in attacks of the kind of CVE-2023-44487
+    /// (rapid reset), or makes the server abort them (CVE-2025-8671, made you reset).
     pub(super) fn check_aborted(&mut self, cx: &mut Cx<'_>) {
         if self.requests.aborted > MAX_ABORTED && self.role == Role::Server {
             self.close_for_load(cx, "more requests that are aborted than completed");
@@ -61,9 +61,9 @@ impl Connection {
         }
     }
 
-    /// Closes the connection if more heads are not complete than it may have requests: quiche::h3 holds up to 96 KiB of each,
-    /// even if the stream is rejected. With WebTransport, QUIC lets the client open more streams than that. Call it after
-    /// HTTP/3 was polled.
+    /// Closes the connection if it has more incomplete heads than requests are allowed: quiche::h3 holds up to 96 KiB
+    /// of each, even if the stream is rejected. With WebTransport, QUIC lets the client open more streams than that.
+    /// Call it after HTTP/3 was polled.
     pub(super) fn check_heads(&mut self, cx: &mut Cx<'_>) {
         if !self.transport.take_heads_check() {
             return;
@@ -74,7 +74,7 @@ impl Connection {
             return;
         }
         let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next, most);
-        // quiche::h3 has read all that there is of such a head.
+        // quiche::h3 has read all available data of such a head.
         let held = heads.into_iter().filter(|stream| self.transport.readable_len(*stream, 1) == 0).count();
         if held as u64 > limit {
             self.close_for_load(cx, "more heads that are not complete than max_streams_bidi");

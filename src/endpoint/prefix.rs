@@ -1,4 +1,4 @@
-//! Networks, as limits for each of them distinguish them.
+//! Networks, as limits per network distinguish them.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,15 +1,15 @@
-//! What the streams of a connection have achieved since they began to wait for the client.
+//! The progress of a connection's streams since they began to wait for the client.
 
 use std::time::{Duration, Instant};
 
-/// Checks in the time of the limit, so that it is exceeded by a quarter at most.
+/// Checks per time limit, so that the limit is exceeded by at most a quarter.
 const CHECKS: u32 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// When the next check is due; `None` while the connection is idle.
     next: Option<Instant>,
-    /// The streams that waited for the client at the last check, in order. Boxed, as it is small: there are none mostly.
+    /// The streams that waited for the client at the last check, in order. Boxed, as there are usually none.
     waiting: Box<[Waiting]>,
 }
 
@@ -18,9 +18,9 @@ pub(super) struct Progress {
 pub(super) struct Waiting {
     pub(super) stream: u64,
     pub(super) since: Instant,
-    /// Bytes that had moved by then.
+    /// Bytes transferred by then.
     pub(super) bytes: u64,
-    /// Further bytes that are progress.
+    /// Additional bytes that count as progress.
     pub(super) enough: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Requests of each network in a second.
+//! Limits on requests per second, for each network.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use governor::{Quota, RateLimiter};
 
 use super::prefix::Prefix;
 
-/// Networks remembered before those that have not asked for a while are forgotten, at most once in [`SWEEP_INTERVAL`].
+/// Above this number of networks, those without recent requests are removed, at most once per [`SWEEP_INTERVAL`].
 const SWEEP_FROM: usize = 1000;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A limit on requests in a second for each network, with bursts of as many (the generic cell rate algorithm).
+/// A limit on requests per second for each network, with bursts of the same size (generic cell rate algorithm).
 #[derive(Debug)]
 pub(super) struct Rates {
     limiter: RateLimiter<Prefix, HashMapStateStore<Prefix>, FakeRelativeClock, NoOpMiddleware<Nanos>>,
-    /// The limiter's time, which moves with the time that comes in.
+    /// The limiter's time, which follows the caller's.
     clock: FakeRelativeClock,
     at: Instant,
     swept_at: Instant,
@@ -32,7 +32,7 @@ impl Rates {
         Rates { limiter, clock, at: now, swept_at: now }
     }
 
-    /// Whether one more request of a network is within the limit.
+    /// Whether another request from a network is within the limit.
     pub(super) fn take(&mut self, now: Instant, prefix: Prefix) -> bool {
         self.clock.advance(now.saturating_duration_since(self.at));
         self.at = self.at.max(now);

@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Whether there is no room for a further request. With WebTransport, QUIC lets the client open more streams, as
+    /// Whether there is no room for another request. With WebTransport, QUIC lets the client open more streams, as
     /// those of sessions count, too.
     fn has_too_many_requests(&self, settings: &EndpointConfig) -> bool {
         let sessions = self.sessions.as_ref().map_or(0, |sessions| sessions.map.len());

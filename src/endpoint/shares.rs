@@ -1,36 +1,35 @@
-//! What each connection may take of the time for receiving, while more datagrams come than can be processed.
+//! Each connection's share of the time for receiving, while more datagrams arrive than can be processed.
 //!
-//! All connections share the queue of one socket. If the datagrams of one are processed more slowly than they come, they
-//! fill it, and everybody else waits behind them, for seconds, or is not heard at all. A peer with congestion control that
-//! is dropped sends less; to drop one that floods, before its packets are decrypted, takes a tenth of the time.
+//! All connections share the queue of one socket. If the datagrams of one are processed more slowly than they arrive,
+//! they fill it, and those of others wait behind them for seconds, or are lost. A peer with congestion control sends
+//! less when its datagrams are dropped; dropping those of a flood before they are decrypted takes a tenth of the time.
 
 use std::time::{Duration, Instant};
 
 use crate::transport::table::ConnId;
 
-/// Datagrams taken without finding the socket empty, from which on there is a backlog.
+/// After this many datagrams without finding the socket empty, there is a backlog.
 const BACKLOG: u64 = 128;
 /// Datagrams over which shares are measured.
 const WINDOW: u32 = 256;
-/// The longest window: a connection that is alone, and was slowed down, must not be limited to a part of the little that it
-/// sends.
+/// The longest window: a connection that is alone, and was slowed down, must not be limited to a part of its few
+/// datagrams.
 const WINDOW_TIME: Duration = Duration::from_millis(5);
 /// The least share of a connection in a window.
 const MIN_SHARE: u32 = 16;
-/// Shares are limited until there was no backlog for so long.
+/// Shares are limited until there was no backlog for this time.
 const RECOVERY: Duration = Duration::from_secs(1);
-/// What is known of connections is kept for so long, and limits them again as soon as a batch leaves something in the
-/// socket.
+/// Records of connections are kept for this time, and limit them again as soon as a batch does not empty the socket.
 const MEMORY: Duration = Duration::from_secs(10);
-/// A connection is of use in a window with one [use](Shares::takes) for so many datagrams.
+/// A connection is useful in a window if it has one [use](Shares::takes) for this many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
-/// Windows for which a connection that is of use in every window is not limited when it no longer is: what it sends can have
-/// to wait for something that was lost. A new one is trusted for one window, and for four times as long with each of use.
+/// Windows for which a connection that was useful in every window stays unlimited when it no longer is: its data may
+/// have to wait for a lost packet. A new one is trusted for one window, and four times as long after each useful one.
 const MOST_TRUST: u32 = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    /// Datagrams received when the socket was empty for the last time.
+    /// Datagrams received when the socket was last empty.
     empty_at: u64,
     /// Present since a backlog.
     limit: Option<Limit>,
@@ -38,7 +37,7 @@ pub(super) struct Shares {
 
 #[derive(Debug)]
 struct Limit {
-    /// The share of a connection without use. It halves with each window of a backlog.
+    /// The share of a useless connection. It halves with each window of a backlog.
     share: u32,
     backlog_at: Instant,
     applies: bool,
@@ -59,12 +58,12 @@ struct Taken {
     processed: u32,
     /// The connection's use at the first of them. The use of a datagram shows only when its batch is over.
     used: u32,
-    /// Windows for which it is not limited.
+    /// Windows for which it is unlimited.
     trust: u32,
 }
 
 impl Shares {
-    /// A batch of datagrams was taken, `received` in all until now. `more`: the socket may have more.
+    /// A batch of datagrams was received, `received` in all so far. `more`: the socket may have more.
     pub(super) fn on_batch(&mut self, now: Instant, received: u64, more: bool) {
         if !more {
             self.empty_at = received;
@@ -97,8 +96,8 @@ impl Shares {
         }
     }
 
-    /// Whether a datagram of a connection is processed. `used`: what the connection was used for until now, in datagrams
-    /// that would have been enough for it.
+    /// Whether to process a datagram of a connection. `used`: the connection's use so far, as the number of datagrams
+    /// that would have sufficed.
     pub(super) fn takes(&mut self, conn: ConnId, used: impl Fn() -> u32) -> bool {
         let Some(limit) = &mut self.limit else { return true };
         if limit.taken == WINDOW {
@@ -160,8 +159,8 @@ mod tests {
             Flood { shares: Shares::default(), now: crate::net::now(), datagrams: 0 }
         }
 
-        /// Takes `windows` windows, of which connection 0 fills all but 4 datagrams. `used`: its use after so many datagrams.
-        /// Returns the datagrams of connections 0 and 1 that were processed in the last one.
+        /// Takes `windows` windows, of which connection 0 fills all but 4 datagrams. `used`: its use after so many
+        /// datagrams. Returns the datagrams of connections 0 and 1 that were processed in the last one.
         fn take(&mut self, windows: u32, used: impl Fn(u32) -> u32) -> (u32, u32) {
             let mut last = (0, 0);
             for _ in 0..windows {

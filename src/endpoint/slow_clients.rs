@@ -1,5 +1,5 @@
-//! The time limit of a server for requests that make no progress through their client's fault: heads that are never
-//! complete, bodies that arrive byte by byte, and responses that nobody reads.
+//! A server's time limit for requests whose client makes no progress: heads that are never complete, bodies that arrive
+//! byte by byte, and responses that the client does not read.
 
 use super::connection::Connection;
 use super::core::Cx;
@@ -8,14 +8,14 @@ use super::streams::Streams;
 use crate::error::{ErrorCode, StreamError};
 use crate::transport::Transport;
 
-/// Bytes of a body that are progress.
+/// Bytes of a body that count as progress.
 const MIN_BYTES: u64 = 1024;
-/// Streams beyond the last known one that are looked for.
+/// Streams beyond the last known one that are checked.
 const AHEAD: u64 = 100;
 
 impl Connection {
-    /// Ends the streams that have waited for the client for too long, and the connection if it has no others. At the end of
-    /// a turn, when handlers have read what there was.
+    /// Ends the streams that have waited for the client for too long, and the connection if it has no others. Called at
+    /// the end of a turn, when handlers have read the available data.
     pub(super) fn check_progress(&mut self, cx: &mut Cx<'_>) {
         let Some(limit) = cx.core.settings.request_timeout.filter(|_| self.progress.is_due(cx.now)) else { return };
         let heads = incomplete_heads(&self.transport, &self.streams, self.requests.next, AHEAD);
@@ -23,7 +23,7 @@ impl Connection {
         let mut waiting: Vec<Waiting> = heads.into_iter().map(|stream| wait(stream, 0, MIN_BYTES)).collect();
         for (stream, state) in self.streams.iter_requests().filter(|(_, state)| !state.is_connect()) {
             let (received, sent) = state.moved();
-            // Without unread data, the handler waits for the client. A part of the response is progress, too.
+            // Without unread data, the handler waits for the client. A part of the response also counts as progress.
             if state.is_receiving() && self.transport.readable_len(stream, 1) == 0 {
                 waiting.push(wait(stream, received + sent * MIN_BYTES, MIN_BYTES));
             } else if self.followups.is_waiting(stream) {

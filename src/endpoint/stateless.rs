@@ -1,5 +1,5 @@
-//! Packets of a server without a connection: Version Negotiation, Retry, stateless resets, and the close of a connection
-//! that was not accepted. They are bounded in number, and keep no state.
+//! Packets of a server without a connection: Version Negotiation, Retry, stateless resets, and the close of a
+//! connection that was not accepted. They are bounded in number, and keep no state.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::transport::stateless_reset;
 
 /// Maximum queued packets, so that a flood cannot exhaust memory.
 const MAX_QUEUED: usize = 256;
-/// Stateless resets in a second: a server that restarts has to tell each client, one of which costs some microseconds.
+/// Stateless resets per second: a server that restarts has to send one to each client; one costs some microseconds.
 const RESETS_PER_SECOND: u32 = 10_000;
 /// Closes of connections that are not accepted or whose first flight failed, in a second.
 const CLOSES_PER_SECOND: u32 = 1_000;

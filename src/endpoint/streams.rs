@@ -1,6 +1,6 @@
 //! The one table of a connection's streams.
 //!
-//! A stream that quiche has and this side still deals with has exactly one entry, which says what it is at the moment:
+//! A stream that quiche has and this side still uses has exactly one entry, its current kind:
 //!
 //! ```text
 //! Classifying -> Http -> Request ----> (removed)
@@ -9,9 +9,9 @@
 //!      `-> Discarding ---------------> (removed)
 //! ```
 //!
-//! A stream of ours enters as a request or as a session's; a bidirectional one that is refused is removed at once.
-//! A connection without sessions classifies nothing: its streams enter as requests. What quiche still holds of a removed
-//! stream, `transport/gone.rs` remembers.
+//! A stream of ours enters as a request or as a session's; a bidirectional one that is refused is removed at once. A
+//! connection without sessions classifies nothing: its streams enter as requests. `transport/gone.rs` remembers removed
+//! streams that quiche still holds.
 
 use crate::h3::RequestState;
 use crate::transport::table::StreamMap;
@@ -38,7 +38,7 @@ pub(super) enum StreamState {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     map: StreamMap<StreamState>,
-    /// Those of kind `Http`, in order: every idle connection has some, which take no room in the map.
+    /// Those of kind `Http`, in order. Every idle connection has some, which do not need the map.
     http: Vec<u64>,
     requests: u32,
     of_sessions: u32,
@@ -107,7 +107,7 @@ impl Streams {
         Some(state)
     }
 
-    /// Gives the room back if there are no streams: an idle connection needs none.
+    /// Frees the memory if there are no streams: an idle connection needs none.
     pub(super) fn trim(&mut self) {
         if self.map.is_empty() && self.map.capacity() > 0 {
             self.map = StreamMap::default();
@@ -131,7 +131,7 @@ impl Streams {
         }
     }
 
-    /// Whether a request's head was received on a stream, or the stream is none of a request.
+    /// Whether a request's head was received on a stream, or it is not a request's stream.
     pub(super) fn is_past_head(&self, stream: u64) -> bool {
         self.get(stream).is_some_and(|state| !matches!(state, StreamState::Http | StreamState::Classifying(_)))
     }

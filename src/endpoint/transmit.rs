@@ -52,7 +52,7 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Tells the client why its first flight failed, if quiche cannot, and ends the connection.
+    /// Sends the error of a failed first flight if quiche cannot, and ends the connection.
     fn tell_failure(&mut self, cx: &mut Cx<'_>) {
         let Some((code, sent)) = self.transport.untold_error() else { return };
         self.transport.abandon();

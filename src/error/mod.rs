@@ -320,9 +320,9 @@ pub enum DatagramError {
     /// Datagrams are off here: see [`datagram_queue`](crate::TransportConfig::datagram_queue).
     #[error("datagrams are turned off on this side (datagram_queue)")]
     DisabledHere,
-    /// The peer takes no datagrams: it sent no `max_datagram_frame_size` (RFC 9221 section 3), or for HTTP datagrams
+    /// The peer accepts no datagrams: it sent no `max_datagram_frame_size` (RFC 9221 section 3), or for HTTP datagrams
     /// no `SETTINGS_H3_DATAGRAM` (RFC 9297 section 2.1.1).
-    #[error("the peer takes no datagrams of this kind")]
+    #[error("the peer does not accept datagrams of this kind")]
     DisabledByPeer,
     /// It does not fit into a packet.
     #[error("a datagram of {size} bytes is larger than the {max} bytes that fit into a packet")]

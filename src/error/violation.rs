@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::code::ErrorCode;
 
-/// What is wrong with a request or a response (RFC 9114 sections 4.1.2, 4.2 and 4.3), or which limit it exceeds.
+/// The fault of a request or a response (RFC 9114 sections 4.1.2, 4.2 and 4.3), or the limit that it exceeds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -56,8 +56,8 @@ pub enum Violation {
     /// `host` and `:authority` differ.
     #[error("host and :authority differ")]
     HostMismatch,
-    /// `:authority`, or `host` in its place, is no host with a port or without one (RFC 3986 section 3.2); answered with
-    /// 400.
+    /// `:authority`, or `host` in its place, is no host with a port or without one (RFC 3986 section 3.2); answered
+    /// with 400.
     #[error("authority {0:?} is neither HOST nor HOST:PORT")]
     InvalidAuthority(String),
     /// A pseudo-header field in a trailer section.
@@ -92,7 +92,7 @@ pub enum Violation {
     ValueTooLong {
         /// The field's name.
         name: String,
-        /// The length of the value; of the whole `cookie` if that came in crumbs.
+        /// The length of the value; of the whole `cookie` if it was split into several fields.
         size: usize,
         /// The limit.
         limit: usize,

@@ -49,7 +49,7 @@ thread_local! {
     static PAIR: RefCell<Option<Pair>> = const { RefCell::new(None) };
 }
 
-/// A stream in up to four pieces: it is taken for what its bytes say, however they arrive, and only the header is read.
+/// A stream in up to four pieces: it is classified by its bytes, however they arrive, and only the header is read.
 pub fn classifier(input: &[u8]) {
     let mut input = Input::new(input);
     let flags = input.byte();

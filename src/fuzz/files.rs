@@ -28,7 +28,7 @@ const PUBLIC: [(&str, &[u8]); 7] = [
     ("dir/deep/\u{e4}", b"deep"),
     (".well-known/a", b"known"),
 ];
-/// What nobody may get: outside of the root, or hidden in it.
+/// Content that must never be served: outside of the root, or hidden in it.
 const SECRET: &[u8] = b"secret";
 
 struct Tree {

@@ -79,7 +79,7 @@ fn fields(input: &mut Input<'_>) -> Vec<Header> {
     list
 }
 
-/// What holds for every field section that is accepted (RFC 9114 section 4.2).
+/// Invariants of every accepted field section (RFC 9114 section 4.2).
 fn check_fields(headers: &HeaderMap) {
     for (name, value) in headers {
         assert!(!name.as_str().is_empty() && !name.as_str().bytes().any(|b| b.is_ascii_uppercase()));
@@ -97,7 +97,7 @@ fn without_limits() -> HeadLimits {
     HeadLimits { max_fields: max, max_name: max, max_value: max, max_field_section: max, max_target: max }
 }
 
-/// A request's head: what is accepted obeys RFC 9114 and the limits, and is accepted again as it was understood.
+/// A request's head: an accepted one obeys RFC 9114 and the limits, and is accepted again with the same meaning.
 pub fn request(input: &[u8]) {
     let mut input = Input::new(input);
     let extended_connect = input.byte() & 1 != 0;
@@ -160,7 +160,7 @@ pub fn trailers(input: &[u8]) {
     assert_eq!(validate_trailers(&again, &without_limits()), Ok(trailers));
 }
 
-/// A `priority` field: bounds, and what it means comes back.
+/// A `priority` field: bounds, and a round trip of its value.
 pub fn priority(input: &[u8]) {
     let Some(priority) = Priority::parse(input) else { return };
     assert!(priority.urgency <= 7);
@@ -169,7 +169,7 @@ pub fn priority(input: &[u8]) {
     assert_eq!(Priority::parse(field.as_bytes()), Some(priority));
 }
 
-/// `alt-svc` fields: what a client remembers is bounded and usable, and the last one counts.
+/// `alt-svc` fields: the stored services are bounded and usable, and the last field counts.
 pub fn alt_svc(input: &[u8]) {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let (now, wall) = (crate::net::now(), SystemTime::UNIX_EPOCH);

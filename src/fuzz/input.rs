@@ -1,4 +1,4 @@
-//! A cursor over a fuzz input. Past the end it gives zeros, so that every input is a valid one.
+//! A cursor over a fuzz input. Past the end it returns zeros, so that every input is valid.
 
 pub(super) struct Input<'a>(&'a [u8]);
 

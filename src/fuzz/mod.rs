@@ -1,8 +1,8 @@
-//! Fuzz targets: functions that take any bytes and panic where something does not hold that must. **Not part of the
+//! Fuzz targets: functions that take any bytes and panic if an invariant is violated. **Not part of the
 //! public API**, and only there with the feature `fuzzing`.
 //!
-//! A target checks more than the absence of panics: bounds, that what is written is read again as it was, that pieces
-//! give the same as the whole. `fuzz/` runs them under libFuzzer, and its `replay.rs` runs the corpora without.
+//! A target checks more than the absence of panics: bounds, round trips of writing and reading, and that pieces have
+//! the same result as the whole. `fuzz/` runs them under libFuzzer, and its `replay.rs` runs the corpora without.
 
 mod classifier;
 mod endpoint;

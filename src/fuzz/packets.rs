@@ -13,7 +13,7 @@ use crate::transport::token::{TokenCheck, TokenKey};
 /// QUIC's longest connection id in version 1 (RFC 9000 section 17.2).
 const MAX_CID: usize = 20;
 
-/// A Retry token: nothing but what was sealed, for this client and in time, is valid.
+/// A Retry token: only one that was sealed for this client, and has not expired, is valid.
 pub fn token(input: &[u8]) {
     const LIFETIME: Duration = Duration::from_secs(15);
     let now = net::now();
@@ -49,7 +49,8 @@ pub fn token(input: &[u8]) {
     assert!(rest.is_empty() || !is_valid(now, peer, scid, &[&token, rest].concat()), "something follows");
 }
 
-/// The header of a datagram's first packet: what every version has in common, and what version 1 has; the replies to it.
+/// The header of a datagram's first packet: what every version has in common, and what version 1 has; the replies to
+/// it.
 pub fn packet(input: &[u8]) {
     let mut datagram = input.to_vec();
     let header = LongHeader::parse(&mut datagram);

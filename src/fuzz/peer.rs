@@ -29,7 +29,7 @@ impl Peer {
         Peer { quic }
     }
 
-    /// Receives a datagram. What quiche rejects shows in its next packets.
+    /// Receives a datagram. If quiche rejects it, its next packets show it.
     pub(super) fn recv(&mut self, datagram: &mut [u8], from: SocketAddr, to: SocketAddr) {
         let _ = self.quic.recv(datagram, quiche::RecvInfo { from, to });
     }
@@ -57,7 +57,7 @@ impl Peer {
         let _ = self.quic.stream_send(stream, bytes, fin);
     }
 
-    /// Reads and forgets what has arrived.
+    /// Reads and discards received data.
     pub(super) fn read_all(&mut self) {
         let mut buf = [0; 4096];
         for stream in self.quic.readable() {

@@ -2,7 +2,7 @@
 
 use crate::observe::qlog::{MAX_LISTED, MAX_REQUESTS, Summary};
 
-/// A qlog file: its summary is bounded, and what is printed has no control characters. An input without a record
+/// A qlog file: its summary is bounded, and the output has no control characters. An input without a record
 /// separator in front stands for the records behind a valid header.
 pub fn qlog(input: &[u8]) {
     const HEADER: &[u8] = b"\x1e{\"file_schema\":\"urn:ietf:params:qlog:file:sequential\",\

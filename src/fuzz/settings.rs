@@ -1,4 +1,4 @@
-//! Settings of both sides: a server with a certificate of its own, and a client that takes any.
+//! Settings of both sides: a server with its own certificate, and a client that accepts any.
 
 use crate::app::cert::DevCert;
 use crate::config::{ClientConfig, ServerConfig};

@@ -25,7 +25,7 @@ pub fn varint(input: &[u8]) {
     }
 }
 
-/// A stream of capsules, which is the same however it is split; what can be sent comes back.
+/// A stream of capsules, independent of how it is split; capsules that can be sent survive a round trip.
 pub fn capsules(input: &[u8]) {
     let mut input = Input::new(input);
     let step = usize::from(input.byte()).max(1);

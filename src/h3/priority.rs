@@ -39,7 +39,7 @@ impl Priority {
         Some(priority)
     }
 
-    /// Urgency and incremental flag as quiche takes them.
+    /// Urgency and incremental flag in quiche's form.
     pub(crate) fn for_quiche(self) -> (u8, bool) {
         (URGENCY_OFFSET + self.urgency.min(7), self.incremental)
     }

@@ -15,7 +15,7 @@ use super::validate::Head;
 use crate::error::ParamError;
 use crate::transport::table::StreamId;
 
-/// A request's head: valid, but not yet answered. The body comes through [`Stream`](crate::Stream).
+/// A request's head: valid, and not yet answered. Read the body from its [`Stream`](crate::Stream).
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(crate) head: Head,

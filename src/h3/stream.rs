@@ -96,7 +96,7 @@ impl HttpStream<'_> {
             Half::Failed(error) => return Err(error.clone()),
         }
         if self.state.awaits_response() {
-            // Any further data is not part of a body.
+            // Later data is not part of a body.
             return Ok(Some(Recv::Pending));
         }
         if self.state.expects_continue && !self.state.head_sent {
@@ -248,8 +248,9 @@ impl HttpStream<'_> {
         Ok(done)
     }
 
-    /// Sends a response whose body is in memory, instead of one that is staged. Returns true once all of it is accepted;
-    /// otherwise call [`finish_with`](HttpStream::finish_with) with the rest in `body` when the stream is ready.
+    /// Sends a response whose body is in memory, instead of one that is staged. Returns true once all of it is
+    /// accepted; otherwise call [`finish_with`](HttpStream::finish_with) with the rest in `body` when the stream is
+    /// ready.
     ///
     /// # Errors
     /// As [`write`](HttpStream::write).
@@ -432,7 +433,7 @@ impl HttpStream<'_> {
 
     fn send_fields<T: NameValue>(&mut self, section: Section, fields: &[T], fin: bool) -> StreamResult<bool> {
         let (urgency, incremental) = self.state.priority.for_quiche();
-        // A CONNECT stream must not stand in the way of its session's streams.
+        // A CONNECT stream must not block its session's streams.
         let priority = (urgency, incremental || self.state.is_connect());
         let sent = self.transport.send_fields(self.id.id, section, fields, priority, fin);
         let sent = sent.map_err(|error| self.send_failed(error))?;
@@ -499,7 +500,8 @@ enum Kind {
     Trailers,
 }
 
-/// A field as it is sent: white space around a value is not part of it (RFC 9110 section 5.5), and malformed to the peer.
+/// A field as it is sent: white space around a value is not part of it (RFC 9110 section 5.5), and malformed to the
+/// peer.
 pub(crate) fn field<'a>((name, value): (&'a HeaderName, &'a HeaderValue)) -> HeaderRef<'a> {
     HeaderRef::new(name.as_str().as_bytes(), value.as_bytes().trim_ascii())
 }

@@ -1,5 +1,5 @@
-//! Validation of requests, responses and trailers (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever QPACK
-//! decoded.
+//! Validation of requests, responses and trailers (RFC 9114 sections 4.2, 4.3 and 4.4). quiche hands over whatever
+//! QPACK decoded.
 
 use crate::transport::NameValue;
 use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
@@ -29,7 +29,7 @@ pub(crate) struct Head {
 const FIELD_OVERHEAD: usize = 32;
 /// RFC 9114 section 4.2.1.
 const CRUMB_SEPARATOR: &[u8] = b"; ";
-/// Fields for which room is made in advance, as crumbs of cookies are fewer afterwards.
+/// Initial capacity in fields; fewer remain once cookie fields are joined.
 const MAX_CAPACITY: usize = 64;
 
 #[derive(Default)]
@@ -190,8 +190,8 @@ pub(crate) fn validate_response<H: NameValue>(list: &[H], limits: &HeadLimits) -
     Ok(ResponseHead { status, headers: validate_fields(fields, is_response_singleton, late)? })
 }
 
-/// RFC 9110 section 5.5: no control characters, and no white space at the ends. Nothing is trimmed: what is cut off here
-/// may be the end of a field to another hop (RFC 9114 section 10.3).
+/// RFC 9110 section 5.5: no control characters, and no white space at the ends. Nothing is trimmed: what is cut off
+/// here may be the end of a field to another hop (RFC 9114 section 10.3).
 fn field_value(value: &[u8]) -> Option<HeaderValue> {
     let is_space = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
     match is_space(value.first()) || is_space(value.last()) {
@@ -200,8 +200,8 @@ fn field_value(value: &[u8]) -> Option<HeaderValue> {
     }
 }
 
-/// Fields of a request that are no lists (RFC 9110 section 5.3): with two of them, it would depend on the reader which one
-/// counts.
+/// Fields of a request that are no lists (RFC 9110 section 5.3): with two of them, it would depend on the reader which
+/// one counts.
 fn is_request_singleton(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -225,7 +225,8 @@ fn is_request_singleton(name: &HeaderName) -> bool {
     )
 }
 
-/// Those fields of a response that say how to read it and where to go. Clients are lenient with others, as browsers are.
+/// Those fields of a response that say how to read it and where to go. Clients are lenient with others, as browsers
+/// are.
 fn is_response_singleton(name: &HeaderName) -> bool {
     matches!(name.as_str(), "content-length" | "content-range" | "location")
 }
@@ -244,8 +245,8 @@ fn is_connection_specific(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined. An empty one adds nothing: the space of its
-/// separator could end the value, which no value may.
+/// RFC 9114 section 4.2.1: `cookie` may be split into crumbs, which are joined. An empty one adds nothing: the space of
+/// its separator could end the value, which no value may.
 fn add_crumb(cookie: &mut Option<Vec<u8>>, crumb: &[u8]) {
     match cookie {
         Some(cookie) if cookie.is_empty() => cookie.extend_from_slice(crumb),
@@ -277,7 +278,7 @@ fn scheme_and_target(method: &Method, pseudo: &Pseudo<'_>) -> Result<(&'static s
     Ok(("https", target.to_owned()))
 }
 
-/// RFC 8441 section 4, RFC 9220 section 3: only CONNECT has it, and then all the other pseudo-header fields too.
+/// RFC 8441 section 4, RFC 9220 section 3: only CONNECT has it, and then also all other pseudo-header fields.
 fn protocol(method: &Method, pseudo: &Pseudo<'_>) -> Result<Option<String>, Violation> {
     let Some(protocol) = pseudo.protocol else { return Ok(None) };
     if method != Method::CONNECT {

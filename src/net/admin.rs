@@ -1,4 +1,4 @@
-//! The admin port's transport: a small HTTP/1.1 server on a thread of its own.
+//! The admin port's transport: a small HTTP/1.1 server on its own thread.
 //!
 //! Everything is bounded: connections, the size of a head, time. It serves one request per connection and ignores
 //! request bodies. tiny_http is not used because (as of 0.12) it allocates as much as a `content-length` claims, and
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
-/// Connections at a time; others wait in the system's queue. A browser opens some in advance.
+/// Concurrent connections; others wait in the system's queue. A browser opens some in advance.
 const MAX_CONNECTIONS: usize = 16;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 8 * 1024;
@@ -41,7 +41,7 @@ pub struct AdminResponse {
     pub status: StatusCode,
     /// The media type of the body.
     pub content_type: &'static str,
-    /// Further header fields, besides those of every response.
+    /// Additional header fields, besides those of every response.
     pub fields: Vec<(&'static str, String)>,
     /// The body; omitted for HEAD.
     pub body: Bytes,
@@ -84,7 +84,8 @@ pub struct AdminPort {
 }
 
 impl AdminPort {
-    /// Listens on `addr`, as a [`UdpSocket`](super::UdpSocket) does; `answer` is called on the port's own thread with the method and the path of each request.
+    /// Listens on `addr`, as a [`UdpSocket`](super::UdpSocket) does; `answer` is called on the port's own thread with
+    /// the method and the path of each request.
     ///
     /// # Errors
     /// An address that cannot be bound, or another error of the system.

@@ -35,7 +35,7 @@ impl Waker {
     }
 }
 
-/// What ended a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
+/// The reason for the end of a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Wakeup {
@@ -111,8 +111,8 @@ impl std::fmt::Debug for EventLoop {
 }
 
 impl EventLoop {
-    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 wake it
-    /// instead of ending the process.
+    /// A loop for a server endpoint, around `socket`; with `signals`, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 wake
+    /// it instead of ending the process.
     ///
     /// # Errors
     /// An error of the system.
@@ -184,7 +184,7 @@ impl EventLoop {
         turn::turn(now, self, endpoint, app)
     }
 
-    /// Sleeps until something comes, at most until `deadline`, or not at all when datagrams wait already.
+    /// Sleeps until an event, at most until `deadline`, or not at all if datagrams already wait.
     ///
     /// # Errors
     /// An error of the system.
@@ -249,7 +249,7 @@ impl EventLoop {
         }
         match self.socket.receive(each) {
             Ok(more) => self.readable = more,
-            // Errors of one destination (ICMP) come up here too; the next turn goes on.
+            // Errors of one destination (ICMP) are reported here, too; the next turn continues.
             Err(e) => log::debug!("receiving failed: {e}"),
         }
     }
@@ -259,7 +259,7 @@ impl EventLoop {
     /// sent first in the next call. Sends up to a bound; returns true if nothing is left.
     ///
     /// # Errors
-    /// What the system reports about the socket; errors of one destination are logged and ignored.
+    /// An error of the socket; errors of one destination are logged and ignored.
     pub fn transmit_each(&mut self, mut next: impl FnMut(&mut [u8], usize) -> Option<Transmit>) -> io::Result<bool> {
         if let Some(transmit) = self.unsent {
             if !self.send(transmit) {

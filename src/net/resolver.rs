@@ -9,7 +9,7 @@ use std::thread;
 use super::Waker;
 use crate::config::Resolver;
 
-/// Look-ups at a time; further ones wait.
+/// Concurrent look-ups; others wait.
 const MAX_THREADS: usize = 8;
 
 /// The id of a question, and its result.
@@ -119,7 +119,7 @@ pub(crate) fn reachable(all: Vec<SocketAddr>, local: SocketAddr) -> io::Result<V
     }
 }
 
-/// An IPv4 address as an IPv6 socket takes it (RFC 4291 section 2.5.5.2).
+/// An IPv4 address in the form for an IPv6 socket (RFC 4291 section 2.5.5.2).
 fn mapped(addr: SocketAddr, local: SocketAddr) -> SocketAddr {
     match addr.ip() {
         IpAddr::V4(ip) if local.is_ipv6() => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),

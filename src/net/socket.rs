@@ -48,8 +48,8 @@ impl std::fmt::Debug for UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds `addr`; `[::]` takes IPv4 too, and only IPv4 on a system without IPv6. `buffer` is the size in bytes requested
-    /// from the kernel in each direction.
+    /// Binds `addr`; `[::]` includes IPv4, and is IPv4 alone on a system without IPv6. `buffer` is the size in bytes
+    /// requested from the kernel in each direction.
     ///
     /// # Errors
     /// [`Error::Bind`] when the system refuses.
@@ -87,7 +87,7 @@ impl UdpSocket {
     /// Asks the system to keep ICMP errors for [`unreachable`](UdpSocket::unreachable), if supported.
     ///
     /// # Errors
-    /// What the system reports.
+    /// An error of the system.
     pub fn keep_errors(&self) -> io::Result<()> {
         self.state.enable_transport_errors(UdpSockRef::from(&self.io))
     }
@@ -143,7 +143,7 @@ impl UdpSocket {
         Ok(true)
     }
 
-    /// Sends what `transmit` describes, from the front of `data`.
+    /// Sends the datagrams that `transmit` describes, from the front of `data`.
     ///
     /// # Errors
     /// An error of the system; after [`WouldBlock`](io::ErrorKind::WouldBlock) nothing was sent: repeat the call when
@@ -196,7 +196,7 @@ fn set_buffers(io: &std::net::UdpSocket, size: usize) {
 mod tests {
     use super::*;
 
-    /// What is bound in place of `addr` where IPv6 fails with the error.
+    /// The address to bind instead of `addr` if IPv6 fails with this error.
     fn bound(addr: &str, errno: i32) -> std::result::Result<String, String> {
         let bind = |addr: SocketAddr| match addr.is_ipv6() {
             true => Err(Error::Bind { addr, source: io::Error::from_raw_os_error(errno) }),

@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub panics: PanicCounts,
     /// Connections in the table.
     pub connections: usize,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     pub handshakes: usize,
     /// WebTransport sessions that are open.
     pub sessions: usize,
@@ -52,7 +52,7 @@ impl Collector for Snapshot {
         family(e, "build_info", "Versions of this program", MetricType::Gauge, &["version", "quiche"],
             [([env!("CARGO_PKG_VERSION"), env!("MIO_QUICHE_QUICHE_VERSION")], 1)])?;
         gauge(e, "connections_open", "QUIC connections in the table", self.connections)?;
-        gauge(e, "handshakes_open", "Handshakes under way", self.handshakes)?;
+        gauge(e, "handshakes_open", "Handshakes in progress", self.handshakes)?;
         gauge(e, "webtransport_sessions_open", "WebTransport sessions that are open", self.sessions)?;
         gauge(e, "shutting_down", "1 after a shutdown has begun", usize::from(self.shutting_down))?;
 

@@ -5,7 +5,7 @@
 //! that the client chose: retransmitted Initial packets find the connection without a second table.
 //!
 //! Stateless reset tokens follow from the ids under a key that may survive a restart. The ids themselves never do: with
-//! the same ids in two processes, a client could make one of them tell the reset token of another client's connection
+//! the same ids in two processes, a client could make one of them reveal the reset token of another client's connection
 //! (RFC 9000 section 21.11).
 
 use std::hash::{BuildHasherDefault, Hasher};
@@ -82,7 +82,7 @@ impl CidGenerator {
         hash(&self.key, b"initial", dcid)
     }
 
-    /// A further id and its stateless reset token (RFC 9000 section 10.3).
+    /// Another id and its stateless reset token (RFC 9000 section 10.3).
     pub(crate) fn next(&mut self) -> (Cid, u128) {
         self.issued += 1;
         let cid = hash(&self.key, b"further", &self.issued.to_be_bytes());

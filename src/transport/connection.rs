@@ -93,8 +93,8 @@ impl Transport {
     }
 
     /// A server's connection for a client's first packet. `retry` holds the destination ids of the client's very first
-    /// packet and of this one, when it proved its address by a Retry token in between. `reset_token` is that of `scid`, if
-    /// there is room for it.
+    /// packet and of this one, when it proved its address by a Retry token in between. `reset_token` is that of `scid`,
+    /// if there is room for it.
     pub(crate) fn accept(
         scid: Cid,
         reset_token: Option<u128>,
@@ -158,12 +158,12 @@ impl Transport {
         }
     }
 
-    /// A request or `bytes` of data came for the application.
+    /// A request or `bytes` of data arrived for the application.
     pub(crate) fn note_use(&mut self, bytes: usize) {
         self.uses = self.uses.wrapping_add(1 + (bytes / BYTES_PER_USE) as u32);
     }
 
-    /// How many of the peer's datagrams would have been enough for what the connection was used for, modulo 2^32.
+    /// The number of the peer's datagrams that would have sufficed for the connection's use so far, modulo 2^32.
     pub(crate) fn use_so_far(&self) -> u32 {
         self.uses.wrapping_add((self.quic.stats().acked_bytes / BYTES_PER_USE as u64) as u32)
     }
@@ -188,8 +188,8 @@ impl Transport {
         self.load.pieces(now)
     }
 
-    /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` are calls of quiche that may find
-    /// nothing before that is believed; those that were made are taken off.
+    /// Writes the next packet into `buf`; `None` when there is nothing to send. `tries` is the number of calls of
+    /// quiche that may find nothing before the connection counts as idle; it is reduced by those made.
     pub(crate) fn send(&mut self, buf: &mut [u8], tries: &mut usize) -> Option<Packet> {
         if let Some((packet, info)) = self.paths.take_packet() {
             buf[..packet.len()].copy_from_slice(&packet);
@@ -265,13 +265,13 @@ impl Transport {
         let _ = self.quic.close(false, code, reason);
     }
 
-    /// The error of QUIC that closed a server's connection before its first flight, which quiche cannot tell the client, and
-    /// the number of packets sent before.
+    /// The error of QUIC that closed a server's connection before its first flight, which quiche cannot send to the
+    /// client, and the number of packets sent before.
     pub(crate) fn untold_error(&self) -> Option<(u64, usize)> {
         self.untold.error(&self.quic)
     }
 
-    /// Ends a connection whose error was told by other means.
+    /// Ends a connection whose error was sent by other means.
     pub(crate) fn abandon(&mut self) {
         self.untold.abandoned = true;
     }
@@ -386,7 +386,7 @@ impl Transport {
         }
     }
 
-    /// Issues a further connection id if fewer than `wanted` are active.
+    /// Issues another connection id if fewer than `wanted` are active.
     pub(crate) fn issue_cid(&mut self, cids: &mut CidGenerator, wanted: usize) -> Option<Cid> {
         let ready = self.quic.is_established() && !self.quic.is_closed();
         if !ready || self.quic.scids_left() == 0 || self.quic.active_scids() >= wanted {
@@ -468,7 +468,7 @@ impl Transport {
         self.quic.qlog_streamer()
     }
 
-    /// What is known of the paths.
+    /// The state of the paths.
     #[cfg(test)]
     pub(crate) fn path_state(&self) -> String {
         let of_quiche: Vec<_> = self.quic.path_stats().collect();

@@ -7,7 +7,7 @@ pub(super) const DEFAULT_PRIORITY: (u8, bool) = (127, true);
 
 /// Removes a stream from the list. False if that failed.
 ///
-/// quiche pops only the front of its list, so the stream is made the most urgent for that moment. It comes back when it
+/// quiche pops only the front of its list, so the stream is made the most urgent for that moment. It returns when it
 /// turns from not readable to readable.
 pub(super) fn defer(quic: &mut Quic, stream: u64, (urgency, incremental): (u8, bool)) -> bool {
     if !quic.stream_readable(stream) {

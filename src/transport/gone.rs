@@ -1,9 +1,9 @@
 //! Streams that this side has retired and that quiche still holds.
 //!
 //! quiche drops a stream once both directions are over and acknowledged, but does not report it, and in some cases
-//! needs a push: a stream that the peer stopped is freed only when its capacity is queried, and quiche::h3 drops its entry of
-//! an aborted stream only when a write to it fails. If the peer's RESET_STREAM arrives after ours was acknowledged,
-//! quiche never frees the stream.
+//! needs a push: a stream that the peer stopped is freed only when its capacity is queried, and quiche::h3 drops its
+//! entry of an aborted stream only when a write to it fails. If the peer's RESET_STREAM arrives after ours was
+//! acknowledged, quiche never frees the stream.
 
 use std::collections::VecDeque;
 
@@ -11,14 +11,15 @@ use quiche::h3;
 
 use super::buf::Quic;
 
-/// Streams checked in one sweep beyond twice as many as have come since the last one, so that a turn's work is bounded.
+/// Streams checked in one sweep, besides two for each stream added since the last one, so that a turn's work is
+/// bounded.
 const SWEEP: usize = 32;
-/// Aborted streams that quiche holds at a time on a server, each with about 1 KB: the connection is then to be closed.
+/// Aborted streams held by quiche, each with about 1 KB, at which a server closes the connection.
 const MAX_ABORTED: usize = 4096;
 /// Finished streams for which there is room at once.
 const CAPACITY: usize = 16;
-/// Aborted streams that a client remembers. Resets of a server often come late: if this many follow, quiche will never free
-/// a stream.
+/// Aborted streams that a client remembers. Resets of a server often come late: if this many follow, quiche will never
+/// free a stream.
 const MAX_ABORTED_BY_CLIENT: usize = 64;
 
 /// Whether quiche has dropped a stream that existed. quiche returns `Done` for writes to such a stream, as when there
@@ -27,7 +28,7 @@ pub(super) fn is_gone(quic: &mut Quic, stream: u64) -> bool {
     matches!(quic.stream_capacity(stream), Err(quiche::Error::InvalidStreamState(_)))
 }
 
-/// The streams that quiche still holds. An idle connection, which has none, needs no room for them.
+/// The streams that quiche still holds. An idle connection has none, and needs no memory for them.
 #[derive(Debug, Default)]
 pub(super) struct Retired(Option<Box<Held>>);
 
@@ -116,8 +117,8 @@ impl Held {
             if !is_gone(quic, stream) {
                 self.aborted.push_back(stream);
             } else if let Some(h3) = h3 {
-                // One of these writes fails on the stream, with or without a response, and the failure drops the entry. Of
-                // a response without any field, quiche::h3 does not come so far.
+                // One of these writes fails on the stream, with or without a response, and the failure drops the entry.
+                // Of a response without any field, quiche::h3 does not come so far.
                 let _ = h3.send_body(quic, stream, b"", true);
                 let field = h3::HeaderRef::new(b":status", b"500");
                 let _ = h3.send_response(quic, stream, &[field], true);

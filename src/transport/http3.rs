@@ -22,7 +22,7 @@ pub(crate) const URGENCY_OFFSET: u8 = 124;
 pub(crate) enum Section {
     /// The first one on its stream.
     First,
-    /// The head of a further response: an informational one, or the final one after those.
+    /// The head of another response: an informational one, or the final one after those.
     Further,
     /// After a body.
     Trailers,
@@ -35,7 +35,7 @@ pub(crate) enum RequestRefused {
     Blocked,
     /// The server accepts no more requests.
     GoingAway,
-    /// Session streams use the ids of further requests.
+    /// Session streams use the ids of later requests.
     IdsTaken,
     /// The head is larger than the congestion window, and quiche sends heads in one piece (quiche issue 1573).
     TooLarge {

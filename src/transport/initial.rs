@@ -1,6 +1,6 @@
-//! Initial packets without a connection (RFC 9000 section 17.2.2). A server closes with CONNECTION_CLOSE what it does not
-//! accept, or cannot: quiche writes no close before its first flight, and a connection would cost a TLS handshake. And it
-//! tells packets of clients from noise, by their AEAD tag.
+//! Initial packets without a connection (RFC 9000 section 17.2.2). With them a server closes connections that it does
+//! not or cannot accept: quiche writes no close before its first flight, and a connection would cost a TLS handshake.
+//! And it distinguishes packets of clients from noise, by their AEAD tag.
 
 use ring::aead::quic::{AES_128, HeaderProtectionKey};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -24,7 +24,7 @@ const TAG_LEN: usize = 16;
 const TWO_BYTES: u16 = 0x4000;
 const MAX_REASON: usize = 63;
 
-/// What a close says.
+/// The content of a close.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Close<'a> {
     /// An error code of QUIC (RFC 9000 section 20.1), below 2^14.
@@ -35,8 +35,8 @@ pub(crate) struct Close<'a> {
     pub(crate) number: u8,
 }
 
-/// The datagram that closes the connection of a client which wrote to `odcid` from `client_cid`. It needs no padding, as
-/// it elicits no acknowledgement (RFC 9000 section 14.1). `None` for other versions than 1.
+/// The datagram that closes the connection of a client which wrote to `odcid` from `client_cid`. It needs no padding,
+/// as it elicits no acknowledgement (RFC 9000 section 14.1). `None` for other versions than 1.
 pub(super) fn close(version: u32, odcid: &[u8], client_cid: &[u8], scid: Cid, close: Close<'_>) -> Option<Vec<u8>> {
     let Close { code, reason, number } = close;
     // One byte is the whole varint of a length (RFC 9000 section 16).
@@ -75,8 +75,8 @@ fn seal(keys: &Keys, dcid: &[u8], scid: &[u8], number: u8, mut payload: Vec<u8>)
     Some(packet)
 }
 
-/// Whether a datagram begins with an Initial packet of version 1 whose AEAD tag is right: it comes from a client, and as
-/// the client sent it. `dcid` is its destination id.
+/// Whether a datagram begins with an Initial packet of version 1 whose AEAD tag is valid: it comes from a client,
+/// unchanged. `dcid` is its destination id.
 pub(super) fn is_authentic(datagram: &[u8], dcid: &[u8]) -> bool {
     open(datagram, dcid).is_some()
 }
@@ -116,8 +116,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// For the destination id of the client's first packet, or of the first one after a Retry. `side` is the label of the
-    /// side that sends.
+    /// For the destination id of the client's first packet, or of the first one after a Retry. `side` is the label of
+    /// the side that sends.
     fn new(dcid: &[u8], side: &str) -> Option<Self> {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &SALT_V1).extract(dcid);
         let secret: [u8; 32] = expand_label(&secret, side)?;

@@ -1,11 +1,11 @@
-//! A path that quiche no longer sends on: what is known of the data in flight on it, and of its end.
+//! A path that quiche no longer sends on: the state of the data in flight on it, and of its end.
 
 use quiche::SendInfo;
 
 use super::buf::Quic;
 use super::path_state::{Addresses, is_failed, max_probe_len, stats};
 
-/// A packet and where it goes.
+/// A packet and its destination.
 pub(super) type Datagram = (Vec<u8>, SendInfo);
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Left {
     pub(super) settled: bool,
     /// Its packets are held back, until quiche gives it up.
     pub(super) failing: bool,
-    /// A packet was not held back although the path is to fail, so that a further challenge is needed.
+    /// A packet was not held back although the path is to fail, so that another challenge is needed.
     pub(super) spared: bool,
     /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
     pub(super) stranded: bool,
@@ -59,7 +59,8 @@ impl Left {
         let _ = quic.probe_path(self.path.0, self.path.1);
     }
 
-    /// quiche has to send challenges that nobody receives until it gives the path up. Called again after each of its timeouts.
+    /// quiche has to send challenges that are dropped until it abandons the path. Called again after each of its
+    /// timeouts.
     pub(super) fn fail(&mut self, quic: &mut Quic) {
         self.failing = true;
         self.passing = false;

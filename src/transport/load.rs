@@ -1,9 +1,9 @@
 //! Memory that a peer makes quiche hold, which quiche neither limits nor reports.
 //!
-//! - Each piece of received data (a STREAM or CRYPTO frame) is kept by itself until it is read, in some 200 bytes besides its
-//!   data. Pieces of one byte with gaps between them fill a window of 1 MiB with 100 MiB. quiche decrypts packets in place,
-//!   so that their frames can be counted afterwards.
-//! - Each packet that was sent is kept until it is acknowledged, with all ranges of its ACK frame. A peer that acknowledges
+//! - Each piece of received data (a STREAM or CRYPTO frame) is kept separately until it is read, with some 200 bytes of
+//!   overhead. Pieces of one byte with gaps between them fill a window of 1 MiB with 100 MiB. quiche decrypts packets in
+//!   place, so that their frames can be counted afterwards.
+//! - Each sent packet is kept until it is acknowledged, with all ranges of its ACK frame. A peer that acknowledges
 //!   nothing, and leaves gaps in its packet numbers, makes that grow by 2 KB for each of its own packets.
 
 use std::collections::hash_map::RandomState;
@@ -16,28 +16,28 @@ use crate::wire::{frame, packet};
 
 /// Data up to this size, in bytes, is a small piece.
 const SMALL: usize = 128;
-/// Small pieces held at a time: 3 MiB.
+/// Maximum small pieces held: 3 MiB.
 const MAX_HELD: f64 = 16_384.0;
-/// Small pieces held during a handshake: browsers split a ClientHello into some ten.
+/// Maximum small pieces held during a handshake: browsers split a ClientHello into some ten.
 const MAX_HELD_IN_HANDSHAKE: f64 = 256.0;
-/// Small pieces taken as given back in a second: what became of them is not known.
+/// Small pieces assumed to be freed per second: quiche does not report it.
 const RETURNED_PER_SECOND: f64 = 1000.0;
-/// Bytes that wait for their reader on a stream, from which on small pieces count, too.
+/// With this many unread bytes on a stream, small pieces count as well.
 const UNREAD: usize = 4 * 1024;
-/// Streams in a datagram of which so much is counted, which takes time: the rest is taken to be like them.
+/// Streams in a datagram whose unread bytes are counted, which takes time: the others are assumed to be like them.
 const MAX_COUNTED: usize = 4;
-/// Of so many datagrams, one is looked into. A peer cannot tell which.
+/// One of this many datagrams is inspected. A peer cannot predict which.
 const SAMPLE: u32 = 8;
 /// Datagrams between checks for acknowledgements.
 const DATAGRAMS_PER_CHECK: u32 = 256;
-/// Checks between those for heads that are not complete.
+/// Checks between those for incomplete heads.
 const CHECKS_PER_HEADS_CHECK: u32 = 8;
-/// Packets sent without any acknowledgement, 8 MiB: a window of data and more.
+/// Maximum packets sent without any acknowledgement, 8 MiB: more than a window of data.
 const MAX_UNACKNOWLEDGED: usize = 4096;
 /// Bytes of authentication behind a packet's payload, in all cipher suites (RFC 9001 section 5.3).
 const TAG: usize = 16;
 
-/// Why a connection is too much.
+/// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Excess {
     /// Small pieces of streams that cannot be read.
@@ -62,7 +62,7 @@ impl Excess {
     }
 }
 
-/// What a peer makes quiche hold. Boxed once there is something to observe.
+/// Memory that a peer makes quiche hold. Boxed once there is something to observe.
 #[derive(Debug)]
 pub(super) struct Load {
     /// The state of a random number generator (xorshift).
@@ -72,7 +72,7 @@ pub(super) struct Load {
     held: Option<Box<Held>>,
 }
 
-/// What is known about a datagram before quiche processes it.
+/// The state before quiche processes a datagram.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Before {
     /// Datagrams that this one is a sample of.
@@ -101,7 +101,7 @@ impl Load {
         Load { random: random.max(1), datagrams: 0, held: None }
     }
 
-    /// A datagram has come. `None` if it is not looked into.
+    /// A datagram arrived. `None` if it is not inspected.
     pub(super) fn before(&mut self, quic: &Quic) -> Option<Before> {
         self.datagrams += 1;
         let in_handshake = !quic.is_established();
@@ -126,31 +126,31 @@ impl Load {
         }
         let held = self.held.get_or_insert_default();
         let counted = held.pieces.get_or_insert_default();
-        // What anybody else sent is not the peer's fault; it can cause no more than the observation.
+        // Datagrams of others are not the peer's fault; they cause no more than the observation.
         if before.accepted.is_some_and(|accepted| quic.stats().recv > accepted) {
             counted.count += f64::from(before.weight) * pieces as f64;
             held.has_more = true;
         }
     }
 
-    /// Whether there is something to [check](Load::check). It is asked for each datagram.
+    /// Whether there is something to [check](Load::check). Called for each datagram.
     pub(super) fn is_due(&self) -> bool {
         self.datagrams >= DATAGRAMS_PER_CHECK || self.held.as_ref().is_some_and(|held| held.has_more)
     }
 
-    /// The small pieces held by now, and how many more these are than at the last call.
+    /// The small pieces held now, and the increase since the last call.
     pub(super) fn pieces(&mut self, now: Instant) -> (f64, f64) {
         let Some(pieces) = self.held.as_mut().and_then(|held| held.pieces.as_mut()) else { return (0.0, 0.0) };
         let count = pieces.at(now);
         (count, count - std::mem::replace(&mut pieces.reported, count))
     }
 
-    /// Whether some 2 MB of datagrams have come since this was last true.
+    /// Whether some 2 MB of datagrams have arrived since this was last true.
     pub(super) fn take_heads_check(&mut self) -> bool {
         self.held.as_mut().is_some_and(|held| std::mem::take(&mut held.is_heads_check_due))
     }
 
-    /// What is too much by now, if anything.
+    /// The limit that is exceeded, if any.
     pub(super) fn check(&mut self, quic: &Quic, now: Instant) -> Option<Excess> {
         if self.datagrams >= DATAGRAMS_PER_CHECK {
             self.datagrams = 0;
@@ -208,7 +208,7 @@ fn held_pieces(quic: &Quic, datagram: &[u8]) -> usize {
         }
         let readable = quic.stream_readable_len(stream, UNREAD);
         counted += usize::from(readable >= UNREAD);
-        // If nothing can be read, the piece that has just come was not the next one.
+        // If nothing can be read, the new piece was not the next one.
         readable == 0 || readable >= UNREAD
     };
     // quiche keeps an empty piece only for its FIN.

@@ -1,8 +1,8 @@
 //! Ids of the streams that this side opens for sessions.
 //!
 //! quiche::h3 counts the ids of requests by itself: 0, 4, 8 and so on, whatever else was opened. On a client the
-//! bidirectional streams of sessions therefore come behind all requests, and once there is one the connection takes no
-//! further request. (A gap for requests to come is no way out: an id that is used opens all smaller ones, and servers on
+//! bidirectional streams of sessions therefore follow all requests, and once there is one the connection accepts no
+//! more requests. (Leaving a gap for later requests does not help: using an id opens all smaller ones, and servers on
 //! quinn wait for the headers of those.)
 
 /// The next stream id of each kind.

@@ -1,27 +1,29 @@
 //! Supports any number of address changes, though quiche knows a bounded number of paths.
 //!
-//! quiche 0.30 keeps as many paths as connection ids and evicts only one that has no destination id, while it gives every
-//! path the next spare id at once; with a peer whose ids are empty it evicts none. And it finds losses on a path only by
-//! acknowledgements of later packets on it, so data in flight on an abandoned path would never be retransmitted.
+//! quiche 0.30 keeps as many paths as connection ids and evicts only one that has no destination id, while it gives
+//! every path the next spare id at once; with a peer whose ids are empty it evicts none. And it finds losses on a path
+//! only by acknowledgements of later packets on it, so data in flight on an abandoned path would never be
+//! retransmitted.
 //!
 //! So a path that quiche no longer sends on is probed: at its own address at once (RFC 9000 section 9.3.3), and at the
-//! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. The oldest of several
-//! such paths are made to fail: quiche has to challenge them, and their packets are held back, until it gives the path up.
-//! If no path is free, a new address takes over the place of a failed one, which quiche then validates like a new path.
+//! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. The oldest of
+//! several such paths are made to fail: quiche has to challenge them, and their packets are held back, until it
+//! abandons the path. If no path is free, a new address takes over the place of a failed one, which quiche then
+//! validates like a new path.
 //!
 //! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
 //!
-//! The answer to a probe of a path that was never validated makes quiche take the path for validated, although nobody
-//! answered at its address (section 8.2): a packet from there has to take over another path then, and to be validated
-//! on that.
+//! The answer to a probe of a path that was never validated makes quiche consider the path validated, although nothing
+//! was received from its address (section 8.2): a packet from there must take over another path, and be validated on
+//! that.
 //!
-//! A server's path with less than 25 bytes left of what section 8.1 allows fails in quiche at the first timeout after a
-//! challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path
+//! A server's path with less than 25 bytes left of the limit of section 8.1 fails in quiche at the first timeout after
+//! a challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path
 //! is kept here.
 //!
-//! Nothing changes before quiche has authenticated a packet, but for a path that is made to fail in time for a packet that
-//! finds no room.
+//! Nothing changes before quiche has authenticated a packet, except that a path is made to fail in time for a packet
+//! that finds no free path.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -64,14 +66,15 @@ pub(super) struct Migration {
     left: VecDeque<Left>,
     /// Addresses that took over the place of a path that failed.
     taken_over: Vec<TakenOver>,
-    /// Paths with probes that the peer answers from another address than theirs, which were never validated at their own.
+    /// Paths with probes that the peer answers from another address than theirs, which were never validated at their
+    /// own.
     answered_elsewhere: Vec<TakenOver>,
     /// A server's limits on sending to addresses that were never validated, by path.
     limits: Vec<(Addresses, Amplification)>,
     /// Packets received on the active path since it was challenged, while it is not validated.
     unanswered: usize,
     /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
-    /// nobody knows whether that datagram was authentic.
+    /// that datagram may have been forged.
     awaited: usize,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
@@ -117,7 +120,7 @@ impl Migration {
     /// Passes a datagram to quiche on the path for its addresses. False in the result if no packet in it was authentic.
     ///
     /// # Errors
-    /// `OutOfIdentifiers` if there is no room for a further path at the moment, and quiche's errors.
+    /// `OutOfIdentifiers` if there is no room for another path at the moment, and quiche's errors.
     pub(super) fn recv(
         &mut self,
         quic: &mut Quic,
@@ -158,7 +161,7 @@ impl Migration {
         received.map(|_| is_authentic)
     }
 
-    /// The path for a datagram with these addresses; `None` if there is no room for a further path at the moment.
+    /// The path for a datagram with these addresses; `None` if there is no room for another path at the moment.
     fn place(&self, quic: &Quic, actual: Addresses) -> Option<Place> {
         if actual == self.current
             && let Some(stranded) = self.left.iter().find(|left| left.stranded)
@@ -186,8 +189,8 @@ impl Migration {
         self.replaceable(quic).map(Place::TakeOver)
     }
 
-    /// A path that quiche has given up. Any other one may have a challenge under way, whose response would validate the
-    /// path for whatever address takes it over.
+    /// A path that quiche has abandoned. Any other one may have a challenge in flight, whose response would validate
+    /// the path for the address that takes it over.
     fn replaceable(&self, quic: &Quic) -> Option<Addresses> {
         let current = self.path(self.current);
         // quiche reports only the first failure of a path.
@@ -196,7 +199,7 @@ impl Migration {
         failed.max_by_key(|path| self.left.iter().any(|left| left.path == *path && left.settled))
     }
 
-    /// Gives a path other addresses.
+    /// Changes the addresses of a path.
     fn redirect(&mut self, path: Addresses, actual: Addresses) {
         self.left.retain(|left| left.path != path);
         // Another path keeps the same addresses, as what is sent on it must not go to those of its own, which may be a
@@ -214,7 +217,7 @@ impl Migration {
         self.awaited = 0;
         self.redirect(path, actual);
         if !is_validated(quic, path) {
-            // A challenge under way went to the address before.
+            // A challenge in flight went to the address before.
             let _ = quic.probe_path(path.0, path.1);
         }
         if actual != self.current {
@@ -222,7 +225,7 @@ impl Migration {
         }
     }
 
-    /// The limit on sending on a path at whose address nobody answered yet.
+    /// The limit on sending on a path whose address is not validated yet.
     fn limit(&mut self, path: Addresses) -> Option<&mut Amplification> {
         self.limits.iter_mut().find(|(of, _)| *of == path).map(|(_, limit)| limit)
     }
@@ -255,8 +258,8 @@ impl Migration {
         }
     }
 
-    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new id
-    /// (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
+    /// Moves a client's connection to the address `local`. quiche continues on the only path that it knows, with a new
+    /// id (RFC 9000 section 9.5) and the present congestion window, as section 9.4 allows when only the port changes.
     pub(super) fn migrate(&mut self, quic: &mut Quic, local: SocketAddr) -> Result<(), quiche::Error> {
         // The path is active already, so this only returns its id.
         let id = quic.migrate(self.active.0, self.active.1)?;
@@ -267,7 +270,8 @@ impl Migration {
         }
         self.current = (local, self.current.1);
         self.taken_over = vec![TakenOver { path: self.active, actual: self.current }];
-        // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the connection.
+        // quiche repeats a PING until it is acknowledged, while a challenge that is lost three times ends the
+        // connection.
         quic.send_ack_eliciting()
     }
 
@@ -379,7 +383,7 @@ impl Migration {
         }
         self.left.retain(|left| left.path != path);
         if !is_validated(quic, path) {
-            // A challenge under way may have gone to another address.
+            // A challenge in flight may have gone to another address.
             let _ = quic.probe_path(path.0, path.1);
         }
         let _ = quic.probe_path(old.0, old.1);
@@ -453,12 +457,12 @@ impl Migration {
         }
         let passing = std::mem::take(&mut left.passing);
         let is_probe = packet.len() <= max_probe_len(quic);
-        // Other frames, if they are lost, need a further probe.
+        // Other frames, if they are lost, need another probe.
         left.settled &= is_probe;
         if left.failing && !passing && is_probe {
             return None;
         }
-        // An acknowledgement of it would make quiche take the challenges before for lost, and stop its timer.
+        // Its acknowledgement would make quiche consider the challenges before lost, and stop its timer.
         left.spared = left.failing;
         if (passing || !left.failing) && !std::mem::replace(&mut left.probed, true) {
             self.packets.push_back((packet.to_vec(), own));
@@ -469,8 +473,8 @@ impl Migration {
         Some(SendInfo { from: self.current.0, to: self.current.1, ..info })
     }
 
-    /// The peer gets a probe of `path` at its present address. The answer makes quiche consider the path validated, although
-    /// nobody answered at the path's own address.
+    /// The peer gets a probe of `path` at its present address. The answer makes quiche consider the path validated,
+    /// although it did not come from the path's own address.
     fn note_answered_elsewhere(&mut self, path: Addresses) {
         let actual = self.actual(path);
         if self.answered_elsewhere.iter().all(|left| left.path != path) {
@@ -505,8 +509,8 @@ impl Migration {
         }
     }
 
-    /// A second packet in a row on a path that quiche gave up would end the connection, as long as quiche has not sent a
-    /// challenge on it, so that is sent at once.
+    /// A second packet in a row on a path that quiche abandoned would end the connection, as long as quiche has not
+    /// sent a challenge on it, so that is sent at once.
     fn revive(&mut self, quic: &mut Quic, path: Addresses) {
         let is_given_up = stats(quic, path).is_some_and(|stats| is_failed(&stats));
         if path == self.path(self.current) && !is_given_up || is_validated(quic, path) || !quic.is_established() {

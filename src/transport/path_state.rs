@@ -1,4 +1,4 @@
-//! What quiche tells of a path.
+//! The state of a path that quiche exposes.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub(super) fn is_validated(quic: &Quic, (local, peer): Addresses) -> bool {
     quic.is_path_validated(local, peer).unwrap_or(false)
 }
 
-/// Whether quiche gave a path up.
+/// Whether quiche abandoned a path.
 pub(super) fn is_failed(path: &quiche::PathStats) -> bool {
     format!("{:?}", path.validation_state) == "Failed"
 }

@@ -34,7 +34,7 @@ impl Paths {
     /// Passes a datagram to quiche. `to_our_id`: it validates the peer's address.
     ///
     /// # Errors
-    /// `OutOfIdentifiers` if there is no room for a further path at the moment, and quiche's errors.
+    /// `OutOfIdentifiers` if there is no room for another path at the moment, and quiche's errors.
     pub(super) fn recv(
         &mut self,
         quic: &mut Quic,

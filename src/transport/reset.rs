@@ -1,8 +1,8 @@
 //! Stateless resets (RFC 9000 section 10.3).
 //!
-//! quiche recognises the token of the transport parameters for ever, also when the id that it belongs to was retired, and
-//! no token of a NEW_CONNECTION_ID frame. So a datagram that may be a reset is checked here before quiche sees it. The
-//! tokens of further ids stay unknown: a client that has moved to one of them does not recognise its reset.
+//! quiche recognises the token of the transport parameters for ever, also when the id that it belongs to was retired,
+//! and no token of a NEW_CONNECTION_ID frame. So a datagram that may be a reset is checked here before quiche sees it.
+//! The tokens of other ids stay unknown: a client that has moved to one of them does not recognise its reset.
 //!
 //! A server's transport parameters have 128 bytes in quiche, and a connection that needs more ends. So the first id has
 //! no token if the settings are so large that it might not fit.
@@ -26,8 +26,8 @@ const MIN_TRIGGER: usize = 1 + CID_LEN + 4 + 16;
 
 const _: () = assert!(MIN_TRIGGER > MIN_RESET);
 
-/// The reset that answers a packet of `trigger` bytes: smaller than that, so that two servers that answer each other come
-/// to an end. `None` for a packet that is too small to come from a connection, or if the system provides no random
+/// The reset that answers a packet of `trigger` bytes: smaller than that, so that two servers that answer each other
+/// come to an end. `None` for a packet that is too small to come from a connection, or if the system provides no random
 /// numbers.
 pub(crate) fn stateless_reset(trigger: usize, token: u128) -> Option<Vec<u8>> {
     if trigger < MIN_TRIGGER {
@@ -73,8 +73,8 @@ impl TokenRoom {
 }
 
 impl Transport {
-    /// Whether a datagram resets this connection. A token counts only while the id that it belongs to is in use (RFC 9000
-    /// section 10.3.1), and a resumed session's is not the one of this connection (section 7.4.1).
+    /// Whether a datagram resets this connection. A token counts only while the id that it belongs to is in use (RFC
+    /// 9000 section 10.3.1), and a resumed session's is not the one of this connection (section 7.4.1).
     pub(crate) fn is_stateless_reset(&self, datagram: &[u8]) -> bool {
         let Some(params) = self.quic.peer_transport_params().filter(|_| self.quic.is_established()) else {
             return false;

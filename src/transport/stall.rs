@@ -1,5 +1,5 @@
 //! Connections that stall because quiche has a stream with nothing to send at the front of its queue, as after a
-//! spurious loss, and stops there. Each further call of `send` moves such a stream to the end of the queue if it is
+//! spurious loss, and stops there. Each additional call of `send` moves such a stream to the end of the queue if it is
 //! incremental. Datagrams cause this, so connections with sessions call more often; others are checked for a stall
 //! when they have open streams and fall silent.
 
@@ -13,7 +13,7 @@ use super::buf::Quic;
 const CHECK_AFTER: Duration = Duration::from_millis(250);
 /// Without a timer for this long, nothing is in flight.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Further calls of `send` with sessions.
+/// Additional calls of `send` with sessions.
 const WITH_SESSIONS: usize = 4;
 
 /// The deadline of the check, and its result.

@@ -142,7 +142,7 @@ impl<T> Table<T> {
         Some(ConnId { index, generation: slot.generation })
     }
 
-    /// Inserts a further connection id.
+    /// Inserts another connection id.
     pub(crate) fn add_cid(&mut self, id: ConnId, cid: Cid) {
         if let Some(slot) = self.slots.get_mut(id.index as usize).filter(|s| s.generation == id.generation) {
             slot.cids.push(cid);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::table::{ConnId, StreamId};
 
-/// What a deadline belongs to.
+/// The owner of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TimerKey {
     /// A connection.

@@ -2,14 +2,14 @@
 //! handshake is not confirmed first sends the probes that its loss detection asks for. But a closing connection sends
 //! nothing that elicits an ACK, so that no packet counts as a probe, and quiche sends Handshake packets without end.
 //!
-//! So a few packets are sent, and more only after something has arrived, such as the confirmation, or a timer has fired.
-//! After some rounds the connection counts as closed.
+//! So a few packets are sent, and more only after something has arrived, such as the confirmation, or a timer has
+//! fired. After some rounds the connection counts as closed.
 
 use super::buf::Quic;
 
 /// Packets without the close that are sent in a row. One is usual: an ACK in a Handshake packet.
 const MAX_PACKETS: u8 = 4;
-/// Times that so many were sent in vain.
+/// Number of times that this many were sent in vain.
 const MAX_ROUNDS: u8 = 3;
 
 #[derive(Debug, Default)]

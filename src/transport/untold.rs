@@ -1,14 +1,15 @@
-//! Errors in a client's first flight, which quiche finds and does not tell. If the first packet has the error, it drops the
-//! connection without a close. Before its own first flight it encrypts none, or one that the client has no keys for.
+//! Errors in a client's first flight, which quiche finds and does not send. If the first packet has the error, it drops
+//! the connection without a close. Before its own first flight it encrypts no close, or one that the client has no keys
+//! for.
 
 use super::buf::Quic;
 
-/// What is known of a close that quiche does not send.
+/// A close that quiche does not send.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Untold {
-    /// A packet was sent after the ClientHello had been taken.
+    /// A packet was sent after the ClientHello had been processed.
     flight_sent: bool,
-    /// The client was told by other means: the connection is over.
+    /// The client received the error by other means: the connection is over.
     pub(super) abandoned: bool,
 }
 

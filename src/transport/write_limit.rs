@@ -1,12 +1,12 @@
-//! Writes while a probe is due. quiche then ignores the congestion window not only for the probe (RFC 9002 section 7.5) but
-//! for writes, too, and takes all that the peer's windows allow: gigabytes, if the peer likes.
+//! Writes while a probe is due. quiche then ignores the congestion window not only for the probe (RFC 9002 section 7.5)
+//! but also for writes, and accepts all that the peer's windows allow: gigabytes, if the peer likes.
 
 use super::buf::Quic;
 
-/// Bytes written between two transmissions from which on the congestion window is looked at.
+/// After this many bytes between two transmissions, the congestion window is checked.
 const UNCHECKED: u32 = 256 * 1024;
 
-/// What was written and is not sent yet, as far as this matters.
+/// Data written and not sent yet, as far as it matters.
 #[derive(Debug, Default)]
 pub(super) struct WriteLimit {
     written: u32,

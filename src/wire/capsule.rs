@@ -23,7 +23,7 @@ const MAX_DATAGRAM: u64 = 65_535;
 /// RFC 9000 section 4.6: more streams than this cannot be numbered.
 const MAX_STREAMS: u64 = 1 << 60;
 
-/// A capsule, as far as it is known here.
+/// A capsule, with the types known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Capsule {
     /// An HTTP datagram on the stream itself.
@@ -44,12 +44,12 @@ pub(crate) enum Capsule {
     Unknown(u64),
 }
 
-/// What is wrong with a capsule: the message is malformed (RFC 9297 section 3.3).
+/// The fault of a capsule: the message is malformed (RFC 9297 section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CapsuleError {
     #[error("the stream ended within a capsule")]
     Truncated,
-    #[error("capsule {0:#x} has a length that it cannot have")]
+    #[error("capsule {0:#x} has an invalid length")]
     Length(u64),
     #[error("the reason of a CLOSE capsule is longer than 1024 bytes")]
     ReasonTooLong,

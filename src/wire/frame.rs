@@ -1,4 +1,4 @@
-//! QUIC frames (RFC 9000 section 19), as far as it takes to find those with data of streams.
+//! QUIC frames (RFC 9000 section 19), parsed only to find those with stream data.
 
 use super::varint::take;
 
@@ -23,7 +23,7 @@ pub(crate) fn pieces(payload: &[u8]) -> impl Iterator<Item = Piece> {
     })
 }
 
-/// Takes a frame off `rest`; `None` at the end.
+/// Splits a frame off `rest`; `None` at the end.
 fn next_frame(rest: &mut &[u8]) -> Option<Option<Piece>> {
     const PADDING: u8 = 0x00;
     const PING: u8 = 0x01;
@@ -83,7 +83,7 @@ fn next_frame(rest: &mut &[u8]) -> Option<Option<Piece>> {
             *rest = after.get(usize::from(len) + RESET_TOKEN..)?;
         }
         PATH_CHALLENGE | PATH_RESPONSE => *rest = rest.get(8..)?,
-        // A close, a datagram up to the end of the packet, or what is unknown.
+        // A close, a datagram up to the end of the packet, or an unknown frame.
         _ => return None,
     }
     Some(None)

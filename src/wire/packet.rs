@@ -10,7 +10,7 @@ pub(crate) struct LongPacket<'a> {
     pub(crate) number_at: usize,
 }
 
-/// Takes such a packet off the front of a datagram.
+/// Splits such a packet off the front of a datagram.
 pub(crate) fn take_long<'a>(datagram: &mut &'a [u8]) -> Option<LongPacket<'a>> {
     const LONG_HEADER: u8 = 0x80;
     const TYPE: u8 = 0x30;

@@ -3,7 +3,7 @@
 /// The largest value.
 pub(crate) const MAX: u64 = (1 << 62) - 1;
 
-/// Bytes that the integer beginning with `first` takes.
+/// The size in bytes of the integer that begins with `first`.
 pub(crate) fn len_by_first(first: u8) -> usize {
     1 << (first >> 6)
 }
@@ -17,14 +17,14 @@ pub(crate) fn read(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((value, len))
 }
 
-/// Takes the integer at the front off `bytes`.
+/// Splits the integer at the front off `bytes`.
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let (value, len) = read(bytes)?;
     *bytes = &bytes[len..];
     Some(value)
 }
 
-/// Bytes that the shortest form of `value` takes.
+/// The size in bytes of the shortest form of `value`.
 pub(crate) fn len(value: u64) -> usize {
     match value {
         0..=0x3f => 1,

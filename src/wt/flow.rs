@@ -104,7 +104,7 @@ impl Flow {
         false
     }
 
-    /// Whether the peer's credit allows a further local stream.
+    /// Whether the peer's credit allows another local stream.
     pub(crate) fn can_open(&self, bidi: bool) -> bool {
         let credit = if bidi { &self.send_bidi } else { &self.send_uni };
         credit.used < credit.max

@@ -2,7 +2,7 @@
 
 use crate::config::{self, SessionLimits};
 
-/// What the peer offers.
+/// The features that the peer offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerSupport {
     /// A setting of some draft says that the peer supports WebTransport.

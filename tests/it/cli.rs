@@ -186,7 +186,7 @@ fn version_and_help() {
     assert_eq!(format!("{}\n", mio_quiche::version()), line);
     let (code, help, _) = run(dir.path(), &["--help"]);
     assert_eq!(code, Some(0));
-    for word in ["serve", "cert", "qlog", "Exit codes: 0 done, 1 something failed"] {
+    for word in ["serve", "cert", "qlog", "Exit codes: 0 success, 1 failure"] {
         assert!(help.contains(word), "{word}: {help}");
     }
     let (code, help, _) = run(dir.path(), &["serve", "--help"]);

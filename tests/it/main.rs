@@ -16,6 +16,7 @@ mod browser;
 mod cli;
 mod client;
 mod conformance;
+mod course;
 mod curl;
 mod get;
 mod gtls;

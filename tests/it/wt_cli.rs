@@ -171,7 +171,7 @@ fn origins_and_subprotocols() {
     assert_eq!(report(1, &[&server.url("/wt/reject?status=429")])["error"], refused);
     server.stop();
     let mut server = Server::start(&["--no-webtransport"]);
-    assert_eq!(report(1, &[&server.url("/wt/echo")])["error"], "the server does no WebTransport");
+    assert_eq!(report(1, &[&server.url("/wt/echo")])["error"], "the server does not support WebTransport");
     server.stop();
 }
 

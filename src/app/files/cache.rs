@@ -56,7 +56,7 @@ pub enum LookupError {
     /// The path names a directory and lacks the slash at its end. Answer with a redirect to the path with the slash, or
     /// relative links on the page would point to the wrong place.
     RedirectToSlash,
-    /// The file is there and cannot be read: permissions, descriptors used up, a failing disk. Answer 500 and log it.
+    /// The file exists and cannot be read: permissions, descriptors used up, a failing disk. Answer 500 and log it.
     Io(io::Error),
 }
 
@@ -136,7 +136,8 @@ impl FileRoot {
     /// Finds the file for `path`: the URL path below the root, percent-decoded, without the slash in front.
     ///
     /// An empty path or one that ends in a slash means `index.html` in that directory. All paths with a segment that
-    /// begins with a dot are hidden, except those below `.well-known` at the root (RFC 8615). Failures are not remembered.
+    /// begins with a dot are hidden, except those below `.well-known` at the root (RFC 8615). Failures are not
+    /// remembered.
     ///
     /// # Errors
     /// See [`LookupError`].

@@ -69,7 +69,7 @@ fn content(entry: &FileEntry, method: &Method, range: Requested) -> FilePlan {
 
 fn without_body(entry: &FileEntry, status: StatusCode) -> FilePlan {
     let mut headers = validators(entry);
-    // In a 304 it would be the length of the corresponding 200 (section 8.6), so it is left out.
+    // In a 304 it would be the length of the corresponding 200 (section 8.6), so it is omitted.
     if status != StatusCode::NOT_MODIFIED {
         headers.insert(CONTENT_LENGTH, 0.into());
     }

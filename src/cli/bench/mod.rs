@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// Connections
     #[arg(short, long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Requests at a time on each connection
+    /// Concurrent requests on each connection
     #[arg(short = 'm', long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..))]
     streams: u32,
     /// Requests in all
@@ -38,11 +38,11 @@ pub(super) struct Args {
     /// Duration in seconds [default: 5]
     #[arg(short, long, value_name = "SECONDS", value_parser = remote::seconds)]
     time: Option<Duration>,
-    /// Requests per second in all, on a schedule that does not wait for answers; latencies count from the scheduled
-    /// time, so that a server that stalls cannot hide it
+    /// Requests per second in all, on a schedule that does not wait for responses; latencies count from the scheduled
+    /// time, so that a stall is visible
     #[arg(short, long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Seconds under load before anything counts
+    /// Seconds of load before the measurement
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = remote::seconds)]
     warmup: Duration,
     /// Method [default: GET, or POST with --upload]
@@ -54,8 +54,8 @@ pub(super) struct Args {
     /// Send a body of this size with each request
     #[arg(long, value_name = "BYTES", conflicts_with = "wt", value_parser = clap::value_parser!(u64).range(1..))]
     upload: Option<u64>,
-    /// Instead of requests: open a session on each connection, and send datagrams or bidirectional streams, which must
-    /// come back
+    /// Instead of requests: open a session on each connection, and send datagrams or bidirectional streams, which the
+    /// server must echo
     #[arg(long, value_enum, value_name = "KIND")]
     wt: Option<Wt>,
     /// Bytes of each datagram or stream

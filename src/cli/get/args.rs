@@ -50,7 +50,7 @@ pub(super) struct RequestArgs {
     /// PUT this file (- is standard input); to a URL that ends in / its name is appended
     #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["data", "data_binary", "head"])]
     upload_file: Option<PathBuf>,
-    /// HEAD: show the header fields only
+    /// Send HEAD, and show the header fields only
     #[arg(short = 'I', long, conflicts_with_all = ["data", "data_binary"])]
     pub(super) head: bool,
     /// Follow redirects, at most 50
@@ -67,28 +67,28 @@ pub(super) struct OutputArgs {
     /// Write to this file instead of standard output (-); with several URLs, one -o for each
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     outputs: Vec<PathBuf>,
-    /// Write to a file named as the end of the URL's path, for every URL without -o
+    /// Write to a file named after the last segment of the URL's path, for every URL without -o
     #[arg(short = 'O', long)]
     remote_name: bool,
-    /// Put the response's header fields in front of its body
+    /// Print the response's header fields before its body
     #[arg(short = 'i', long)]
     pub(super) include: bool,
     /// Fail with exit code 22 on status 400 and above, without the body
     #[arg(short = 'f', long)]
     pub(super) fail: bool,
-    /// One JSON object per request on standard output; bodies go nowhere without -o
+    /// Print one JSON object per request on standard output; bodies are discarded without -o
     #[arg(long, conflicts_with = "include")]
     pub(super) json: bool,
     /// Print this after each transfer, such as '%{http_code} %{size_download} %{time_total} %{url_effective}\n'
     #[arg(short = 'w', long, value_name = "FORMAT")]
     pub(super) write_out: Option<String>,
-    /// Show heads (> and <) and facts of the connection (*) on standard error
+    /// Show heads (> and <) and details of the connection (*) on standard error
     #[arg(short = 'v', long)]
     pub(super) verbose: bool,
     /// No progress bar and no error messages
     #[arg(short = 's', long)]
     pub(super) silent: bool,
-    /// With -s, show errors all the same
+    /// Show errors even with -s
     #[arg(short = 'S', long)]
     pub(super) show_error: bool,
 }
@@ -102,7 +102,7 @@ pub(super) struct ConnectionArgs {
     /// Trust the authorities in this PEM file besides the system's
     #[arg(long, value_name = "FILE")]
     cacert: Option<PathBuf>,
-    /// Trust the authorities in this directory, which has OpenSSL's hashed names, besides the system's
+    /// Trust the authorities in this directory (files with OpenSSL's hashed names) besides the system's
     #[arg(long, value_name = "DIR")]
     capath: Option<PathBuf>,
     /// Trust exactly the certificate with this SHA-256, in hex or base64; repeatable
@@ -116,17 +116,17 @@ pub(super) struct ConnectionArgs {
     /// Time limit for connecting, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = crate::cli::seconds)]
     connect_timeout: Duration,
-    /// Bytes per second at most, in each direction; k, M and G are powers of 1024
+    /// Maximum bytes per second in each direction; k, M and G are powers of 1024
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(super) limit_rate: Option<u64>,
-    /// Connect to the alternative services that servers name (RFC 7838), and store them in this file in curl's format;
+    /// Use the alternative services that servers announce (RFC 7838), and store them in this file in curl's format;
     /// '' keeps them in memory only
     #[arg(long, value_name = "FILE", value_parser = |text: &str| Ok::<_, String>(PathBuf::from(text)))]
     pub(super) alt_svc: Option<PathBuf>,
-    /// Resume the TLS sessions in this file, and keep the new ones there
+    /// Resume the TLS sessions in this file, and store new ones there
     #[arg(long, value_name = "FILE")]
     pub(super) resume_session: Option<PathBuf>,
-    /// Send GET and HEAD in the first flight of a resumed session, where an attacker could repeat them
+    /// Send GET and HEAD in the first flight of a resumed session, which an attacker can replay
     #[arg(long = "0rtt", requires = "resume_session")]
     early_data: bool,
     /// Move to another port after the first bytes of the response
@@ -147,7 +147,7 @@ pub(super) struct RunArgs {
     /// Run all transfers at the same time, on as few connections as possible
     #[arg(short = 'Z', long)]
     pub(super) parallel: bool,
-    /// With -Z, at most N at a time
+    /// With -Z, run at most N transfers at a time
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(super) parallel_max: usize,
 }

@@ -27,7 +27,7 @@ const HTTP3: u8 = 95;
 pub(super) const INTERRUPTED: u8 = 130;
 
 pub(in crate::cli) const EXIT_CODES: &str = "\
-Exit codes, as curl's; with several URLs that of the last failure:
+Exit codes, as curl's; with several URLs, that of the last failure:
    0  done                                47  more than 50 redirects
    1  not an https URL                    55  sending failed
    2  wrong arguments or settings         56  receiving failed: the connection ended

@@ -31,9 +31,9 @@ use streams::FromPeer;
 
 pub(super) const AFTER_HELP: &str = "\
 Without counts, and with a terminal as standard input (or with --interactive), each line typed goes out on one
-bidirectional stream of its own, and answers are shown as they arrive; /help lists commands for the rest.
+bidirectional stream of its own, and responses are shown as they arrive; /help lists commands for the rest.
 
-Lost datagrams are no failure, unless none comes back.";
+Lost datagrams are not a failure, unless all are lost.";
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -41,7 +41,7 @@ pub(super) struct Args {
     url: String,
     #[command(flatten)]
     trust: Trust,
-    /// Send N datagrams and count those that come back
+    /// Send N datagrams and count their echoes
     #[arg(long, value_name = "N", default_value_t = 0)]
     datagrams: u64,
     /// Open N bidirectional streams and check their echo
@@ -53,10 +53,10 @@ pub(super) struct Args {
     /// Bytes of each datagram and stream
     #[arg(long, value_name = "BYTES", default_value_t = 1000)]
     size: u64,
-    /// Send standard input on one bidirectional stream and print what comes back
+    /// Send standard input on one bidirectional stream and print the echo
     #[arg(long, conflicts_with_all = ["json", "interactive"])]
     stdin: bool,
-    /// Read lines to send although standard input is not a terminal
+    /// Send typed lines even if standard input is not a terminal
     #[arg(long, conflicts_with = "json")]
     interactive: bool,
     /// Offer a subprotocol; repeatable
@@ -77,7 +77,7 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Print nothing but errors (and with --stdin the echo)
+    /// Print only errors (and with --stdin the echo)
     #[arg(short, long)]
     quiet: bool,
     /// Time limit in seconds [default: 30; none for typed lines or standard input]

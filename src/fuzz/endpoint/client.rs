@@ -1,4 +1,4 @@
-//! The application of our client: what a script makes it do, and what it does by itself.
+//! The application of our client: actions of a script, and its own.
 
 use std::time::Instant;
 

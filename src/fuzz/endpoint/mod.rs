@@ -13,7 +13,7 @@ use world::World;
 /// Steps of a script.
 const MAX_STEPS: usize = 300;
 
-/// Two peers that have done a handshake; then packets are lost, doubled, reordered, changed and made up, time passes,
+/// Two peers after a handshake; then packets are lost, doubled, reordered, changed and made up, time passes,
 /// and the peers send requests, bodies, sessions, datagrams, resets, or any bytes on their streams. What holds all the
 /// time is that every packet is counted, that every table is bounded, and that no stranger is sent more than three
 /// times what it sent (RFC 9000 section 8.1), as long as the client has not moved; in the end, that a closed connection

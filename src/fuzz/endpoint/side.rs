@@ -13,10 +13,10 @@ use crate::turn::{Application, DatagramIo, turn};
 
 /// The address of datagrams that no client of ours sends.
 pub(super) const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 9)), 9);
-/// Datagrams under way in one direction; further ones are lost.
+/// Maximum datagrams in flight in one direction; more are lost.
 const MAX_IN_FLIGHT: usize = 500;
 
-/// A datagram under way.
+/// A datagram in flight.
 #[derive(Clone)]
 pub(super) struct Datagram {
     pub(super) bytes: Vec<u8>,
@@ -24,7 +24,7 @@ pub(super) struct Datagram {
     pub(super) to: SocketAddr,
 }
 
-/// The datagrams under way in one direction.
+/// The datagrams in flight in one direction.
 #[derive(Default)]
 pub(super) struct Link {
     pub(super) datagrams: VecDeque<Datagram>,
@@ -48,7 +48,7 @@ impl Link {
     }
 }
 
-/// An engine, and what it should have counted.
+/// An engine, and its expected counters.
 pub(super) struct Engine<A> {
     pub(super) endpoint: Endpoint,
     pub(super) app: A,
@@ -72,7 +72,7 @@ impl<A: Application> Engine<A> {
         self.sent += io.sent;
     }
 
-    /// What holds after every turn.
+    /// Invariants after every turn.
     pub(super) fn check(&self) {
         let (endpoint, stats) = (&self.endpoint, self.endpoint.stats());
         assert_eq!((stats.datagrams_in, stats.datagrams_out), (self.received, self.sent));
@@ -89,7 +89,7 @@ impl<A: Application> Engine<A> {
         assert!(endpoint.timer_count() <= owners, "{} deadlines for {owners} owners", endpoint.timer_count());
     }
 
-    /// What holds when all connections have ended.
+    /// Invariants when all connections have ended.
     pub(super) fn check_empty(&self) {
         let (endpoint, stats) = (&self.endpoint, self.endpoint.stats());
         assert_eq!((endpoint.connection_count(), endpoint.handshake_count()), (0, 0), "connections, handshakes");

@@ -23,7 +23,7 @@ pub(super) struct World<'a> {
     to_server: Link,
     to_client: Link,
     advance: &'a dyn Fn(Duration),
-    /// A NAT has given the client another port: this many more than its own.
+    /// A NAT has mapped the client to another port: this many above its own.
     rebound: u16,
     /// Bytes that arrived from the stranger.
     from_stranger: usize,
@@ -182,7 +182,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A datagram that is under way is delivered early, lost, doubled, changed, cut, or sent by a stranger.
+    /// A datagram in flight is delivered early, lost, duplicated, changed, truncated, or sent from another address.
     fn tamper(&mut self, input: &mut Input<'_>) {
         let (what, at, offset) = (input.byte(), usize::from(input.byte()), usize::from(input.u16()));
         let is_for_server = what & 1 != 0;
@@ -211,7 +211,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A datagram that nobody sent.
+    /// A forged datagram.
     fn make_up(&mut self, input: &mut Input<'_>) {
         let kind = input.byte();
         let mut bytes = match kind & 6 {
@@ -239,7 +239,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What holds all the time.
+    /// Invariants at any time.
     pub(super) fn check(&self) {
         if let ServerSide::Engine(engine) = &self.server {
             engine.check();

@@ -280,7 +280,7 @@ fn packet_len(direction: Direction, header: &PacketHeader, raw: Option<&RawInfo>
     match (direction, raw.payload_length, header.dcil, header.scil) {
         (Direction::Received, Some(payload), Some(dcil), Some(scil)) => {
             // First byte, version, lengths of the ids, Length; the token's length in an Initial. The packet number is
-            // part of what quiche calls payload.
+            // part of quiche's payload.
             let fixed = if header.packet_type == PacketType::Initial { 10 } else { 9 };
             payload.saturating_add(fixed + u64::from(dcil) + u64::from(scil)).min(logged)
         }
@@ -308,7 +308,7 @@ fn list<T>(listed: &mut Listed<T>, item: T) {
     }
 }
 
-/// Lists what is not listed yet. Once the list is full, repetitions are counted as well.
+/// Lists a new value. Once the list is full, repetitions are counted as well.
 fn list_new(listed: &mut Listed<String>, item: &str) {
     if !listed.first.iter().any(|known| known == item) {
         list(listed, item.to_owned());

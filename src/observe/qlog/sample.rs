@@ -109,7 +109,7 @@ fn config() -> Config {
     config
 }
 
-/// Hands over all that `from` wants to send. `lose` counts down to the packet that is lost.
+/// Transfers all packets of `from`. `lose` counts down to the packet that is lost.
 fn carry(from: &mut Connection, to: &mut Connection, lose: &mut usize) {
     let mut buf = [0; 1500];
     while let Ok((len, info)) = from.send(&mut buf) {

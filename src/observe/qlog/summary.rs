@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// Requests kept in detail; further ones are only counted.
+/// Requests kept in detail; more are only counted.
 pub const MAX_REQUESTS: usize = 20;
 
-/// Connection ids and congestion states kept of each kind; further ones are only counted.
+/// Connection ids and congestion states kept of each kind; more are only counted.
 pub const MAX_LISTED: usize = 16;
 
 /// A number of things and the bytes in them.

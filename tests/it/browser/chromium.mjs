@@ -18,5 +18,12 @@ await drive(async () => {
             ...options,
         ],
     });
-    return { newPage: () => context.newPage(), close: () => context.close() };
+    // As DevTools evaluates what is typed: with `await`, and among the page's own variables.
+    const type = async (page, expression) => {
+        const devtools = await context.newCDPSession(page);
+        const mode = { replMode: true, awaitPromise: true, returnByValue: true };
+        const { result, exceptionDetails } = await devtools.send('Runtime.evaluate', { expression, ...mode });
+        return exceptionDetails?.exception?.description ?? result.value;
+    };
+    return { newPage: () => context.newPage(), close: () => context.close(), type };
 });

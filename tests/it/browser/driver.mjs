@@ -30,7 +30,7 @@ const serve = () =>
  * Runs the cases. `page` is a new page each time, so no case meets what another has left; it stays open until the next
  * case begins, so that nothing is lost that is still to be sent.
  */
-async function run(newPage, origin) {
+async function run({ newPage, type }, origin) {
     let page;
     for await (const line of createInterface({ input: process.stdin })) {
         const { name, at = origin, args } = JSON.parse(line);
@@ -55,19 +55,26 @@ async function run(newPage, origin) {
             print({ result: await page.evaluate(args.script) });
             continue;
         }
+        if (name === 'console') {
+            print({ result: await type(page, args.script) });
+            continue;
+        }
         await page.addScriptTag({ path: script });
         print(await page.evaluate(([name, args]) => globalThis.runCase(name, args), [name, args]));
     }
 }
 
-/** Serves until standard input ends. `launch` gives a browser's `newPage` and `close`. */
+/**
+ * Serves until standard input ends. `launch` gives a browser's `newPage`, `close`, and `type`, which runs a script in a
+ * page as its console does.
+ */
 export async function drive(launch) {
     const server = await serve();
     const origin = `http://localhost:${server.address().port}`;
     const browser = await launch();
     try {
         print({ origin });
-        await run(browser.newPage, origin);
+        await run(browser, origin);
     } finally {
         server.close();
         await browser.close();

@@ -9,5 +9,10 @@ await drive(async () => {
         headless: true,
         args: options,
     });
-    return { newPage: () => browser.newPage(), close: () => browser.close() };
+    // There is no access to the console's own evaluation; a function has room for `await`, but variables of its own.
+    const type = (page, script) => {
+        const lines = script.trimEnd().split('\n');
+        return page.evaluate(`(async () => {${[...lines.slice(0, -1), `return ${lines.at(-1)}`].join('\n')}})()`);
+    };
+    return { newPage: () => browser.newPage(), close: () => browser.close(), type };
 });

@@ -120,7 +120,7 @@ fn servers_that_go_away() {
     server.get(&[], "/goaways").assert_failed(92, &message);
     // Nor from a server that takes no requests at all.
     let storm = aioquic(&["goaway"]);
-    let message = format!("{}: the server takes no more requests on this connection", storm.url("/"));
+    let message = format!("{}: the server accepts no more requests on this connection", storm.url("/"));
     storm.get(&[], "/").assert_failed(95, &message);
     let closing = aioquic(&["close"]);
     let ended = closing.get(&[], "/");
