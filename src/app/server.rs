@@ -189,6 +189,7 @@ impl Server {
                 shutdown_deadline = Some(now + self.shutdown_timeout);
                 session_deadline = Some(now + SESSION_SHUTDOWN_TIMEOUT.min(self.shutdown_timeout / 2));
                 self.endpoint.shutdown();
+                self.app.drain(now, &mut self.endpoint);
             }
             if signals > 1 {
                 log::info!("second signal: stopping at once");

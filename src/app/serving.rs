@@ -82,6 +82,8 @@ pub(crate) struct App {
     mailbox: Mailbox<ServerCall>,
     deliveries: Deliveries,
     pool: Pool,
+    /// The server shuts down.
+    is_draining: bool,
     responses: ResponseCounts,
     panics: PanicCounts,
     /// The current second, and its `date` field.
@@ -147,6 +149,7 @@ impl App {
             sessions: Sessions::of_server(mailbox.as_loop()),
             deliveries: Deliveries::new(mailbox.as_loop()),
             pool: Pool::new(offload::THREADS),
+            is_draining: false,
             datagram_conns: HashSet::new(),
             allow_origins,
             mailbox,
@@ -168,6 +171,25 @@ impl App {
     /// Sets the number of threads for blocking work, before there is any.
     pub(super) fn set_offload_threads(&mut self, threads: usize) {
         self.pool = Pool::new(threads);
+    }
+
+    /// The server shuts down: tells the handlers.
+    pub(super) fn drain(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.is_draining = true;
+        for id in self.running.keys().copied().collect::<Vec<_>>() {
+            self.drain_one(now, id, endpoint);
+        }
+    }
+
+    fn drain_one(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
+        let Some(Running { request, handler: Sender::Handler(handler), .. }) = self.running.get_mut(&id) else {
+            return;
+        };
+        if let Err(error) = catch(|| handler.draining()) {
+            let route = request.pattern().map(str::to_owned);
+            self.panicked(route.as_deref(), &error);
+        }
+        self.on_ready(now, id, endpoint);
     }
 
     /// Number of responses that are not finished.
@@ -290,8 +312,10 @@ impl App {
                 }
             },
         };
-        let running = Running { request, handler, began };
-        self.run(now, id, running, None, endpoint);
+        self.run(now, id, Running { request, handler, began }, None, endpoint);
+        if self.is_draining {
+            self.drain_one(now, id, endpoint);
+        }
     }
 
     fn answer_later(

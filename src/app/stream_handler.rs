@@ -52,6 +52,11 @@ pub trait StreamHandler {
     /// of a session is reset with the code of the peer's RESET_STREAM or STOP_SENDING, or with 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
+    /// The server shuts down: a response without an end should finish soon. By default nothing changes, and the shutdown
+    /// waits for the response until [`shutdown_timeout`](crate::ServerConfig::shutdown_timeout).
+    /// [`poll`](StreamHandler::poll) is called afterwards. Not called for streams of sessions.
+    fn draining(&mut self) {}
+
     /// An HTTP datagram (RFC 9297) arrived for this request. By default it is dropped. [`poll`](StreamHandler::poll) is
     /// called afterwards.
     ///

@@ -201,7 +201,7 @@ impl Topic {
     /// A handler that streams the messages, beginning with the last `history`.
     pub(super) fn feed(&self, the_loop: Arc<dyn Loop>, id: StreamId, history: usize) -> Feed {
         let (membership, next) = self.join(the_loop, id, history, |_| Member::Feed);
-        Feed { membership, next, rest: Bytes::new() }
+        Feed { membership, next, rest: Bytes::new(), is_draining: false }
     }
 
     fn join(
@@ -352,9 +352,15 @@ pub(super) struct Feed {
     next: u64,
     /// What is left of a message.
     rest: Bytes,
+    /// The server shuts down: it ends after the messages so far.
+    is_draining: bool,
 }
 
 impl StreamHandler for Feed {
+    fn draining(&mut self) {
+        self.is_draining = true;
+    }
+
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
         if !s.is_session_stream() {
             // Before the first message.
@@ -382,8 +388,8 @@ impl StreamHandler for Feed {
                 }
                 _ if is_stuck => return Ok(Progress::Pending),
                 Held::Message(message) => (self.rest, self.next) = (message, self.next + 1),
-                Held::NotYet { is_closed: true } => return Ok(Progress::Done),
-                Held::NotYet { is_closed: false } => return Ok(Progress::Pending),
+                Held::NotYet { is_closed } if is_closed || self.is_draining => return Ok(Progress::Done),
+                Held::NotYet { .. } => return Ok(Progress::Pending),
             }
         }
     }
