@@ -30,8 +30,8 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
-    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandle, SessionHandler, SessionOptions,
+    AltService, Client, ClientError, ClientRequest, ClientResponse, DatagramHandler, Echo, FetchAll, Progress, Reply,
+    Response, ResponseHandler, Router, Server, ServerHandle, Session, SessionHandle, SessionHandler, SessionOptions,
     SessionRequest, SessionResponse, StaticFiles, StreamHandler,
 };
 pub use config::{
