@@ -53,6 +53,15 @@ pub struct ClientConfig {
     /// Redirects that a request without a handler follows, as [`Client::fetch`](crate::Client::fetch) takes it, unless it
     /// has [its own number](crate::ClientRequest::max_redirects). Default: 10.
     pub max_redirects: usize,
+    /// Keep the cookies that servers set, in memory, and send them with later requests, also after a redirect (RFC 6265).
+    /// Requests with a `cookie` field of their own get no others, and sessions get none. See
+    /// [`Client::cookies`](crate::Client::cookies) and [`set_cookie`](crate::Client::set_cookie). Default: off.
+    ///
+    /// A cookie goes back to the host that set it only: its `Domain` does not extend it to other hosts, as that would need
+    /// an up-to-date [list of public suffixes](https://publicsuffix.org) to tell a site from a registry such as `co.uk`.
+    /// There are at most 50 cookies of a host and 3000 in all, of 4096 bytes each; further ones are ignored.
+    #[cfg(feature = "cookies")]
+    pub cookies: bool,
     /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), if they offer HTTP/3; their
     /// certificate must be for the origin. Default: off.
     pub alt_svc: bool,
@@ -113,6 +122,8 @@ impl Default for ClientConfig {
             pool_idle_timeout: Duration::from_secs(30),
             keep_alive: None,
             max_redirects: 10,
+            #[cfg(feature = "cookies")]
+            cookies: false,
             alt_svc: false,
             response_limits: ResponseLimits::default(),
             webtransport: WebTransportConfig { enabled: true, ..WebTransportConfig::default() },

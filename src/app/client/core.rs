@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::alt_svc::AltService;
+#[cfg(feature = "cookies")]
+use super::cookies::Cookies;
 use super::error::{self, ClientError};
 use super::handler::{Cx, Handler};
 use super::pool::{Pool, Question};
@@ -44,6 +46,8 @@ pub(in crate::app) struct ClientCore {
     pub(super) waiting_datagrams: Vec<(Origin, Box<dyn DatagramHandler>)>,
     /// Connections for QUIC datagrams.
     pub(super) datagrams: BTreeMap<ConnId, Box<dyn DatagramHandler>>,
+    #[cfg(feature = "cookies")]
+    pub(super) cookies: Option<Cookies>,
     /// Whether to learn alternatives from responses.
     learns_alternatives: bool,
     next_id: u64,
@@ -74,6 +78,8 @@ impl ClientCore {
             pending: BTreeMap::new(),
             waiting_datagrams: Vec::new(),
             datagrams: BTreeMap::new(),
+            #[cfg(feature = "cookies")]
+            cookies: config.cookies.then(Cookies::default),
             learns_alternatives: config.alt_svc,
             next_id: 0,
         }
@@ -240,6 +246,10 @@ impl ClientCore {
         if misdirected && !running.request.has_body {
             // It is sent again, to the origin.
             return self.end(id, Err(StreamError::Reset(ErrorCode::H3_REQUEST_REJECTED).into()), cx);
+        }
+        #[cfg(feature = "cookies")]
+        if let Some(cookies) = &mut self.cookies {
+            cookies.learn(&running.request.url, &head.headers);
         }
         if running.request.max_redirects.is_some_and(|max| max > 0)
             && let Some(location) = redirect::target(head)

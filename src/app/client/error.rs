@@ -90,6 +90,10 @@ pub enum ClientError {
         /// The error of the system.
         source: Arc<io::Error>,
     },
+    /// A cookie was not [taken](crate::Client::set_cookie).
+    #[cfg(feature = "cookies")]
+    #[error("the cookie is ignored: {0}")]
+    Cookie(String),
     /// The handler failed.
     #[error("{0}")]
     Handler(String),

@@ -2,6 +2,8 @@
 
 mod alt_svc;
 mod collect;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod core;
 mod error;
 mod fetch;
@@ -267,6 +269,30 @@ impl Client {
     pub fn set_ticket(&mut self, url: &str, ticket: Vec<u8>) -> std::result::Result<(), ClientError> {
         self.core.pool.tickets.insert(ClientRequest::get(url)?.origin, ticket);
         Ok(())
+    }
+
+    /// Takes a cookie as if a response from this URL had set it with `set-cookie`, such as `id=7; Path=/; Max-Age=60`: to
+    /// continue with the cookies of an earlier client. The [settings](ClientConfig::cookies) must enable cookies.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`], [`ClientError::Cookie`].
+    #[cfg(feature = "cookies")]
+    pub fn set_cookie(&mut self, url: &str, cookie: &str) -> std::result::Result<(), ClientError> {
+        let url = ClientRequest::get(url)?.url;
+        let wrong = |reason: &str| ClientError::Cookie(reason.to_owned());
+        let cookies = self.core.cookies.as_mut().ok_or_else(|| wrong("the client has no cookies"))?;
+        cookies.set(&url, cookie).map_err(wrong)
+    }
+
+    /// The cookies that a request to this URL would have, as `a=1; b=2`, if there are any.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    #[cfg(feature = "cookies")]
+    pub fn cookies(&self, url: &str) -> std::result::Result<Option<String>, ClientError> {
+        let url = ClientRequest::get(url)?.url;
+        let field = self.core.cookies.as_ref().and_then(|cookies| cookies.field(&url));
+        Ok(field.map(|field| String::from_utf8_lossy(field.as_bytes()).into_owned()))
     }
 
     /// The known alternative services, for a later client: those that servers named, if the

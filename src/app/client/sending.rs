@@ -38,6 +38,11 @@ impl ClientCore {
                 true => Err(RequestError::Blocked),
                 false => {
                     let head = self.pool.head_for(conn, &request.head);
+                    #[cfg(feature = "cookies")]
+                    let head = match self.cookies.as_ref().filter(|_| !for_session) {
+                        Some(cookies) => cookies.add_to(&request.url, head),
+                        None => head,
+                    };
                     cx.endpoint.request(conn, &head, !request.has_body)
                 }
             };

@@ -138,6 +138,46 @@ impl ResponseHandler for Seen {
     fn finished(&mut self, _: std::result::Result<(), ClientError>) {}
 }
 
+#[cfg(feature = "cookies")]
+#[test]
+fn cookies_are_kept_and_sent() {
+    let router = || {
+        let login = |_: &Request, res: Response| {
+            let res =
+                res.header("set-cookie", "id=7; Path=/; Secure; HttpOnly").header("set-cookie", "deep=1; Path=/deep");
+            res.redirect(303, "/home")
+        };
+        let forget = |_: &Request, res: Response| res.header("set-cookie", "id=; Path=/; Max-Age=0").text("gone\n");
+        Router::new().post("/login", login).get("/forget", forget).fallback(tell)
+    };
+    let server = Local::start(|_| {}, router);
+    let mut client = client(|config| {
+        config.dangerous().accept_any_certificate();
+        config.cookies = true;
+    });
+    let cookie_of = |client: &mut Client, path: &str| {
+        let told = client.get(&server.url(path)).unwrap().text().into_owned();
+        told.split('"').nth(3).unwrap().to_owned()
+    };
+    let login = ClientRequest::post(&server.url("/login")).unwrap().body("user");
+    assert_eq!(client.fetch(login.clone()).unwrap().text(), r#"GET /home ("-", "id=7", "-") "#, "with the redirect");
+    assert_eq!(cookie_of(&mut client, "/deep/x"), "deep=1; id=7");
+    assert_eq!(client.cookies(&server.url("/")).unwrap().as_deref(), Some("id=7"));
+    assert_eq!(client.cookies("https://127.0.0.2/").unwrap(), None);
+    client.set_cookie(&server.url("/"), "set=here").unwrap();
+    assert_eq!(cookie_of(&mut client, "/"), "id=7; set=here");
+    let own = ClientRequest::get(&server.url("/")).unwrap().header(COOKIE, HeaderValue::from_static("own=1"));
+    assert_eq!(client.fetch(own).unwrap().text(), r#"GET / ("-", "own=1", "-") "#);
+    let error = client.set_cookie(&server.url("/"), "x=1; Domain=example.com").unwrap_err();
+    assert_eq!(error.to_string(), "the cookie is ignored: it is for another domain");
+    client.get(&server.url("/forget")).unwrap();
+    assert_eq!(cookie_of(&mut client, "/"), "set=here");
+    let mut without = insecure();
+    assert_eq!(without.fetch(login).unwrap().text(), r#"GET /home ("-", "-", "-") "#);
+    assert!(without.set_cookie(&server.url("/"), "x=1").is_err());
+    server.stop();
+}
+
 #[test]
 fn many_are_fetched_in_order_with_a_limit() {
     const LIMIT: u64 = 7;
