@@ -32,7 +32,8 @@ mod sim_tests;
 
 pub use admin::admin_origins;
 pub use client::{
-    AltService, Client, ClientError, ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions,
+    AltService, Client, ClientError, ClientRequest, ClientResponse, FetchAll, RequestId, ResponseHandler,
+    SessionOptions,
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use client::{AltServices, Origin};

@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// Private key, PEM
     #[arg(long, value_name = "FILE", default_value = "certs/key.pem")]
     key: PathBuf,
+    /// Require certificates of clients (mutual TLS) by the authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    client_ca: Option<PathBuf>,
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -195,8 +198,9 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {
-    let Args { cert, key, admin, transport, webtransport, limits, diagnostics, .. } = args;
+    let Args { cert, key, client_ca, admin, transport, webtransport, limits, diagnostics, .. } = args;
     let mut config = ServerConfig::from_pem(cert, key).map_err(mio_quiche::Error::from)?;
+    config.client_ca = client_ca;
     config.retry = match transport.retry {
         Retry::Off => RetryPolicy::Off,
         Retry::On => RetryPolicy::On,

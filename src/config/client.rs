@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::secret::Secret;
-use super::tls::{ClientTls, Tls};
+use super::tls::{ClientTls, Identity, Tls};
 use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, ResponseLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
@@ -35,11 +35,33 @@ pub struct ClientConfig {
     /// one of them, regardless of authority and name, as with a browser's `serverCertificateHashes`. Default: none.
     pub cert_hashes: Vec<[u8; 32]>,
     verify: bool,
+    identity: Option<Identity>,
     /// Resolves host names. Default: `None`, the system's resolver.
     pub resolver: Option<Resolver>,
     /// Time limit for looking a host up and the handshakes with its addresses together. Each handshake is also limited
     /// by [`handshake_timeout`](TransportConfig::handshake_timeout), if that is shorter. Default: 10 s.
     pub connect_timeout: Duration,
+    /// Time for which a connection without requests, sessions or datagrams is kept for the next request. It ends earlier
+    /// with the [`idle_timeout`](TransportConfig::idle_timeout), which is the shorter one of both sides, unless
+    /// [`keep_alive`](ClientConfig::keep_alive) is set. Default: 30 s.
+    pub pool_idle_timeout: Duration,
+    /// Time without packets of the server after which a connection gets a PING (RFC 9000 section 10.1.2), at most half of
+    /// the idle timeout. It keeps connections in the pool alive, and the state of NATs, for which 15 s is usual. `None`:
+    /// only a connection with requests or a session gets one, after half of the idle timeout. PINGs are sent while the
+    /// loop runs, as in [`run`](crate::Client::run) and [`turn`](crate::Client::turn). Default: none.
+    pub keep_alive: Option<Duration>,
+    /// Redirects that a request without a handler follows, as [`Client::fetch`](crate::Client::fetch) takes it, unless it
+    /// has [its own number](crate::ClientRequest::max_redirects). Default: 10.
+    pub max_redirects: usize,
+    /// Keep the cookies that servers set, in memory, and send them with later requests, also after a redirect (RFC 6265).
+    /// Requests with a `cookie` field of their own get no others, and sessions get none. See
+    /// [`Client::cookies`](crate::Client::cookies) and [`set_cookie`](crate::Client::set_cookie). Default: off.
+    ///
+    /// A cookie goes back to the host that set it only: its `Domain` does not extend it to other hosts, as that would need
+    /// an up-to-date [list of public suffixes](https://publicsuffix.org) to tell a site from a registry such as `co.uk`.
+    /// There are at most 50 cookies of a host and 3000 in all, of 4096 bytes each; further ones are ignored.
+    #[cfg(feature = "cookies")]
+    pub cookies: bool,
     /// Connect to the alternative services that servers name in `alt-svc` fields (RFC 7838), if they offer HTTP/3; their
     /// certificate must be for the origin. Default: off.
     pub alt_svc: bool,
@@ -94,8 +116,14 @@ impl Default for ClientConfig {
             ca_dir: None,
             cert_hashes: Vec::new(),
             verify: true,
+            identity: None,
             resolver: None,
             connect_timeout: Duration::from_secs(10),
+            pool_idle_timeout: Duration::from_secs(30),
+            keep_alive: None,
+            max_redirects: 10,
+            #[cfg(feature = "cookies")]
+            cookies: false,
             alt_svc: false,
             response_limits: ResponseLimits::default(),
             webtransport: WebTransportConfig { enabled: true, ..WebTransportConfig::default() },
@@ -110,6 +138,31 @@ impl ClientConfig {
         Dangerous(self)
     }
 
+    /// Proves the client's identity to servers that ask for a certificate (mutual TLS, RFC 8446 section 4.4.2), with a
+    /// certificate chain and its private key, both in PEM files; the client's own certificate comes first. Default: none.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut config = mio_quiche::ClientConfig::default();
+    /// config.client_certificate("client.pem", "client-key.pem")?;
+    /// let response = mio_quiche::Client::new(config)?.get("https://internal.example/")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A server that needs a certificate and gets none, or one that it does not trust, ends the connection after the
+    /// client's side of the handshake: the first request fails with [`ClientError::Handshake`](crate::ClientError).
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no PEM block of its kind. Whether the two belong together is checked when
+    /// the client is made.
+    pub fn client_certificate(&mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<(), ConfigError> {
+        let (cert, key) = (cert.into(), key.into());
+        check::pem("certificate", &cert, &["BEGIN CERTIFICATE"])?;
+        check::pem("private key", &key, &["PRIVATE KEY"])?;
+        self.identity = Some(Identity { cert, key });
+        Ok(())
+    }
+
     /// Checks every setting. [`Client::new`](crate::Client::new) also does so.
     ///
     /// # Errors
@@ -118,7 +171,9 @@ impl ClientConfig {
         self.transport.check()?;
         self.webtransport.check()?;
         self.response_limits.check()?;
-        check::positive("connect_timeout", self.connect_timeout)
+        check::positive("connect_timeout", self.connect_timeout)?;
+        check::positive("pool_idle_timeout", self.pool_idle_timeout)?;
+        check::positive("keep_alive", self.keep_alive.unwrap_or(NO_LIMIT))
     }
 
     /// Whether the server's certificate is checked against authorities and name.
@@ -132,6 +187,7 @@ impl ClientConfig {
         let mut transport = self.transport.clone();
         transport.handshake_timeout = transport.handshake_timeout.min(self.connect_timeout).min(NO_LIMIT);
         let tls = ClientTls {
+            identity: self.identity.clone(),
             ca_file: self.ca_file.clone(),
             ca_dir: self.ca_dir.clone(),
             checks_authority: self.checks_authority(),
@@ -140,6 +196,7 @@ impl ClientConfig {
             transport,
             webtransport: self.webtransport.clone(),
             head_limits: HeadLimits::from(&self.response_limits),
+            keep_alive: self.keep_alive,
             request_timeout: None,
             max_request_rate: None,
             max_request_body: None,

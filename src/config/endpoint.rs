@@ -15,6 +15,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
     pub(crate) webtransport: WebTransportConfig,
     pub(crate) head_limits: HeadLimits,
+    /// When a connection without requests and sessions gets a PING; `None`: never.
+    pub(crate) keep_alive: Option<Duration>,
     /// `None`: no limit.
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) max_request_rate: Option<NonZeroU32>,
@@ -39,6 +41,11 @@ impl EndpointConfig {
         }
         self.transport.apply(&self.webtransport, &mut c)?;
         Ok(c)
+    }
+
+    /// Whether clients must present a certificate.
+    pub(crate) fn requires_client_certificate(&self) -> bool {
+        matches!(&self.tls, Tls::Server(tls) if tls.client_ca.is_some())
     }
 
     /// The settings of HTTP/3 in the form that quiche takes.

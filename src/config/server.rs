@@ -29,8 +29,13 @@ pub struct ServerConfig {
     pub cert: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
-    /// PEM file of authorities: clients must present a certificate of one of them. Default: none, clients need no
-    /// certificate.
+    /// PEM file of authorities: clients must present a certificate of one of them (mutual TLS, RFC 8446 section 4.4.2). One
+    /// that presents none is told `certificate_required`, before any of its requests is handled; that of another authority
+    /// is refused with an alert such as `unknown_ca`. [`Endpoint::peer_certificate`](crate::Endpoint::peer_certificate)
+    /// shows who a client is. Default: none, clients need no certificate.
+    ///
+    /// A [reload](crate::ServerHandle::reload) reads the file again. A session that is resumed is not checked again: change
+    /// the [`ticket_key`](ServerConfig::ticket_key), too, when an authority or a client is to be trusted no longer.
     pub client_ca: Option<PathBuf>,
     /// File of 48 random bytes that session tickets are sealed with, so that clients can resume after a restart or on
     /// another server. To rotate the key, write another one there and [reload](crate::ServerHandle::reload): tickets of
@@ -148,6 +153,7 @@ impl ServerConfig {
             transport,
             webtransport: self.webtransport,
             head_limits: HeadLimits::from(&self.request_limits),
+            keep_alive: None,
             request_timeout: Some(self.request_timeout).filter(|limit| *limit < NO_LIMIT),
             max_request_rate: self.max_request_rate,
             max_request_body: self.max_request_body,

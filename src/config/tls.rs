@@ -1,6 +1,6 @@
 //! Identity and trust: the files of certificates and keys, read into quiche's settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::check;
 use super::secret::{Secret, read_key, wrong_length};
@@ -54,7 +54,7 @@ impl TicketKey {
 impl ServerTls {
     /// Reads the files into quiche's settings.
     pub(super) fn apply(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
-        self.load_identity(c)?;
+        load_identity(c, &self.cert, &self.key)?;
         if let Some(ca) = &self.client_ca {
             check::pem("certificate", ca, &["BEGIN CERTIFICATE"])?;
             let ca = check::utf8("client authority", ca)?;
@@ -63,34 +63,46 @@ impl ServerTls {
         c.verify_peer(self.client_ca.is_some());
         c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))
     }
-
-    fn load_identity(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
-        let (cert, key) = (check::utf8("certificate", &self.cert)?, check::utf8("private key", &self.key)?);
-        c.load_cert_chain_from_pem_file(cert)
-            .map_err(|_| ConfigError::NotPem { what: "certificate", path: self.cert.clone() })?;
-        if c.load_priv_key_from_pem_file(key).is_ok() {
-            return Ok(());
-        }
-        // quiche only reports "TLS failure": if the key loads without the certificate, it belongs to another one.
-        let alone = quiche::Config::new(quiche::PROTOCOL_VERSION).and_then(|mut c| c.load_priv_key_from_pem_file(key));
-        Err(match alone {
-            Ok(()) => ConfigError::Mismatch { cert: self.cert.clone(), key: self.key.clone() },
-            Err(_) => ConfigError::NotPem { what: "private key", path: self.key.clone() },
-        })
-    }
 }
 
-/// The certificate authorities that a client trusts.
+/// Loads a certificate chain and its private key.
+fn load_identity(c: &mut quiche::Config, cert: &Path, key: &Path) -> Result<(), ConfigError> {
+    let (cert_file, key_file) = (check::utf8("certificate", cert)?, check::utf8("private key", key)?);
+    c.load_cert_chain_from_pem_file(cert_file)
+        .map_err(|_| ConfigError::NotPem { what: "certificate", path: cert.to_owned() })?;
+    if c.load_priv_key_from_pem_file(key_file).is_ok() {
+        return Ok(());
+    }
+    // quiche only reports "TLS failure": if the key loads without the certificate, it belongs to another one.
+    let alone = quiche::Config::new(quiche::PROTOCOL_VERSION).and_then(|mut c| c.load_priv_key_from_pem_file(key_file));
+    Err(match alone {
+        Ok(()) => ConfigError::Mismatch { cert: cert.to_owned(), key: key.to_owned() },
+        Err(_) => ConfigError::NotPem { what: "private key", path: key.to_owned() },
+    })
+}
+
+/// The certificate chain and the private key that a client proves its identity with, each a PEM file.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    pub(super) cert: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// The certificate authorities that a client trusts, and its own identity.
 #[derive(Debug)]
 pub(super) struct ClientTls {
+    pub(super) identity: Option<Identity>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) ca_dir: Option<PathBuf>,
     pub(super) checks_authority: bool,
 }
 
 impl ClientTls {
-    /// Adds the authorities to quiche's settings.
+    /// Adds the authorities and the identity to quiche's settings.
     pub(super) fn apply(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
+        if let Some(Identity { cert, key }) = &self.identity {
+            load_identity(c, cert, key)?;
+        }
         if let Some(file) = &self.ca_file {
             check::pem("certificate", file, &["BEGIN CERTIFICATE"])?;
             let file = check::utf8("certificate authority", file)?;

@@ -139,7 +139,8 @@ impl Endpoint {
         self.table.get(id).map(|conn| conn.transport.peer_addr())
     }
 
-    /// The server's certificate (DER), once it is known.
+    /// The peer's certificate (DER), once it is known: the server's, or on a server that of a client, which has one only if
+    /// the [settings](crate::ServerConfig::client_ca) require it.
     pub fn peer_certificate(&self, id: ConnId) -> Option<&[u8]> {
         self.table.get(id)?.transport.peer_certificate()
     }

@@ -90,6 +90,12 @@ impl Connection {
 
     fn advance_handshake(&mut self, cx: &mut Cx<'_>) {
         let progress = self.handshake.advance(&self.transport, cx);
+        if (progress.begins || progress.completed) && self.lacks_certificate(cx) {
+            log::debug!("{:?}: the client has no certificate", cx.conn);
+            // RFC 8446 section 6: the alert, as a QUIC error (RFC 9001 section 4.8).
+            const CERTIFICATE_REQUIRED: u64 = 0x100 + 116;
+            return self.transport.close_transport(CERTIFICATE_REQUIRED, b"a client certificate is required");
+        }
         if progress.begins {
             self.begin_http3(cx);
             if !progress.completed && self.role == Role::Client && self.transport.has_http3() {
@@ -112,6 +118,11 @@ impl Connection {
         self.turn.received = true;
         log::debug!("{:?}: handshake with {} complete", cx.conn, self.transport.peer_addr());
         cx.emit(Event::Connected(cx.conn));
+    }
+
+    /// Whether the client has presented no certificate although it must. quiche only asks for one.
+    fn lacks_certificate(&self, cx: &Cx<'_>) -> bool {
+        cx.core.settings.requires_client_certificate() && self.transport.peer_certificate().is_none()
     }
 
     fn begin_http3(&mut self, cx: &mut Cx<'_>) {
@@ -521,12 +532,13 @@ impl Connection {
         self.sessions.as_ref().is_some_and(|sessions| !sessions.map.is_empty())
     }
 
-    /// When a PING is due, while anything is outstanding.
+    /// When a PING is due, while anything is outstanding or if the settings want one at all times.
     fn ping_due(&self, cx: &Cx<'_>) -> Option<Instant> {
+        let interval = cx.core.settings.keep_alive;
         let outstanding = self.streams.requests() > 0 || self.has_sessions();
-        let alive = outstanding && !self.transport.is_over() && self.transport.is_established();
+        let alive = (outstanding || interval.is_some()) && !self.transport.is_over() && self.transport.is_established();
         let idle_timeout = cx.core.settings.transport.idle_timeout;
-        alive.then(|| self.keep_alive.due(self.transport.idle_timeout(idle_timeout)))
+        alive.then(|| self.keep_alive.due(interval, self.transport.idle_timeout(idle_timeout)))
     }
 
     fn has_only_had_sessions(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The library's client against the real server.
 
+mod certificates;
+mod fetching;
 mod moves;
 
 use std::fs;

@@ -184,3 +184,17 @@ fn packets_are_decrypted_in_place() {
     // STREAM with an offset, a length in two bytes, and FIN (RFC 9000 section 19.8).
     assert_eq!(payload[..13], *b"\x0f\0\0\x40\x08in plain");
 }
+
+#[test]
+fn a_server_that_verifies_takes_a_client_without_a_certificate() {
+    // endpoint/drive.rs `lacks_certificate`
+    let (mut without, mut server) = (Config::new(quiche::PROTOCOL_VERSION).unwrap(), config());
+    without.set_application_protos(&[b"h3"]).unwrap();
+    without.verify_peer(false);
+    server.verify_peer(true);
+    let (client, server) = (connect(&mut without, &[1; 16]), accept(&mut server));
+    let mut pair = Pair { client, server, seen_as: client_addr() };
+    pair.pass();
+    assert!(pair.server.is_established() && pair.client.is_established());
+    assert_eq!(pair.server.peer_cert(), None);
+}

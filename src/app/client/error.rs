@@ -1,6 +1,7 @@
 //! Errors of a client.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
@@ -60,9 +61,39 @@ pub enum ClientError {
     /// The server rejected a session with this status.
     #[error("the server rejected the session with status {0}")]
     Refused(http::StatusCode),
-    /// The response is larger than the limit.
-    #[error("the response is larger than {0} bytes")]
+    /// The response is larger than [`fetch`](crate::Client::fetch) keeps in memory.
+    #[error("the response is larger than {0} bytes, the most that is kept in memory: save it to a file")]
     TooLarge(u64),
+    /// A redirect to something that cannot be followed, such as another scheme than `https`, or with a body that cannot be
+    /// sent again.
+    #[error("redirected to '{location}': {reason}")]
+    Redirect {
+        /// The target, as the server named it.
+        location: String,
+        /// Why it cannot be followed.
+        reason: String,
+    },
+    /// More redirects than [allowed](crate::ClientRequest::max_redirects).
+    #[error("more than {0} redirects")]
+    TooManyRedirects(usize),
+    /// A status of 400 or above, by [`error_for_status`](crate::ClientResponse::error_for_status).
+    #[error("the server answered with status {0}")]
+    Status(http::StatusCode),
+    /// The body of a response is not the expected JSON, or a value cannot be written as JSON.
+    #[error("the body is not the expected JSON: {0}")]
+    Json(Arc<serde_json::Error>),
+    /// The response cannot be saved.
+    #[error("cannot write '{}': {source}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: Arc<io::Error>,
+    },
+    /// A cookie was not [taken](crate::Client::set_cookie).
+    #[cfg(feature = "cookies")]
+    #[error("the cookie is ignored: {0}")]
+    Cookie(String),
     /// The handler failed.
     #[error("{0}")]
     Handler(String),
@@ -75,12 +106,24 @@ impl From<Error> for ClientError {
     fn from(error: Error) -> Self {
         match error {
             Error::Stream(error) => ClientError::Stream(error),
+            Error::Handler(inner) => match inner.downcast::<ClientError>() {
+                Ok(error) => *error,
+                Err(inner) => ClientError::Handler(inner.to_string()),
+            },
             error => ClientError::Handler(error.to_string()),
         }
     }
 }
 
 impl ClientError {
+    pub(super) fn url(url: &str, reason: &str) -> Self {
+        ClientError::Url { url: url.to_owned(), reason: reason.to_owned() }
+    }
+
+    pub(super) fn save(path: &Path, source: io::Error) -> Self {
+        ClientError::Save { path: path.to_owned(), source: source.into() }
+    }
+
     /// Whether the server did not process the request, so that it can be sent again.
     pub(super) fn is_unprocessed(&self) -> bool {
         match self {
@@ -135,6 +178,12 @@ pub(super) fn unusable(refusal: Option<&ConnectError>) -> CloseCause {
     CloseCause { by: ClosedBy::Us, application: false, code: ErrorCode(INTERNAL_ERROR), reason }
 }
 
+/// Whether a server ended a connection for the client's certificate. With TLS 1.3, that comes after the client's part of
+/// the handshake.
+pub(super) fn refuses_client(cause: &CloseCause) -> bool {
+    cause.by == ClosedBy::Peer && !cause.application && matches!(alert(cause), Some(40 | 42..=49 | 51 | 116))
+}
+
 /// The TLS alert in a QUIC error code (RFC 9001 section 4.8).
 fn alert(cause: &CloseCause) -> Option<u64> {
     (0x100..0x200).contains(&cause.code.0).then(|| cause.code.0 - 0x100)
@@ -158,6 +207,8 @@ fn handshake_failure(cause: &CloseCause) -> String {
         Some(45) => "the certificate has expired or is not valid yet",
         Some(46) => "the certificate is not acceptable",
         Some(48) => "the certificate is not signed by a trusted authority",
+        Some(49) => "the certificate gives no access",
+        Some(51) => "the signature of the certificate, or one made with it, is wrong",
         Some(116) => "a client certificate is required",
         Some(120) => "no common application protocol (ALPN)",
         Some(112) => "the server does not know this name",

@@ -1,21 +1,26 @@
 //! The client: requests and sessions on the same engine and the same loop as the server.
 
 mod alt_svc;
+mod collect;
+#[cfg(feature = "cookies")]
+mod cookies;
 mod core;
 mod error;
+mod fetch;
+mod file;
+mod handler;
 mod pool;
+mod redirect;
 mod request;
+mod response;
 mod sending;
 mod waiting;
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::sync::mpsc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-use http::HeaderMap;
-
 pub(super) use self::core::ClientCore;
+use self::handler::{Handler, Watched};
 use super::datagrams::DatagramHandler;
 use super::mailbox;
 use super::session::{Session, SessionHandler};
@@ -30,12 +35,12 @@ pub use alt_svc::AltService;
 #[cfg(feature = "fuzzing")]
 pub(crate) use alt_svc::AltServices;
 pub use error::ClientError;
+pub use fetch::FetchAll;
+pub(super) use handler::Cx;
 #[cfg(feature = "fuzzing")]
 pub(crate) use request::Origin;
-pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions};
-
-/// The largest response of [`Client::fetch`], in bytes.
-const MAX_FETCH: u64 = 64 * 1024 * 1024;
+pub use request::{ClientRequest, RequestId, ResponseHandler, SessionOptions};
+pub use response::ClientResponse;
 
 /// A client of HTTP/3 and WebTransport on one UDP socket, run by the thread that owns it.
 ///
@@ -52,7 +57,8 @@ const MAX_FETCH: u64 = 64 * 1024 * 1024;
 /// }
 /// ```
 ///
-/// For many at a time, [`start`](Client::start) requests with handlers and [`run`](Client::run) them.
+/// For many at a time, [`fetch_all`](Client::fetch_all), or [`start`](Client::start) requests with handlers and
+/// [`run`](Client::run) them.
 pub struct Client {
     event_loop: EventLoop,
     endpoint: Endpoint,
@@ -60,6 +66,9 @@ pub struct Client {
     lookups: Lookups,
     socket_buffer: usize,
     signals: usize,
+    max_redirects: usize,
+    /// The request of [`run_one`](Client::run_one).
+    lent: Option<RequestId>,
 }
 
 impl std::fmt::Debug for Client {
@@ -88,41 +97,68 @@ impl Client {
         let core =
             ClientCore::new(&config, event_loop.local_addr(), net::wall_clock(), mailbox::waking(event_loop.waker()));
         let lookups = Lookups::new(config.resolver, event_loop.waker());
-        Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0 })
+        let max_redirects = config.max_redirects;
+        Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0, max_redirects, lent: None })
     }
 
-    /// GET, and waits for the whole response.
+    /// Runs a request to its end with a handler that is only borrowed, and returns the result that its
+    /// [`finished`](ResponseHandler::finished) was called with. Other requests and sessions of this client progress
+    /// meanwhile.
+    ///
+    /// ```no_run
+    /// use mio_quiche::{Client, ClientConfig, ClientError, ClientRequest, Progress, Recv, ResponseHandler, Result, Stream};
+    ///
+    /// /// Counts lines in what it borrows, without keeping the response.
+    /// struct Lines<'a>(&'a mut u64);
+    ///
+    /// impl ResponseHandler for Lines<'_> {
+    ///     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
+    ///         loop {
+    ///             match s.read_chunk(64 * 1024)? {
+    ///                 Recv::Data(chunk) => *self.0 += chunk.iter().filter(|byte| **byte == b'\n').count() as u64,
+    ///                 Recv::Pending => return Ok(Progress::Pending),
+    ///                 Recv::Finished => return Ok(Progress::Done),
+    ///             }
+    ///         }
+    ///     }
+    ///
+    ///     fn finished(&mut self, _: std::result::Result<(), ClientError>) {}
+    /// }
+    ///
+    /// # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::new(ClientConfig::default())?;
+    /// let mut lines = 0;
+    /// client.run_one(ClientRequest::get("https://example.com/log")?, &mut Lines(&mut lines))?;
+    /// println!("{lines} lines");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`fetch`](Client::fetch).
-    pub fn get(&mut self, url: &str) -> std::result::Result<FullResponse, ClientError> {
-        self.fetch(ClientRequest::get(url)?)
-    }
-
-    /// Sends a request and waits for the whole response, of at most 64 MiB.
-    ///
-    /// # Errors
-    /// Any failure to get a response. An error status is a response.
-    pub fn fetch(&mut self, request: ClientRequest) -> std::result::Result<FullResponse, ClientError> {
-        let (done, result) = mpsc::channel();
-        let (body, unsent) = (request.body.clone(), request.body.clone());
-        let (received, trailers) = (BytesMut::new(), HeaderMap::new());
-        let collect = request::Collect { body, unsent, max: MAX_FETCH, head: None, received, trailers, done };
-        let id = self.start(request, collect);
-        loop {
-            match result.try_recv() {
-                Ok(result) => return result,
-                Err(mpsc::TryRecvError::Disconnected) => return Err(ClientError::Cancelled),
-                Err(mpsc::TryRecvError::Empty) => {}
+    /// Any failure to get the response, or an error of the handler.
+    pub fn run_one(
+        &mut self,
+        request: ClientRequest,
+        handler: &mut dyn ResponseHandler,
+    ) -> std::result::Result<(), ClientError> {
+        // Left behind by a handler that panicked.
+        if let Some(id) = self.lent.take() {
+            self.cancel(id);
+        }
+        let id = self.core.begin(net::now(), request, Handler::Lent);
+        self.lent = Some(id);
+        let mut watched = Watched { handler, result: None };
+        while watched.result.is_none() {
+            let turned = if self.signals == 0 { self.turn_with(None, Some(&mut watched)) } else { Ok(()) };
+            if turned.is_err() || self.signals > 0 {
+                let Client { core, endpoint, .. } = self;
+                core.lend(Some(&mut watched)).with(net::now(), endpoint, |core, cx| core.cancel(id, cx));
             }
-            if let Err(error) = self.turn(None) {
-                self.cancel(id);
-                return Err(error.into());
-            }
-            if self.signals > 0 {
-                self.cancel(id);
+            if let Err(error) = turned {
+                watched.result = Some(Err(error.into()));
             }
         }
+        self.lent = None;
+        watched.result.unwrap_or(Err(ClientError::Cancelled))
     }
 
     /// Starts a request. It progresses in [`turn`](Client::turn) and [`run`](Client::run).
@@ -155,7 +191,7 @@ impl Client {
 
     /// Runs a request's handler although nothing arrived for it, e.g. when its source or sink is ready.
     pub fn wake(&mut self, id: RequestId) {
-        self.core.wake(net::now(), id, &mut self.endpoint);
+        self.core.wake(id, &mut Cx::new(net::now(), &mut self.endpoint));
     }
 
     /// Uses a session outside of its handler's calls, e.g. after a [wake](Client::waker). An error closes the session.
@@ -166,7 +202,7 @@ impl Client {
 
     /// Cancels a request: aborts its stream with RESET_STREAM and STOP_SENDING.
     pub fn cancel(&mut self, id: RequestId) {
-        self.core.cancel(net::now(), id, &mut self.endpoint);
+        self.core.cancel(id, &mut Cx::new(net::now(), &mut self.endpoint));
     }
 
     /// Runs until there is no request, no session and no connection for datagrams.
@@ -235,6 +271,30 @@ impl Client {
         Ok(())
     }
 
+    /// Takes a cookie as if a response from this URL had set it with `set-cookie`, such as `id=7; Path=/; Max-Age=60`: to
+    /// continue with the cookies of an earlier client. The [settings](ClientConfig::cookies) must enable cookies.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`], [`ClientError::Cookie`].
+    #[cfg(feature = "cookies")]
+    pub fn set_cookie(&mut self, url: &str, cookie: &str) -> std::result::Result<(), ClientError> {
+        let url = ClientRequest::get(url)?.url;
+        let wrong = |reason: &str| ClientError::Cookie(reason.to_owned());
+        let cookies = self.core.cookies.as_mut().ok_or_else(|| wrong("the client has no cookies"))?;
+        cookies.set(&url, cookie).map_err(wrong)
+    }
+
+    /// The cookies that a request to this URL would have, as `a=1; b=2`, if there are any.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`].
+    #[cfg(feature = "cookies")]
+    pub fn cookies(&self, url: &str) -> std::result::Result<Option<String>, ClientError> {
+        let url = ClientRequest::get(url)?.url;
+        let field = self.core.cookies.as_ref().and_then(|cookies| cookies.field(&url));
+        Ok(field.map(|field| String::from_utf8_lossy(field.as_bytes()).into_owned()))
+    }
+
     /// The known alternative services, for a later client: those that servers named, if the
     /// [settings](ClientConfig::alt_svc) enable them, and those that were added.
     pub fn alternatives(&self) -> Vec<AltService> {
@@ -274,31 +334,33 @@ impl Client {
     /// # Errors
     /// An error of the socket.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
+        self.turn_with(until, None)
+    }
+
+    fn turn_with(&mut self, until: Option<Instant>, lent: Option<&mut dyn ResponseHandler>) -> Result<()> {
+        let Client { event_loop, endpoint, core, lookups, .. } = self;
+        let mut lending = core.lend(lent);
         let now = net::now();
-        self.core.begin_turn(now, net::wall_clock(), &mut self.endpoint);
-        self.look_up();
-        let until = self.core.next_timeout().into_iter().chain(until).min();
-        let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
+        lending.with(now, endpoint, |core, cx| core.begin_turn(net::wall_clock(), cx));
+        while let Some(question) = lending.core.poll_question() {
+            lookups.start(question.id, question.host, question.port);
+        }
+        let until = lending.core.next_timeout().into_iter().chain(until).min();
+        let wakeup = event_loop.sleep(now, endpoint, until)?;
         // SIGHUP, when the terminal closes, ends it as Ctrl-C does.
         self.signals += wakeup.signals + usize::from(wakeup.hangup);
         let now = net::now();
         while wakeup.error
-            && let Some(ip) = self.event_loop.socket().unreachable()
+            && let Some(ip) = event_loop.socket().unreachable()
         {
-            self.core.on_unreachable(now, ip, &mut self.endpoint);
+            lending.with(now, endpoint, |core, cx| core.on_unreachable(ip, cx));
         }
-        self.event_loop.turn(now, &mut self.endpoint, &mut self.core)?;
-        while let Some((id, answer)) = self.lookups.next_answer() {
-            self.core.on_answer(now, id, answer);
+        event_loop.turn(now, endpoint, &mut lending)?;
+        while let Some((id, answer)) = lookups.next_answer() {
+            lending.with(now, endpoint, |core, cx| core.on_answer(id, answer, cx));
         }
-        self.core.end_turn(now, &mut self.endpoint);
+        lending.with(now, endpoint, ClientCore::end_turn);
         Ok(())
-    }
-
-    fn look_up(&mut self) {
-        while let Some(question) = self.core.poll_question() {
-            self.lookups.start(question.id, question.host, question.port);
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use super::alt_svc::AltServices;
 use super::error::{ClientError, unusable};
 use super::request::Origin;
+use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, Endpoint, RequestHead};
 use crate::error::{ConnectError, ErrorCode};
 use crate::h3::ResponseHead;
@@ -29,8 +30,6 @@ const MAX_PER_ORIGIN: usize = 6;
 const MAX_IN_ALL: usize = 100;
 /// Consecutive connections to an origin that end before their first request, until its pending requests fail.
 const MAX_USELESS: u8 = 4;
-/// How long a connection without requests is kept.
-const MAX_IDLE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Pooled {
@@ -55,6 +54,12 @@ pub(super) struct Pooled {
 impl Pooled {
     fn is_full(&self) -> bool {
         self.blocked || self.active >= self.max_active
+    }
+
+    /// When it is closed, if it gets no request.
+    fn idle_until(&self, max_idle: Duration) -> Option<Instant> {
+        let is_idle = self.active == 0 && self.ready && !self.closed_to_new;
+        is_idle.then(|| self.idle_since.checked_add(max_idle)).flatten()
     }
 }
 
@@ -96,6 +101,8 @@ pub(super) struct Pool {
     /// The time of day, as of this turn.
     pub(super) wall: SystemTime,
     pub(super) connect_timeout: Duration,
+    /// How long a connection without requests is kept.
+    max_idle: Duration,
     pub(super) questions: VecDeque<Question>,
     next_question: u64,
     pub(super) alternatives: AltServices,
@@ -110,11 +117,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(connect_timeout: Duration, local: SocketAddr, wall: SystemTime) -> Self {
+    pub(super) fn new(config: &ClientConfig, local: SocketAddr, wall: SystemTime) -> Self {
         Pool {
             local,
             wall,
-            connect_timeout,
+            connect_timeout: config.connect_timeout,
+            max_idle: config.pool_idle_timeout,
             questions: VecDeque::new(),
             next_question: 0,
             alternatives: AltServices::default(),
@@ -310,9 +318,9 @@ impl Pool {
                 self.attempts.push(attempt);
             }
         }
-        let idle = |c: &Pooled| c.active == 0 && c.ready && now >= c.idle_since + MAX_IDLE;
+        let max_idle = self.max_idle;
         for (id, pooled) in &mut self.conns {
-            if idle(pooled) && !pooled.closed_to_new {
+            if pooled.idle_until(max_idle).is_some_and(|until| until <= now) {
                 pooled.closed_to_new = true;
                 endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
             }
@@ -353,7 +361,8 @@ impl Pool {
     /// When [`advance`](Pool::advance) must be called next.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let next = |a: &Attempt| if a.addresses.is_empty() { a.deadline } else { a.deadline.min(a.next_at) };
-        self.attempts.iter().map(next).min()
+        let idle = self.conns.values().filter_map(|pooled| pooled.idle_until(self.max_idle));
+        self.attempts.iter().map(next).chain(idle).min()
     }
 
     /// Requests can be sent, possibly before the handshake is complete.

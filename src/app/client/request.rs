@@ -1,17 +1,20 @@
 //! Requests, and handlers of their responses.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, StatusCode};
+use bytes::Bytes;
+use http::Method;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use serde::Serialize;
 use url::{Host, Url};
 
 use super::error::ClientError;
 use crate::app::stream_handler::Progress;
 use crate::endpoint::{RequestHead, Stream};
 use crate::error::Result;
-use crate::h3::{Recv, ResponseHead};
+use crate::h3::ResponseHead;
 
 /// The server of a connection: host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +46,9 @@ pub struct ClientRequest {
     pub(super) has_body: bool,
     pub(super) body: Bytes,
     pub(super) timeout: Option<Duration>,
+    pub(super) url: Url,
+    pub(super) max_redirects: Option<usize>,
+    pub(super) save_to: Option<PathBuf>,
 }
 
 impl ClientRequest {
@@ -51,35 +57,46 @@ impl ClientRequest {
     /// # Errors
     /// [`ClientError::Url`] for anything but an `https` URL.
     pub fn new(method: Method, url: &str) -> std::result::Result<Self, ClientError> {
-        let wrong = |reason: &str| ClientError::Url { url: url.to_owned(), reason: reason.to_owned() };
-        let parsed = Url::parse(url).map_err(|e| wrong(&e.to_string()))?;
-        if parsed.scheme() != "https" {
-            return Err(wrong("HTTP/3 needs https"));
+        let parsed = Url::parse(url).map_err(|e| ClientError::url(url, &e.to_string()))?;
+        Self::to(method, parsed).map_err(|reason| ClientError::url(url, reason))
+    }
+
+    /// A request to a URL.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub(super) fn to(method: Method, mut url: Url) -> std::result::Result<Self, &'static str> {
+        if url.scheme() != "https" {
+            return Err("HTTP/3 needs https");
         }
-        let host = match parsed.host().ok_or_else(|| wrong("it has no host"))? {
+        let host = match url.host().ok_or("it has no host")? {
             Host::Domain(name) => name.to_owned(),
             Host::Ipv4(ip) => ip.to_string(),
             Host::Ipv6(ip) => ip.to_string(),
         };
-        let origin = Origin { host, port: parsed.port_or_known_default().unwrap_or(443) };
-        let authority = match parsed.port() {
+        let origin = Origin { host, port: url.port_or_known_default().unwrap_or(443) };
+        let authority = match url.port() {
             Some(_) => origin.to_string(),
-            None => parsed.host_str().unwrap_or_default().to_owned(),
+            None => url.host_str().unwrap_or_default().to_owned(),
         };
-        let path = match parsed.query() {
-            Some(query) => format!("{}?{query}", parsed.path()),
-            None => parsed.path().to_owned(),
+        let path = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
         };
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("mio-quiche/", env!("CARGO_PKG_VERSION"))));
-        if !parsed.username().is_empty() {
+        if !url.username().is_empty() {
             let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-            let user = format!("{}:{}", decode(parsed.username()), decode(parsed.password().unwrap_or_default()));
+            let user = format!("{}:{}", decode(url.username()), decode(url.password().unwrap_or_default()));
             let value = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));
-            headers.insert(AUTHORIZATION, HeaderValue::try_from(value).map_err(|_| wrong("its user is malformed"))?);
+            headers.insert(AUTHORIZATION, HeaderValue::try_from(value).map_err(|_| "its user is malformed")?);
+            // Not shown with the response. Neither fails for a URL with a host.
+            let _ = (url.set_username(""), url.set_password(None));
         }
         let head = RequestHead { method, scheme: "https".to_owned(), authority, path, protocol: None, headers };
-        Ok(ClientRequest { origin, head, has_body: false, body: Bytes::new(), timeout: None })
+        let (has_body, body) = Default::default();
+        let (timeout, max_redirects, save_to) = Default::default();
+        Ok(ClientRequest { origin, head, has_body, body, timeout, url, max_redirects, save_to })
     }
 
     /// GET.
@@ -138,6 +155,15 @@ impl ClientRequest {
         self
     }
 
+    /// A body in JSON, with its `content-type`.
+    ///
+    /// # Errors
+    /// [`ClientError::Json`] if the value cannot be written as JSON, as a map whose keys are no strings.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> std::result::Result<Self, ClientError> {
+        let body = serde_json::to_vec(value).map_err(|e| ClientError::Json(Arc::new(e)))?;
+        Ok(self.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body))
+    }
+
     /// A body that the handler writes, with its length if known.
     #[must_use]
     pub fn streamed_body(mut self, length: Option<u64>) -> Self {
@@ -153,6 +179,50 @@ impl ClientRequest {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
+    }
+
+    /// Follows at most `max` redirects (RFC 9110 section 15.4); one more is the error
+    /// [`TooManyRedirects`](ClientError::TooManyRedirects). With 0, a redirect is a response like any other. Default: 0 for
+    /// requests with a handler, as [`start`](crate::Client::start) and [`run_one`](crate::Client::run_one) take;
+    /// [`ClientConfig::max_redirects`](crate::ClientConfig::max_redirects) for those without, as
+    /// [`fetch`](crate::Client::fetch) takes.
+    ///
+    /// 301 and 302 change POST into a GET without a body, 303 any method but HEAD. All others keep method and body. At
+    /// another origin, the request has no `authorization`, `proxy-authorization` and `cookie` fields of its own any more.
+    /// Only `https` URLs are followed. The [timeout](ClientRequest::timeout) covers all of them together.
+    #[must_use]
+    pub fn max_redirects(mut self, max: usize) -> Self {
+        self.max_redirects = Some(max);
+        self
+    }
+
+    /// Writes the body of a successful (2xx) response into this file as it arrives, without a limit of its length and
+    /// without holding it in memory; [`ClientResponse::body`](crate::ClientResponse::body) is then empty. The body of any
+    /// other response is kept in memory, and there is no file. For requests without a handler, as
+    /// [`fetch`](crate::Client::fetch) and [`fetch_all`](crate::Client::fetch_all) take.
+    ///
+    /// ```no_run
+    /// use mio_quiche::{Client, ClientConfig, ClientRequest};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut client = Client::new(ClientConfig::default())?;
+    /// let request = ClientRequest::get("https://example.com/large.iso")?.save_to("large.iso");
+    /// client.fetch(request)?.error_for_status()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// The file appears when the body is complete, and replaces an earlier one. Until then it has a temporary name in the
+    /// same directory, such as `.large.iso.Xy1Z2w.part`, and it is removed after a failure. What is not a regular file, as
+    /// a device or a pipe, is written to directly.
+    #[must_use]
+    pub fn save_to(mut self, path: impl Into<PathBuf>) -> Self {
+        self.save_to = Some(path.into());
+        self
+    }
+
+    /// The URL, without user and password.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
     }
 
     /// The server: a name or an address without brackets, and the port.
@@ -231,6 +301,13 @@ pub trait ResponseHandler {
         let _ = head;
     }
 
+    /// The request goes on at another URL, because of a redirect that is [followed](ClientRequest::max_redirects). If its
+    /// body is to be written again, [`restart`](ResponseHandler::restart) was called; if it became a GET, there is none
+    /// any more, and [`Stream::is_sending`] is false.
+    fn redirected(&mut self, url: &str) {
+        let _ = url;
+    }
+
     /// The head of the response arrived; [`poll`](ResponseHandler::poll) follows.
     ///
     /// # Errors
@@ -257,8 +334,8 @@ pub trait ResponseHandler {
         Ok(())
     }
 
-    /// The server did not process the request, which can be sent again on another connection. Returns whether the body
-    /// can be written again from the start. Called only for requests with a body. Default: false, and the request
+    /// The server did not process the request, which can be sent again on another connection, or redirected it with its
+    /// body. Returns whether the body can be written again from the start. Called only for requests with a body. Default: false, and the request
     /// fails.
     fn restart(&mut self) -> bool {
         false
@@ -266,70 +343,4 @@ pub trait ResponseHandler {
 
     /// The request has ended. Called exactly once, with the result.
     fn finished(&mut self, result: std::result::Result<(), ClientError>);
-}
-
-/// A complete response in memory.
-#[derive(Clone, Debug)]
-pub struct FullResponse {
-    /// The status.
-    pub status: StatusCode,
-    /// The header fields.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-    /// The trailer fields.
-    pub trailers: HeaderMap,
-}
-
-/// Collects a response in memory.
-pub(super) struct Collect {
-    pub(super) body: Bytes,
-    /// The rest of the request's body.
-    pub(super) unsent: Bytes,
-    pub(super) max: u64,
-    pub(super) head: Option<ResponseHead>,
-    pub(super) received: BytesMut,
-    pub(super) trailers: HeaderMap,
-    pub(super) done: std::sync::mpsc::Sender<std::result::Result<FullResponse, ClientError>>,
-}
-
-impl ResponseHandler for Collect {
-    fn response(&mut self, _: &mut Stream<'_>, head: &ResponseHead) -> Result<()> {
-        self.head = Some(head.clone());
-        Ok(())
-    }
-
-    fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
-        if s.is_sending() {
-            s.finish_with(&mut self.unsent)?;
-        }
-        loop {
-            match s.read_chunk(64 * 1024)? {
-                Recv::Data(chunk) => self.received.extend_from_slice(&chunk),
-                Recv::Pending => return Ok(Progress::Pending),
-                Recv::Finished => {
-                    self.trailers = s.trailers().cloned().unwrap_or_default();
-                    return Ok(Progress::Done);
-                }
-            }
-            if self.received.len() as u64 > self.max {
-                return Err(crate::error::Error::handler(format!("the response is larger than {} bytes", self.max)));
-            }
-        }
-    }
-
-    fn restart(&mut self) -> bool {
-        self.unsent = self.body.clone();
-        true
-    }
-
-    fn finished(&mut self, result: std::result::Result<(), ClientError>) {
-        let result = result.and_then(|()| {
-            let Some(head) = self.head.take() else { return Err(ClientError::Cancelled) };
-            let (body, trailers) = (std::mem::take(&mut self.received).freeze(), std::mem::take(&mut self.trailers));
-            Ok(FullResponse { status: head.status, headers: head.headers, body, trailers })
-        });
-        // Fails only if the caller has stopped waiting.
-        let _ = self.done.send(result);
-    }
 }

@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use super::core::ClientCore;
 use super::error::ClientError;
+use super::handler::Cx;
 use super::request::{ClientRequest, Origin};
 use super::waiting::Waiting;
 use crate::endpoint::{Endpoint, RequestError};
 
 impl ClientCore {
     /// Sends waiting requests on connections with credit.
-    pub(super) fn send_waiting(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.open_waiting_datagrams(now, endpoint);
+    pub(super) fn send_waiting(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
+        self.open_waiting_datagrams(now, cx.endpoint);
         let mut blocked: Vec<Origin> = Vec::new();
         let mut left = self.waiting.len();
         while left > 0 {
@@ -24,26 +26,31 @@ impl ClientCore {
                 continue;
             }
             let free = if for_session { self.pool.pick_for_session(&origin) } else { None };
-            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, endpoint));
+            let picked = free.or_else(|| self.pool.pick(now, &origin, for_session, cx.endpoint));
             let Some(conn) = picked else {
                 self.waiting.push_back(waiting);
                 continue;
             };
             // Only safe methods may be replayed (RFC 8470).
-            let waits = endpoint.is_early(conn) && !request.head.method.is_safe();
+            let waits = cx.endpoint.is_early(conn) && !request.head.method.is_safe();
             let was_blocked = self.pool.is_blocked(conn);
             let sent = match waits || was_blocked {
                 true => Err(RequestError::Blocked),
                 false => {
                     let head = self.pool.head_for(conn, &request.head);
-                    endpoint.request(conn, &head, !request.has_body)
+                    #[cfg(feature = "cookies")]
+                    let head = match self.cookies.as_ref().filter(|_| !for_session) {
+                        Some(cookies) => cookies.add_to(&request.url, head),
+                        None => head,
+                    };
+                    cx.endpoint.request(conn, &head, !request.has_body)
                 }
             };
             match (sent, waiting) {
                 (Ok(id), Waiting::Request(running)) => {
                     self.pool.began(conn);
                     self.running.insert(id, running);
-                    self.poll(now, id, None, endpoint);
+                    self.poll(id, None, cx);
                 }
                 (Ok(id), Waiting::Session(pending)) => {
                     self.pool.began(conn);
@@ -57,7 +64,7 @@ impl ClientCore {
                 }
                 (Err(RequestError::Blocked), waiting) => {
                     if !for_session && !waits {
-                        self.pool.grow(now, &origin, endpoint);
+                        self.pool.grow(now, &origin, cx.endpoint);
                         blocked.push(origin);
                     }
                     self.waiting.push_back(waiting);
@@ -68,7 +75,7 @@ impl ClientCore {
                     }
                     self.waiting.push_back(waiting);
                 }
-                (Err(error), waiting) => waiting.fail(error.into()),
+                (Err(error), waiting) => waiting.fail(error.into(), cx),
             }
         }
     }
@@ -97,10 +104,10 @@ impl ClientCore {
     }
 
     /// Fails everything that waits for a connection to this origin.
-    pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError) {
+    pub(super) fn fail_waiting(&mut self, origin: &Origin, error: &ClientError, cx: &mut Cx<'_>) {
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting.request().origin == *origin {
-                true => waiting.fail(error.clone()),
+                true => waiting.fail(error.clone(), cx),
                 false => self.waiting.push_back(waiting),
             }
         }
@@ -113,7 +120,8 @@ impl ClientCore {
     }
 
     /// Fails the requests that timed out.
-    pub(super) fn expire(&mut self, now: Instant, endpoint: &mut Endpoint) {
+    pub(super) fn expire(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now;
         let is_late = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         let error = |request: &ClientRequest| ClientError::Timeout(request.timeout.unwrap_or_default().as_secs_f64());
         for _ in 0..self.waiting.len() {
@@ -121,7 +129,7 @@ impl ClientCore {
             match is_late(waiting.deadline()) {
                 true => {
                     let error = error(waiting.request());
-                    waiting.fail(error);
+                    waiting.fail(error, cx);
                 }
                 false => self.waiting.push_back(waiting),
             }
@@ -129,7 +137,7 @@ impl ClientCore {
         let late: Vec<_> = self.running.iter().filter(|(_, running)| is_late(running.deadline)).collect();
         let late: Vec<_> = late.into_iter().map(|(id, running)| (*id, error(&running.request))).collect();
         for (id, error) in late {
-            self.end(now, id, Err(error), endpoint);
+            self.end(id, Err(error), cx);
         }
         let late: Vec<_> =
             self.pending.iter().filter(|(_, pending)| is_late(pending.deadline)).map(|(id, _)| *id).collect();
@@ -137,7 +145,7 @@ impl ClientCore {
             if let Some(mut pending) = self.pending.remove(&id) {
                 pending.handler.failed(&error(&pending.request));
             }
-            self.leave_asked(now, id, endpoint);
+            self.leave_asked(id, cx);
         }
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use mio_quiche::{ClientConfig, ClientRequest};
 
 use super::body::{Body, Part};
-use super::failure::{CA_FILE, Problem, READ, URL, USAGE, WRITE};
+use super::failure::{CA_FILE, CLIENT_CERTIFICATE, Problem, READ, URL, USAGE, WRITE};
 use super::rate::parse_rate;
 use crate::cli::remote::KnownHosts;
 
@@ -105,6 +105,12 @@ pub(super) struct ConnectionArgs {
     /// Trust the authorities in this directory (files with OpenSSL's hashed names) besides the system's
     #[arg(long, value_name = "DIR")]
     capath: Option<PathBuf>,
+    /// Prove who we are with the certificate chain in this PEM file (mutual TLS)
+    #[arg(short = 'E', long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, PEM, if it is in another file
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Trust exactly the certificate with this SHA-256, in hex or base64; repeatable
     #[arg(long, value_name = "HASH")]
     cert_hash: Vec<String>,
@@ -318,6 +324,11 @@ impl Args {
         config.resolver = connection.known.resolver();
         config.alt_svc = connection.alt_svc.is_some();
         (config.ca_file, config.ca_dir) = (connection.cacert.clone(), connection.capath.clone());
+        if let Some(cert) = &connection.cert {
+            let key = connection.key.as_ref().unwrap_or(cert);
+            let wrong = |e| Problem::new(CLIENT_CERTIFICATE, format!("{e} (--cert, --key)"));
+            config.client_certificate(cert, key).map_err(wrong)?;
+        }
         config.cert_hashes = connection.cert_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
         if connection.insecure {
             config.dangerous().accept_any_certificate();

@@ -19,6 +19,7 @@ const HANDSHAKE: u8 = 35;
 pub(super) const REDIRECTS: u8 = 47;
 const SEND: u8 = 55;
 const RECV: u8 = 56;
+pub(super) const CLIENT_CERTIFICATE: u8 = 58;
 const CERTIFICATE: u8 = 60;
 pub(super) const REWIND: u8 = 65;
 pub(super) const CA_FILE: u8 = 77;
@@ -39,7 +40,8 @@ Exit codes, as curl's; with several URLs, that of the last failure:
   23  writing failed                     130  interrupted
   26  reading what to send failed
   28  -m or --connect-timeout passed
-  35  the handshake failed";
+  35  the handshake failed
+  58  the client's certificate or key cannot be used";
 
 /// Why a transfer failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ const LONG: Duration = Duration::from_secs(180);
 
 /// What `get` left behind.
 #[derive(Debug)]
-struct Ended {
+pub(crate) struct Ended {
     code: i32,
     out: Vec<u8>,
     err: String,
@@ -37,7 +37,7 @@ struct Ended {
 
 impl Ended {
     /// Its output, when nothing failed.
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
         std::str::from_utf8(&self.out).unwrap()
     }
@@ -56,7 +56,7 @@ impl Ended {
         fs::read(self.path(name)).unwrap()
     }
 
-    fn assert_failed(&self, code: i32, message: &str) {
+    pub(crate) fn assert_failed(&self, code: i32, message: &str) {
         assert_eq!(self.err, format!("mio-quiche: {message}\n"));
         assert_eq!(self.code, code);
     }
@@ -94,7 +94,7 @@ impl Get {
 }
 
 /// Runs `get` to its end.
-fn get(args: &[&str]) -> Ended {
+pub(crate) fn get(args: &[&str]) -> Ended {
     Get::start(args, Stdio::null(), |_| {}).finish(DEADLINE)
 }
 

@@ -122,13 +122,14 @@ impl Client {
     /// One turn, as `Client::turn` runs it. Returns when the next one is due, besides the endpoint's timers.
     pub(super) fn turn(&mut self, now: Instant) -> Option<Instant> {
         let Client { endpoint, core, socket, hosts } = self;
-        core.begin_turn(now, net::wall_clock(), endpoint);
-        while let Some(question) = core.poll_question() {
-            let known = hosts.get(&question.host).cloned();
-            core.on_answer(now, question.id, known.ok_or_else(|| io::Error::other("no such name")));
+        let mut lending = core.lend(None);
+        lending.with(now, endpoint, |core, cx| core.begin_turn(net::wall_clock(), cx));
+        while let Some(question) = lending.core.poll_question() {
+            let known = hosts.get(&question.host).cloned().ok_or_else(|| io::Error::other("no such name"));
+            lending.with(now, endpoint, |core, cx| core.on_answer(question.id, known, cx));
         }
-        turn(now, socket, endpoint, core).expect("no socket that fails");
-        core.end_turn(now, endpoint);
+        turn(now, socket, endpoint, &mut lending).expect("no socket that fails");
+        lending.with(now, endpoint, ClientCore::end_turn);
         core.next_timeout()
     }
 }

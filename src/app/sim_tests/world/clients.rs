@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::client::Shared;
 use super::*;
-use crate::app::client::AltService;
+use crate::app::client::{AltService, ClientRequest};
 use crate::error::ErrorCode;
 
 const OTHER_SERVER: &str = "192.0.2.3:4433";
@@ -233,5 +233,28 @@ fn a_download_survives_moves_in_quick_succession() {
         assert_eq!(outcome.borrow().result(), (200, None));
         assert!(outcome.borrow().body == payload(size));
         assert!(moves > 4, "{moves} moves");
+    }
+}
+
+/// A redirect with the body goes to another server, over a bad network, and nothing is lost or done twice.
+#[test]
+fn a_redirect_takes_the_body_to_another_server() {
+    for seed in seeds() {
+        let mut world = World::new(seed, LOSSY);
+        let there = Router::new().post("/", |_req, res| res.redirect(308, "https://other:4433/api/echo"));
+        world.servers[0] = Server::new(addr(SERVER), there, |_| {});
+        world.server(OTHER_SERVER, demo::router(None).expect("routes"), |_| {});
+        world.client(|_| {});
+        world.clients[0].hosts.insert("other".to_owned(), addresses(&[OTHER_SERVER]));
+        let body = payload(200_000);
+        let request = ClientRequest::post(URL).expect("a URL").streamed_body(None);
+        let followed = world.clients[0].start(request.clone().max_redirects(1), &body);
+        let unfollowed = world.clients[0].start(request, &body);
+        wait_for(&mut world, &[followed.clone(), unfollowed.clone()]);
+        assert_eq!((followed.borrow().result(), followed.borrow().restarts), ((200, None), 1));
+        assert!(followed.borrow().body == body);
+        assert_eq!((unfollowed.borrow().result(), unfollowed.borrow().restarts), ((308, None), 0));
+        let requests = [0, 1].map(|server| world.servers[server].endpoint.stats().requests);
+        assert_eq!(requests, [2, 1]);
     }
 }

@@ -10,6 +10,7 @@
 
 mod client;
 mod clients;
+mod idle;
 mod impairments;
 mod network;
 mod peer;
