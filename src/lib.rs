@@ -30,10 +30,10 @@ mod wire;
 mod wt;
 
 pub use app::{
-    AltService, Client, ClientError, ClientRequest, ClientResponse, DatagramHandler, Echo, FetchAll, Next, Progress,
-    Reply, Response, ResponseHandler, Router, Server, ServerContext, ServerHandle, Session, SessionHandle,
-    SessionHandler, SessionOptions, SessionRequest, SessionResponse, Slow, StaticFiles, StreamHandle, StreamHandler,
-    Topic,
+    AltService, Client, ClientError, ClientHandle, ClientRequest, ClientResponse, DatagramHandler, Echo, FetchAll,
+    Next, Progress, Reply, Response, ResponseHandler, Router, Server, ServerContext, ServerHandle, Session,
+    SessionHandle, SessionHandler, SessionOptions, SessionRequest, SessionResponse, Slow, StaticFiles, StreamHandle,
+    StreamHandler, Topic,
 };
 pub use config::{
     ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,

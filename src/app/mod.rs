@@ -32,7 +32,7 @@ mod sim_tests;
 
 pub use admin::admin_origins;
 pub use client::{
-    AltService, Client, ClientError, ClientRequest, ClientResponse, FetchAll, RequestId, ResponseHandler,
+    AltService, Client, ClientError, ClientHandle, ClientRequest, ClientResponse, FetchAll, RequestId, ResponseHandler,
     SessionOptions,
 };
 #[cfg(feature = "fuzzing")]

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod fetching;
+mod handles;
 mod moves;
 
 use std::fs;

@@ -8,6 +8,7 @@ mod core;
 mod error;
 mod fetch;
 mod file;
+mod handle;
 mod handler;
 mod pool;
 mod redirect;
@@ -22,7 +23,7 @@ use std::time::Instant;
 pub(super) use self::core::ClientCore;
 use self::handler::{Handler, Watched};
 use super::datagrams::DatagramHandler;
-use super::mailbox;
+use super::mailbox::{self, Mailbox};
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
 use crate::endpoint::Endpoint;
@@ -36,6 +37,7 @@ pub use alt_svc::AltService;
 pub(crate) use alt_svc::AltServices;
 pub use error::ClientError;
 pub use fetch::FetchAll;
+pub use handle::ClientHandle;
 pub(super) use handler::Cx;
 #[cfg(feature = "fuzzing")]
 pub(crate) use request::Origin;
@@ -67,9 +69,14 @@ pub struct Client {
     socket_buffer: usize,
     signals: usize,
     max_redirects: usize,
+    /// What handles want.
+    calls: Mailbox<ClientCall>,
     /// The request of [`run_one`](Client::run_one).
     lent: Option<RequestId>,
 }
+
+/// What a [`ClientHandle`] wants of its client.
+type ClientCall = Box<dyn FnOnce(&mut Client) + Send>;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,6 +88,7 @@ impl std::fmt::Debug for Client {
 impl Drop for Client {
     /// Tells the servers, so that they need not wait for their idle timeout.
     fn drop(&mut self) {
+        self.calls.close();
         self.close();
     }
 }
@@ -97,8 +105,9 @@ impl Client {
         let core =
             ClientCore::new(&config, event_loop.local_addr(), net::wall_clock(), mailbox::waking(event_loop.waker()));
         let lookups = Lookups::new(config.resolver, event_loop.waker());
+        let calls = Mailbox::new(mailbox::waking(event_loop.waker()));
         let max_redirects = config.max_redirects;
-        Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0, max_redirects, lent: None })
+        Ok(Client { event_loop, endpoint, core, lookups, socket_buffer, signals: 0, max_redirects, calls, lent: None })
     }
 
     /// Runs a request to its end with a handler that is only borrowed, and returns the result that its
@@ -226,7 +235,7 @@ impl Client {
         self.signals
     }
 
-    /// A handle that ends a turn's sleep from another thread.
+    /// Ends a turn's sleep from another thread; a [handle](Client::handle) does more.
     pub fn waker(&self) -> Waker {
         self.event_loop.waker()
     }
@@ -334,7 +343,9 @@ impl Client {
     /// # Errors
     /// An error of the socket.
     pub fn turn(&mut self, until: Option<Instant>) -> Result<()> {
-        self.turn_with(until, None)
+        self.turn_with(until, None)?;
+        self.run_calls();
+        Ok(())
     }
 
     fn turn_with(&mut self, until: Option<Instant>, lent: Option<&mut dyn ResponseHandler>) -> Result<()> {
