@@ -9,6 +9,9 @@
 //! }
 //! ```
 
+// Both roles and sessions are one engine, of which some is then out of reach.
+#![cfg_attr(not(all(feature = "client", feature = "webtransport")), allow(dead_code, unreachable_pub))]
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
@@ -29,14 +32,18 @@ pub mod turn;
 mod wire;
 mod wt;
 
-pub use app::{
-    AltService, Client, ClientError, ClientRequest, DatagramHandler, Echo, FullResponse, Progress, Reply, Response,
-    ResponseHandler, Router, Server, ServerHandle, Session, SessionHandle, SessionHandler, SessionOptions,
-    SessionRequest, SessionResponse, StaticFiles, StreamHandler,
-};
+#[cfg(all(feature = "client", feature = "webtransport"))]
+pub use app::SessionOptions;
+#[cfg(feature = "files")]
+pub use app::StaticFiles;
+#[cfg(feature = "client")]
+pub use app::{AltService, Client, ClientError, ClientRequest, FullResponse, ResponseHandler};
+pub use app::{DatagramHandler, Echo, Progress, Reply, Response, Router, Server, ServerHandle, StreamHandler};
+#[cfg(feature = "webtransport")]
+pub use app::{Session, SessionHandle, SessionHandler, SessionRequest, SessionResponse};
 pub use config::{
-    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,
-    ServerConfig, TransportConfig, WebTransportConfig,
+    Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits,
+    RetryPolicy, ServerConfig, TransportConfig, WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{

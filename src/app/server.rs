@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{DATE, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::admin::{Admin, admin_origins};
+use super::admin::Admin;
 use super::mailbox::{self, Mailbox, Message};
 use super::origin;
 use super::panics::{self, catch};
@@ -24,6 +24,7 @@ use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::{Request, ResponseHead};
 use crate::net::{self, EventLoop, UdpSocket, Waker};
+#[cfg(feature = "admin")]
 use crate::observe::prometheus::Snapshot;
 use crate::stats::{PanicCounts, ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
@@ -99,13 +100,12 @@ impl Server {
         })?;
         let shutdown_timeout = config.shutdown_timeout;
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
-        let (admin, cert) = (config.admin, config.cert.clone());
+        let admin = Admin::asked_for(&config);
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
-        let admin = admin.map(open).transpose()?;
-        allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
+        let admin = admin.map(|asked| Admin::open(asked, &event_loop)).transpose()?;
+        allow_origins.extend(admin.iter().flat_map(Admin::origins));
         let app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
         Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
     }
@@ -130,6 +130,7 @@ impl Server {
         self.endpoint.stats()
     }
 
+    #[cfg(feature = "admin")]
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             stats: self.endpoint.stats(),
@@ -188,6 +189,7 @@ impl Server {
                 self.endpoint.close_sessions(now, 0, "shutting down");
             }
             self.turn(now)?;
+            #[cfg(feature = "admin")]
             if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
                 admin.answer(|| self.snapshot());
             }

@@ -87,7 +87,7 @@ fn addresses_that_do_not_do() {
     let addr = taken.local_addr().unwrap().to_string();
     let message = format!(
         "cannot listen on {addr}: Address already in use (os error 98) \
-         (another server runs there; choose a port with --listen ADDR:PORT)"
+         (another server runs there); choose a port with --listen ADDR:PORT"
     );
     assert_fails(dir.path(), &[&["serve", "--listen", &addr], &PAIR[..]].concat(), 1, &message);
     let message = "cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99) \

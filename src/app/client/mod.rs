@@ -18,12 +18,14 @@ use http::HeaderMap;
 pub(super) use self::core::ClientCore;
 use super::datagrams::DatagramHandler;
 use super::mailbox;
+#[cfg(feature = "webtransport")]
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{MigrateError, Result};
 use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
 use crate::stats::Stats;
+#[cfg(feature = "webtransport")]
 use crate::transport::table::StreamId;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
@@ -32,7 +34,9 @@ pub(crate) use alt_svc::AltServices;
 pub use error::ClientError;
 #[cfg(feature = "fuzzing")]
 pub(crate) use request::Origin;
-pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler, SessionOptions};
+#[cfg(feature = "webtransport")]
+pub use request::SessionOptions;
+pub use request::{ClientRequest, FullResponse, RequestId, ResponseHandler};
 
 /// The largest response of [`Client::fetch`], in bytes.
 const MAX_FETCH: u64 = 64 * 1024 * 1024;
@@ -132,6 +136,7 @@ impl Client {
 
     /// Requests a WebTransport session, on a connection of its own. The handler's [`opened`](SessionHandler::opened) or
     /// [`failed`](SessionHandler::failed) is called.
+    #[cfg(feature = "webtransport")]
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
         self.core.open_session(net::now(), request.into_request(), Box::new(handler));
     }
@@ -160,6 +165,7 @@ impl Client {
 
     /// Uses a session outside of its handler's calls, e.g. after a [wake](Client::waker). An error closes the session.
     /// Returns false if the session has ended.
+    #[cfg(feature = "webtransport")]
     pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
         self.core.with_session(net::now(), id, &mut self.endpoint, call)
     }

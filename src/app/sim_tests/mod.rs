@@ -3,6 +3,7 @@
 
 mod bodies;
 mod budgets;
+mod certificates;
 #[cfg_attr(
     not(feature = "webtransport"),
     expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
@@ -133,12 +134,8 @@ impl Default for Options {
 }
 
 fn server_config() -> ServerConfig {
-    let dir = tempfile::tempdir().expect("a directory");
-    DevCert::generate(&[]).and_then(|cert| cert.write(dir.path())).expect("a certificate");
-    let mut config = ServerConfig::from_pem(dir.path().join("cert.pem"), dir.path().join("key.pem")).expect("settings");
+    let mut config = ServerConfig::new(vec![DevCert::generate(&[]).expect("a certificate").certificate()]);
     config.handle_signals = false;
-    // The files are read once, when the endpoint is built.
-    std::mem::forget(dir);
     config
 }
 
