@@ -8,9 +8,32 @@
 //!     Server::bind("[::]:4433", ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?, app)?.run()
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! A program that uses the library needs no command: `default-features = false`, with the features that it uses.
+//! HTTP/3 with routes and handlers, QUIC datagrams and the engine are always there.
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `client` | yes | `Client`, and alternative services |
+//! | `webtransport` | yes | sessions: `Router::webtransport`, `Session`, `Client::open_session`; without it, the settings in [`WebTransportConfig`] have no effect; not with `panic = "abort"` |
+//! | `qlog` | yes | a qlog file for each connection (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`) |
+//! | `files` | with `cli` | `StaticFiles` |
+//! | `admin` | with `cli` | the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`) |
+//! | `cert` | with `cli` | development certificates (`app::cert`) |
+//! | `demo` | with `cli` | the routes of the demo server (`app::demo`); adds `files` and `webtransport` |
+//! | `cli` | yes | the command `mio-quiche`; adds all of the above but `qlog` |
+//!
+//! # Platforms
+//!
+//! Linux only: nothing else is tested.
 
 // Both roles and sessions are one engine, of which some is then out of reach.
 #![cfg_attr(not(all(feature = "client", feature = "webtransport")), allow(dead_code, unreachable_pub))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mio-quiche is for Linux only: nothing else is tested");
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

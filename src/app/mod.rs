@@ -29,7 +29,7 @@ mod stream_handler;
 
 #[cfg(all(test, feature = "webtransport"))]
 mod router_tests;
-#[cfg(all(test, feature = "cli", feature = "qlog"))]
+#[cfg(all(test, feature = "cli"))]
 mod sim_tests;
 
 #[cfg(feature = "admin")]

@@ -174,7 +174,7 @@ impl Identities {
     }
 }
 
-#[cfg(all(test, feature = "cert"))]
+#[cfg(test)]
 mod tests {
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use boring::error::ErrorStack;
-use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod};
+use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod, SslVerifyMode};
 
 use super::certificate::{Certificate, Identities, Identity};
 use super::check;
@@ -62,7 +62,11 @@ impl ServerTls {
     /// Reads the certificates and keys into quiche's settings.
     pub(super) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
         let identities: Vec<_> = self.certificates.iter().map(Certificate::load).collect::<Result<_, _>>()?;
-        let context = context(identities).map_err(ConfigError::refused(TLS))?;
+        let mut context = context(identities).map_err(ConfigError::refused(TLS))?;
+        if self.client_ca.is_some() {
+            // quiche's own `verify_peer` takes clients without a certificate.
+            context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
         let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
             .map_err(ConfigError::refused(TLS))?;
         if let Some(ca) = &self.client_ca {
@@ -70,7 +74,6 @@ impl ServerTls {
             let ca = check::utf8("client authority", ca)?;
             c.load_verify_locations_from_file(ca).map_err(ConfigError::refused("client_ca"))?;
         }
-        c.verify_peer(self.client_ca.is_some());
         c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))?;
         Ok(c)
     }

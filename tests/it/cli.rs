@@ -72,6 +72,8 @@ fn certificates_and_keys_that_do_not_do() {
     let message = "private key 'other/key.pem' does not belong to certificate 'cert.pem' \
                    (make a new pair with: mio-quiche cert)";
     assert_fails(dir, &with("cert.pem", "other/key.pem"), 2, message);
+    let two = [&with("cert.pem", "key.pem")[..], &["--cert", "other/cert.pem"]].concat();
+    assert_fails(dir, &two, 2, "2 --cert, but 1 --key: give one for each");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use boring::x509::X509;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::*;
 use crate::config::{Certificate, RetryPolicy};
@@ -33,7 +34,12 @@ struct Visitor {
 
 impl Visitor {
     fn new(name: Option<&str>) -> Self {
+        Self::with(name, |_| {})
+    }
+
+    fn with(name: Option<&str>, set: impl FnOnce(&mut quiche::Config)) -> Self {
         let mut config = client_config();
+        set(&mut config);
         // A ClientHello of two datagrams, with a key that post-quantum cryptography makes large.
         config.set_curves_list("X25519MLKEM768").expect("a curve");
         let mut scid = [0; 16];
@@ -88,6 +94,12 @@ impl Visitor {
     fn ticket(mut self, server: &mut Endpoint) -> Vec<u8> {
         self.run_until(server, |quic| quic.session().is_some());
         self.quic.session().expect("a ticket").to_vec()
+    }
+
+    /// The code with which the server closes, if it does so before a ticket arrives.
+    fn close_of(mut self, server: &mut Endpoint) -> Option<u64> {
+        self.run_until(server, |quic| quic.session().is_some() || quic.peer_error().is_some());
+        self.quic.peer_error().map(|error| error.error_code)
     }
 
     fn resuming(mut self, ticket: &[u8]) -> Self {
@@ -159,6 +171,46 @@ fn a_name_in_a_datagram_that_was_lost_has_its_certificate_after_all() {
             let mut server = server(all, |config| config.retry = retry);
             let quic = Visitor::new(Some("second.test")).losing(lost).connect(&mut server);
             assert_eq!(quic.peer_cert(), Some(&*der(&certs[1])), "{lost} lost, {retry:?}");
+        }
+    }
+}
+
+/// An authority, and a client's certificate and key that it made.
+fn client_files(dir: &Path) {
+    let ca_key = KeyPair::generate().expect("a key");
+    let mut ca = CertificateParams::default();
+    ca.distinguished_name.push(DnType::CommonName, "an authority");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::create_dir(dir).expect("a directory");
+    let write = |name: &str, text: String| std::fs::write(dir.join(name), text).expect("a file");
+    write("ca.pem", ca.self_signed(&ca_key).expect("a certificate").pem());
+    let key = KeyPair::generate().expect("a key");
+    let cert = CertificateParams::default().signed_by(&key, &Issuer::new(ca, ca_key)).expect("a certificate");
+    write("cert.pem", cert.pem());
+    write("key.pem", key.serialize_pem());
+}
+
+#[test]
+fn clients_need_a_certificate_of_the_authority_whatever_their_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [known, stranger] = ["known", "stranger"].map(|name| dir.path().join(name));
+    client_files(&known);
+    client_files(&stranger);
+    let certs = [made(&["first.test"]), made(&["second.test"])];
+    let mut server = server(certs.iter().map(DevCert::certificate).collect(), |config| {
+        config.client_ca = Some(known.join("ca.pem"));
+    });
+    for name in ["first.test", "second.test"] {
+        for (files, is_refused) in [(None, true), (Some(&stranger), true), (Some(&known), false)] {
+            let visitor = Visitor::with(Some(name), |config| {
+                let Some(files) = files else { return };
+                let file = |name| files.join(name).to_str().expect("UTF-8").to_owned();
+                config.load_cert_chain_from_pem_file(&file("cert.pem")).expect("a certificate");
+                config.load_priv_key_from_pem_file(&file("key.pem")).expect("a key");
+            });
+            let error = visitor.close_of(&mut server);
+            // A TLS alert (RFC 9001 section 4.8).
+            assert_eq!(error.is_some_and(|code| code >> 8 == 1), is_refused, "{name}, {files:?}: {error:?}");
         }
     }
 }

@@ -4,21 +4,14 @@
 mod bodies;
 mod budgets;
 mod certificates;
-#[cfg_attr(
-    not(feature = "webtransport"),
-    expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
-)]
 mod client;
-#[cfg(feature = "webtransport")]
 mod faults;
-#[cfg(feature = "webtransport")]
 mod handles;
 mod later;
 mod limits;
 mod overload;
 mod panics;
 mod requests;
-#[cfg(feature = "webtransport")]
 mod sessions;
 mod world;
 

@@ -13,7 +13,6 @@ mod clients;
 mod impairments;
 mod network;
 mod peer;
-#[cfg(feature = "webtransport")]
 mod sessions;
 mod sharing;
 mod socket;
