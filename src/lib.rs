@@ -14,16 +14,15 @@
 //! A program that uses the library needs no command: `default-features = false`, with the features that it uses.
 //! HTTP/3 with routes and handlers, QUIC datagrams and the engine are always there.
 //!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `client` | yes | `Client`, and alternative services |
-//! | `webtransport` | yes | sessions: `Router::webtransport`, `Session`, `Client::open_session`; without it, the settings in [`WebTransportConfig`] have no effect; not with `panic = "abort"` |
-//! | `qlog` | yes | a qlog file for each connection (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`) |
-//! | `files` | with `cli` | `StaticFiles` |
-//! | `admin` | with `cli` | the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`) |
-//! | `cert` | with `cli` | development certificates (`app::cert`) |
-//! | `demo` | with `cli` | the routes of the demo server (`app::demo`); adds `files` and `webtransport` |
-//! | `cli` | yes | the command `mio-quiche`; adds all of the above but `qlog` |
+//! - `cli` (default): the command `mio-quiche`; adds all of these but `qlog`.
+//! - `client` (default): `Client`, with alternative services.
+//! - `webtransport` (default): sessions (`Router::webtransport`, `Client::open_session`). Without it, the settings in
+//!   [`WebTransportConfig`] have no effect. Not with `panic = "abort"`.
+//! - `qlog` (default): qlog files of connections (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`).
+//! - `files`: `StaticFiles`.
+//! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
+//! - `cert`: development certificates (`app::cert`).
+//! - `demo`: the routes of the demo server (`app::demo`); adds `files` and `webtransport`.
 //!
 //! # Platforms
 //!

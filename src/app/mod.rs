@@ -27,9 +27,11 @@ mod sessions;
 mod static_files;
 mod stream_handler;
 
-#[cfg(all(test, feature = "webtransport"))]
+#[cfg(test)]
+#[cfg(feature = "webtransport")]
 mod router_tests;
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod sim_tests;
 
 #[cfg(feature = "admin")]

@@ -98,9 +98,8 @@ impl Server {
             value: format!("'{addr}'"),
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
-        let shutdown_timeout = config.shutdown_timeout;
+        let (shutdown_timeout, admin) = (config.shutdown_timeout, Admin::asked_for(&config));
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
-        let admin = Admin::asked_for(&config);
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
@@ -160,9 +159,8 @@ impl Server {
             let now = net::now();
             signals += wakeup.signals;
             if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
-                let admin = self.admin.as_ref();
                 let read = self.endpoint.reload().map_err(Error::from);
-                match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
+                match read.and_then(|()| self.admin.as_ref().map_or(Ok(()), Admin::reload)) {
                     Ok(()) => log::info!("certificate and keys reloaded"),
                     Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }

@@ -62,8 +62,8 @@ impl Part {
 }
 
 impl Certificate {
-    /// Reads two files, at the start and at each [reload](crate::ServerHandle::reload): the chain, with the server's own
-    /// certificate first, and the private key. Both may be the same file.
+    /// Reads two files, at the start and at each [reload](crate::ServerHandle::reload): the chain, which begins with
+    /// the server's own certificate, and the private key. Both may be the same file.
     pub fn from_files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Certificate(Source::Files { chain: chain.into(), key: key.into() })
     }
@@ -158,8 +158,8 @@ impl Identities {
         Identities { all, by_name }
     }
 
-    /// The index of the certificate for a name: one that has it, or else one with a wildcard in place of its first label
-    /// (RFC 9525 section 6.3).
+    /// The index of the certificate for a name: that which has it, or else that with a wildcard in place of its first
+    /// label (RFC 9525 section 6.3).
     fn find(&self, name: Option<&str>) -> usize {
         let find = |name: &str| {
             let name = name.to_ascii_lowercase();

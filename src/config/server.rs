@@ -13,7 +13,8 @@ use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
-/// The settings of a server. Every field is public; [`ServerConfig::from_pem`] and [`ServerConfig::new`] give the defaults.
+/// The settings of a server. Every field is public; [`ServerConfig::from_pem`] and [`ServerConfig::new`] give the
+/// defaults.
 ///
 /// ```no_run
 /// # fn main() -> mio_quiche::Result<()> {
@@ -28,8 +29,8 @@ pub struct ServerConfig {
     /// QUIC, TLS and the socket, as clients have them. Default: [`TransportConfig::server`].
     pub transport: TransportConfig,
     /// The server's certificates, at least one. A client gets the one for the host name that it asks for (SNI, RFC 6066
-    /// section 3): the first whose subjectAltName has the name, or else one with a wildcard in place of the name's first
-    /// label. Clients that ask for another name, or for none, get the first of all.
+    /// section 3): the first whose subjectAltName has the name, or else the first with a wildcard in place of the name's
+    /// first label. Clients that ask for another name, or for none, get the first of all.
     ///
     /// Session tickets do not tell certificates apart: a client resumes a session only with a name that its certificate
     /// is valid for (RFC 8446 section 4.6.1).

@@ -147,7 +147,7 @@ fn each_name_has_its_certificate() {
         (None, &first, 1),
     ] {
         let chain = chain(&mut server, name);
-        assert_eq!((chain.len(), &chain[0] == &der(expected)), (len, true), "{name:?}");
+        assert_eq!((chain.len(), chain[0] == der(expected)), (len, true), "{name:?}");
     }
 }
 
@@ -158,7 +158,7 @@ fn a_single_certificate_is_for_every_name() {
     let mut server = server(vec![both], |_| {});
     for name in [Some("first.test"), Some("unknown.test"), None] {
         let chain = chain(&mut server, name);
-        assert_eq!((chain.len(), &chain[0] == &der(&cert)), (2, true), "{name:?}");
+        assert_eq!((chain.len(), chain[0] == der(&cert)), (2, true), "{name:?}");
     }
 }
 
