@@ -8,6 +8,31 @@
 //!     Server::bind("[::]:4433", ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?, app)?.run()
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! A program that uses the library needs no command: `default-features = false`, with the features that it uses.
+//! HTTP/3 with routes and handlers, QUIC datagrams and the engine are always there.
+//!
+//! - `cli` (default): the command `mio-quiche`; adds all of these but `qlog`.
+//! - `client` (default): `Client`, with alternative services.
+//! - `webtransport` (default): sessions (`Router::webtransport`, `Client::open_session`). Without it, the settings in
+//!   [`WebTransportConfig`] have no effect. Not with `panic = "abort"`.
+//! - `qlog` (default): qlog files of connections (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`).
+//! - `files`: `StaticFiles`.
+//! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
+//! - `cert`: development certificates (`app::cert`).
+//! - `demo`: the routes of the demo server (`app::demo`); adds `files` and `webtransport`.
+//!
+//! # Platforms
+//!
+//! Linux only: nothing else is tested.
+
+// Both roles and sessions are one engine, of which some is then out of reach.
+#![cfg_attr(not(all(feature = "client", feature = "webtransport")), allow(dead_code, unreachable_pub))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("mio-quiche is for Linux only: nothing else is tested");
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -29,15 +54,23 @@ pub mod turn;
 mod wire;
 mod wt;
 
+#[cfg(all(feature = "client", feature = "webtransport"))]
+pub use app::SessionOptions;
+#[cfg(feature = "files")]
+pub use app::StaticFiles;
+#[cfg(feature = "client")]
 pub use app::{
-    AltService, Client, ClientError, ClientHandle, ClientRequest, ClientResponse, DatagramHandler, Echo, FetchAll,
-    Next, Progress, Reply, Response, ResponseHandler, Router, Server, ServerContext, ServerHandle, Session,
-    SessionHandle, SessionHandler, SessionOptions, SessionRequest, SessionResponse, Slow, StaticFiles, StreamHandle,
-    StreamHandler, Topic,
+    AltService, Client, ClientError, ClientHandle, ClientRequest, ClientResponse, FetchAll, ResponseHandler,
 };
+pub use app::{
+    DatagramHandler, Echo, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle, Slow,
+    StreamHandle, StreamHandler, Topic,
+};
+#[cfg(feature = "webtransport")]
+pub use app::{Session, SessionHandle, SessionHandler, SessionRequest, SessionResponse};
 pub use config::{
-    ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits, RetryPolicy,
-    ServerConfig, TransportConfig, WebTransportConfig,
+    Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits,
+    RetryPolicy, ServerConfig, TransportConfig, WebTransportConfig,
 };
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 pub use error::{

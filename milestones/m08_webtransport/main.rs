@@ -110,7 +110,7 @@ fn serve(args: &Args) -> Result<()> {
     });
     let (mut server, hash) = settings::with_certificate(|mut config| {
         config.admin = args.admin;
-        let cert = CertInfo::read(&config.cert).map_err(Error::handler)?;
+        let cert = CertInfo::of(&config.certificates[0]).map_err(Error::handler)?;
         Ok((Server::bind(&args.listen, config, router)?, cert.sha256_base64()))
     })?;
     println!("listening on {}", server.local_addr());

@@ -2,18 +2,18 @@
 //! the engine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
+use boring::hash::MessageDigest;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::StatusCode;
 use ring::digest::{SHA256, digest};
 
-use super::cert::CertInfo;
-use crate::error::{Error, Result};
-use crate::net::{AdminPort, AdminResponse, Waker};
+use crate::config::{Certificate, ServerConfig};
+use crate::error::{ConfigError, Result};
+use crate::net::{AdminPort, AdminResponse, EventLoop, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -32,23 +32,36 @@ pub(super) struct Admin {
     port: AdminPort,
     demos: Sender<Bytes>,
     server: SocketAddr,
-    cert: PathBuf,
+    certificate: Certificate,
+}
+
+/// What a server's settings say about the port.
+pub(super) struct Asked {
+    addr: SocketAddr,
+    certificate: Certificate,
 }
 
 impl Admin {
-    /// Opens the port on `addr` for a server on the UDP address `server` whose certificate is in the PEM file `cert`.
+    pub(super) fn asked_for(config: &ServerConfig) -> Option<Asked> {
+        let certificate = config.certificates.first()?.clone();
+        config.admin.map(|addr| Asked { addr, certificate })
+    }
+
+    /// Opens the port. Its page tells of the server's first certificate.
     ///
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(addr: SocketAddr, server: SocketAddr, cert: PathBuf, waker: Waker) -> Result<Self> {
-        let demo = demo(server, &CertInfo::read(&cert).map_err(Error::handler)?);
+    pub(super) fn open(asked: Asked, event_loop: &EventLoop) -> Result<Self> {
+        let Asked { addr, certificate } = asked;
+        let (server, waker) = (event_loop.local_addr(), event_loop.waker());
+        let demo = demo(server, &certificate)?;
         let ((ask, asks), (demos, new_demos)) = (sync_channel(1), channel());
         let mut pages = Pages { ask, waker, policy: policy(), demo, new_demos };
         let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
         if !port.local_addr().ip().is_loopback() {
             log::warn!("the admin port is unauthenticated and not bound to a loopback address");
         }
-        Ok(Admin { asks, port, demos, server, cert })
+        Ok(Admin { asks, port, demos, server, certificate })
     }
 
     /// Updates the page for a new certificate.
@@ -56,10 +69,14 @@ impl Admin {
     /// # Errors
     /// A certificate that cannot be read.
     pub(super) fn reload(&self) -> Result<()> {
-        let cert = CertInfo::read(&self.cert).map_err(Error::handler)?;
+        let demo = demo(self.server, &self.certificate)?;
         // Fails when the port's thread has ended.
-        let _ = self.demos.send(demo(self.server, &cert));
+        let _ = self.demos.send(demo);
         Ok(())
+    }
+
+    pub(super) fn origins(&self) -> Vec<String> {
+        admin_origins(self.local_addr())
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -109,7 +126,9 @@ fn host(ip: IpAddr) -> String {
 }
 
 /// Data for the page. If the server listens on every address, the page may put its own host into the URL.
-fn demo(server: SocketAddr, cert: &CertInfo) -> Bytes {
+fn demo(server: SocketAddr, certificate: &Certificate) -> Result<Bytes> {
+    let hash = certificate.leaf()?.digest(MessageDigest::sha256());
+    let hash = hash.map_err(ConfigError::refused("the certificate"))?;
     let any = server.ip().is_unspecified();
     let host = match server.ip() {
         // A name, which may lead to ::1, would miss a server on IPv4 alone.
@@ -121,11 +140,11 @@ fn demo(server: SocketAddr, cert: &CertInfo) -> Bytes {
         "url": format!("https://{host}:{}", server.port()),
         "port": server.port(),
         "any_host": any,
-        "certificate_sha256": cert.sha256_base64(),
+        "certificate_sha256": BASE64.encode(&hash),
         "version": env!("CARGO_PKG_VERSION"),
         "quiche_version": env!("MIO_QUICHE_QUICHE_VERSION"),
     });
-    format!("{value}\n").into()
+    Ok(format!("{value}\n").into())
 }
 
 /// The page's Content-Security-Policy: its own script and style by their hashes, connections out, and nothing else.
@@ -206,6 +225,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::cert::{CertInfo, DevCert};
 
     fn origins(addr: &str) -> Vec<String> {
         admin_origins(addr.parse().unwrap())
@@ -226,11 +246,11 @@ mod tests {
 
     #[test]
     fn the_page_is_told_where_the_server_is() {
-        let dir = tempfile::tempdir().unwrap();
-        crate::app::cert::DevCert::generate(&[]).unwrap().write(dir.path()).unwrap();
-        let cert = CertInfo::read(&dir.path().join("cert.pem")).unwrap();
-        let told =
-            |addr: &str| -> serde_json::Value { serde_json::from_slice(&demo(addr.parse().unwrap(), &cert)).unwrap() };
+        let made = DevCert::generate(&[]).unwrap();
+        let cert = made.certificate();
+        let told = |addr: &str| -> serde_json::Value {
+            serde_json::from_slice(&demo(addr.parse().unwrap(), &cert).unwrap()).unwrap()
+        };
         let url = |addr: &str| told(addr)["url"].as_str().unwrap().to_owned();
         assert_eq!(url("127.0.0.1:4433"), "https://127.0.0.1:4433");
         assert_eq!(url("[::1]:4433"), "https://[::1]:4433");
@@ -238,7 +258,9 @@ mod tests {
         assert_eq!(url("[::]:4433"), "https://localhost:4433");
         let all = told("[::]:4433");
         assert_eq!((&all["port"], &all["any_host"]), (&4433.into(), &true.into()));
-        assert_eq!(all["certificate_sha256"], cert.sha256_base64());
+        let dir = tempfile::tempdir().unwrap();
+        made.write(dir.path()).unwrap();
+        assert_eq!(all["certificate_sha256"], CertInfo::read(&dir.path().join("cert.pem")).unwrap().sha256_base64());
     }
 
     #[test]

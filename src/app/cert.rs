@@ -11,13 +11,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use boring::asn1::{Asn1Time, Asn1TimeRef};
+use boring::error::ErrorStack;
+use boring::x509::X509;
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 use ring::digest::{SHA256, digest};
-use x509_parser::pem::Pem;
+
+use crate::config::Certificate;
+use crate::error::ConfigError;
 
 /// Names in every development certificate.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -61,13 +66,12 @@ pub enum CertError {
 
 impl fmt::Display for CertError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const REMEDY: &str = "(make one with: mio-quiche cert)";
         match self {
             Self::Read { path, source } => {
-                write!(f, "cannot read certificate '{}': {source} {REMEDY}", path.display())
+                write!(f, "cannot read certificate '{}': {source}", path.display())
             }
             Self::Parse { path, reason } => {
-                write!(f, "'{}' is not a usable certificate: {reason} {REMEDY}", path.display())
+                write!(f, "'{}' is not a usable certificate: {reason}", path.display())
             }
             Self::Name(name) => write!(
                 f,
@@ -174,6 +178,12 @@ impl DevCert {
         &self.key_pem
     }
 
+    /// The certificate with its key, for [`ServerConfig::new`](crate::ServerConfig::new).
+    #[must_use]
+    pub fn certificate(&self) -> Certificate {
+        Certificate::from_pem(self.cert_pem(), self.key_pem())
+    }
+
     /// Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into `dir`, which is created if missing. Each file is
     /// replaced atomically: a reader sees the old or the new content, never a mixture.
     ///
@@ -226,28 +236,35 @@ impl CertInfo {
     /// Reads the first certificate of a PEM file; a private key in the same file is ignored.
     ///
     /// # Errors
-    /// [`CertError::Read`] and [`CertError::Parse`], both with the path and a hint how to make a new certificate.
+    /// [`CertError::Read`] and [`CertError::Parse`], both with the path.
     pub fn read(cert_pem: &Path) -> Result<Self, CertError> {
         let pem = fs::read(cert_pem).map_err(|source| CertError::Read { path: cert_pem.to_owned(), source })?;
         Self::parse(&pem).map_err(|reason| CertError::Parse { path: cert_pem.to_owned(), reason })
     }
 
+    /// What a server's certificate says.
+    ///
+    /// # Errors
+    /// As when a server is built with it.
+    pub fn of(certificate: &Certificate) -> Result<Self, ConfigError> {
+        Self::of_leaf(&certificate.leaf()?).map_err(ConfigError::refused("the certificate"))
+    }
+
     fn parse(pem: &[u8]) -> Result<Self, String> {
-        for block in Pem::iter_from_buffer(pem) {
-            let block = block.map_err(|e| format!("broken PEM: {e}"))?;
-            if block.label != "CERTIFICATE" {
-                continue;
-            }
-            let cert = block.parse_x509().map_err(|e| format!("broken X.509: {e}"))?;
-            let validity = cert.validity();
-            return Ok(Self {
-                not_before: validity.not_before.to_datetime().into(),
-                not_after: validity.not_after.to_datetime().into(),
-                sha256: sha256(&block.contents),
-                spki_sha256: sha256(cert.public_key().raw),
-            });
+        let broken = |e: ErrorStack| format!("broken PEM or X.509: {e}");
+        match X509::stack_from_pem(pem).map_err(broken)?.first() {
+            Some(leaf) => Self::of_leaf(leaf).map_err(broken),
+            None => Err("no '-----BEGIN CERTIFICATE-----' in it".to_owned()),
         }
-        Err("no '-----BEGIN CERTIFICATE-----' in it".to_owned())
+    }
+
+    fn of_leaf(leaf: &X509) -> Result<Self, ErrorStack> {
+        Ok(Self {
+            not_before: time_of(leaf.not_before())?,
+            not_after: time_of(leaf.not_after())?,
+            sha256: sha256(&leaf.to_der()?),
+            spki_sha256: sha256(&leaf.public_key()?.public_key_to_der()?),
+        })
     }
 
     /// [`Self::sha256`] in lower-case hexadecimal.
@@ -273,6 +290,14 @@ impl CertInfo {
     pub fn is_valid_for(&self, now: SystemTime, d: Duration) -> bool {
         now >= self.not_before && now.checked_add(d).is_some_and(|end| end <= self.not_after)
     }
+}
+
+fn time_of(time: &Asn1TimeRef) -> Result<SystemTime, ErrorStack> {
+    const DAY: i64 = 24 * 60 * 60;
+    let since_1970 = Asn1Time::from_unix(0)?.diff(time)?;
+    let seconds = i64::from(since_1970.days) * DAY + i64::from(since_1970.secs);
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    Ok(if seconds < 0 { SystemTime::UNIX_EPOCH - distance } else { SystemTime::UNIX_EPOCH + distance })
 }
 
 fn sha256(data: &[u8]) -> [u8; 32] {

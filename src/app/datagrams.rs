@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+#[cfg(feature = "client")]
 use super::client::ClientError;
 use crate::endpoint::{CloseCause, Datagrams};
 use crate::transport::table::ConnId;
@@ -27,6 +28,7 @@ pub trait DatagramHandler {
     }
 
     /// On a client: the connection could not be established.
+    #[cfg(feature = "client")]
     fn failed(&mut self, error: &ClientError) {
         let _ = error;
     }

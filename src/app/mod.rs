@@ -1,13 +1,20 @@
 //! The application: routes, handlers, responses, files, and the server that runs them.
 
+#[cfg_attr(not(feature = "admin"), path = "no_admin.rs")]
 mod admin;
+#[cfg(feature = "cert")]
 pub mod cert;
+#[cfg(feature = "demo")]
 mod checksum;
+#[cfg(feature = "client")]
 mod client;
 mod datagrams;
 mod deliveries;
+#[cfg(feature = "demo")]
 pub mod demo;
+#[cfg(feature = "demo")]
 mod demo_sessions;
+#[cfg(feature = "files")]
 pub mod files;
 mod layer;
 mod mailbox;
@@ -21,23 +28,30 @@ mod serving;
 mod session;
 mod session_handle;
 mod sessions;
+#[cfg(feature = "files")]
 mod static_files;
 mod stream_handler;
 mod topic;
 
 #[cfg(test)]
+#[cfg(feature = "webtransport")]
 mod router_tests;
 #[cfg(test)]
+#[cfg(feature = "cli")]
 mod sim_tests;
 
+#[cfg(feature = "admin")]
 pub use admin::admin_origins;
+#[cfg(all(feature = "client", feature = "webtransport"))]
+pub use client::SessionOptions;
+#[cfg(feature = "client")]
 pub use client::{
     AltService, Client, ClientError, ClientHandle, ClientRequest, ClientResponse, FetchAll, RequestId, ResponseHandler,
-    SessionOptions,
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
+#[cfg(feature = "demo")]
 pub use demo_sessions::EchoSession;
 pub use layer::Next;
 pub use response::{Reply, Response};
@@ -46,8 +60,11 @@ pub use server::{Server, ServerHandle};
 #[cfg(feature = "fuzzing")]
 pub(crate) use serving::App;
 pub use serving::ServerContext;
+#[cfg(feature = "webtransport")]
 pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
+#[cfg(feature = "webtransport")]
 pub use session_handle::SessionHandle;
+#[cfg(feature = "files")]
 pub use static_files::StaticFiles;
 pub use stream_handler::{Echo, Progress, StreamHandle, StreamHandler};
 pub use topic::{Slow, Topic};

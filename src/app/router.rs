@@ -250,6 +250,7 @@ impl Router {
     /// let router = Router::new().webtransport("/wt/echo", |req| req.accept(EchoSession::default()));
     /// assert!(router.check().is_ok());
     /// ```
+    #[cfg(feature = "webtransport")]
     #[must_use]
     pub fn webtransport(
         mut self,

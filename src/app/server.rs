@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::admin::{Admin, admin_origins};
+use super::admin::Admin;
 use super::mailbox::{self, Mailbox};
 use super::router::Router;
 use super::serving::{App, ServerCall, ServerContext};
@@ -13,6 +13,7 @@ use crate::config::ServerConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorCode, PostError, Result};
 use crate::net::{self, EventLoop, UdpSocket, Waker};
+#[cfg(feature = "admin")]
 use crate::observe::prometheus::Snapshot;
 use crate::stats::Stats;
 
@@ -105,16 +106,14 @@ impl Server {
             value: format!("'{addr}'"),
             expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
         })?;
-        let shutdown_timeout = config.shutdown_timeout;
+        let (shutdown_timeout, admin) = (config.shutdown_timeout, Admin::asked_for(&config));
         let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
         let offload_threads = config.offload_threads;
-        let (admin, cert) = (config.admin, config.cert.clone());
         let mut allow_origins = config.webtransport.allow_origins.clone();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        let open = |addr| Admin::open(addr, event_loop.local_addr(), cert, event_loop.waker());
-        let admin = admin.map(open).transpose()?;
-        allow_origins.extend(admin.iter().flat_map(|admin| admin_origins(admin.local_addr())));
+        let admin = admin.map(|asked| Admin::open(asked, &event_loop)).transpose()?;
+        allow_origins.extend(admin.iter().flat_map(Admin::origins));
         let mut app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
         app.set_offload_threads(offload_threads);
         Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
@@ -141,6 +140,7 @@ impl Server {
         self.endpoint.stats()
     }
 
+    #[cfg(feature = "admin")]
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             stats: self.endpoint.stats(),
@@ -170,9 +170,8 @@ impl Server {
             let now = net::now();
             signals += wakeup.signals;
             if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
-                let admin = self.admin.as_ref();
                 let read = self.endpoint.reload().map_err(Error::from);
-                match read.and_then(|()| admin.map_or(Ok(()), Admin::reload)) {
+                match read.and_then(|()| self.admin.as_ref().map_or(Ok(()), Admin::reload)) {
                     Ok(()) => log::info!("certificate and keys reloaded"),
                     Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }
@@ -200,6 +199,7 @@ impl Server {
                 self.endpoint.close_sessions(now, 0, "shutting down");
             }
             self.turn(now)?;
+            #[cfg(feature = "admin")]
             if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
                 admin.answer(|| self.snapshot());
             }

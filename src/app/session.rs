@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
+#[cfg(feature = "client")]
 use super::client::ClientError;
 use super::response::Response;
 use super::stream_handler::{Progress, StreamHandle, StreamHandler};
@@ -326,6 +327,7 @@ pub trait SessionHandler {
     }
 
     /// On a client: the session could not be opened.
+    #[cfg(feature = "client")]
     fn failed(&mut self, error: &ClientError) {
         let _ = error;
     }

@@ -1,5 +1,6 @@
 //! Failures of a command, and helpers that the commands share.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// Why a command ends.
@@ -30,10 +31,29 @@ impl Failure {
 
 impl From<mio_quiche::Error> for Failure {
     fn from(error: mio_quiche::Error) -> Self {
+        let remedy = remedy(&error);
         match error {
-            mio_quiche::Error::Config(e) => Failure::Usage(e.to_string()),
-            e => Failure::Runtime(e.to_string()),
+            mio_quiche::Error::Config(e) => Failure::Usage(format!("{e}{remedy}")),
+            e => Failure::Runtime(format!("{e}{remedy}")),
         }
+    }
+}
+
+/// What can be done about an error, in terms of the command line.
+fn remedy(error: &mio_quiche::Error) -> &'static str {
+    use mio_quiche::{ConfigError, Error};
+    match error {
+        Error::Config(ConfigError::Unreadable { .. } | ConfigError::NotPem { .. }) => {
+            " (make one with: mio-quiche cert)"
+        }
+        Error::Config(ConfigError::Mismatch { .. }) => " (make a new pair with: mio-quiche cert)",
+        Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "; choose a port with --listen ADDR:PORT"
+        }
+        Error::Admin { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            "; choose a port with --admin ADDR:PORT"
+        }
+        _ => "",
     }
 }
 
@@ -45,7 +65,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Prints to standard output; a closed pipe (`| head`) is not a failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    use std::io::{ErrorKind, Write};
+    use std::io::Write;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Runtime(format!("cannot write: {e}"))),

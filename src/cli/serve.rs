@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use mio_quiche::{CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
+use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
 
 use super::{Failure, print, seconds};
 
@@ -15,12 +15,12 @@ pub(super) struct Args {
     /// Address and port to listen on; port 0 picks a free one, [::] includes IPv4, and means IPv4 alone without IPv6
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4433")]
     listen: String,
-    /// Certificate chain, PEM
+    /// Certificate chain, PEM; repeatable: a client gets the one for the host name that it asks for, or else the first
     #[arg(long, value_name = "FILE", default_value = "certs/cert.pem")]
-    cert: PathBuf,
-    /// Private key, PEM
+    cert: Vec<PathBuf>,
+    /// Private key, PEM; one for each --cert, in the same order
     #[arg(long, value_name = "FILE", default_value = "certs/key.pem")]
-    key: PathBuf,
+    key: Vec<PathBuf>,
     /// Require certificates of clients (mutual TLS) by the authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     client_ca: Option<PathBuf>,
@@ -199,7 +199,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {
     let Args { cert, key, client_ca, admin, transport, webtransport, limits, diagnostics, .. } = args;
-    let mut config = ServerConfig::from_pem(cert, key).map_err(mio_quiche::Error::from)?;
+    if cert.len() != key.len() {
+        return Err(Failure::Usage(format!("{} --cert, but {} --key: give one for each", cert.len(), key.len())));
+    }
+    let mut config = ServerConfig::new(cert.into_iter().zip(key).map(|(c, k)| Certificate::from_files(c, k)).collect());
     config.client_ca = client_ca;
     config.retry = match transport.retry {
         Retry::Off => RetryPolicy::Off,

@@ -37,10 +37,14 @@ pub(super) fn positive(setting: &'static str, value: Duration) -> Result<(), Con
     }
 }
 
+/// The content of a certificate or key file.
+pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    std::fs::read(path).map_err(|source| ConfigError::Unreadable { what, path: path.to_owned(), source })
+}
+
 /// A file that must hold a PEM block with one of these labels.
 pub(super) fn pem(what: &'static str, path: &Path, labels: &[&str]) -> Result<(), ConfigError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| ConfigError::Unreadable { what, path: path.to_owned(), source })?;
+    let bytes = read(what, path)?;
     let text = String::from_utf8_lossy(&bytes);
     match labels.iter().any(|label| text.contains(label)) {
         true => Ok(()),

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::secret::Secret;
-use super::tls::{ClientTls, Identity, Tls};
+use super::tls::{ClientTls, Tls};
 use super::transport::NO_LIMIT;
-use super::{EndpointConfig, HeadLimits, ResponseLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
+use super::{
+    Certificate, EndpointConfig, HeadLimits, ResponseLimits, RetryPolicy, TransportConfig, WebTransportConfig, check,
+};
 use crate::error::ConfigError;
 
 /// The settings of a client. Every field is public, and [`ClientConfig::default`] gives the defaults.
@@ -34,8 +36,13 @@ pub struct ClientConfig {
     /// SHA-256 hashes of certificates (DER). If there are any, a server is trusted if and only if its certificate has
     /// one of them, regardless of authority and name, as with a browser's `serverCertificateHashes`. Default: none.
     pub cert_hashes: Vec<[u8; 32]>,
+    /// Proves the client's identity to servers that ask for a certificate (mutual TLS, RFC 8446 section 4.4.2). Default:
+    /// none.
+    ///
+    /// A server that needs a certificate and gets none, or one that it does not trust, ends the connection after the
+    /// client's side of the handshake: the first request fails with [`ClientError::Handshake`](crate::ClientError).
+    pub certificate: Option<Certificate>,
     verify: bool,
-    identity: Option<Identity>,
     /// Resolves host names. Default: `None`, the system's resolver.
     pub resolver: Option<Resolver>,
     /// Time limit for looking a host up and the handshakes with its addresses together. Each handshake is also limited
@@ -116,7 +123,7 @@ impl Default for ClientConfig {
             ca_dir: None,
             cert_hashes: Vec::new(),
             verify: true,
-            identity: None,
+            certificate: None,
             resolver: None,
             connect_timeout: Duration::from_secs(10),
             pool_idle_timeout: Duration::from_secs(30),
@@ -136,31 +143,6 @@ impl ClientConfig {
     /// The settings that give up security, kept apart so that they stand out.
     pub fn dangerous(&mut self) -> Dangerous<'_> {
         Dangerous(self)
-    }
-
-    /// Proves the client's identity to servers that ask for a certificate (mutual TLS, RFC 8446 section 4.4.2), with a
-    /// certificate chain and its private key, both in PEM files; the client's own certificate comes first. Default: none.
-    ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut config = mio_quiche::ClientConfig::default();
-    /// config.client_certificate("client.pem", "client-key.pem")?;
-    /// let response = mio_quiche::Client::new(config)?.get("https://internal.example/")?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// A server that needs a certificate and gets none, or one that it does not trust, ends the connection after the
-    /// client's side of the handshake: the first request fails with [`ClientError::Handshake`](crate::ClientError).
-    ///
-    /// # Errors
-    /// A file that cannot be read or holds no PEM block of its kind. Whether the two belong together is checked when
-    /// the client is made.
-    pub fn client_certificate(&mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<(), ConfigError> {
-        let (cert, key) = (cert.into(), key.into());
-        check::pem("certificate", &cert, &["BEGIN CERTIFICATE"])?;
-        check::pem("private key", &key, &["PRIVATE KEY"])?;
-        self.identity = Some(Identity { cert, key });
-        Ok(())
     }
 
     /// Checks every setting. [`Client::new`](crate::Client::new) also does so.
@@ -187,7 +169,7 @@ impl ClientConfig {
         let mut transport = self.transport.clone();
         transport.handshake_timeout = transport.handshake_timeout.min(self.connect_timeout).min(NO_LIMIT);
         let tls = ClientTls {
-            identity: self.identity.clone(),
+            certificate: self.certificate.clone(),
             ca_file: self.ca_file.clone(),
             ca_dir: self.ca_dir.clone(),
             checks_authority: self.checks_authority(),

@@ -34,18 +34,12 @@ pub(crate) struct EndpointConfig {
 impl EndpointConfig {
     /// The settings in the form that quiche takes. Reads the files of certificates and keys each time.
     pub(crate) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
-        let mut c = quiche::Config::new(quiche::PROTOCOL_VERSION).map_err(ConfigError::refused("the TLS library"))?;
-        match &self.tls {
-            Tls::Server(tls) => tls.apply(&mut c)?,
-            Tls::Client(tls) => tls.apply(&mut c)?,
-        }
+        let mut c = match &self.tls {
+            Tls::Server(tls) => tls.to_quiche()?,
+            Tls::Client(tls) => tls.to_quiche()?,
+        };
         self.transport.apply(&self.webtransport, &mut c)?;
         Ok(c)
-    }
-
-    /// Whether clients must present a certificate.
-    pub(crate) fn requires_client_certificate(&self) -> bool {
-        matches!(&self.tls, Tls::Server(tls) if tls.client_ca.is_some())
     }
 
     /// The settings of HTTP/3 in the form that quiche takes.

@@ -3,6 +3,7 @@
 //! A [`ServerConfig`] and a [`ClientConfig`] each hold a [`TransportConfig`], for what both sides have in common, and a
 //! [`WebTransportConfig`].
 
+mod certificate;
 mod check;
 mod client;
 mod endpoint;
@@ -13,6 +14,7 @@ mod tls;
 mod transport;
 mod webtransport;
 
+pub use certificate::Certificate;
 pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
 pub(crate) use limits::{HeadLimits, MAX_PATHS};

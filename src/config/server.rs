@@ -1,17 +1,20 @@
 //! Settings of a server.
 
+#[cfg(feature = "admin")]
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::certificate::Certificate;
 use super::secret::Secret;
 use super::tls::{ServerTls, TicketKey, Tls};
 use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
-/// The settings of a server. Every field is public; [`ServerConfig::from_pem`] gives the defaults.
+/// The settings of a server. Every field is public; [`ServerConfig::from_pem`] and [`ServerConfig::new`] give the
+/// defaults.
 ///
 /// ```no_run
 /// # fn main() -> mio_quiche::Result<()> {
@@ -25,10 +28,13 @@ use crate::error::ConfigError;
 pub struct ServerConfig {
     /// QUIC, TLS and the socket, as clients have them. Default: [`TransportConfig::server`].
     pub transport: TransportConfig,
-    /// PEM file with the certificate chain, the server's own certificate first.
-    pub cert: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
+    /// The server's certificates, at least one. A client gets the one for the host name that it asks for (SNI, RFC 6066
+    /// section 3): the first whose subjectAltName has the name, or else the first with a wildcard in place of the name's
+    /// first label. Clients that ask for another name, or for none, get the first of all.
+    ///
+    /// Session tickets do not tell certificates apart: a client resumes a session only with a name that its certificate
+    /// is valid for (RFC 8446 section 4.6.1).
+    pub certificates: Vec<Certificate>,
     /// PEM file of authorities: clients must present a certificate of one of them (mutual TLS, RFC 8446 section 4.4.2). One
     /// that presents none is told `certificate_required`, before any of its requests is handled; that of another authority
     /// is refused with an alert such as `unknown_ca`. [`Endpoint::peer_certificate`](crate::Endpoint::peer_certificate)
@@ -82,6 +88,7 @@ pub struct ServerConfig {
     pub webtransport: WebTransportConfig,
     /// TCP address where `Server` answers HTTP/1.1 with a demo page (`/`), metrics for Prometheus (`/metrics`) and its
     /// health (`/healthz`). It is unauthenticated: bind it to a loopback address. Default: none.
+    #[cfg(feature = "admin")]
     pub admin: Option<SocketAddr>,
     /// `Server::run` handles signals: SIGINT and SIGTERM begin a graceful shutdown, a second one ends it at once; SIGHUP
     /// [reloads](crate::ServerHandle::reload) certificate and keys; SIGUSR1 opens the key log again; SIGUSR2 is ignored.
@@ -99,10 +106,14 @@ impl ServerConfig {
         let (cert, key) = (cert.into(), key.into());
         check::pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
         check::pem("private key", &key, &["PRIVATE KEY"])?;
-        Ok(ServerConfig {
+        Ok(Self::new(vec![Certificate::from_files(cert, key)]))
+    }
+
+    /// The default settings with these certificates.
+    pub fn new(certificates: Vec<Certificate>) -> Self {
+        ServerConfig {
             transport: TransportConfig::server(),
-            cert,
-            key,
+            certificates,
             client_ca: None,
             ticket_key: None,
             host_key: None,
@@ -118,9 +129,10 @@ impl ServerConfig {
             request_limits: RequestLimits::default(),
             offload_threads: 8,
             webtransport: WebTransportConfig::default(),
+            #[cfg(feature = "admin")]
             admin: None,
             handle_signals: true,
-        })
+        }
     }
 
     /// Checks every setting. [`Server::bind`](crate::Server::bind) also does so, so a server that starts has valid
@@ -132,6 +144,7 @@ impl ServerConfig {
         self.transport.check()?;
         self.webtransport.check()?;
         self.request_limits.check()?;
+        check::at_least_one("the number of certificates", self.certificates.len())?;
         check::at_least_one("max_connections", self.max_connections)?;
         check::at_least_one("max_handshakes", self.max_handshakes)?;
         check::at_least_one("offload_threads", self.offload_threads)?;
@@ -142,7 +155,7 @@ impl ServerConfig {
     /// The settings that the engine runs on, checked.
     pub(crate) fn into_endpoint(self) -> Result<EndpointConfig, ConfigError> {
         self.validate()?;
-        let ServerConfig { cert, key, client_ca, ticket_key, host_key, .. } = self;
+        let ServerConfig { certificates, client_ca, ticket_key, host_key, .. } = self;
         let ticket_key = match ticket_key {
             Some(path) => TicketKey::File(path),
             None => TicketKey::Random(Secret::random()?),
@@ -163,7 +176,7 @@ impl ServerConfig {
             max_connections: self.max_connections,
             max_handshakes: self.max_handshakes,
             host_key: host_key.map_or_else(Secret::random, |path| Secret::host_key(&path))?,
-            tls: Tls::Server(ServerTls { cert, key, client_ca, ticket_key }),
+            tls: Tls::Server(ServerTls { certificates, client_ca, ticket_key }),
         })
     }
 }

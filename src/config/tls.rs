@@ -1,7 +1,11 @@
-//! Identity and trust: the files of certificates and keys, read into quiche's settings.
+//! Identity and trust: certificates and keys, read into quiche's settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use boring::error::ErrorStack;
+use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod, SslVerifyMode};
+
+use super::certificate::{Certificate, Identities, Identity};
 use super::check;
 use super::secret::{Secret, read_key, wrong_length};
 use crate::error::ConfigError;
@@ -21,8 +25,8 @@ pub(super) enum Tls {
 /// The server's identity, and the authorities that it checks clients with.
 #[derive(Debug)]
 pub(super) struct ServerTls {
-    pub(super) cert: PathBuf,
-    pub(super) key: PathBuf,
+    /// Not empty; the first is the default.
+    pub(super) certificates: Vec<Certificate>,
     pub(super) client_ca: Option<PathBuf>,
     pub(super) ticket_key: TicketKey,
 }
@@ -51,58 +55,65 @@ impl TicketKey {
     }
 }
 
+/// The name of the TLS library in errors.
+const TLS: &str = "the TLS library";
+
 impl ServerTls {
-    /// Reads the files into quiche's settings.
-    pub(super) fn apply(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
-        load_identity(c, &self.cert, &self.key)?;
+    /// Reads the certificates and keys into quiche's settings.
+    pub(super) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
+        let identities: Vec<_> = self.certificates.iter().map(Certificate::load).collect::<Result<_, _>>()?;
+        let mut context = context(identities).map_err(ConfigError::refused(TLS))?;
+        if self.client_ca.is_some() {
+            // quiche's own `verify_peer` takes clients without a certificate.
+            context.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        }
+        let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
+            .map_err(ConfigError::refused(TLS))?;
         if let Some(ca) = &self.client_ca {
             check::pem("certificate", ca, &["BEGIN CERTIFICATE"])?;
             let ca = check::utf8("client authority", ca)?;
             c.load_verify_locations_from_file(ca).map_err(ConfigError::refused("client_ca"))?;
         }
-        c.verify_peer(self.client_ca.is_some());
-        c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))
+        c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))?;
+        Ok(c)
     }
 }
 
-/// Loads a certificate chain and its private key.
-fn load_identity(c: &mut quiche::Config, cert: &Path, key: &Path) -> Result<(), ConfigError> {
-    let (cert_file, key_file) = (check::utf8("certificate", cert)?, check::utf8("private key", key)?);
-    c.load_cert_chain_from_pem_file(cert_file)
-        .map_err(|_| ConfigError::NotPem { what: "certificate", path: cert.to_owned() })?;
-    if c.load_priv_key_from_pem_file(key_file).is_ok() {
-        return Ok(());
+/// The TLS settings of connections with these certificates. Trusts nobody yet.
+fn context(mut identities: Vec<Identity>) -> Result<SslContextBuilder, ErrorStack> {
+    let mut context = SslContextBuilder::new(SslMethod::tls())?;
+    if identities.len() > 1 {
+        let identities = Identities::new(identities);
+        // Runs before the ticket is looked at. A context of its own for each certificate would lose what quiche sets.
+        context.set_select_certificate_callback(move |mut hello: ClientHello<'_>| {
+            let name = hello.servername(NameType::HOST_NAME).map(str::to_owned);
+            identities.put_on(hello.ssl_mut(), name.as_deref()).map_err(|_| SelectCertError::ERROR)
+        });
+    } else if let Some(Identity { leaf, intermediates, key }) = identities.pop() {
+        context.set_certificate(&leaf)?;
+        intermediates.into_iter().try_for_each(|cert| context.add_extra_chain_cert(cert))?;
+        context.set_private_key(&key)?;
     }
-    // quiche only reports "TLS failure": if the key loads without the certificate, it belongs to another one.
-    let alone = quiche::Config::new(quiche::PROTOCOL_VERSION).and_then(|mut c| c.load_priv_key_from_pem_file(key_file));
-    Err(match alone {
-        Ok(()) => ConfigError::Mismatch { cert: cert.to_owned(), key: key.to_owned() },
-        Err(_) => ConfigError::NotPem { what: "private key", path: key.to_owned() },
-    })
-}
-
-/// The certificate chain and the private key that a client proves its identity with, each a PEM file.
-#[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) cert: PathBuf,
-    pub(super) key: PathBuf,
+    Ok(context)
 }
 
 /// The certificate authorities that a client trusts, and its own identity.
 #[derive(Debug)]
 pub(super) struct ClientTls {
-    pub(super) identity: Option<Identity>,
+    pub(super) certificate: Option<Certificate>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) ca_dir: Option<PathBuf>,
     pub(super) checks_authority: bool,
 }
 
 impl ClientTls {
-    /// Adds the authorities and the identity to quiche's settings.
-    pub(super) fn apply(&self, c: &mut quiche::Config) -> Result<(), ConfigError> {
-        if let Some(Identity { cert, key }) = &self.identity {
-            load_identity(c, cert, key)?;
-        }
+    /// Reads the authorities into quiche's settings, which have those of the system.
+    pub(super) fn to_quiche(&self) -> Result<quiche::Config, ConfigError> {
+        let identity = self.certificate.iter().map(Certificate::load).collect::<Result<_, _>>()?;
+        let mut context = context(identity).map_err(ConfigError::refused(TLS))?;
+        context.set_default_verify_paths().map_err(ConfigError::refused(TLS))?;
+        let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
+            .map_err(ConfigError::refused(TLS))?;
         if let Some(file) = &self.ca_file {
             check::pem("certificate", file, &["BEGIN CERTIFICATE"])?;
             let file = check::utf8("certificate authority", file)?;
@@ -113,6 +124,6 @@ impl ClientTls {
             c.load_verify_locations_from_directory(dir).map_err(ConfigError::refused("ca_dir"))?;
         }
         c.verify_peer(self.checks_authority);
-        Ok(())
+        Ok(c)
     }
 }

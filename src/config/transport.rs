@@ -100,6 +100,7 @@ pub struct TransportConfig {
     /// Directory in which a qlog file `{source connection id}.sqlog` is written for each connection
     /// (draft-ietf-quic-qlog-main-schema). It is created if it is missing. A server makes the file when the client's
     /// address is validated (RFC 9000 section 8.1), with the events before. Default: none.
+    #[cfg(feature = "qlog")]
     pub qlog_dir: Option<PathBuf>,
     /// File to which TLS secrets are appended in the NSS key log format (RFC 9850), for packet captures; on a server, when
     /// the client's address is validated. [`Endpoint::reopen_logs`](crate::Endpoint::reopen_logs) opens it again, and
@@ -136,6 +137,7 @@ impl TransportConfig {
             grease: true,
             alpn: vec![b"h3".to_vec()],
             early_data: false,
+            #[cfg(feature = "qlog")]
             qlog_dir: None,
             keylog: None,
             socket_buffer: 16 * 1024 * 1024,
@@ -223,6 +225,7 @@ impl TransportConfig {
     }
 
     /// Creates the qlog directory if it is missing, and tries to make a file there.
+    #[cfg(feature = "qlog")]
     pub(crate) fn prepare_qlog_dir(&self) -> Result<(), ConfigError> {
         let Some(path) = &self.qlog_dir else { return Ok(()) };
         std::fs::create_dir_all(path)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "webtransport")]
 use url::Url;
 
 use super::check;
@@ -140,6 +141,7 @@ impl WebTransportConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        #[cfg(feature = "webtransport")]
         self.allow_origins.iter().try_for_each(|origin| check_origin(origin))?;
         check::streams("webtransport.max_streams", self.max_streams)?;
         check::bytes("webtransport.initial_max_data", self.initial_max_data)?;
@@ -149,6 +151,7 @@ impl WebTransportConfig {
 }
 
 /// An origin is what its URL serialises to.
+#[cfg(feature = "webtransport")]
 fn check_origin(origin: &str) -> Result<(), ConfigError> {
     let serialized = serialize(origin).filter(|_| !origin.contains('*'));
     if origin == "*" || serialized.as_ref().is_some_and(|serialized| serialized.eq_ignore_ascii_case(origin)) {
@@ -162,6 +165,7 @@ fn check_origin(origin: &str) -> Result<(), ConfigError> {
 
 /// The origin of a URL with a host. Those of other schemes than the web's, as browser extensions have them, are opaque to
 /// `url` and not to browsers.
+#[cfg(feature = "webtransport")]
 fn serialize(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     if url.origin().is_tuple() {
@@ -203,6 +207,7 @@ mod tests {
         assert_eq!(error, "webtransport.max_streams is 0, but must be 1 to 2^60 streams");
     }
 
+    #[cfg(feature = "webtransport")]
     #[test]
     fn an_origin_that_no_page_has_is_named() {
         // M8

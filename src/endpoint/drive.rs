@@ -90,12 +90,6 @@ impl Connection {
 
     fn advance_handshake(&mut self, cx: &mut Cx<'_>) {
         let progress = self.handshake.advance(&self.transport, cx);
-        if (progress.begins || progress.completed) && self.lacks_certificate(cx) {
-            log::debug!("{:?}: the client has no certificate", cx.conn);
-            // RFC 8446 section 6: the alert, as a QUIC error (RFC 9001 section 4.8).
-            const CERTIFICATE_REQUIRED: u64 = 0x100 + 116;
-            return self.transport.close_transport(CERTIFICATE_REQUIRED, b"a client certificate is required");
-        }
         if progress.begins {
             self.begin_http3(cx);
             if !progress.completed && self.role == Role::Client && self.transport.has_http3() {
@@ -118,11 +112,6 @@ impl Connection {
         self.turn.received = true;
         log::debug!("{:?}: handshake with {} complete", cx.conn, self.transport.peer_addr());
         cx.emit(Event::Connected(cx.conn));
-    }
-
-    /// Whether the client has presented no certificate although it must. quiche only asks for one.
-    fn lacks_certificate(&self, cx: &Cx<'_>) -> bool {
-        cx.core.settings.requires_client_certificate() && self.transport.peer_certificate().is_none()
     }
 
     fn begin_http3(&mut self, cx: &mut Cx<'_>) {

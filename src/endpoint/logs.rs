@@ -48,6 +48,7 @@ pub(super) struct HeldLogs {
 impl Logs {
     /// Opens the key log, and creates the directory for qlog files.
     pub(super) fn open(settings: &TransportConfig) -> Result<Self, ConfigError> {
+        #[cfg(feature = "qlog")]
         settings.prepare_qlog_dir()?;
         Ok(Logs { keylog: settings.open_keylog()?, ..Logs::default() })
     }

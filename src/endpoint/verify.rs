@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use boring::x509::X509;
 use ring::digest;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::ClientConfig;
 
@@ -40,11 +40,5 @@ impl ServerVerifier {
 
 /// Whether a certificate's subject alternative names include an address (RFC 5280 section 4.2.1.6).
 fn names_address(cert: &[u8], ip: IpAddr) -> bool {
-    let octets = match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let Ok((_, cert)) = X509Certificate::from_der(cert) else { return false };
-    let Ok(Some(names)) = cert.subject_alternative_name() else { return false };
-    names.value.general_names.iter().any(|name| matches!(name, GeneralName::IPAddress(bytes) if *bytes == octets))
+    X509::from_der(cert).and_then(|cert| cert.check_ip_asc(&ip.to_string())).unwrap_or(false)
 }

@@ -16,7 +16,9 @@ pub use violation::Violation;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Anything that can go wrong in this crate.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` gives the same text as `Display`, as that is what a `main` that returns a [`Result`] prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A setting is wrong or a file that it names cannot be used.
@@ -44,7 +46,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The server's address cannot be bound.
-    #[error("cannot listen on {addr}: {source}{}", bind_hint(source, "--listen"))]
+    #[error("cannot listen on {addr}: {source}{}", bind_hint(source))]
     Bind {
         /// The requested address.
         addr: SocketAddr,
@@ -52,7 +54,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The admin port's address cannot be bound.
-    #[error("cannot open the admin port on {addr}: {source}{}", bind_hint(source, "--admin"))]
+    #[error("cannot open the admin port on {addr}: {source}{}", bind_hint(source))]
     Admin {
         /// The requested address.
         addr: SocketAddr,
@@ -64,12 +66,24 @@ pub enum Error {
     Handler(Box<dyn std::error::Error + Send + Sync>),
 }
 
-fn bind_hint(source: &io::Error, option: &str) -> String {
+fn bind_hint(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::AddrInUse => format!(" (another server runs there; choose a port with {option} ADDR:PORT)"),
-        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)".to_owned(),
-        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)".to_owned(),
-        _ => String::new(),
+        io::ErrorKind::AddrInUse => " (another server runs there)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 need privileges)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        _ => "",
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -123,8 +137,8 @@ pub enum ParamError {
     Query(String),
 }
 
-/// An invalid setting, found when the server is built.
-#[derive(Debug, thiserror::Error)]
+/// An invalid setting, found when the server is built. `Debug` gives the same text as `Display`.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A number is outside its range.
@@ -138,7 +152,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// A certificate or key file cannot be read.
-    #[error("cannot read {what} '{}': {source} (make one with: mio-quiche cert)", path.display())]
+    #[error("cannot read {what} '{}': {source}", path.display())]
     Unreadable {
         /// `certificate` or `private key`.
         what: &'static str,
@@ -148,7 +162,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file can be read but has the wrong content.
-    #[error("'{}' holds no {what} in PEM form (make one with: mio-quiche cert)", path.display())]
+    #[error("'{}' holds no {what} in PEM form", path.display())]
     NotPem {
         /// `certificate` or `private key`.
         what: &'static str,
@@ -156,16 +170,22 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// The key does not belong to the certificate.
-    #[error(
-        "private key '{}' does not belong to certificate '{}' (make a new pair with: mio-quiche cert)",
-        key.display(), cert.display()
-    )]
+    #[error("private key '{}' does not belong to certificate '{}'", key.display(), cert.display())]
     Mismatch {
         /// The certificate file.
         cert: PathBuf,
         /// The private key file.
         key: PathBuf,
     },
+    /// A certificate or key in memory has the wrong content.
+    #[error("{what} in memory is not in PEM form")]
+    NotPemInMemory {
+        /// `certificate` or `private key`.
+        what: &'static str,
+    },
+    /// The key in memory does not belong to the certificate.
+    #[error("private key in memory does not belong to its certificate")]
+    MismatchInMemory,
     /// An entry of [`allow_origins`](crate::WebTransportConfig::allow_origins) that no page's origin is equal to.
     #[error("'{origin}' in webtransport.allow_origins is not an origin: write {proposal}")]
     Origin {
@@ -389,6 +409,16 @@ mod tests {
     use std::error::Error;
 
     use super::{ConfigError, ConnectError, MigrateError};
+
+    #[test]
+    fn a_main_that_fails_prints_the_message() {
+        let message = "cannot listen on 127.0.0.1:443: permission denied (ports below 1024 need privileges)";
+        let source = std::io::ErrorKind::PermissionDenied.into();
+        let error = super::Error::Bind { addr: "127.0.0.1:443".parse().unwrap(), source };
+        assert_eq!((error.to_string(), format!("{error:?}")), (message.to_owned(), message.to_owned()));
+        let error = super::Error::from(ConfigError::MismatchInMemory);
+        assert_eq!(format!("{error:?}"), "private key in memory does not belong to its certificate");
+    }
 
     #[test]
     fn errors_of_quiche_are_told_as_text() {

@@ -1,25 +1,14 @@
 //! Settings of both sides: a server with its own certificate, and a client that accepts any.
 
 use crate::app::cert::DevCert;
-use crate::config::{ClientConfig, ServerConfig};
-
-struct Certificate {
-    dir: tempfile::TempDir,
-}
+use crate::config::{Certificate, ClientConfig, ServerConfig};
 
 thread_local! {
-    static CERTIFICATE: Certificate = {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        DevCert::generate(&[]).and_then(|cert| cert.write(dir.path())).expect("a certificate");
-        Certificate { dir }
-    };
+    static CERTIFICATE: Certificate = DevCert::generate(&[]).expect("a certificate").certificate();
 }
 
 pub(super) fn server() -> ServerConfig {
-    CERTIFICATE.with(|Certificate { dir }| {
-        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        ServerConfig::from_pem(cert, key).expect("both files")
-    })
+    CERTIFICATE.with(|certificate| ServerConfig::new(vec![certificate.clone()]))
 }
 
 pub(super) fn client() -> ClientConfig {

@@ -1,13 +1,18 @@
 //! The I/O layer: the UDP socket, the event loop and the clock. The only module that does I/O.
 
+#[cfg(feature = "admin")]
 mod admin;
 mod event_loop;
+#[cfg(feature = "client")]
 mod resolver;
 mod socket;
 
+#[cfg(feature = "admin")]
 pub use admin::{AdminPort, AdminResponse};
 pub use event_loop::{EventLoop, Waker, Wakeup};
+#[cfg(feature = "client")]
 pub use resolver::resolve;
+#[cfg(feature = "client")]
 pub(crate) use resolver::{Lookups, reachable};
 pub use socket::{Datagram, UdpSocket};
 

@@ -1,5 +1,6 @@
 //! Observability: metrics and qlog files.
 
+#[cfg(feature = "admin")]
 pub mod prometheus;
 #[cfg(feature = "qlog")]
 pub mod qlog;

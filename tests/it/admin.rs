@@ -262,7 +262,7 @@ fn addresses_that_do_not_do() {
     let addr = taken.local_addr().unwrap().to_string();
     let message = format!(
         "mio-quiche: cannot open the admin port on {addr}: Address already in use (os error 98) \
-         (another server runs there; choose a port with --admin ADDR:PORT)\n"
+         (another server runs there); choose a port with --admin ADDR:PORT\n"
     );
     assert_eq!(serve(&addr), (Some(1), message));
     for wrong in ["8080", "localhost:8080", "127.0.0.1", "127.0.0.1:70000"] {

@@ -72,6 +72,8 @@ fn certificates_and_keys_that_do_not_do() {
     let message = "private key 'other/key.pem' does not belong to certificate 'cert.pem' \
                    (make a new pair with: mio-quiche cert)";
     assert_fails(dir, &with("cert.pem", "other/key.pem"), 2, message);
+    let two = [&with("cert.pem", "key.pem")[..], &["--cert", "other/cert.pem"]].concat();
+    assert_fails(dir, &two, 2, "2 --cert, but 1 --key: give one for each");
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn addresses_that_do_not_do() {
     let addr = taken.local_addr().unwrap().to_string();
     let message = format!(
         "cannot listen on {addr}: Address already in use (os error 98) \
-         (another server runs there; choose a port with --listen ADDR:PORT)"
+         (another server runs there); choose a port with --listen ADDR:PORT"
     );
     assert_fails(dir.path(), &[&["serve", "--listen", &addr], &PAIR[..]].concat(), 1, &message);
     let message = "cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99) \

@@ -141,6 +141,27 @@ fn nobody_but_net_reads_the_clock() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The names of options in string literals, such as `--listen`.
+fn options(code: &str) -> Vec<&str> {
+    let literals = code.split('"').skip(1).step_by(2);
+    let words = literals.flat_map(|text| text.split([' ', '(', '\'', '`']));
+    words.filter(|word| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic))).collect()
+}
+
+#[test]
+fn only_the_command_speaks_of_its_options() {
+    assert_eq!(options("f(\"choose with --listen ADDR\", n--m, \"a -- b (--x)\")"), ["--listen", "--x)"]);
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| !is_test(path) && layer(path) != "cli") {
+        let code = code(text);
+        let found = options(&code);
+        if !found.is_empty() || code.contains("mio-quiche cert") {
+            wrong.push(format!("src/{}: {found:?}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn nobody_but_transport_calls_quiche() {
     // `config` fills quiche's settings, `endpoint/core.rs` keeps them, `error/` takes the text of quiche's errors.
@@ -350,7 +371,10 @@ impl Modules {
 }
 
 fn is_re_export(statement: &str) -> bool {
-    let statement = statement.trim_start();
+    let mut statement = statement.trim_start();
+    while let Some((_, rest)) = statement.strip_prefix("#[").and_then(|attribute| attribute.split_once(']')) {
+        statement = rest.trim_start();
+    }
     statement.starts_with("pub use ") || statement.starts_with("pub(") && statement.contains(") use ")
 }
 

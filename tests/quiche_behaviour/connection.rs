@@ -187,7 +187,7 @@ fn packets_are_decrypted_in_place() {
 
 #[test]
 fn a_server_that_verifies_takes_a_client_without_a_certificate() {
-    // endpoint/drive.rs `lacks_certificate`
+    // config/tls.rs
     let (mut without, mut server) = (Config::new(quiche::PROTOCOL_VERSION).unwrap(), config());
     without.set_application_protos(&[b"h3"]).unwrap();
     without.verify_peer(false);

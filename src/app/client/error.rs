@@ -1,14 +1,14 @@
 //! Errors of a client.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
 use crate::error::{ConnectError, Error, ErrorCode, StreamError};
 
-/// Why a request or a session failed.
-#[derive(Clone, Debug, thiserror::Error)]
+/// Why a request or a session failed. `Debug` gives the same text as `Display`.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
     /// Invalid or unsupported URL.
@@ -112,6 +112,12 @@ impl From<Error> for ClientError {
             },
             error => ClientError::Handler(error.to_string()),
         }
+    }
+}
+
+impl fmt::Debug for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

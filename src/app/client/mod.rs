@@ -24,12 +24,14 @@ pub(super) use self::core::ClientCore;
 use self::handler::{Handler, Watched};
 use super::datagrams::DatagramHandler;
 use super::mailbox::{self, Mailbox};
+#[cfg(feature = "webtransport")]
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
 use crate::endpoint::Endpoint;
 use crate::error::{MigrateError, Result};
 use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
 use crate::stats::Stats;
+#[cfg(feature = "webtransport")]
 use crate::transport::table::StreamId;
 use crate::turn::DatagramIo;
 pub use alt_svc::AltService;
@@ -41,7 +43,9 @@ pub use handle::ClientHandle;
 pub(super) use handler::Cx;
 #[cfg(feature = "fuzzing")]
 pub(crate) use request::Origin;
-pub use request::{ClientRequest, RequestId, ResponseHandler, SessionOptions};
+#[cfg(feature = "webtransport")]
+pub use request::SessionOptions;
+pub use request::{ClientRequest, RequestId, ResponseHandler};
 pub use response::ClientResponse;
 
 /// A client of HTTP/3 and WebTransport on one UDP socket, run by the thread that owns it.
@@ -177,6 +181,7 @@ impl Client {
 
     /// Requests a WebTransport session, on a connection of its own. The handler's [`opened`](SessionHandler::opened) or
     /// [`failed`](SessionHandler::failed) is called.
+    #[cfg(feature = "webtransport")]
     pub fn open_session(&mut self, request: SessionOptions, handler: impl SessionHandler + 'static) {
         self.core.open_session(net::now(), request.into_request(), Box::new(handler));
     }
@@ -205,6 +210,7 @@ impl Client {
 
     /// Uses a session outside of its handler's calls, e.g. after a [wake](Client::waker). An error closes the session.
     /// Returns false if the session has ended.
+    #[cfg(feature = "webtransport")]
     pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
         self.core.with_session(net::now(), id, &mut self.endpoint, call)
     }

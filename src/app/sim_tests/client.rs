@@ -367,7 +367,6 @@ fn requests_wait_for_credit() {
 }
 
 #[test]
-#[cfg(feature = "webtransport")]
 fn sessions_with_streams_from_both_sides() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
@@ -426,7 +425,6 @@ impl SessionHandler for Closing {
 }
 
 #[test]
-#[cfg(feature = "webtransport")]
 fn a_session_that_the_server_closes() {
     for seed in 1..=6 {
         let router = Router::new().webtransport("/close", |req| req.accept(Closing));

@@ -24,7 +24,6 @@ fn a_malformed_request_costs_its_stream_only() {
     assert_eq!(sim.server.stats().malformed_requests, 6);
 }
 
-#[cfg(feature = "webtransport")]
 #[test]
 fn requests_have_a_limit_of_their_own_beside_session_streams() {
     // K14

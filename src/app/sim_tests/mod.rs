@@ -3,14 +3,9 @@
 
 mod bodies;
 mod budgets;
-#[cfg_attr(
-    not(feature = "webtransport"),
-    expect(dead_code, unused_imports, reason = "the tests of sessions are left out")
-)]
+mod certificates;
 mod client;
-#[cfg(feature = "webtransport")]
 mod faults;
-#[cfg(feature = "webtransport")]
 mod handles;
 mod later;
 mod limits;
@@ -18,7 +13,6 @@ mod offload;
 mod overload;
 mod panics;
 mod requests;
-#[cfg(feature = "webtransport")]
 mod sessions;
 mod topics;
 mod world;
@@ -135,12 +129,8 @@ impl Default for Options {
 }
 
 fn server_config() -> ServerConfig {
-    let dir = tempfile::tempdir().expect("a directory");
-    DevCert::generate(&[]).and_then(|cert| cert.write(dir.path())).expect("a certificate");
-    let mut config = ServerConfig::from_pem(dir.path().join("cert.pem"), dir.path().join("key.pem")).expect("settings");
+    let mut config = ServerConfig::new(vec![DevCert::generate(&[]).expect("a certificate").certificate()]);
     config.handle_signals = false;
-    // The files are read once, when the endpoint is built.
-    std::mem::forget(dir);
     config
 }
 

@@ -164,15 +164,12 @@ fn many_requests_at_once_are_answered_in_several_turns_so_that_other_connections
 }
 
 /// More requests than a connection may have, for which QUIC has room with WebTransport.
-#[cfg(feature = "webtransport")]
 const STREAMS: u64 = 150;
 
-#[cfg(feature = "webtransport")]
 fn with_webtransport() -> Options {
     Options { server: Box::new(|config| config.webtransport.enabled = true), ..Options::default() }
 }
 
-#[cfg(feature = "webtransport")]
 #[test]
 fn more_heads_that_are_not_complete_than_a_connection_may_have_requests_are_too_much() {
     let mut sim = Sim::connected(with_webtransport());
@@ -194,7 +191,6 @@ fn more_heads_that_are_not_complete_than_a_connection_may_have_requests_are_too_
     assert!((101..130).contains(&opened), "{opened}");
 }
 
-#[cfg(feature = "webtransport")]
 #[test]
 fn bursts_of_more_requests_than_a_connection_may_have_are_rejected_and_not_too_much() {
     let mut sim = Sim::connected(with_webtransport());

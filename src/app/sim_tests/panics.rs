@@ -50,7 +50,6 @@ fn a_panic_costs_its_request() {
     assert_eq!(sim.app.running(), 0);
 }
 
-#[cfg(feature = "webtransport")]
 mod sessions {
     use bytes::Bytes;
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use clap::Args as ClapArgs;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
-use mio_quiche::{ClientConfig, ClientRequest};
+use mio_quiche::{Certificate, ClientConfig, ClientRequest};
 
 use super::body::{Body, Part};
 use super::failure::{CA_FILE, CLIENT_CERTIFICATE, Problem, READ, URL, USAGE, WRITE};
@@ -327,7 +327,9 @@ impl Args {
         if let Some(cert) = &connection.cert {
             let key = connection.key.as_ref().unwrap_or(cert);
             let wrong = |e| Problem::new(CLIENT_CERTIFICATE, format!("{e} (--cert, --key)"));
-            config.client_certificate(cert, key).map_err(wrong)?;
+            let certificate = Certificate::from_files(cert, key);
+            certificate.check().map_err(wrong)?;
+            config.certificate = Some(certificate);
         }
         config.cert_hashes = connection.cert_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?;
         if connection.insecure {

@@ -8,13 +8,15 @@ import early
 import hostile
 import limits
 import losses
+import names
 import restart
 import sessions
 
 
 def main():
     name, url, *arguments = sys.argv[1:]
-    cases = sessions.CASES | datagrams.CASES | limits.CASES | losses.CASES | hostile.CASES | early.CASES | restart.CASES
+    modules = [sessions, datagrams, limits, losses, hostile, early, restart, names]
+    cases = {name: case for module in modules for name, case in module.CASES.items()}
     print(json.dumps(cases[name](url, *arguments)))
 
 

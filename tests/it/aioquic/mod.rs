@@ -36,7 +36,7 @@ const WT_REQUIREMENTS_NOT_MET: u64 = 0x212c_0d48;
 const HELLO: &str = "Hello, HTTP/3!\n";
 
 /// A case that runs.
-struct Case {
+pub(crate) struct Case {
     child: Guard,
     dir: TempDir,
 }
@@ -46,7 +46,7 @@ impl Case {
         Self::start_with(server, name, &[])
     }
 
-    fn start_with(server: &Server, name: &str, args: &[&str]) -> Self {
+    pub(crate) fn start_with(server: &Server, name: &str, args: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
         let file = |name: &str| File::create(dir.path().join(name)).unwrap();
         let child = Command::new(tool("MIO_QUICHE_PYTHON"))
@@ -63,7 +63,7 @@ impl Case {
     }
 
     /// Waits for the end and gives what the case printed.
-    fn finish(mut self) -> Value {
+    pub(crate) fn finish(mut self) -> Value {
         let status = self.child.wait("the case ends", 6 * DEADLINE);
         let read = |name: &str| fs::read_to_string(self.dir.path().join(name)).unwrap();
         assert!(status.success(), "{}", read("errors"));

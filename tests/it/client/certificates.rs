@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mio_quiche::{Client, ClientError};
+use mio_quiche::{Certificate, Client, ClientError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
@@ -50,7 +50,7 @@ fn with(files: Option<&(PathBuf, PathBuf)>) -> Client {
         config.dangerous().accept_any_certificate();
         config.transport.early_data = true;
         if let Some((cert, key)) = files {
-            config.client_certificate(cert, key).unwrap();
+            config.certificate = Some(Certificate::from_files(cert, key));
         }
     })
 }
@@ -131,9 +131,10 @@ fn a_key_of_another_certificate_is_named() {
     let (cert, _) = one.client(ExtendedKeyUsagePurpose::ClientAuth);
     let (_, key) = two.client(ExtendedKeyUsagePurpose::ClientAuth);
     let mut config = mio_quiche::ClientConfig::default();
-    config.client_certificate(&cert, &key).unwrap();
-    let error = Client::new(config.clone()).unwrap_err().to_string();
-    assert!(error.contains("does not belong to certificate"), "{error}");
-    let error = config.client_certificate(&cert, "/nowhere").unwrap_err().to_string();
-    assert!(error.starts_with("cannot read private key '/nowhere': "), "{error}");
+    let mut error = |cert: &Path, key: &Path| {
+        config.certificate = Some(Certificate::from_files(cert, key));
+        Client::new(config.clone()).unwrap_err().to_string()
+    };
+    assert!(error(&cert, &key).contains("does not belong to certificate"));
+    assert!(error(&cert, Path::new("/nowhere")).starts_with("cannot read private key '/nowhere': "));
 }

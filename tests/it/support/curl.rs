@@ -15,8 +15,15 @@ use super::{sha256, tool};
 
 /// A curl that shows errors, speaks nothing but HTTP/3, takes the development certificate and sends paths as they are.
 pub(crate) fn command() -> Command {
+    let mut command = strict_command();
+    command.arg("-k");
+    command
+}
+
+/// As [`command`], which takes no certificate but a right one.
+pub(crate) fn strict_command() -> Command {
     let mut command = Command::new(tool("MIO_QUICHE_CURL"));
-    command.args(["-q", "-sS", "--http3-only", "-k", "--path-as-is", "--max-time", "120"]).stdin(Stdio::null());
+    command.args(["-q", "-sS", "--http3-only", "--path-as-is", "--max-time", "120"]).stdin(Stdio::null());
     command
 }
 

@@ -42,7 +42,6 @@ fn first_packets_from_addresses_that_are_not_validated_leave_no_trace_on_the_dis
     assert_eq!((qlogs(dir.path()).len(), secrets(dir.path()).as_str()), (0, ""));
 }
 
-#[cfg(feature = "qlog")]
 #[test]
 fn the_logs_of_a_client_that_answers_are_there_from_the_first_packet_on() {
     // K13
@@ -64,7 +63,6 @@ fn the_logs_of_a_client_that_answers_are_there_from_the_first_packet_on() {
     assert!(received.contains("\"initial\"") && received.contains("\"packet_number\":0"), "{received}");
 }
 
-#[cfg(feature = "qlog")]
 #[test]
 fn logs_that_cannot_be_written_are_counted_and_harm_nothing() {
     // K13: the directory is removed while the server runs, and the disk of the key log is full.

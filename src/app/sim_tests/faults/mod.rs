@@ -6,6 +6,7 @@ mod connection;
 mod first_flight;
 mod flow;
 mod forwarding;
+#[cfg(feature = "qlog")]
 mod logs;
 mod migration;
 mod raw;

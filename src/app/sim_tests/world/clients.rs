@@ -43,7 +43,6 @@ fn many_requests_make_the_pool_grow() {
 }
 
 /// The demo has sessions, so QUIC has room for 1000 streams, and the server rejects requests over its limit.
-#[cfg(feature = "webtransport")]
 #[test]
 fn requests_that_are_rejected_as_too_many_wait_for_their_turn() {
     // K14

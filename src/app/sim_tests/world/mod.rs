@@ -14,7 +14,6 @@ mod idle;
 mod impairments;
 mod network;
 mod peer;
-#[cfg(feature = "webtransport")]
 mod sessions;
 mod sharing;
 mod socket;

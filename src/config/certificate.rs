@@ -1,0 +1,219 @@
+//! Certificates: from files or from memory, and which of a server's a client gets.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use boring::pkey::{PKey, Private};
+use boring::ssl::SslRef;
+use boring::x509::X509;
+
+use super::check;
+use crate::error::ConfigError;
+
+/// A certificate chain and its private key, in PEM form.
+///
+/// ```no_run
+/// use mio_quiche::{Certificate, ServerConfig};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let (chain, key) = (Vec::new(), Vec::new());
+/// let config = ServerConfig::new(vec![
+///     Certificate::from_files("example.com.pem", "example.com.key"),
+///     Certificate::from_pem(chain, key),
+/// ]);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Certificate(Source);
+
+#[derive(Clone)]
+enum Source {
+    Files { chain: PathBuf, key: PathBuf },
+    Memory { chain: Arc<[u8]>, key: Arc<[u8]> },
+}
+
+impl fmt::Debug for Certificate {
+    /// Does not print the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Certificate");
+        match &self.0 {
+            Source::Files { chain, key } => out.field("chain", chain).field("key", key).finish(),
+            Source::Memory { .. } => out.finish_non_exhaustive(),
+        }
+    }
+}
+
+/// One of a [`Certificate`]'s two parts, for errors.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Chain,
+    Key,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Chain => "certificate",
+            Part::Key => "private key",
+        }
+    }
+}
+
+impl Certificate {
+    /// Reads two files, at the start and at each [reload](crate::ServerHandle::reload): the chain, which begins with
+    /// the own certificate, and the private key. Both may be the same file.
+    pub fn from_files(chain: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Certificate(Source::Files { chain: chain.into(), key: key.into() })
+    }
+
+    /// Takes the content of such files from memory. It is written nowhere.
+    pub fn from_pem(chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        Certificate(Source::Memory { chain: chain.into().into(), key: key.into().into() })
+    }
+
+    /// Checks that the two can be read and belong together, as building a server or client does.
+    ///
+    /// # Errors
+    /// [`ConfigError::File`], [`ConfigError::NotPem`] or [`ConfigError::Mismatch`], and those for memory.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.load().map(drop)
+    }
+
+    /// The PEM text of a part.
+    fn read(&self, part: Part) -> Result<Arc<[u8]>, ConfigError> {
+        let path = match (&self.0, part) {
+            (Source::Memory { chain, .. }, Part::Chain) => return Ok(chain.clone()),
+            (Source::Memory { key, .. }, Part::Key) => return Ok(key.clone()),
+            (Source::Files { chain, .. }, Part::Chain) => chain,
+            (Source::Files { key, .. }, Part::Key) => key,
+        };
+        check::read(part.name(), path).map(Arc::from)
+    }
+
+    fn not_pem(&self, part: Part) -> ConfigError {
+        let what = part.name();
+        match (&self.0, part) {
+            (Source::Memory { .. }, _) => ConfigError::NotPemInMemory { what },
+            (Source::Files { chain, .. }, Part::Chain) => ConfigError::NotPem { what, path: chain.clone() },
+            (Source::Files { key, .. }, Part::Key) => ConfigError::NotPem { what, path: key.clone() },
+        }
+    }
+
+    /// The server's own certificate.
+    pub(crate) fn leaf(&self) -> Result<X509, ConfigError> {
+        Ok(self.chain()?.swap_remove(0))
+    }
+
+    /// Not empty.
+    fn chain(&self) -> Result<Vec<X509>, ConfigError> {
+        let chain = X509::stack_from_pem(&self.read(Part::Chain)?).unwrap_or_default();
+        if chain.is_empty() { Err(self.not_pem(Part::Chain)) } else { Ok(chain) }
+    }
+
+    pub(super) fn load(&self) -> Result<Identity, ConfigError> {
+        let mut chain = self.chain()?;
+        let leaf = chain.remove(0);
+        let key = PKey::private_key_from_pem(&self.read(Part::Key)?).map_err(|_| self.not_pem(Part::Key))?;
+        if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
+            return Err(match &self.0 {
+                Source::Files { chain, key } => ConfigError::Mismatch { cert: chain.clone(), key: key.clone() },
+                Source::Memory { .. } => ConfigError::MismatchInMemory,
+            });
+        }
+        Ok(Identity { leaf, intermediates: chain, key })
+    }
+}
+
+/// A certificate that was read.
+pub(super) struct Identity {
+    pub(super) leaf: X509,
+    pub(super) intermediates: Vec<X509>,
+    pub(super) key: PKey<Private>,
+}
+
+impl Identity {
+    /// The host names in the certificate's subjectAltName, in lower case.
+    fn names(&self) -> Vec<String> {
+        let names = self.leaf.subject_alt_names();
+        names.iter().flatten().filter_map(|name| Some(name.dnsname()?.to_ascii_lowercase())).collect()
+    }
+
+    /// Gives a connection this certificate. It must have none yet.
+    fn put_on(&self, ssl: &mut SslRef) -> Result<(), boring::error::ErrorStack> {
+        ssl.set_certificate(&self.leaf)?;
+        self.intermediates.iter().try_for_each(|cert| ssl.add_chain_cert(cert))?;
+        ssl.set_private_key(&self.key)
+    }
+}
+
+/// Several certificates, chosen by the name that the client asks for (SNI, RFC 6066 section 3).
+pub(super) struct Identities {
+    /// Not empty. The first is for clients that ask for another name, or for none.
+    all: Vec<Identity>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Identities {
+    pub(super) fn new(all: Vec<Identity>) -> Self {
+        let mut by_name = HashMap::new();
+        for (index, identity) in all.iter().enumerate() {
+            for name in identity.names() {
+                by_name.entry(name).or_insert(index);
+            }
+        }
+        Identities { all, by_name }
+    }
+
+    /// The index of the certificate for a name: that which has it, or else that with a wildcard in place of its first
+    /// label (RFC 9525 section 6.3).
+    fn find(&self, name: Option<&str>) -> usize {
+        let find = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            let exact = self.by_name.get(&name);
+            exact.or_else(|| self.by_name.get(&format!("*.{}", name.split_once('.')?.1))).copied()
+        };
+        name.and_then(find).unwrap_or(0)
+    }
+
+    pub(super) fn put_on(&self, ssl: &mut SslRef, name: Option<&str>) -> Result<(), boring::error::ErrorStack> {
+        self.all[self.find(name)].put_on(ssl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn pem(names: &[&str]) -> (String, String) {
+        let names = names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_memory_holds_is_checked() {
+        let ((cert, key), (_, other)) = (pem(&["a.test"]), pem(&["a.test"]));
+        let told = |chain: &str, key: &str| Certificate::from_pem(chain, key).load().err().map(|e| e.to_string());
+        assert_eq!(told(&cert, &key), None);
+        assert_eq!(told(&format!("{key}{cert}"), &format!("{cert}{key}")), None);
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for chain in ["", "text", &key, broken, &format!("{cert}{broken}")] {
+            assert_eq!(told(chain, &key).as_deref(), Some("certificate in memory is not in PEM form"), "{chain}");
+        }
+        for key in ["", "text", &cert] {
+            assert_eq!(told(&cert, key).as_deref(), Some("private key in memory is not in PEM form"), "{key}");
+        }
+        let mismatch = Some("private key in memory does not belong to its certificate".to_owned());
+        assert_eq!(told(&cert, &other), mismatch);
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        let (cert, key) = pem(&["a.test"]);
+        assert_eq!(format!("{:?}", Certificate::from_pem(cert, key)), "Certificate { .. }");
+    }
+}
