@@ -28,8 +28,11 @@
 //!
 //! Linux only: nothing else is tested.
 
-// Both roles and sessions are one engine, of which some is then out of reach.
-#![cfg_attr(not(all(feature = "client", feature = "webtransport")), allow(dead_code, unreachable_pub))]
+// Both roles, sessions and counters are one engine, of which some is then out of reach.
+#![cfg_attr(
+    not(all(feature = "admin", feature = "client", feature = "webtransport")),
+    allow(dead_code, unreachable_pub)
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("mio-quiche is for Linux only: nothing else is tested");
