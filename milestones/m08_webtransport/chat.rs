@@ -1,9 +1,7 @@
 //! A chat in fifty lines: what somebody writes comes to everybody, and newcomers see what was said before.
 
 use mio_quiche::app::cert::CertInfo;
-use mio_quiche::{
-    Error, Progress, Result, Router, Server, Session, SessionHandler, Stream, StreamHandler, StreamId, Topic,
-};
+use mio_quiche::{Progress, Result, Router, Server, Session, SessionHandler, Stream, StreamHandler, StreamId, Topic};
 
 #[path = "../settings.rs"]
 mod settings;
@@ -41,7 +39,7 @@ fn main() -> Result<()> {
     let router = Router::new().webtransport("/chat", move |req| req.accept(Guest(room.clone())));
     let (mut server, hash) = settings::with_certificate(|mut config| {
         config.webtransport.allow_origins = vec![page.clone()];
-        let hash = CertInfo::read(&config.cert).map_err(Error::handler)?.sha256_base64();
+        let hash = CertInfo::of(&config.certificates[0])?.sha256_base64();
         Ok((Server::bind(&listen, config, router)?, hash))
     })?;
     println!("{page}/chat.html#https://{}/chat,{hash}", server.local_addr());

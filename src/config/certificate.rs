@@ -76,7 +76,7 @@ impl Certificate {
     /// Checks that the two can be read and belong together, as building a server or client does.
     ///
     /// # Errors
-    /// [`ConfigError::File`], [`ConfigError::NotPem`] or [`ConfigError::Mismatch`], and those for memory.
+    /// A part that cannot be read or holds no PEM block of its kind, or a key that belongs to another certificate.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.load().map(drop)
     }
