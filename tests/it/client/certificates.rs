@@ -121,7 +121,7 @@ fn the_command_presents_its_certificate() {
     assert_eq!(get(&["-E", joined]).text(), "Hello, HTTP/3!\n");
     let refused = format!("cannot connect to {}: the server says: a client certificate is required", server.addr());
     get(&[]).assert_failed(35, &refused);
-    let message = format!("'{cert}' holds no private key in PEM form (make one with: mio-quiche cert) (--cert, --key)");
+    let message = format!("'{cert}' holds no private key in PEM form (--cert, --key)");
     get(&["--cert", cert]).assert_failed(58, &message);
 }
 
