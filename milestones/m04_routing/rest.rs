@@ -14,11 +14,6 @@ struct Note {
     text: String,
 }
 
-#[derive(Deserialize)]
-struct Page {
-    limit: Option<usize>,
-}
-
 /// The notes, and where new ones are published.
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<Vec<Note>>>, Topic);
@@ -29,15 +24,6 @@ fn query<T>(store: Store, work: impl FnOnce(&mut Vec<Note>) -> T) -> impl FnOnce
         std::thread::sleep(Duration::from_millis(200));
         work(&mut store.0.lock().expect("nothing panics while it is locked"))
     }
-}
-
-fn list(store: Store, req: &Request, res: Response) -> Response {
-    let limit = match req.query_as::<Page>() {
-        Ok(page) => page.limit.unwrap_or(100),
-        Err(error) => return res.bad_request(error),
-    };
-    let first = query(store, move |notes| notes[..limit.min(notes.len())].to_vec());
-    res.offload(first, |notes, res| res.json(&notes))
 }
 
 fn show(store: Store, req: &Request, res: Response) -> Response {
@@ -58,6 +44,20 @@ fn add(store: Store, _req: &Request, res: Response) -> Response {
         });
         res.offload(push, |n, res| res.status(201).header("location", format!("/api/notes/{n}")))
     })
+}
+
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<usize>,
+}
+
+fn list(store: Store, req: &Request, res: Response) -> Response {
+    let limit = match req.query_as::<Page>() {
+        Ok(page) => page.limit.unwrap_or(100),
+        Err(error) => return res.bad_request(error),
+    };
+    let first = query(store, move |notes| notes[..limit.min(notes.len())].to_vec());
+    res.offload(first, |notes, res| res.json(&notes))
 }
 
 fn main() -> Result<()> {
