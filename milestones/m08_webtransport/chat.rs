@@ -8,6 +8,7 @@ use mio_quiche::{
 #[path = "../settings.rs"]
 mod settings;
 
+/// Somebody in the room.
 struct Guest(Topic);
 
 impl SessionHandler for Guest {
