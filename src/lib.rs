@@ -5,7 +5,8 @@
 //!
 //! fn main() -> mio_quiche::Result<()> {
 //!     let app = Router::new().get("/", |_req, res| res.text("Hello, HTTP/3!\n"));
-//!     Server::bind("[::]:4433", ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?, app)?.run()
+//!     let config = ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
+//!     Server::bind("[::]:4433", config, app)?.run()
 //! }
 //! ```
 //!
@@ -94,7 +95,9 @@
 //!             Err(error) => res.status(500).text(error.to_string()),
 //!         })
 //!     })
-//!     .get("/events", move |_req, res| res.header("content-type", "text/event-stream").feed(&news, 10));
+//!     .get("/events", move |_req, res| {
+//!         res.header("content-type", "text/event-stream").feed(&news, 10)
+//!     });
 //! assert!(router.check().is_ok());
 //! publisher.publish("data: to everybody\n\n");
 //! ```
