@@ -22,7 +22,11 @@ fn answer(tokio: &Handle, ms: u64, res: Response) -> Response {
     let tokio = tokio.clone();
     res.later(move |reply| {
         tokio.spawn(async move {
-            let rows = timeout(Duration::from_secs(1), query(ms)).await;
+            let rows = tokio::select! {
+                rows = timeout(Duration::from_secs(1), query(ms)) => rows,
+                // The client is gone, and the query is dropped.
+                () = reply.cancelled() => return,
+            };
             reply.send(|res| match rows {
                 Ok(rows) => res.text(rows),
                 Err(_) => res.status(504),
