@@ -34,8 +34,6 @@ struct Inner<S> {
     messages: Mutex<Messages<S>>,
     /// The loop has been woken, and has not looked since.
     is_woken: AtomicBool,
-    /// The server shuts down.
-    is_shutting_down: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -61,8 +59,7 @@ impl<S: Send + 'static> Mailbox<S> {
     /// `wake` ends the sleep of the loop, or keeps the next one from beginning.
     pub(super) fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
         let messages = Mutex::new(Messages { queue: VecDeque::new(), is_closed: false });
-        let (is_woken, is_shutting_down) = Default::default();
-        Mailbox(Arc::new(Inner { messages, is_woken, is_shutting_down, wake: Box::new(wake) }))
+        Mailbox(Arc::new(Inner { messages, is_woken: AtomicBool::new(false), wake: Box::new(wake) }))
     }
 
     /// Adds the end of a deferred response. There are no more of them than open requests.
@@ -78,11 +75,6 @@ impl<S: Send + 'static> Mailbox<S> {
     /// For the handles of sessions and streams, and for topics.
     pub(super) fn as_loop(&self) -> Arc<dyn SessionLoop> {
         self.0.clone()
-    }
-
-    /// Lets feeds of responses end. True the first time.
-    pub(super) fn shut_down(&self) -> bool {
-        !self.0.is_shutting_down.swap(true, Ordering::Relaxed)
     }
 
     /// Lets the loop have another round at once.
@@ -158,10 +150,6 @@ impl<S: Send> Loop for Inner<S> {
 
     fn on_news(&self, topic: &Topic) {
         self.add(Message::News(topic.clone()));
-    }
-
-    fn is_shutting_down(&self) -> bool {
-        self.is_shutting_down.load(Ordering::Relaxed)
     }
 }
 

@@ -193,8 +193,7 @@ impl Response {
     }
 
     /// A body of the messages of a [topic](Topic), one after the other as they are: the last `history` that it holds,
-    /// and then each that is published, until the topic is [closed](Topic::close) or the server shuts down. The head is
-    /// sent at once.
+    /// and then each that is published, until the topic is [closed](Topic::close). The head is sent at once.
     #[must_use]
     pub fn feed(mut self, topic: &Topic, history: usize) -> Self {
         let topic = topic.clone();

@@ -515,10 +515,6 @@ impl Application for App {
             }
         }
         self.deliver(now, endpoint);
-        if endpoint.is_shutting_down() && self.mailbox.shut_down() {
-            let ids: Vec<StreamId> = self.running.keys().copied().collect();
-            ids.into_iter().for_each(|id| self.on_ready(now, id, endpoint));
-        }
     }
 }
 

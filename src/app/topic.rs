@@ -101,9 +101,6 @@ pub(super) trait Loop: Send + Sync {
 
     /// A topic has messages for members there, or has closed.
     fn on_news(&self, topic: &Topic);
-
-    /// Whether the server shuts down, which responses without an end would delay.
-    fn is_shutting_down(&self) -> bool;
 }
 
 fn is_same(a: &Arc<dyn Loop>, b: &Arc<dyn Loop>) -> bool {
@@ -385,10 +382,8 @@ impl StreamHandler for Feed {
                 }
                 _ if is_stuck => return Ok(Progress::Pending),
                 Held::Message(message) => (self.rest, self.next) = (message, self.next + 1),
-                Held::NotYet { is_closed } => {
-                    let is_over = is_closed || !s.is_session_stream() && self.membership.the_loop.is_shutting_down();
-                    return Ok(if is_over { Progress::Done } else { Progress::Pending });
-                }
+                Held::NotYet { is_closed: true } => return Ok(Progress::Done),
+                Held::NotYet { is_closed: false } => return Ok(Progress::Pending),
             }
         }
     }
@@ -413,10 +408,6 @@ mod tests {
 
         fn on_news(&self, _: &Topic) {
             self.0.fetch_add(1, Ordering::Relaxed);
-        }
-
-        fn is_shutting_down(&self) -> bool {
-            false
         }
     }
 

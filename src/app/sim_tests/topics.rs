@@ -157,18 +157,6 @@ fn responses_send_a_topic_from_their_heads_on() {
     assert_eq!((topic.members(), sim.app.running()), (0, 0));
 }
 
-#[test]
-fn a_shutdown_ends_responses_that_send_a_topic() {
-    let topic = Topic::new();
-    let mut sim = feeding(&topic, 0);
-    let id = sim.get("/events");
-    sim.run_until("the head", |sim| sim.answers.get(&id).is_some_and(|answer| !answer.heads.is_empty()));
-    topic.publish("last");
-    sim.server.shutdown();
-    sim.run_until("the end", |sim| sim.answers[&id].finished);
-    assert_eq!((sim.answers[&id].body.as_slice(), topic.members()), (&b"last"[..], 0));
-}
-
 /// A reader that stops while messages of 100 KB come.
 fn stalled(slow: Slow) -> (Topic, Sim, u64) {
     let topic = Topic::with(4, slow);
