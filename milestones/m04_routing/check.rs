@@ -150,7 +150,7 @@ fn a_slow_store_delays_nobody_else() {
 fn tokio_beside_the_loop() {
     let example = Example::start("m04_tokio", &[]);
     let (_curl, ticks) = events(&example, "/ticks");
-    let mut tick = || {
+    let tick = || {
         let number = ticks.next().strip_prefix("data: ").and_then(|n| n.parse::<u64>().ok()).expect("a number");
         assert_eq!(ticks.next(), "");
         number
