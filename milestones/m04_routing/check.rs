@@ -1,10 +1,12 @@
 //! The check of milestone 4: routes, parameters, and the answers that nobody wrote a handler for.
 
+use std::process::Stdio;
+
 #[path = "../check_support.rs"]
 mod check_support;
 mod solution;
 
-use check_support::{Example, Local, Reply, fetch, get};
+use check_support::{Example, Lines, Local, Process, Reply, curl, fetch, get};
 
 /// Status, media type and body, after a look at the length.
 fn whole(reply: &Reply) -> (u16, Option<&str>, &str) {
@@ -86,4 +88,78 @@ fn the_solution_deletes_users() {
     assert_eq!((request("DELETE").status, request("DELETE").status, request("GET").status), (204, 404, 404));
     assert_eq!(whole(&fetch(server.addr, "/api/users", &[])), (200, JSON, "[{\"id\":1,\"name\":\"Ada\"}]\n"));
     server.stop();
+}
+
+/// curl at an endless response, of which the head has come.
+fn events(example: &Example, path: &str) -> (Process, Lines) {
+    let mut command = curl();
+    command.args(["--no-buffer", "--verbose"]).arg(format!("https://{}{path}", example.addr));
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let lines = Lines::of(process.child.stdout.take().expect("a pipe"));
+    // It prints the head on standard output only with the first event.
+    let verbose = Lines::of(process.child.stderr.take().expect("a pipe"));
+    let head: Vec<String> = std::iter::repeat_with(|| verbose.next()).take_while(|line| line != "< ").collect();
+    assert!(head.contains(&"< HTTP/3 200 ".to_owned()), "{head:?}");
+    assert!(head.contains(&"< content-type: text/event-stream".to_owned()), "{head:?}");
+    (process, lines)
+}
+
+#[test]
+fn a_rest_service() {
+    let example = Example::start("m04_rest", &[]);
+    let (_curl, events) = events(&example, "/events");
+    let fetch = |path: &str, args: &[&str]| fetch(example.addr, path, args);
+    let reply = fetch("/api/notes", &["--header", "authorization: Bearer wrong"]);
+    assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")));
+    let get = |path: &str| fetch(path, &["--oauth2-bearer", "secret"]);
+    let post = |content_type: &str, body: &str| {
+        let content_type = format!("content-type: {content_type}");
+        fetch("/api/notes", &["--oauth2-bearer", "secret", "--header", &content_type, "--data", body])
+    };
+    assert_eq!(post("text/plain", "buy milk").status, 415);
+    assert_eq!(post("application/json", "buy milk").status, 400);
+    assert_eq!(post("application/json", r#"{"name":"milk"}"#).status, 422);
+    assert_eq!(whole(&get("/api/notes")), (200, JSON, "[]\n"));
+    for (n, text) in ["buy milk", "buy oats"].iter().enumerate() {
+        let note = format!(r#"{{"text":"{text}"}}"#);
+        let reply = post("application/json", &note);
+        assert_eq!((reply.status, reply.header("location")), (201, Some(format!("/api/notes/{n}").as_str())));
+        assert_eq!([events.next(), events.next()], [format!("data: {note}"), String::new()]);
+        assert_eq!(whole(&get(&format!("/api/notes/{n}"))), (200, JSON, format!("{note}\n").as_str()));
+    }
+    assert_eq!(whole(&get("/api/notes?limit=1")), (200, JSON, "[{\"text\":\"buy milk\"}]\n"));
+    assert_eq!(
+        (get("/api/notes?limit=x").status, get("/api/notes/2").status, get("/api/notes/x").status),
+        (400, 404, 404)
+    );
+    example.stop();
+}
+
+#[test]
+fn a_slow_store_delays_nobody_else() {
+    let example = Example::start("m04_rest", &[]);
+    // The second request is answered first, on the same connection.
+    let slow = format!("https://{}/api/notes", example.addr);
+    let both = get(example.addr, "/nowhere", &["-Z", "--json", "-H", "authorization: Bearer secret", &slow]);
+    let order: Vec<bool> = both.lines().map(|line| line.contains(&slow)).collect();
+    assert_eq!(order, [false, true], "{both}");
+    example.stop();
+}
+
+#[test]
+fn tokio_beside_the_loop() {
+    let example = Example::start("m04_tokio", &[]);
+    let (_curl, ticks) = events(&example, "/ticks");
+    let tick = || {
+        let number = ticks.next().strip_prefix("data: ").and_then(|n| n.parse::<u64>().ok()).expect("a number");
+        assert_eq!(ticks.next(), "");
+        number
+    };
+    let first = tick();
+    assert_eq!([tick(), tick()], [first + 1, first + 2]);
+    let get = |path: &str| fetch(example.addr, path, &[]);
+    assert_eq!(whole(&get("/query/20")), (200, TEXT, "rows after 20 ms\n"));
+    assert_eq!(get("/query/60000").status, 504);
+    assert_eq!(get("/query/x").status, 400);
+    example.stop();
 }

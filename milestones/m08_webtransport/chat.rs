@@ -6,6 +6,7 @@ use mio_quiche::{Progress, Result, Router, Server, Session, SessionHandler, Stre
 #[path = "../settings.rs"]
 mod settings;
 
+/// Somebody in the room.
 struct Guest(Topic);
 
 impl SessionHandler for Guest {

@@ -1,7 +1,9 @@
 //! Responses, those that are given later included.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
@@ -443,7 +445,22 @@ pub(super) type Answer = Box<dyn FnOnce(Response) -> Response + Send>;
 pub struct Reply {
     /// Passes the answer to the loop, or that there is none; `None` once it was called.
     pass: Option<Box<dyn FnOnce(Option<Answer>) + Send>>,
-    cancelled: Arc<AtomicBool>,
+    cancellation: Arc<Cancellation>,
+}
+
+/// What tells a [`Reply`] that its answer is of no use any more.
+#[derive(Debug, Default)]
+struct Cancellation {
+    is_cancelled: AtomicBool,
+    /// The task that waits for it.
+    task: Mutex<Option<Waker>>,
+}
+
+impl Cancellation {
+    /// The new waiting task, and the one before.
+    fn swap(&self, task: Option<Waker>) -> Option<Waker> {
+        std::mem::replace(&mut *self.task.lock().unwrap_or_else(PoisonError::into_inner), task)
+    }
 }
 
 impl std::fmt::Debug for Reply {
@@ -466,7 +483,38 @@ impl Reply {
     /// Whether the answer is of no use any more: the client cancelled the request or closed the connection, or the
     /// server has ended.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.cancellation.is_cancelled.load(Ordering::Acquire)
+    }
+
+    /// Waits, on any asynchronous runtime, until the answer [is of no use](Reply::is_cancelled), so that the work for it
+    /// can be dropped. One task may wait: it is the latest that is woken. After the answer, the time is unspecified.
+    ///
+    /// ```
+    /// use mio_quiche::Response;
+    /// use tokio::runtime::Handle;
+    ///
+    /// fn report(tokio: Handle, res: Response) -> Response {
+    ///     res.later(move |reply| {
+    ///         tokio.spawn(async move {
+    ///             tokio::select! {
+    ///                 rows = query() => reply.send(|res| res.text(rows)),
+    ///                 () = reply.cancelled() => {}
+    ///             }
+    ///         });
+    ///     })
+    /// }
+    /// # async fn query() -> String { String::new() }
+    /// ```
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let cancellation = Arc::clone(&self.cancellation);
+        poll_fn(move |task| {
+            // First, so that a cancellation from now on finds it.
+            cancellation.swap(Some(task.waker().clone()));
+            match cancellation.is_cancelled.load(Ordering::Acquire) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
     }
 }
 
@@ -483,20 +531,24 @@ impl Drop for Reply {
 pub(super) struct Later {
     /// What the handler set before.
     pub(super) head: ResponseHead,
-    cancelled: Arc<AtomicBool>,
+    cancellation: Arc<Cancellation>,
 }
 
 impl Later {
     /// For a response with this head. `pass` is called once, with the answer or without one.
     pub(super) fn new(head: ResponseHead, pass: impl FnOnce(Option<Answer>) + Send + 'static) -> (Self, Reply) {
-        let cancelled = Arc::<AtomicBool>::default();
-        (Later { head, cancelled: Arc::clone(&cancelled) }, Reply { pass: Some(Box::new(pass)), cancelled })
+        let cancellation = Arc::<Cancellation>::default();
+        let reply = Reply { pass: Some(Box::new(pass)), cancellation: Arc::clone(&cancellation) };
+        (Later { head, cancellation }, reply)
     }
 }
 
 impl Drop for Later {
     fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Release);
+        self.cancellation.is_cancelled.store(true, Ordering::Release);
+        if let Some(task) = self.cancellation.swap(None) {
+            task.wake();
+        }
     }
 }
 

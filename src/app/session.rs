@@ -260,6 +260,64 @@ impl Session<'_> {
     /// that the topic holds, and with each that is published until the session ends or [leaves](Session::leave).
     ///
     /// Does nothing if the session has joined already.
+    ///
+    /// A game: each player sends where it is, and gets where all are, twenty times a second and in one datagram.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use std::sync::{Arc, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// use bytes::Bytes;
+    /// use mio_quiche::{Result, Router, Session, SessionEnd, SessionHandler, Slow, Topic};
+    ///
+    /// /// Where the players are: x and y by number.
+    /// type Positions = Arc<Mutex<BTreeMap<u16, [u8; 8]>>>;
+    ///
+    /// struct Player {
+    ///     number: u16,
+    ///     positions: Positions,
+    ///     field: Topic,
+    /// }
+    ///
+    /// impl SessionHandler for Player {
+    ///     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+    ///         s.join(&self.field, 0);
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn datagram(&mut self, _: &mut Session<'_>, payload: Bytes) -> Result<()> {
+    ///         if let Ok(position) = payload[..].try_into() {
+    ///             self.positions.lock().unwrap().insert(self.number, position);
+    ///         }
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn closed(&mut self, _: &SessionEnd) {
+    ///         self.positions.lock().unwrap().remove(&self.number);
+    ///     }
+    /// }
+    ///
+    /// /// The message of a moment: number, x and y of each player.
+    /// fn snapshot(positions: &Positions) -> Vec<u8> {
+    ///     let positions = positions.lock().unwrap();
+    ///     positions.iter().flat_map(|(number, position)| [&number.to_be_bytes()[..], position].concat()).collect()
+    /// }
+    ///
+    /// // Only the latest moment counts.
+    /// let (positions, field) = (Positions::default(), Topic::with(1, Slow::Drop));
+    /// let (seen, published) = (positions.clone(), field.clone());
+    /// std::thread::spawn(move || loop {
+    ///     std::thread::sleep(Duration::from_millis(50));
+    ///     published.publish(snapshot(&seen));
+    /// });
+    /// let mut number = 0;
+    /// let router = Router::new().webtransport("/game", move |req| {
+    ///     number += 1;
+    ///     req.accept(Player { number, positions: positions.clone(), field: field.clone() })
+    /// });
+    /// assert!(router.check().is_ok());
+    /// ```
     pub fn join(&mut self, topic: &Topic, history: usize) {
         if !self.ties.has_joined(topic) {
             self.ties.topics.push(topic.join_session(self.the_loop.clone(), self.id(), history));

@@ -76,6 +76,59 @@ use verify::ServerVerifier;
 /// connection's share of a turn waits for the next one, which `handle_timeouts` begins.
 ///
 /// quiche reads the clock itself where it measures round trips, so `now` should be the real time.
+///
+/// A loop of your own, on a socket of your own:
+///
+/// ```no_run
+/// use std::net::UdpSocket;
+/// use std::time::Duration;
+///
+/// use http::{HeaderMap, StatusCode};
+/// use mio_quiche::endpoint::Event;
+/// use mio_quiche::{Endpoint, ResponseHead, ServerConfig, net};
+///
+/// fn main() -> mio_quiche::Result<()> {
+///     let config = ServerConfig::from_pem("certs/cert.pem", "certs/key.pem")?;
+///     let mut endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
+///     let socket = UdpSocket::bind("127.0.0.1:4433")?;
+///     let local = socket.local_addr()?;
+///     let mut buf = vec![0; 65536];
+///     loop {
+///         let now = net::now();
+///         let deadline = if endpoint.has_work() { Some(now) } else { endpoint.next_timeout() };
+///         // No time limit of a socket is 0.
+///         socket.set_read_timeout(deadline.map(|at| (at - now).max(Duration::from_millis(1))))?;
+///         // An error is that there is no datagram.
+///         let received = socket.recv_from(&mut buf);
+///         let now = net::now();
+///         if let Ok((len, from)) = received {
+///             endpoint.recv(now, &mut buf[..len], from, local);
+///         }
+///         endpoint.end_batch(now, false);
+///         endpoint.handle_timeouts(now);
+///         while endpoint.needs_drive() {
+///             endpoint.drive(now);
+///             while let Some(event) = endpoint.poll_event() {
+///                 if let Event::Request(request) = event {
+///                     let id = request.stream_id();
+///                     if let Some(mut stream) = endpoint.stream(now, id) {
+///                         stream.set_head(ResponseHead { status: StatusCode::OK, headers: HeaderMap::new() });
+///                         // There is room for this much; an error is that the client is gone.
+///                         let _ = stream.finish_with(&mut "Hello, HTTP/3!\n".into());
+///                     }
+///                     endpoint.release(now, id);
+///                 }
+///             }
+///         }
+///         while let Some(transmit) = endpoint.poll_transmit(now, &mut buf, 1) {
+///             socket.send_to(&buf[..transmit.len], transmit.to)?;
+///         }
+///     }
+/// }
+/// ```
+///
+/// [`net::EventLoop`](crate::net::EventLoop) does this with batches of datagrams, pacing, signals and wake-ups, and
+/// [`turn`](crate::turn) has the order of its steps for any other source of datagrams.
 pub struct Endpoint {
     table: Table<Box<Connection>>,
     core: Core,

@@ -78,6 +78,10 @@ fn code_is_compiled_and_programs_are_short() {
         let lines = read(&dir.join("main.rs")).lines().count();
         assert!(lines <= 120, "{}: main.rs has {lines} lines", dir.display());
     }
+    for (path, limit) in [("m04_routing/rest.rs", 80), ("m04_routing/tokio.rs", 65), ("m08_webtransport/chat.rs", 50)] {
+        let lines = read(&root().join("milestones").join(path)).lines().count();
+        assert!(lines <= limit, "{path} has {lines} lines");
+    }
 }
 
 /// The paths that a text names in backticks, without those that stand for several, such as `fuzz/corpus/TARGET`.

@@ -1,7 +1,9 @@
 //! Responses that other threads give.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake};
 
 use super::*;
 use crate::app::{Reply, Router};
@@ -104,6 +106,34 @@ fn who_promised_learns_that_the_client_is_gone() {
     third.send(|res| res);
     sim.step();
     assert_eq!(sim.app.running(), 0);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_task_is_woken_when_the_client_is_gone() {
+    let (mut sim, replies) = promising();
+    let gone = sim.get("/later");
+    sim.get("/later");
+    let promises = wait_for_replies(&mut sim, &replies, 2);
+    let woken = [Arc::<Woken>::default(), Arc::<Woken>::default()];
+    let mut tasks = [0, 1].map(|n| Box::pin(promises[n].cancelled()));
+    let mut poll = |n: usize| {
+        let is_ready = tasks[n].as_mut().poll(&mut Context::from_waker(&woken[n].clone().into())).is_ready();
+        (is_ready, woken[n].0.load(Ordering::Relaxed))
+    };
+    assert_eq!([poll(0), poll(1)], [(false, 0), (false, 0)]);
+    sim.client.stream_shutdown(gone, quiche::Shutdown::Read, 0x10c).expect("an open stream");
+    sim.run_until("the cancellation", |_| promises[0].is_cancelled());
+    assert_eq!([poll(0), poll(1)], [(true, 1), (false, 0)]);
 }
 
 #[test]
