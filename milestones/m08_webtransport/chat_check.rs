@@ -30,7 +30,9 @@ fn script(browser: &str) -> String {
             await until('four guests', () => count('hello') === 4);
             for (let n = 0; n < {LINES}; n++) await say(`line ${{n}} of {browser} PAGE`);
             await until('every line', () => count('line') === 4 * {LINES});
-            return said.textContent;
+            const seen = said.textContent;
+            dispatchEvent(new Event('pagehide'));
+            return seen;
         }})()"#
     )
 }
