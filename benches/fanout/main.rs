@@ -9,8 +9,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is a clock's rim itself, not the library")]
 
 mod members;
+#[path = "../shared/process.rs"]
+mod process;
 mod server;
 mod wake;
+#[path = "../shared/wtransport_server.rs"]
+mod wtransport_server;
 
 use std::error::Error;
 use std::net::SocketAddr;

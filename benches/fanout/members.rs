@@ -9,6 +9,7 @@ use serde_json::json;
 use wtransport::{ClientConfig, Endpoint};
 
 use crate::Result;
+use crate::process::cpu_seconds;
 
 pub(crate) async fn run(url: &str, count: u32, run: Duration, server: u32, json: bool) -> Result<()> {
     let config = ClientConfig::builder()
@@ -30,9 +31,9 @@ pub(crate) async fn run(url: &str, count: u32, run: Duration, server: u32, json:
         open.push(session);
     }
     let kib = resident_kib(server)?.saturating_sub(before) as f64 / f64::from(count);
-    let (begun, cpu, first) = (Instant::now(), cpu_seconds(server)?, received.load(Ordering::Relaxed));
+    let (begun, cpu, first) = (Instant::now(), used(server)?, received.load(Ordering::Relaxed));
     tokio::time::sleep(run).await;
-    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds(server)? - cpu);
+    let (seconds, cpu) = (begun.elapsed().as_secs_f64(), used(server)? - cpu);
     let datagrams = received.load(Ordering::Relaxed) - first;
     if let Some(reason) = open.iter().find_map(|session| session.quic_connection().close_reason()) {
         return Err(format!("a connection was lost: {reason}").into());
@@ -54,13 +55,9 @@ pub(crate) async fn run(url: &str, count: u32, run: Duration, server: u32, json:
     Ok(())
 }
 
-/// CPU seconds a process has used, user and system.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name, which may hold spaces, ends with the last parenthesis; Linux always counts 100 ticks per second here.
-    let fields = stat.rsplit_once(')').ok_or("no name in stat")?.1;
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).flat_map(str::parse::<u64>).sum();
-    Ok(ticks as f64 / 100.0)
+/// CPU seconds of the server so far.
+fn used(pid: u32) -> Result<f64> {
+    Ok(cpu_seconds(pid).ok_or_else(|| format!("no process {pid}"))?)
 }
 
 fn resident_kib(pid: u32) -> Result<u64> {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use mio_quiche::{Router, Server, Session, SessionHandler, Topic};
 use tokio::sync::broadcast;
 use wtransport::endpoint::IncomingSession;
-use wtransport::{Endpoint, Identity, ServerConfig};
 
-use crate::Result;
+use crate::{Result, wtransport_server};
 
 const MESSAGE: [u8; 100] = [7; 100];
 
@@ -43,13 +42,7 @@ pub(crate) fn ours(listen: SocketAddr, cert: PathBuf, key: PathBuf, rate: u32) -
 }
 
 pub(crate) async fn wtransport(listen: SocketAddr, cert: PathBuf, key: PathBuf, rate: u32) -> Result<()> {
-    let config = ServerConfig::builder()
-        .with_bind_address(listen)
-        .with_identity(Identity::load_pemfiles(cert, key).await?)
-        .max_idle_timeout(Some(Duration::from_secs(30)))?
-        .build();
-    let endpoint = Endpoint::server(config)?;
-    println!("listening on {}", endpoint.local_addr()?);
+    let endpoint = wtransport_server::bind(listen, cert, key).await?;
     let (sender, _) = broadcast::channel(256);
     if rate > 0 {
         let sender = sender.clone();

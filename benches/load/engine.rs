@@ -11,11 +11,12 @@ use quiche::{BufFactory, ConnectionId, RecvInfo};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::Result;
 use crate::exchange::{Exchange, Exchanges};
 use crate::message::{self, Answer, Statuses};
+use crate::process::cpu_seconds;
 use crate::report::Tally;
 use crate::udp::{Inbox, MTU, Udp};
-use crate::{Result, cpu_seconds};
 
 /// A connection whose stream data is `Bytes`, so that an upload is not copied on its way to the packets.
 pub(crate) type Quic = quiche::Connection<BytesFactory>;

@@ -10,7 +10,11 @@
 
 mod client;
 mod memory;
+#[path = "../shared/process.rs"]
+mod process;
 mod server;
+#[path = "../shared/wtransport_server.rs"]
+mod wtransport_server;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -19,6 +23,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use process::cpu_seconds;
 use serde_json::json;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -213,13 +218,4 @@ async fn run(mode: Mode) -> Result<()> {
         Mode::Server { listen, cert, key } => server::run(listen, cert, key).await?,
     }
     Ok(())
-}
-
-/// CPU seconds a process has used, user and system.
-fn cpu_seconds(pid: u32) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, which may hold spaces, ends with the last parenthesis; Linux always counts 100 ticks per second here.
-    let fields = stat.rsplit_once(')')?.1;
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).flat_map(str::parse::<u64>).sum();
-    Some(ticks as f64 / 100.0)
 }

@@ -3,22 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wtransport::endpoint::IncomingSession;
-use wtransport::{Connection, Endpoint, Identity, RecvStream, SendStream, ServerConfig};
+use wtransport::{Connection, RecvStream, SendStream};
 
-use crate::Result;
+use crate::{Result, wtransport_server};
 
 /// Serves until it is killed.
 pub(crate) async fn run(listen: SocketAddr, cert: PathBuf, key: PathBuf) -> Result<()> {
-    let config = ServerConfig::builder()
-        .with_bind_address(listen)
-        .with_identity(Identity::load_pemfiles(cert, key).await?)
-        .max_idle_timeout(Some(Duration::from_secs(30)))?
-        .build();
-    let endpoint = Endpoint::server(config)?;
-    println!("listening on {}", endpoint.local_addr()?);
+    let endpoint = wtransport_server::bind(listen, cert, key).await?;
     loop {
         let incoming = endpoint.accept().await;
         // An error is a client that left or misbehaved; the others go on.

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::response::{Answer, Reply};
 
-/// Threads, unless the settings say otherwise.
-pub(super) const THREADS: usize = 8;
 /// Jobs that wait and run at a time.
 pub(super) const CAPACITY: usize = 1024;
 

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::mailbox::{Mailbox, Message};
-use super::offload::{self, Pool};
+use super::offload::Pool;
 use super::origin;
 use super::panics::{self, catch};
 use super::response::{Answer, Body, Collect, Later, Reply, Response};
@@ -18,6 +18,7 @@ use super::session::{Session, SessionDecision, SessionResponse};
 use super::sessions::Sessions;
 use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use super::topic::Delivery;
+use crate::config::OFFLOAD_THREADS;
 use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::{Request, ResponseHead};
@@ -148,7 +149,7 @@ impl App {
             running: BTreeMap::new(),
             sessions: Sessions::of_server(mailbox.as_loop()),
             deliveries: Deliveries::new(mailbox.as_loop()),
-            pool: Pool::new(offload::THREADS),
+            pool: Pool::new(OFFLOAD_THREADS),
             is_draining: false,
             datagram_conns: HashSet::new(),
             allow_origins,

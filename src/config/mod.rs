@@ -19,6 +19,7 @@ pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
 pub(crate) use limits::{HeadLimits, MAX_PATHS};
 pub use limits::{MAX_RESPONSE_HEAD, RequestLimits, ResponseLimits};
+pub(crate) use server::OFFLOAD_THREADS;
 pub use server::ServerConfig;
 pub use transport::{CongestionControl, RetryPolicy, TransportConfig};
 pub use webtransport::{Drafts, WebTransportConfig};

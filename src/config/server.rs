@@ -13,6 +13,9 @@ use super::transport::NO_LIMIT;
 use super::{EndpointConfig, HeadLimits, RequestLimits, RetryPolicy, TransportConfig, WebTransportConfig, check};
 use crate::error::ConfigError;
 
+/// The default of [`ServerConfig::offload_threads`].
+pub(crate) const OFFLOAD_THREADS: usize = 8;
+
 /// The settings of a server. Every field is public; [`ServerConfig::from_pem`] and [`ServerConfig::new`] give the
 /// defaults.
 ///
@@ -127,7 +130,7 @@ impl ServerConfig {
             max_request_rate: None,
             max_request_body: None,
             request_limits: RequestLimits::default(),
-            offload_threads: 8,
+            offload_threads: OFFLOAD_THREADS,
             webtransport: WebTransportConfig::default(),
             #[cfg(feature = "admin")]
             admin: None,
