@@ -64,7 +64,7 @@ impl Default for ResponseLimits {
 pub const MAX_RESPONSE_HEAD: usize = 12 * 1024;
 
 /// Paths that a connection has at a time, and connection ids that it accepts from its peer.
-pub(crate) const MAX_PATHS: usize = 8;
+pub(crate) const MAX_PATHS: usize = 16;
 
 /// Fields of a section that the `http` crate's map holds without trouble.
 const MOST_FIELDS: usize = 10_000;

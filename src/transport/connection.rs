@@ -386,9 +386,11 @@ impl Transport {
         }
     }
 
-    /// Issues another connection id if fewer than `wanted` are active.
+    /// Issues another connection id if fewer than `wanted` are active. Not while the peer is moving: quiche cannot send
+    /// anything more when it finds a NEW_CONNECTION_ID frame lost whose id the peer has retired, having received it in
+    /// another packet.
     pub(crate) fn issue_cid(&mut self, cids: &mut CidGenerator, wanted: usize) -> Option<Cid> {
-        let ready = self.quic.is_established() && !self.quic.is_closed();
+        let ready = self.quic.is_established() && !self.quic.is_closed() && !self.paths.is_moving();
         if !ready || self.quic.scids_left() == 0 || self.quic.active_scids() >= wanted {
             return None;
         }

@@ -38,11 +38,12 @@ use crate::config::MAX_PATHS;
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
-/// With more paths left than this, the oldest ones are made to fail, which takes three probe timeouts, so that one is
-/// free in time. quiche closes the connection when the active path fails and no other is validated.
-const KEPT: usize = 1;
+/// With fewer places free, the oldest paths that were left are made to fail, which takes three probe timeouts.
+const FREE: usize = 6;
 /// Packets received on the active path without a response to its challenge, before the next one.
 const MAX_UNANSWERED: usize = 4;
+/// Packets received while quiche cannot send on the active path, before the connection is given up.
+const MAX_STUCK: usize = 8;
 /// Timeouts by which a datagram that found no room has been sent again.
 const MAX_AWAITED: usize = 2 * MAX_PATHS;
 /// Times that a failed path is probed again, with the pauses of a probe timeout that doubles.
@@ -76,6 +77,11 @@ pub(super) struct Migration {
     /// Timeouts for which no failed path is probed again, as a datagram from a new address found no room. Bounded, as
     /// that datagram may have been forged.
     awaited: usize,
+    /// quiche cannot send on the active path, in general because of a connection id that the peer has retired
+    /// (see [`issue_cid`](super::connection::Transport::issue_cid)).
+    is_stuck: bool,
+    /// Packets received since.
+    stuck: usize,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
 }
@@ -108,6 +114,8 @@ impl Migration {
             limits: Vec::new(),
             unanswered: 0,
             awaited: 0,
+            is_stuck: false,
+            stuck: 0,
             packets: VecDeque::new(),
         }
     }
@@ -146,6 +154,7 @@ impl Migration {
         let received = quic.recv(datagram, RecvInfo { to: path.0, from: path.1 });
         let is_authentic = quic.stats().recv > before;
         if is_authentic {
+            self.stuck += usize::from(self.is_stuck);
             if matches!(place, Place::TakeOver(_)) {
                 self.take_over(quic, path, actual, len);
             } else if is_new {
@@ -253,7 +262,10 @@ impl Migration {
 
     fn fail_oldest(&mut self, quic: &mut Quic) {
         let current = self.path(self.current);
-        if let Some(left) = self.left.iter_mut().find(|left| !left.failing && left.path != current) {
+        let mut others: Vec<_> = self.left.iter_mut().filter(|left| !left.failing && left.path != current).collect();
+        // What is in flight on a path that fails may be sent again and again.
+        others.sort_by_key(|left| !left.settled);
+        if let Some(left) = others.into_iter().next() {
             left.fail(quic);
         }
     }
@@ -389,9 +401,16 @@ impl Migration {
         let _ = quic.probe_path(old.0, old.1);
         let proven = is_validated(quic, old) && self.answered_elsewhere.iter().all(|left| left.path != old);
         self.left.push_back(Left::new(old, proven));
-        if self.left.iter().filter(|left| !left.failing).count() > KEPT {
+        let kept = quic.path_stats().filter(|stats| !is_failed(stats)).count();
+        let failing = self.left.iter().filter(|left| left.failing).count();
+        if kept - failing.min(kept) + FREE > MAX_PATHS {
             self.fail_oldest(quic);
         }
+    }
+
+    /// Whether the peer seems to have moved, and its address is not validated yet.
+    pub(super) fn is_moving(&self) -> bool {
+        self.is_unproven(self.active)
     }
 
     /// The next packet of quiche. On the active path it has at most `allowed` bytes.
@@ -412,15 +431,19 @@ impl Migration {
                 return sent;
             }
         }
-        let active = self.allowed(self.active, allowed).filter(|allowed| *allowed > 0);
-        if let Some(allowed) = active
-            && let Ok(sent) = send_on(quic, &mut buf[..allowed], self.active)
-        {
-            return Ok(sent);
+        if let Some(allowed) = self.allowed(self.active, allowed).filter(|allowed| *allowed > 0) {
+            let sent = send_on(quic, &mut buf[..allowed], self.active);
+            self.is_stuck = matches!(sent, Err(quiche::Error::InvalidState));
+            if !self.is_stuck {
+                self.stuck = 0;
+            }
+            if sent.is_ok() || self.stuck > MAX_STUCK {
+                return sent;
+            }
         }
         for left in &mut self.left {
             let sent = send_on(quic, buf, left.path);
-            left.stranded = matches!(sent, Err(quiche::Error::InvalidState));
+            left.stranded = !self.is_stuck && matches!(sent, Err(quiche::Error::InvalidState));
             if sent.is_ok() {
                 return sent;
             }

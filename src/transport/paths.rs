@@ -72,6 +72,11 @@ impl Paths {
         self.migration.as_mut()?.poll(quic)
     }
 
+    /// Whether the peer seems to have moved, and its address is not validated yet.
+    pub(super) fn is_moving(&self) -> bool {
+        self.migration.as_ref().is_some_and(|migration| migration.is_moving())
+    }
+
     /// quiche's timers have run.
     pub(super) fn on_timeout(&mut self, quic: &mut Quic) {
         if let Some(migration) = &mut self.migration {

@@ -210,31 +210,6 @@ fn full_sockets_on_both_sides_lose_nothing() {
     }
 }
 
-#[test]
-fn a_download_survives_moves_in_quick_succession() {
-    // K1: some of them before the server has validated the address before.
-    const MOVES: usize = 20;
-    const BYTES_PER_MOVE: usize = 20_000;
-    let size = 4 * MOVES * BYTES_PER_MOVE;
-    for seed in seeds() {
-        let mut world = World::new(seed, Link { loss: 3, ..Link::LAN });
-        world.client(|_| {});
-        let outcome = world.clients[0].get(&format!("{URL}/stream/{size}"));
-        let (mut moves, mut enough) = (0, BYTES_PER_MOVE);
-        world.run_until("the body", |world| {
-            let received = outcome.borrow().body.len();
-            // Without a connection id for the next address it moves later.
-            if moves < MOVES && received > enough && world.migrate(0) {
-                (moves, enough) = (moves + 1, received + BYTES_PER_MOVE);
-            }
-            outcome.borrow().end.is_some()
-        });
-        assert_eq!(outcome.borrow().result(), (200, None));
-        assert!(outcome.borrow().body == payload(size));
-        assert!(moves > 4, "{moves} moves");
-    }
-}
-
 /// A redirect with the body goes to another server, over a bad network, and nothing is lost or done twice.
 #[test]
 fn a_redirect_takes_the_body_to_another_server() {

@@ -12,6 +12,7 @@ mod client;
 mod clients;
 mod idle;
 mod impairments;
+mod moves;
 mod network;
 mod peer;
 mod sessions;
@@ -67,6 +68,8 @@ struct World {
     servers: Vec<Server>,
     clients: Vec<Client>,
     peers: Vec<Peer>,
+    /// Servers and our clients get no processor for up to this time after each turn.
+    naps: Duration,
 }
 
 impl World {
@@ -80,7 +83,8 @@ impl World {
         // Shown when the test fails.
         eprintln!("seed {seed}: {link:?}");
         let network = Network::new(seed);
-        let mut world = World { seed, link, network, servers: Vec::new(), clients: Vec::new(), peers: Vec::new() };
+        let (servers, clients, peers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut world = World { seed, link, network, servers, clients, peers, naps: Duration::ZERO };
         world.server(SERVER, demo::router(None).expect("routes"), change);
         world
     }
@@ -151,17 +155,27 @@ impl World {
         }
         let mut next = Vec::new();
         for Server { endpoint, app, socket } in &mut self.servers {
+            if let Some(until) = socket.asleep_until(now) {
+                next.push(Some(until));
+                continue;
+            }
             turn(now, socket, endpoint, app).expect("no socket that fails");
             for (to, data) in socket.outbox.drain(..) {
                 self.network.send(now, socket.addr, to, data);
             }
+            socket.sleep(self.network.part(self.naps));
             next.push(socket.wake_at(now, endpoint, None));
         }
         for client in &mut self.clients {
+            if let Some(until) = client.socket.asleep_until(now) {
+                next.push(Some(until));
+                continue;
+            }
             let until = client.turn(now);
             for (to, data) in client.socket.outbox.drain(..) {
                 self.network.send(now, client.socket.addr, to, data);
             }
+            client.socket.sleep(self.network.part(self.naps));
             next.push(client.socket.wake_at(now, &client.endpoint, until));
         }
         for peer in &mut self.peers {

@@ -129,6 +129,11 @@ impl Network {
         self.counts.rebound += 1;
     }
 
+    /// Some part of a time.
+    pub(crate) fn part(&mut self, of: Duration) -> Duration {
+        part(of, &mut self.rng)
+    }
+
     /// A host sends.
     pub(crate) fn send(&mut self, now: Instant, host: SocketAddr, to: SocketAddr, data: Vec<u8>) {
         let Some(port) = self.ports.get_mut(&host) else { return };

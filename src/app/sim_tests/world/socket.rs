@@ -31,6 +31,7 @@ pub(crate) struct Socket {
     pub(crate) blocked: u64,
     runs: u32,
     full_until: Option<Instant>,
+    asleep_until: Option<Instant>,
     unsent: Option<Transmit>,
     buf: Vec<u8>,
 }
@@ -46,9 +47,20 @@ impl Socket {
             blocked: 0,
             runs: 0,
             full_until: None,
+            asleep_until: None,
             unsent: None,
             buf: vec![0; 65_507],
         }
+    }
+
+    /// Its host gets no processor for a while.
+    pub(super) fn sleep(&mut self, time: Duration) {
+        self.asleep_until = Some(net::now() + time);
+    }
+
+    /// Until when its host gets no processor.
+    pub(super) fn asleep_until(&self, now: Instant) -> Option<Instant> {
+        self.asleep_until.filter(|until| *until > now)
     }
 
     /// When its host must run.
