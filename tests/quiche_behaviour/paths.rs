@@ -105,6 +105,33 @@ fn a_path_whose_id_is_retired_has_the_next_spare_id_at_once() {
 }
 
 #[test]
+fn nothing_is_sent_any_more_once_an_id_that_the_peer_retired_is_to_be_announced_again() {
+    // transport/connection.rs: issue_cid.
+    let mut pair = pair(0);
+    for n in [20, 21] {
+        pair.server.new_scid(&ConnectionId::from_ref(&[n; 16]), n.into(), false).unwrap();
+    }
+    pair.server.stream_send(1, b"abc", false).unwrap();
+    assert_eq!(pair.lose_from_server(), 1);
+    time_out(&mut pair.server);
+    pair.pass_to_client();
+    assert_eq!(pair.client.available_dcids(), 2, "a probe repeats what is in a packet with data");
+    assert_eq!(pair.lose_from_client(), 1);
+    pair.client.retire_dcid(0).unwrap();
+    pair.client.retire_dcid(1).unwrap();
+    pair.pass_to_server();
+    assert_eq!(pair.server.retired_scids(), 2);
+    time_out(&mut pair.server);
+    for _ in 0..3 {
+        assert_eq!(pair.server.send(&mut [0; 1500]), Err(Error::InvalidState));
+    }
+    assert!(!pair.server.is_closed());
+    pair.server.close(false, 1, b"").unwrap();
+    pair.pass_to_client();
+    assert!(pair.client.peer_error().is_some(), "a close is sent");
+}
+
+#[test]
 fn no_path_ever_gives_way_if_the_peers_ids_are_empty() {
     // transport/migration.rs: K1, Chrome's case.
     let mut pair = Pair::unconnected(limited, limited, &[]);
