@@ -123,6 +123,7 @@
 //! - `webtransport` (default): sessions (`Router::webtransport`, `Client::open_session`). Without it, the settings in
 //!   [`WebTransportConfig`] have no effect. Not with `panic = "abort"`.
 //! - `qlog` (default): qlog files of connections (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`).
+//! - `workers` (default): a server on several threads (`Workers`).
 //! - `files`: `StaticFiles`.
 //! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
 //! - `cert`: development certificates (`app::cert`).
@@ -194,6 +195,9 @@ pub use app::{
 #[doc(inline)]
 #[cfg(feature = "webtransport")]
 pub use app::{Session, SessionHandle, SessionHandler, SessionRequest, SessionResponse};
+#[doc(inline)]
+#[cfg(feature = "workers")]
+pub use app::{Workers, WorkersHandle};
 #[doc(inline)]
 pub use config::{
     Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits,

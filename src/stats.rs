@@ -5,6 +5,23 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
+/// Defines a struct of counters, which can be added up.
+macro_rules! counters {
+    ($(#[$attribute:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: u64,)* }) => {
+        $(#[$attribute])*
+        pub struct $name {
+            $($(#[$doc])* pub $field: u64,)*
+        }
+
+        impl std::ops::AddAssign for $name {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+counters! {
 /// Counters of an endpoint since its creation. Plain numbers, as an endpoint lives on one thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -116,6 +133,7 @@ pub struct Stats {
     /// Capsules of unknown types received, and skipped.
     pub capsules_unknown: u64,
 }
+}
 
 /// Responses by route pattern and status class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +151,14 @@ impl ResponseCounts {
         match self.0.get_mut(pattern) {
             Some(counts) => counts[class] += 1,
             None => self.0.entry(pattern.into()).or_default()[class] = 1,
+        }
+    }
+
+    /// Adds the responses of another loop.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (pattern, counts) in &other.0 {
+            let sums = self.0.entry(Arc::clone(pattern)).or_default();
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
     }
 

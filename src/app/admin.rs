@@ -2,7 +2,10 @@
 //! the engine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(feature = "workers")]
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use boring::hash::MessageDigest;
@@ -13,7 +16,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::config::{Certificate, ServerConfig};
 use crate::error::{ConfigError, Result};
-use crate::net::{AdminPort, AdminResponse, EventLoop, Waker};
+use crate::net::{AdminPort, AdminResponse, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -24,46 +27,64 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A request for a snapshot: the channel for the answer.
 type Ask = SyncSender<Snapshot>;
 
-/// An open admin port, on the event loop's side.
+/// The event loops that the port asks, by the number of the worker.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loops(Arc<Mutex<Vec<Asked>>>);
+
+#[derive(Clone, Debug)]
+struct Asked {
+    ask: SyncSender<Ask>,
+    waker: Waker,
+}
+
+/// What the port asks one event loop.
+#[derive(Debug)]
+pub(super) struct Questions(Receiver<Ask>);
+
+impl Loops {
+    fn all(&self) -> MutexGuard<'_, Vec<Asked>> {
+        // Nothing panics while it is locked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the loop of the next worker, or replaces that of worker `index`.
+    pub(super) fn set(&self, index: usize, waker: Waker) -> Questions {
+        let (ask, questions) = sync_channel(1);
+        let (all, asked) = (&mut *self.all(), Asked { ask, waker });
+        match all.get_mut(index) {
+            Some(before) => *before = asked,
+            None => all.push(asked),
+        }
+        Questions(questions)
+    }
+}
+
+impl Questions {
+    /// Answers the port's thread. Call it when the loop was woken.
+    pub(super) fn answer(&self, snapshot: impl Fn() -> Snapshot) {
+        for ask in self.0.try_iter() {
+            // It may have timed out.
+            let _ = ask.try_send(snapshot());
+        }
+    }
+}
+
+/// An open admin port.
 #[derive(Debug)]
 pub(super) struct Admin {
-    // In this order: first pending requests fail, then the port's thread ends.
-    asks: Receiver<Ask>,
     port: AdminPort,
+    page: Reloader,
+}
+
+/// Updates the port's page.
+#[derive(Clone, Debug)]
+pub(super) struct Reloader {
     demos: Sender<Bytes>,
     server: SocketAddr,
     certificate: Certificate,
 }
 
-/// What a server's settings say about the port.
-pub(super) struct Asked {
-    addr: SocketAddr,
-    certificate: Certificate,
-}
-
-impl Admin {
-    pub(super) fn asked_for(config: &ServerConfig) -> Option<Asked> {
-        let certificate = config.certificates.first()?.clone();
-        config.admin.map(|addr| Asked { addr, certificate })
-    }
-
-    /// Opens the port. Its page tells of the server's first certificate.
-    ///
-    /// # Errors
-    /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(asked: Asked, event_loop: &EventLoop) -> Result<Self> {
-        let Asked { addr, certificate } = asked;
-        let (server, waker) = (event_loop.local_addr(), event_loop.waker());
-        let demo = demo(server, &certificate)?;
-        let ((ask, asks), (demos, new_demos)) = (sync_channel(1), channel());
-        let mut pages = Pages { ask, waker, policy: policy(), demo, new_demos };
-        let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
-        if !port.local_addr().ip().is_loopback() {
-            log::warn!("the admin port is unauthenticated and not bound to a loopback address");
-        }
-        Ok(Admin { asks, port, demos, server, certificate })
-    }
-
+impl Reloader {
     /// Updates the page for a new certificate.
     ///
     /// # Errors
@@ -74,6 +95,45 @@ impl Admin {
         let _ = self.demos.send(demo);
         Ok(())
     }
+}
+
+/// What a server's settings say about the port.
+pub(super) struct Settings {
+    addr: SocketAddr,
+    certificate: Certificate,
+}
+
+impl Admin {
+    pub(super) fn settings(config: &ServerConfig) -> Option<Settings> {
+        let certificate = config.certificates.first()?.clone();
+        config.admin.map(|addr| Settings { addr, certificate })
+    }
+
+    /// Opens the port of a server at `server`. Its page tells of the server's first certificate.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or a certificate that cannot be read.
+    pub(super) fn open(settings: Settings, server: SocketAddr, loops: Loops) -> Result<Self> {
+        let Settings { addr, certificate } = settings;
+        let demo = demo(server, &certificate)?;
+        let (demos, new_demos) = channel();
+        let mut pages = Pages { loops, policy: policy(), demo, new_demos };
+        let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
+        if !port.local_addr().ip().is_loopback() {
+            log::warn!("the admin port is unauthenticated and not bound to a loopback address");
+        }
+        Ok(Admin { port, page: Reloader { demos, server, certificate } })
+    }
+
+    pub(super) fn page(&self) -> &Reloader {
+        &self.page
+    }
+
+    /// Lets others update the page.
+    #[cfg(feature = "workers")]
+    pub(super) fn share_page(&self, with: &OnceLock<Reloader>) {
+        let _ = with.set(self.page.clone());
+    }
 
     pub(super) fn origins(&self) -> Vec<String> {
         admin_origins(self.local_addr())
@@ -81,14 +141,6 @@ impl Admin {
 
     pub(super) fn local_addr(&self) -> SocketAddr {
         self.port.local_addr()
-    }
-
-    /// Answers the port's thread. Call it when the loop was woken.
-    pub(super) fn answer(&self, snapshot: impl Fn() -> Snapshot) {
-        for ask in self.asks.try_iter() {
-            // It may have timed out.
-            let _ = ask.try_send(snapshot());
-        }
     }
 }
 
@@ -164,8 +216,7 @@ fn policy() -> String {
 
 /// The port's thread.
 struct Pages {
-    ask: SyncSender<Ask>,
-    waker: Waker,
+    loops: Loops,
     policy: String,
     demo: Bytes,
     /// The replacement of the placeholder.
@@ -174,8 +225,11 @@ struct Pages {
 
 impl Pages {
     fn answer(&mut self, method: &str, path: &str) -> AdminResponse {
-        if !["/", "/metrics", "/healthz", "/demo.json"].contains(&path) {
-            return AdminResponse::text(StatusCode::NOT_FOUND, "not found: try /, /metrics, /healthz or /demo.json\n");
+        if !["/", "/metrics", "/metrics/workers", "/healthz", "/demo.json"].contains(&path) {
+            return AdminResponse::text(
+                StatusCode::NOT_FOUND,
+                "not found: try /, /metrics, /metrics/workers, /healthz or /demo.json\n",
+            );
         }
         if !["GET", "HEAD"].contains(&method) {
             let mut answer = AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
@@ -199,12 +253,15 @@ impl Pages {
                 }
                 ok("application/json", self.demo.clone())
             }
-            _ => match self.snapshot() {
+            _ => match self.snapshots() {
                 None => AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
-                Some(snapshot) if path == "/metrics" => {
-                    ok(prometheus::CONTENT_TYPE, prometheus::encode(snapshot).into())
+                Some(all) if path == "/metrics" => {
+                    ok(prometheus::CONTENT_TYPE, prometheus::encode(Snapshot::sum(all)).into())
                 }
-                Some(snapshot) if snapshot.shutting_down => {
+                Some(all) if path == "/metrics/workers" => {
+                    ok(prometheus::CONTENT_TYPE, prometheus::encode_workers(all).into())
+                }
+                Some(all) if all.iter().any(|snapshot| snapshot.shutting_down) => {
                     AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
                 }
                 Some(_) => AdminResponse::text(StatusCode::OK, "ok\n"),
@@ -212,13 +269,18 @@ impl Pages {
         }
     }
 
-    /// Asks the event loop. `None` if it takes too long or has ended.
-    fn snapshot(&self) -> Option<Snapshot> {
-        let (reply, answer) = sync_channel(1);
-        // Full while an earlier question that timed out still waits for the loop.
-        self.ask.try_send(reply).ok()?;
-        self.waker.wake().ok()?;
-        answer.recv_timeout(SNAPSHOT_TIMEOUT).ok()
+    /// Asks the event loops. `None` if one takes too long or has ended.
+    fn snapshots(&self) -> Option<Vec<Snapshot>> {
+        let loops = self.loops.all().clone();
+        let mut answers = Vec::new();
+        for Asked { ask, waker } in &loops {
+            let (reply, answer) = sync_channel(1);
+            // Full while an earlier question that timed out still waits for the loop.
+            ask.try_send(reply).ok()?;
+            waker.wake().ok()?;
+            answers.push(answer);
+        }
+        answers.into_iter().map(|answer| answer.recv_timeout(SNAPSHOT_TIMEOUT).ok()).collect()
     }
 }
 
@@ -278,12 +340,12 @@ mod tests {
 
     #[test]
     fn a_loop_that_does_not_answer_is_told() {
-        let (ask, asks) = sync_channel(1);
+        let loops = Loops::default();
         let socket = crate::net::UdpSocket::bind(([127, 0, 0, 1], 0).into(), 65536).unwrap();
         let event_loop = crate::net::EventLoop::new(socket, false).unwrap();
         let (_, new_demos) = channel();
-        let (waker, policy, demo) = (event_loop.waker(), String::new(), Bytes::new());
-        let mut pages = Pages { ask, waker, policy, demo, new_demos };
+        let questions = loops.set(0, event_loop.waker());
+        let mut pages = Pages { loops, policy: String::new(), demo: Bytes::new(), new_demos };
         let mut health = || {
             let answer = pages.answer("GET", "/healthz");
             (answer.status.as_u16(), answer.body)
@@ -291,7 +353,7 @@ mod tests {
         let silent = (503, Bytes::from_static(b"the event loop does not answer\n"));
         assert_eq!(health(), silent, "after waiting");
         assert_eq!(health(), silent, "at once, as the question still stands there");
-        drop(asks);
+        drop(questions);
         assert_eq!(health(), silent, "at once, as nobody is there");
     }
 }

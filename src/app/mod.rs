@@ -32,6 +32,8 @@ mod sessions;
 mod static_files;
 mod stream_handler;
 mod topic;
+#[cfg(feature = "workers")]
+mod workers;
 
 #[cfg(test)]
 #[cfg(feature = "webtransport")]
@@ -68,3 +70,5 @@ pub use session_handle::SessionHandle;
 pub use static_files::StaticFiles;
 pub use stream_handler::{Echo, Progress, StreamHandle, StreamHandler};
 pub use topic::{Slow, Topic};
+#[cfg(feature = "workers")]
+pub use workers::{Workers, WorkersHandle};

@@ -1,8 +1,8 @@
 //! Blocking work of handlers, on a small pool of threads.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::response::{Answer, Reply};
 
@@ -12,12 +12,15 @@ pub(super) const CAPACITY: usize = 1024;
 /// Does blocking work, and returns the answer.
 pub(super) type Job = Box<dyn FnOnce() -> Answer + Send>;
 
-/// The threads, which are started with the first job.
-pub(super) struct Pool {
+/// The threads, which are started with the first job. A clone is another handle of the same ones.
+#[derive(Clone)]
+pub(super) struct Pool(Arc<Inner>);
+
+struct Inner {
     threads: usize,
-    pool: Option<rayon_core::ThreadPool>,
+    pool: OnceLock<rayon_core::ThreadPool>,
     /// Jobs that have not ended.
-    jobs: Arc<AtomicUsize>,
+    jobs: AtomicUsize,
 }
 
 /// Why a job is not taken.
@@ -31,26 +34,28 @@ pub(super) enum NotTaken {
 
 impl Pool {
     pub(super) fn new(threads: usize) -> Self {
-        Pool { threads, pool: None, jobs: Arc::default() }
+        Pool(Arc::new(Inner { threads, pool: OnceLock::new(), jobs: AtomicUsize::new(0) }))
     }
 
     /// Whether another job is taken.
-    pub(super) fn check(&mut self) -> Result<(), NotTaken> {
-        if self.jobs.load(Ordering::Relaxed) >= CAPACITY {
-            return Err(NotTaken::Full(self.threads));
+    pub(super) fn check(&self) -> Result<(), NotTaken> {
+        let Inner { threads, pool, jobs } = &*self.0;
+        if jobs.load(Ordering::Relaxed) >= CAPACITY {
+            return Err(NotTaken::Full(*threads));
         }
-        if self.pool.is_none() {
-            let builder = rayon_core::ThreadPoolBuilder::new().num_threads(self.threads);
-            self.pool = Some(builder.thread_name(|n| format!("offload-{n}")).build()?);
+        if pool.get().is_none() {
+            let builder = rayon_core::ThreadPoolBuilder::new().num_threads(*threads);
+            // Another loop may have been faster.
+            let _ = pool.set(builder.thread_name(|n| format!("offload-{n}")).build()?);
         }
         Ok(())
     }
 
     /// Runs a job that [may be taken](Pool::check), unless the client is gone when its turn comes.
     pub(super) fn start(&self, job: Job, reply: Reply) {
-        let Some(pool) = &self.pool else { return };
-        let jobs = Arc::clone(&self.jobs);
-        jobs.fetch_add(1, Ordering::Relaxed);
+        let Some(pool) = self.0.pool.get() else { return };
+        let inner = Arc::clone(&self.0);
+        inner.jobs.fetch_add(1, Ordering::Relaxed);
         pool.spawn(move || {
             if !reply.is_cancelled() {
                 match catch_unwind(AssertUnwindSafe(job)) {
@@ -59,7 +64,7 @@ impl Pool {
                     Err(panic) => reply.send(|_| resume_unwind(panic)),
                 }
             }
-            jobs.fetch_sub(1, Ordering::Relaxed);
+            inner.jobs.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::admin::Admin;
+#[cfg(feature = "admin")]
+use super::admin::Questions;
+use super::admin::{Admin, Loops};
 use super::mailbox::{self, Mailbox};
+use super::offload::Pool;
 use super::router::Router;
 use super::serving::{App, ServerCall, ServerContext};
 use crate::config::ServerConfig;
@@ -36,17 +39,56 @@ pub struct Server {
     event_loop: EventLoop,
     endpoint: Endpoint,
     app: App,
+    // In this order: first pending questions fail, then the port's thread ends.
+    #[cfg(feature = "admin")]
+    questions: Questions,
     admin: Option<Admin>,
-    stop: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     shutdown_timeout: Duration,
+}
+
+/// What other threads ask of the loop.
+#[derive(Debug, Default)]
+struct Asked {
+    /// 1 for a graceful shutdown, 2 to stop at once.
+    stop: AtomicUsize,
+    reload: AtomicBool,
+    reopen_logs: AtomicBool,
+}
+
+/// What a server is made of, besides its endpoint, its socket and its routes.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) signals: bool,
+    pub(super) allow_origins: Vec<String>,
+    pub(super) pool: Pool,
+    pub(super) shutdown_timeout: Duration,
+}
+
+impl Settings {
+    pub(super) fn of(config: &ServerConfig) -> Self {
+        Settings {
+            signals: config.handle_signals,
+            allow_origins: config.webtransport.allow_origins.clone(),
+            pool: Pool::new(config.offload_threads),
+            shutdown_timeout: config.shutdown_timeout,
+        }
+    }
+}
+
+/// Parses the address of a server.
+pub(super) fn parse_addr(addr: &str) -> Result<SocketAddr> {
+    Ok(addr.parse().map_err(|_| crate::error::ConfigError::Range {
+        setting: "the address to listen on",
+        value: format!("'{addr}'"),
+        expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
+    })?)
 }
 
 /// A handle of a server for other threads.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
-    stop: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
+    asked: Arc<Asked>,
     waker: Waker,
     mailbox: Mailbox<ServerCall>,
 }
@@ -57,7 +99,21 @@ impl ServerHandle {
     /// # Errors
     /// The error of the system when the loop cannot be woken.
     pub fn shutdown(&self) -> Result<()> {
-        self.stop.store(true, Ordering::Release);
+        self.asked.stop.fetch_max(1, Ordering::AcqRel);
+        Ok(self.waker.wake()?)
+    }
+
+    /// Ends [`Server::run`] at once, as a second SIGTERM does.
+    #[cfg(feature = "workers")]
+    pub(super) fn stop(&self) -> Result<()> {
+        self.asked.stop.store(2, Ordering::Release);
+        Ok(self.waker.wake()?)
+    }
+
+    /// Opens the key log again, as SIGUSR1 does.
+    #[cfg(feature = "workers")]
+    pub(super) fn reopen_logs(&self) -> Result<()> {
+        self.asked.reopen_logs.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
     }
 
@@ -67,7 +123,7 @@ impl ServerHandle {
     /// # Errors
     /// The error of the system when the loop cannot be woken.
     pub fn reload(&self) -> Result<()> {
-        self.reload.store(true, Ordering::Release);
+        self.asked.reload.store(true, Ordering::Release);
         Ok(self.waker.wake()?)
     }
 
@@ -101,22 +157,39 @@ impl Server {
     pub fn bind(addr: &str, mut config: ServerConfig, router: Router) -> Result<Self> {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
-        let addr: SocketAddr = addr.parse().map_err(|_| crate::error::ConfigError::Range {
-            setting: "the address to listen on",
-            value: format!("'{addr}'"),
-            expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
-        })?;
-        let (shutdown_timeout, admin) = (config.shutdown_timeout, Admin::asked_for(&config));
-        let (signals, buffer) = (config.handle_signals, config.transport.socket_buffer);
-        let offload_threads = config.offload_threads;
-        let mut allow_origins = config.webtransport.allow_origins.clone();
+        let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
+        let (mut settings, admin) = (Settings::of(&config), Admin::settings(&config));
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
-        let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, signals)?;
-        let admin = admin.map(|asked| Admin::open(asked, &event_loop)).transpose()?;
-        allow_origins.extend(admin.iter().flat_map(Admin::origins));
-        let mut app = App::new(router, allow_origins, mailbox::waking(event_loop.waker()));
-        app.set_offload_threads(offload_threads);
-        Ok(Server { event_loop, endpoint, app, admin, stop: Arc::default(), reload: Arc::default(), shutdown_timeout })
+        let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, settings.signals)?;
+        let loops = Loops::default();
+        let admin = admin.map(|admin| Admin::open(admin, event_loop.local_addr(), loops.clone())).transpose()?;
+        settings.allow_origins.extend(admin.iter().flat_map(Admin::origins));
+        Ok(Server { admin, ..Self::of(endpoint, event_loop, router, settings, &loops, 0) })
+    }
+
+    /// A server, or worker `index` of one, whose admin port asks `loops`.
+    pub(super) fn of(
+        endpoint: Endpoint,
+        event_loop: EventLoop,
+        router: Router,
+        settings: Settings,
+        loops: &Loops,
+        index: usize,
+    ) -> Self {
+        let mut app = App::new(router, settings.allow_origins, mailbox::waking(event_loop.waker()));
+        app.set_pool(settings.pool);
+        #[cfg(not(feature = "admin"))]
+        let _ = (loops, index);
+        Server {
+            #[cfg(feature = "admin")]
+            questions: loops.set(index, event_loop.waker()),
+            event_loop,
+            endpoint,
+            app,
+            admin: None,
+            asked: Arc::default(),
+            shutdown_timeout: settings.shutdown_timeout,
+        }
     }
 
     /// The address that the server listens on, with the port that the system chose for port 0.
@@ -131,8 +204,7 @@ impl Server {
 
     /// A handle for other threads.
     pub fn handle(&self) -> ServerHandle {
-        let (stop, reload) = (self.stop.clone(), self.reload.clone());
-        ServerHandle { stop, reload, waker: self.event_loop.waker(), mailbox: self.app.mailbox().clone() }
+        ServerHandle { asked: self.asked.clone(), waker: self.event_loop.waker(), mailbox: self.app.mailbox().clone() }
     }
 
     /// The counters.
@@ -169,28 +241,28 @@ impl Server {
             let wakeup = self.event_loop.sleep(now, &self.endpoint, until)?;
             let now = net::now();
             signals += wakeup.signals;
-            if wakeup.hangup || (wakeup.waker && self.reload.swap(false, Ordering::AcqRel)) {
+            if wakeup.hangup || (wakeup.waker && self.asked.reload.swap(false, Ordering::AcqRel)) {
                 let read = self.endpoint.reload().map_err(Error::from);
-                match read.and_then(|()| self.admin.as_ref().map_or(Ok(()), Admin::reload)) {
+                match read.and_then(|()| self.admin.as_ref().map_or(Ok(()), |admin| admin.page().reload())) {
                     Ok(()) => log::info!("certificate and keys reloaded"),
                     Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }
             }
-            if wakeup.user1 {
+            if wakeup.user1 || (wakeup.waker && self.asked.reopen_logs.swap(false, Ordering::AcqRel)) {
                 match self.endpoint.reopen_logs() {
                     Ok(()) => log::info!("key log opened again"),
                     Err(e) => log::error!("the key log stays as it is: {e}"),
                 }
             }
-            let must_stop = signals > 0 || (wakeup.waker && self.stop.load(Ordering::Acquire));
-            if must_stop && shutdown_deadline.is_none() {
+            let stop = signals.max(self.asked.stop.load(Ordering::Acquire));
+            if stop > 0 && shutdown_deadline.is_none() {
                 log::info!("shutting down: {} connections open", self.endpoint.connection_count());
                 shutdown_deadline = Some(now + self.shutdown_timeout);
                 session_deadline = Some(now + SESSION_SHUTDOWN_TIMEOUT.min(self.shutdown_timeout / 2));
                 self.endpoint.shutdown();
                 self.app.drain(now, &mut self.endpoint);
             }
-            if signals > 1 {
+            if stop > 1 {
                 log::info!("second signal: stopping at once");
                 return Ok(());
             }
@@ -200,8 +272,8 @@ impl Server {
             }
             self.turn(now)?;
             #[cfg(feature = "admin")]
-            if let Some(admin) = self.admin.as_ref().filter(|_| wakeup.waker) {
-                admin.answer(|| self.snapshot());
+            if wakeup.waker {
+                self.questions.answer(|| self.snapshot());
             }
             if let Some(deadline) = shutdown_deadline {
                 if self.endpoint.is_shut_down() {

@@ -169,9 +169,9 @@ impl App {
         self.responses.clone()
     }
 
-    /// Sets the number of threads for blocking work, before there is any.
-    pub(super) fn set_offload_threads(&mut self, threads: usize) {
-        self.pool = Pool::new(threads);
+    /// Sets the threads for blocking work, before there is any.
+    pub(super) fn set_pool(&mut self, pool: Pool) {
+        self.pool = pool;
     }
 
     /// The server shuts down: tells the handlers.

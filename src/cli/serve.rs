@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
+use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, Workers, app::demo};
 
 use super::{Failure, print, seconds};
 
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Threads that serve, each with a socket of its own; 0: one for each processor
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
     /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1, unauthenticated
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
@@ -185,16 +188,34 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         .format_timestamp_millis()
         .try_init()
         .map_err(|e| Failure::Runtime(e.to_string()))?;
-    let router = demo::router(args.root.as_deref())?;
-    let listen = args.listen.clone();
-    let mut server = Server::bind(&listen, config(args)?, router)?;
-    print(&format!("listening on {}\n", server.local_addr()))?;
-    if let Some(addr) = server.admin_addr() {
-        print(&format!("admin on http://{addr}/\n"))?;
-    }
-    server.run()?;
-    log::info!("{:?}", server.stats());
+    let (listen, root, workers) = (args.listen.clone(), args.root.clone(), args.workers);
+    let config = config(args)?;
+    let router = move || demo::router(root.as_deref());
+    let stats = match workers {
+        1 => {
+            let mut server = Server::bind(&listen, config, router()?)?;
+            announce(server.local_addr(), server.admin_addr())?;
+            server.run()?;
+            server.stats()
+        }
+        _ => {
+            let mut workers = Workers::bind(&listen, config, workers, router)?;
+            announce(workers.local_addr(), workers.admin_addr())?;
+            log::info!("{} workers", workers.count());
+            workers.run()?;
+            workers.stats()
+        }
+    };
+    log::info!("{stats:?}");
     Ok(())
+}
+
+fn announce(addr: SocketAddr, admin: Option<SocketAddr>) -> Result<(), Failure> {
+    print(&format!("listening on {addr}\n"))?;
+    match admin {
+        Some(addr) => print(&format!("admin on http://{addr}/\n")),
+        None => Ok(()),
+    }
 }
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {

@@ -10,7 +10,7 @@ use crate::error::ConfigError;
 
 /// The checked settings of an [`Endpoint`](crate::Endpoint), made from a server's or a client's. A client does not use
 /// the settings about accepting connections and requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndpointConfig {
     pub(crate) transport: TransportConfig,
     pub(crate) webtransport: WebTransportConfig,

@@ -16,14 +16,14 @@ const TICKET_KEY_LEN: usize = 48;
 const TICKET_KEY: &str = "ticket key";
 
 /// Identity and trust of a role.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Tls {
     Server(ServerTls),
     Client(ClientTls),
 }
 
 /// The server's identity, and the authorities that it checks clients with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ServerTls {
     /// Not empty; the first is the default.
     pub(super) certificates: Vec<Certificate>,
@@ -32,7 +32,7 @@ pub(super) struct ServerTls {
 }
 
 /// What session tickets are sealed with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum TicketKey {
     /// A key that is read anew each time.
     File(PathBuf),
@@ -98,7 +98,7 @@ fn context(mut identities: Vec<Identity>) -> Result<SslContextBuilder, ErrorStac
 }
 
 /// The certificate authorities that a client trusts, and its own identity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ClientTls {
     pub(super) certificate: Option<Certificate>,
     pub(super) ca_file: Option<PathBuf>,

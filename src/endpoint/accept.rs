@@ -146,9 +146,10 @@ impl Endpoint {
         let Asked { from, to } = asked;
         let core = &mut self.core;
         let settings = &core.settings;
+        let (connections, handshakes) = core.worker.totals(self.table.len(), core.handshakes.len());
         let refusal = match core.shutting_down {
             true => Some(Refusal::ShuttingDown),
-            false if self.table.len() >= settings.max_connections => Some(Refusal::MaxConnections),
+            false if connections >= settings.max_connections => Some(Refusal::MaxConnections),
             false => None,
         };
         if let Some(refusal) = refusal {
@@ -170,7 +171,7 @@ impl Endpoint {
         let must_retry = match settings.retry {
             RetryPolicy::Off => false,
             RetryPolicy::On => true,
-            RetryPolicy::Auto => core.handshakes.len() >= settings.retry_threshold,
+            RetryPolicy::Auto => handshakes >= settings.retry_threshold,
         };
         if must_retry && original.is_none() {
             let scid = core.cids.next_for_retry();
@@ -187,7 +188,7 @@ impl Endpoint {
             core.stats.ignored_over_limit += u64::from(!core.backlog.keep_first_packet(datagram, from, to));
             return None;
         }
-        if core.handshakes.len() >= settings.max_handshakes && !self.make_room(now, from, original.is_some()) {
+        if handshakes >= settings.max_handshakes && !self.make_room(now, from, original.is_some()) {
             self.core.stats.ignored_over_limit += 1;
             return None;
         }

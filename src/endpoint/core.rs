@@ -10,10 +10,10 @@ use super::first_flight::FailedFlights;
 use super::handshakes::Handshakes;
 use super::logs::Logs;
 use super::prefix::Prefix;
-use super::rates::Rates;
 use super::shares::Shares;
 use super::stateless::Stateless;
 use super::verify::ServerVerifier;
+use super::workers::Worker;
 use crate::config::EndpointConfig;
 use crate::stats::Stats;
 use crate::transport::TokenRoom;
@@ -57,7 +57,7 @@ pub(crate) struct Core {
     /// Handshakes in progress.
     pub(super) handshakes: Handshakes,
     pub(super) shares: Shares,
-    pub(super) rates: Option<Rates>,
+    pub(super) worker: Worker,
     /// Small pieces of streams that quiche holds on all connections together.
     pub(super) held_pieces: f64,
     pub(super) recounted_at: Instant,
@@ -90,7 +90,7 @@ impl Cx<'_> {
 
     /// Counts a request of `peer`'s network. False if there are too many in a second.
     pub(super) fn is_within_rate(&mut self, peer: SocketAddr) -> bool {
-        self.core.rates.as_mut().is_none_or(|rates| rates.take(self.now, Prefix::of(peer)))
+        self.core.worker.is_within_rate(self.now, Prefix::of(peer))
     }
 
     pub(super) fn emit(&mut self, event: Event) {

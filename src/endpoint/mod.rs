@@ -34,6 +34,7 @@ mod stream;
 mod streams;
 mod transmit;
 mod verify;
+mod workers;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -60,12 +61,14 @@ use first_flight::FailedFlights;
 use handshakes::Handshakes;
 use logs::Logs;
 pub use outgoing::Transmit;
-use rates::Rates;
 pub use session::Session;
 use shares::Shares;
 use stateless::Stateless;
 pub use stream::Stream;
 use verify::ServerVerifier;
+use workers::Worker;
+#[cfg(feature = "workers")]
+pub(crate) use workers::Workers;
 
 /// All connections of one UDP socket.
 ///
@@ -154,7 +157,19 @@ impl Endpoint {
     /// # Errors
     /// The first setting that is invalid or whose file cannot be used.
     pub fn server(settings: ServerConfig, now: Instant, wall: SystemTime) -> Result<Self, ConfigError> {
-        Self::new(Role::Server, settings.into_endpoint()?, ServerVerifier::default(), now, wall)
+        let settings = settings.into_endpoint()?;
+        let worker = Worker::single(&settings, now);
+        Self::new(Role::Server, settings, ServerVerifier::default(), worker, now, wall)
+    }
+
+    /// The endpoint of a server's worker.
+    ///
+    /// # Errors
+    /// A file of the settings that cannot be used.
+    #[cfg(feature = "workers")]
+    pub(crate) fn of_worker(workers: &Workers, index: u8, now: Instant, wall: SystemTime) -> Result<Self, ConfigError> {
+        let (settings, worker) = workers.get(index);
+        Self::new(Role::Server, settings, ServerVerifier::default(), worker, now, wall)
     }
 
     /// A client endpoint, which opens connections by [`connect`](Endpoint::connect).
@@ -164,13 +179,16 @@ impl Endpoint {
     pub fn client(config: &ClientConfig, now: Instant) -> Result<Self, ConfigError> {
         // A client makes no Retry tokens.
         let wall = SystemTime::UNIX_EPOCH;
-        Self::new(Role::Client, config.to_endpoint()?, ServerVerifier::new(config), now, wall)
+        let settings = config.to_endpoint()?;
+        let worker = Worker::single(&settings, now);
+        Self::new(Role::Client, settings, ServerVerifier::new(config), worker, now, wall)
     }
 
     fn new(
         role: Role,
         settings: EndpointConfig,
         verifier: ServerVerifier,
+        worker: Worker,
         now: Instant,
         wall: SystemTime,
     ) -> Result<Self, ConfigError> {
@@ -192,9 +210,8 @@ impl Endpoint {
             token_room,
             h3: settings.to_h3()?,
             logs: Logs::open(&settings.transport)?,
-            cids: CidGenerator::new(&SystemRandom::new(), reset_key).ok_or(ConfigError::NoRandom)?,
+            cids: CidGenerator::new(&SystemRandom::new(), reset_key, worker.place()).ok_or(ConfigError::NoRandom)?,
             tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
-            rates: settings.max_request_rate.map(|rate| Rates::new(rate, now)),
             settings,
             timers: Timers::new(),
             events: VecDeque::new(),
@@ -204,6 +221,7 @@ impl Endpoint {
             backlog: Backlog::new(),
             sending: VecDeque::new(),
             stateless: Stateless::new(),
+            worker,
             failed: FailedFlights::default(),
             handshakes: Handshakes::default(),
             shares: Shares::default(),
@@ -311,6 +329,7 @@ impl Endpoint {
                 CidChange::Retired(cid) => self.table.remove_cid(id, &cid),
             }
         }
+        self.core.worker.update(self.table.len(), self.core.handshakes.len());
     }
 
     /// The next event. Events wait in a queue that is empty between turns.

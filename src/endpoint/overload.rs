@@ -23,7 +23,9 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 impl Endpoint {
     /// Counts the small pieces of all connections again if there are too many: idle ones free theirs unnoticed.
     pub(super) fn recount_pieces(&mut self, now: Instant) {
-        if self.core.held_pieces <= MAX_PIECES_IN_ALL || now < self.core.recounted_at + RECOUNT_INTERVAL {
+        if self.core.held_pieces <= self.core.worker.part(MAX_PIECES_IN_ALL)
+            || now < self.core.recounted_at + RECOUNT_INTERVAL
+        {
             return;
         }
         self.core.recounted_at = now;
@@ -56,7 +58,7 @@ impl Connection {
         }
         let (pieces, more) = self.transport.held_pieces(cx.now);
         cx.core.held_pieces += more;
-        if more > 0.0 && pieces > FEW_PIECES && cx.core.held_pieces > MAX_PIECES_IN_ALL {
+        if more > 0.0 && pieces > FEW_PIECES && cx.core.held_pieces > cx.core.worker.part(MAX_PIECES_IN_ALL) {
             self.close_for_load(cx, "too many small pieces of streams that cannot be read on all connections");
         }
     }

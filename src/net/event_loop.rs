@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "workers")]
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook_mio::v1_0::Signals;
 
 use super::socket::{Datagram, UdpSocket};
+use super::waker::Waker;
+#[cfg(feature = "workers")]
+use super::workers::Workers;
 use crate::endpoint::{Endpoint, Transmit};
 use crate::error::Result;
 use crate::turn::{self, Application, DatagramIo};
@@ -20,20 +24,6 @@ const WAKER: Token = Token(2);
 
 /// GSO runs sent in one turn at most, so that receiving gets its share.
 const MAX_RUNS_PER_TURN: usize = 256;
-
-/// Wakes the loop from another thread.
-#[derive(Clone, Debug)]
-pub struct Waker(Arc<mio::Waker>);
-
-impl Waker {
-    /// Ends the loop's sleep.
-    ///
-    /// # Errors
-    /// An error of the system.
-    pub fn wake(&self) -> io::Result<()> {
-        self.0.wake()
-    }
-}
 
 /// The reason for the end of a sleep of the loop. Readiness of datagrams is part of the socket's state, not of this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,6 +92,9 @@ pub struct EventLoop {
     unsent: Option<Transmit>,
     /// The endpoint is a client, whose connections know the local side by the socket's address only.
     for_client: bool,
+    /// The workers of the server, and the number of this one.
+    #[cfg(feature = "workers")]
+    workers: Option<(Arc<Workers>, u8)>,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -140,9 +133,27 @@ impl EventLoop {
             }
             false => None,
         };
-        let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let waker = Waker::new(mio::Waker::new(poll.registry(), WAKER)?);
         let events = Events::with_capacity(64);
-        Ok(EventLoop { poll, events, socket, signals, waker, readable: true, unsent: None, for_client })
+        Ok(EventLoop {
+            poll,
+            events,
+            socket,
+            signals,
+            waker,
+            readable: true,
+            unsent: None,
+            for_client,
+            #[cfg(feature = "workers")]
+            workers: None,
+        })
+    }
+
+    /// Makes this the loop of one of a server's workers.
+    #[cfg(feature = "workers")]
+    pub(crate) fn join(&mut self, workers: Arc<Workers>, index: u8) {
+        workers.set_waker(index, self.waker());
+        self.workers = Some((workers, index));
     }
 
     /// The address that the socket is bound to.
@@ -305,6 +316,15 @@ impl EventLoop {
 
 impl DatagramIo for EventLoop {
     fn receive(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        #[cfg(feature = "workers")]
+        if let Some((workers, index)) = self.workers.clone() {
+            workers.take(index, |data, from, to| endpoint.recv(now, data, from, to));
+            self.receive_each(|d| match workers.other_for(d.data, index) {
+                None => endpoint.recv(now, d.data, d.from, d.to),
+                Some(other) => workers.pass(other, d),
+            });
+            return endpoint.end_batch(now, self.readable);
+        }
         let local = self.for_client.then(|| self.local_addr());
         self.receive_each(|d| endpoint.recv(now, d.data, d.from, local.unwrap_or(d.to)));
         endpoint.end_batch(now, self.readable);

@@ -6,15 +6,23 @@ mod event_loop;
 #[cfg(feature = "client")]
 mod resolver;
 mod socket;
+#[cfg(feature = "workers")]
+mod steering;
+mod waker;
+#[cfg(feature = "workers")]
+mod workers;
 
 #[cfg(feature = "admin")]
 pub use admin::{AdminPort, AdminResponse};
-pub use event_loop::{EventLoop, Waker, Wakeup};
+pub use event_loop::{EventLoop, Wakeup};
 #[cfg(feature = "client")]
 pub use resolver::resolve;
 #[cfg(feature = "client")]
 pub(crate) use resolver::{Lookups, reachable};
 pub use socket::{Datagram, UdpSocket};
+pub use waker::Waker;
+#[cfg(feature = "workers")]
+pub(crate) use workers::Workers;
 
 use std::time::{Instant, SystemTime};
 

@@ -54,18 +54,50 @@ impl UdpSocket {
     /// # Errors
     /// [`Error::Bind`] when the system refuses.
     pub fn bind(addr: SocketAddr, buffer: usize) -> Result<Self> {
-        bind_any(addr, |addr| Self::open(addr, buffer).map_err(|source| Error::Bind { addr, source }))
+        bind_any(addr, |addr| Self::open(addr, buffer, false).map_err(|source| Error::Bind { addr, source }))
     }
 
-    fn open(addr: SocketAddr, buffer: usize) -> io::Result<Self> {
+    /// Binds `count` sockets to one address, as [`bind`](UdpSocket::bind) does, for the workers of a server: each gets
+    /// the datagrams [for its worker](worker_of).
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the system refuses.
+    #[cfg(feature = "workers")]
+    pub(crate) fn bind_group(addr: SocketAddr, buffer: usize, count: u8) -> Result<Vec<Self>> {
+        let open = |addr| Self::open(addr, buffer, true).map_err(|source| Error::Bind { addr, source });
+        let first = bind_any(addr, open)?;
+        let addr = first.local;
+        if let Err(e) = super::steering::attach(&first.io, count) {
+            log::warn!("the system does not steer datagrams to their workers ({e}): the workers do, which is slower");
+        }
+        // The kernel numbers the sockets in this order.
+        std::iter::once(Ok(first)).chain((1..count).map(|_| open(addr))).collect()
+    }
+
+    /// Another handle of the same socket.
+    ///
+    /// # Errors
+    /// An error of the system.
+    #[cfg(feature = "workers")]
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        use std::os::fd::AsFd;
+        Self::with_io(std::net::UdpSocket::from(self.io.as_fd().try_clone_to_owned()?))
+    }
+
+    fn open(addr: SocketAddr, buffer: usize, in_group: bool) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
         if addr.is_ipv6() {
             socket.set_only_v6(false)?;
         }
+        socket.set_reuse_port(in_group)?;
         socket.bind(&addr.into())?;
         let io = std::net::UdpSocket::from(socket);
-        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         set_buffers(&io, buffer);
+        Self::with_io(io)
+    }
+
+    fn with_io(io: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         let local = io.local_addr()?;
         let zeroed = |len| vec![0; len].into_boxed_slice();
         let socket = UdpSocket {

@@ -34,6 +34,69 @@ pub struct Snapshot {
     pub shutting_down: bool,
 }
 
+impl Snapshot {
+    /// The state of a server with several workers.
+    pub fn sum(workers: impl IntoIterator<Item = Snapshot>) -> Self {
+        workers.into_iter().fold(Snapshot::default(), |mut sum, worker| {
+            sum.stats += worker.stats;
+            sum.responses.add(&worker.responses);
+            sum.panics = sum.panics.sum(Some(&worker.panics));
+            sum.connections += worker.connections;
+            sum.handshakes += worker.handshakes;
+            sum.sessions += worker.sessions;
+            sum.shutting_down |= worker.shutting_down;
+            sum
+        })
+    }
+}
+
+/// The metrics of each worker of a server, with its number in the label `worker`, as `GET /metrics/workers` returns them.
+pub fn encode_workers(workers: impl IntoIterator<Item = Snapshot>) -> String {
+    let mut families: Vec<Family> = Vec::new();
+    for (number, worker) in workers.into_iter().enumerate() {
+        let text = encode(worker);
+        let mut current = None;
+        for line in text.lines() {
+            let (kind, name) = match line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
+                Some((kind, rest)) => (Some(kind), rest.split(' ').next().unwrap_or_default()),
+                None => (None, ""),
+            };
+            if kind == Some("HELP") {
+                let known = families.iter().position(|family| family.name == name);
+                current = Some(known.unwrap_or_else(|| {
+                    families.push(Family { name: name.to_owned(), ..Family::default() });
+                    families.len() - 1
+                }));
+            }
+            let Some(family) = current.and_then(|at| families.get_mut(at)) else { continue };
+            match kind {
+                Some(_) if number == 0 => family.lines.push(line.to_owned()),
+                Some(_) => {}
+                None => family.lines.push(with_worker(line, number)),
+            }
+        }
+    }
+    let lines = families.iter().flat_map(|family| &family.lines).map(|line| format!("{line}\n"));
+    lines.chain(["# EOF\n".to_owned()]).collect()
+}
+
+#[derive(Default)]
+struct Family {
+    name: String,
+    lines: Vec<String>,
+}
+
+/// A sample with one more label.
+fn with_worker(sample: &str, number: usize) -> String {
+    match sample.split_once('{') {
+        Some((name, rest)) => format!("{name}{{worker=\"{number}\",{rest}"),
+        None => match sample.split_once(' ') {
+            Some((name, value)) => format!("{name}{{worker=\"{number}\"}} {value}"),
+            None => sample.to_owned(),
+        },
+    }
+}
+
 /// The metrics of a server, as `GET /metrics` returns them.
 pub fn encode(snapshot: Snapshot) -> String {
     let mut registry = Registry::with_prefix("mio_quiche");

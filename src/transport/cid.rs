@@ -20,6 +20,27 @@ pub(crate) const CID_LEN: usize = 16;
 /// parameters (`transport/reset.rs`).
 pub(crate) const RETRY_CID_LEN: usize = 8;
 
+/// A worker's place among those of a server. Its ids name it, in their last byte: the table's hash uses the first ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) index: u8,
+    /// At least 1.
+    pub(crate) count: u8,
+}
+
+impl Place {
+    /// That of a server's only worker.
+    pub(crate) const ONLY: Place = Place { index: 0, count: 1 };
+
+    /// Makes an id one of this worker's.
+    fn mark(self, mut cid: Cid) -> Cid {
+        let last = &mut cid.0[CID_LEN - 1];
+        let first_of_row = *last - *last % self.count;
+        *last = first_of_row.checked_add(self.index).unwrap_or_else(|| first_of_row - self.count + self.index);
+        cid
+    }
+}
+
 /// A local connection id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cid(pub(crate) [u8; CID_LEN]);
@@ -64,28 +85,29 @@ pub(crate) type CidBuildHasher = BuildHasherDefault<CidHasher>;
 pub(crate) struct CidGenerator {
     key: hmac::Key,
     reset_key: hmac::Key,
+    place: Place,
     issued: u64,
 }
 
 impl CidGenerator {
-    /// A generator of random ids, whose reset tokens are made with `reset_key`. `None` if the system provides no random
-    /// numbers.
-    pub(crate) fn new(random: &SystemRandom, reset_key: [u8; 32]) -> Option<Self> {
+    /// A generator of random ids of a worker, whose reset tokens are made with `reset_key`. `None` if the system provides
+    /// no random numbers.
+    pub(crate) fn new(random: &SystemRandom, reset_key: [u8; 32], place: Place) -> Option<Self> {
         let mut ids = [0; 32];
         random.fill(&mut ids).ok()?;
         let key = |bytes: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, bytes);
-        Some(CidGenerator { key: key(&ids), reset_key: key(&reset_key), issued: 0 })
+        Some(CidGenerator { key: key(&ids), reset_key: key(&reset_key), place, issued: 0 })
     }
 
     /// The id of the connection whose client chose `dcid` for its first packets.
     pub(crate) fn derive(&self, dcid: &[u8]) -> Cid {
-        hash(&self.key, b"initial", dcid)
+        self.place.mark(hash(&self.key, b"initial", dcid))
     }
 
     /// Another id and its stateless reset token (RFC 9000 section 10.3).
     pub(crate) fn next(&mut self) -> (Cid, u128) {
         self.issued += 1;
-        let cid = hash(&self.key, b"further", &self.issued.to_be_bytes());
+        let cid = self.place.mark(hash(&self.key, b"further", &self.issued.to_be_bytes()));
         (cid, self.reset_token(&cid))
     }
 
@@ -120,8 +142,8 @@ mod tests {
 
     #[test]
     fn ids_are_stable_per_dcid_and_never_repeat() {
-        let mut a = CidGenerator::new(&SystemRandom::new(), [1; 32]).unwrap();
-        let b = CidGenerator::new(&SystemRandom::new(), [1; 32]).unwrap();
+        let mut a = CidGenerator::new(&SystemRandom::new(), [1; 32], Place::ONLY).unwrap();
+        let b = CidGenerator::new(&SystemRandom::new(), [1; 32], Place::ONLY).unwrap();
         assert_eq!(a.derive(b"dcid"), a.derive(b"dcid"));
         assert_ne!(a.derive(b"dcid"), a.derive(b"dcie"));
         assert_ne!(a.derive(b"dcid"), b.derive(b"dcid"), "another process has another key");
@@ -134,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_ids_of_two_processes_with_one_key_differ_and_their_reset_tokens_are_understood() {
-        let generator = |reset_key| CidGenerator::new(&SystemRandom::new(), reset_key).unwrap();
+        let generator = |reset_key| CidGenerator::new(&SystemRandom::new(), reset_key, Place::ONLY).unwrap();
         let (mut a, mut b, other) = (generator([1; 32]), generator([1; 32]), generator([2; 32]));
         let ((cid, token), (theirs, _)) = (a.next(), b.next());
         assert_ne!(cid, theirs);

@@ -26,6 +26,7 @@ mod peek;
 mod reset;
 mod signals;
 mod stall;
+pub(crate) mod steering;
 mod stop_credit;
 mod stream_io;
 pub(crate) mod table;

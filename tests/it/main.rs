@@ -31,5 +31,6 @@ mod restart;
 mod shutdown;
 mod system;
 mod transfer;
+mod workers;
 mod wt_cli;
 mod wtransport;

@@ -6,7 +6,7 @@ use std::thread::ThreadId;
 
 use super::*;
 use crate::app::Router;
-use crate::app::offload::CAPACITY;
+use crate::app::offload::{CAPACITY, Pool};
 
 /// A server with two threads, whose work at `/wait` ends when something is sent.
 fn waiting() -> (Sim, Sender<u32>, Receiver<ThreadId>) {
@@ -26,7 +26,7 @@ fn waiting() -> (Sim, Sender<u32>, Receiver<ThreadId>) {
         .get("/other", |_, res| res.text("other"));
     let server = |config: &mut ServerConfig| config.transport.max_streams_bidi = 2000;
     let mut sim = Sim::connected(Options { router, server: Box::new(server), ..Options::default() });
-    sim.app.set_offload_threads(2);
+    sim.app.set_pool(Pool::new(2));
     (sim, sender, beginnings)
 }
 

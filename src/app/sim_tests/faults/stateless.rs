@@ -8,7 +8,7 @@ use ring::rand::SystemRandom;
 use super::super::client::Net;
 use super::*;
 use crate::config::RetryPolicy;
-use crate::transport::cid::{Cid, CidGenerator};
+use crate::transport::cid::{Cid, CidGenerator, Place};
 use crate::transport::initial::client_packet;
 use crate::transport::{TokenRoom, Transport, stateless_reset};
 
@@ -126,7 +126,7 @@ fn a_reset_token_counts_for_an_established_connection_while_its_id_is_in_use() {
     assert!(!client.is_stateless_reset(&reset[reset.len() - 20..]), "20 bytes");
     assert!(!client.is_stateless_reset(&stateless_reset(1200, TOKEN + 1).expect("a reset")));
 
-    let mut cids = CidGenerator::new(&SystemRandom::new(), [1; 32]).expect("random numbers");
+    let mut cids = CidGenerator::new(&SystemRandom::new(), [1; 32], Place::ONLY).expect("random numbers");
     assert!(server.issue_cid(&mut cids, 4).is_some() && client.issue_cid(&mut cids, 4).is_some());
     pass(&mut client, &mut server);
     client.migrate(elsewhere).expect("a spare id");
