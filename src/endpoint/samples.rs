@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
 use super::core::Cx;
+use crate::transport::Transport;
 
 /// Time between two samples of a connection.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -28,25 +28,25 @@ fn growth(seen: &mut u64, count: u64) -> u64 {
     count.saturating_sub(std::mem::replace(seen, count))
 }
 
-impl Connection {
+impl Samples {
     /// Takes a sample of an open connection if the last one is old.
-    pub(super) fn sample_if_due(&mut self, cx: &mut Cx<'_>) {
-        if self.samples.due <= cx.now && !self.closing.reported {
-            self.samples.due = cx.now + INTERVAL;
-            self.sample(cx);
+    pub(super) fn take_if_due(&mut self, transport: &Transport, cx: &mut Cx<'_>) {
+        if self.due <= cx.now {
+            self.due = cx.now + INTERVAL;
+            self.take(transport, cx);
         }
     }
 
-    pub(super) fn sample(&mut self, cx: &mut Cx<'_>) {
-        let (stats, distributions, seen) = (&mut cx.core.stats, &mut cx.core.distributions, &mut self.samples);
-        let (packets, datagrams) = self.transport.lost();
-        stats.packets_lost += growth(&mut seen.packets_lost, packets);
-        stats.datagram_frames_lost += growth(&mut seen.datagrams_lost, datagrams);
-        let overflowed = growth(&mut seen.datagrams_overflowed, self.transport.datagrams_overflowed());
+    pub(super) fn take(&mut self, transport: &Transport, cx: &mut Cx<'_>) {
+        let (stats, distributions) = (&mut cx.core.stats, &mut cx.core.distributions);
+        let (packets, datagrams) = transport.lost();
+        stats.packets_lost += growth(&mut self.packets_lost, packets);
+        stats.datagram_frames_lost += growth(&mut self.datagrams_lost, datagrams);
+        let overflowed = growth(&mut self.datagrams_overflowed, transport.datagrams_overflowed());
         stats.datagram_frames_in += overflowed;
         stats.datagram_frames_dropped += overflowed;
-        if self.transport.is_established()
-            && let Some((round_trip, window)) = self.transport.path_in_use()
+        if transport.is_established()
+            && let Some((round_trip, window)) = transport.path_in_use()
         {
             distributions.round_trips.observe_duration(round_trip);
             distributions.congestion_windows.observe(window);

@@ -250,7 +250,7 @@ mod tests {
             "mio_quiche_congestion_window_bytes_bucket{le=\"8192\"} 0",
             "mio_quiche_congestion_window_bytes_bucket{le=\"16384\"} 2",
             "mio_quiche_congestion_window_bytes_bucket{le=\"6.7108864e+07\"} 3",
-            "mio_quiche_congestion_window_bytes_sum 46269",
+            "mio_quiche_congestion_window_bytes_sum 46269.0",
             "mio_quiche_udp_send_syscalls_total{result=\"would_block\"} 3",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

@@ -50,7 +50,7 @@ fn above(text: &str, histogram: &str, bound: &str) -> f64 {
 
 #[test]
 fn a_handler_that_blocks_shows_in_its_turn() {
-    let block = |_: &mut mio_quiche::Request, res: mio_quiche::Response| {
+    let block = |_: &mio_quiche::Request, res: mio_quiche::Response| {
         thread::sleep(Duration::from_millis(50));
         res.text("done\n")
     };

@@ -1,9 +1,11 @@
 //! Counters and distributions that are taken from quiche now and then.
 
 use super::client::Net;
+use super::sessions::{Client, DRAFT02, options};
 use super::*;
 use crate::stats::Distributions;
 use crate::turn::settle;
+use crate::wire::datagram;
 
 /// A request and its response, while it is `now` for the server.
 fn exchange_at(sim: &mut Sim, now: Instant) {
@@ -53,9 +55,11 @@ fn a_connection_is_sampled_every_ten_seconds_of_use_and_at_its_end() {
 #[test]
 fn a_handshake_that_fails_is_no_sample() {
     let mut sim = Sim::new(Options::default());
-    sim.step();
-    assert_eq!(sim.server.connection_count(), 1);
     sim.cut = true;
+    for _ in 0..2 {
+        sim.step();
+    }
+    assert_eq!(sim.server.handshake_count(), 1);
     let later = net::now() + Duration::from_secs(60);
     sim.server.handle_timeouts(later);
     settle(later, &mut sim.server, &mut sim.app);
@@ -81,7 +85,28 @@ fn lost_datagrams_and_packets_are_counted_at_the_end_of_their_connection() {
         (stats.datagram_frames_out, stats.datagram_frames_lost, stats.packets_lost)
     };
     assert_eq!(counts(&net), (7, 0, 0), "before a sample");
+    net.app.going.push(conn);
     net.client.close(conn, crate::error::ErrorCode::H3_NO_ERROR, b"");
     net.run_until("the end", |net| !net.app.gone.is_empty());
     assert_eq!(counts(&net), (7, 7, lost as u64));
+}
+
+#[test]
+fn datagrams_that_quiche_drops_from_its_queue_are_received_and_dropped() {
+    let mut options = options(Network::default());
+    options.server = Box::new(|config| {
+        config.webtransport.enabled = true;
+        config.transport.datagram_queue = Some(4);
+    });
+    let Client { mut sim, .. } = Client::open(options, "/wt/echo", &[DRAFT02]);
+    for n in 0..10 {
+        sim.client.dgram_send(&datagram::build(0, &[n])).expect("room");
+    }
+    sim.step();
+    sim.client.close(true, 0x100, b"").expect("open");
+    while sim.server.connection_count() > 0 {
+        sim.step();
+    }
+    let stats = sim.server.stats();
+    assert_eq!((stats.datagram_frames_in, stats.datagram_frames_dropped, stats.datagram_frames_out), (10, 6, 4));
 }
