@@ -171,7 +171,7 @@ impl EventLoop {
         &mut self.socket
     }
 
-    /// What the loop has done so far; of the turn under way, only its system calls.
+    /// What the loop has done so far. The length of a turn counts once the next sleep begins.
     pub fn stats(&self) -> LoopStats {
         LoopStats { receive_calls: self.socket.receive_calls, ..self.stats }
     }

@@ -110,3 +110,27 @@ fn datagrams_that_quiche_drops_from_its_queue_are_received_and_dropped() {
     let stats = sim.server.stats();
     assert_eq!((stats.datagram_frames_in, stats.datagram_frames_dropped, stats.datagram_frames_out), (10, 6, 4));
 }
+
+#[test]
+fn early_data_that_is_accepted_or_rejected_counts_on_both_sides() {
+    let router = demo::router(None).expect("routes");
+    let early = |config: &mut ServerConfig| config.transport.early_data = true;
+    let mut net = Net::with(Network::default(), router, early, |config| config.transport.early_data = true);
+    let conn = net.connect(SERVER);
+    net.run_until("a ticket", |net| net.client.ticket(conn).is_some());
+    let ticket = net.client.ticket(conn).expect("a ticket").to_vec();
+    let resume = |net: &mut Net| {
+        let made = net.client.connect(net::now(), "localhost", addr(CLIENT), addr(SERVER), Some(&ticket));
+        let stream = net.get(made.expect("a connection"), "/");
+        net.run_until("the response", |net| net.app.streams[&stream].is_over());
+        let counts = |endpoint: &Endpoint| {
+            let stats = endpoint.stats();
+            [stats.handshakes, stats.resumed_handshakes, stats.early_handshakes, stats.rejected_early_handshakes]
+        };
+        (counts(&net.client), counts(&net.servers[0].endpoint))
+    };
+    assert_eq!(resume(&mut net), ([2, 1, 1, 0], [2, 1, 1, 0]));
+    // The ticket is of another process, whose key is gone with it.
+    net.restart(early);
+    assert_eq!(resume(&mut net), ([3, 1, 1, 1], [1, 0, 0, 1]));
+}
