@@ -1,9 +1,15 @@
-//! Counters.
+//! Counters and distributions.
+
+mod distributions;
+mod histogram;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::StatusCode;
+
+pub use distributions::{Distributions, LoopStats, RequestDurations, Syscalls};
+pub use histogram::Histogram;
 
 /// Defines a struct of counters, which can be added up.
 macro_rules! counters {
@@ -69,6 +75,8 @@ pub struct Stats {
     pub resumed_handshakes: u64,
     /// Handshakes whose early data (0-RTT, RFC 9001 section 4.6) was accepted.
     pub early_handshakes: u64,
+    /// Handshakes whose early data was rejected. A server counts those of which it received 0-RTT packets.
+    pub rejected_early_handshakes: u64,
     /// Requests received in the first flight of a connection (0-RTT).
     pub early_requests: u64,
     /// Connections that ended with the client's first flight, such as for its transport parameters, an alert of TLS or
@@ -106,8 +114,14 @@ pub struct Stats {
     pub datagram_frames_in: u64,
     /// QUIC DATAGRAM frames sent.
     pub datagram_frames_out: u64,
-    /// Datagrams dropped: for no stream or session, too many before their session, or over a limit when sent.
+    /// Datagrams dropped: for no stream or session, too many before their session or at once, or over a limit when
+    /// sent.
     pub datagram_frames_dropped: u64,
+    /// QUIC DATAGRAM frames sent in packets that were lost (RFC 9002 section 6), as far as known when their connection
+    /// was last [sampled](Distributions).
+    pub datagram_frames_lost: u64,
+    /// QUIC packets that were lost, as far as known when their connection was last [sampled](Distributions).
+    pub packets_lost: u64,
     /// WebTransport sessions accepted.
     pub sessions_opened: u64,
     /// WebTransport sessions that ended, in whatever way.

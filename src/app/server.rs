@@ -216,7 +216,10 @@ impl Server {
     fn snapshot(&self) -> Snapshot {
         Snapshot {
             stats: self.endpoint.stats(),
+            distributions: self.endpoint.distributions(),
+            event_loop: self.event_loop.stats(),
             responses: self.app.responses(),
+            durations: self.app.durations(),
             panics: self.app.panics(),
             connections: self.endpoint.connection_count(),
             handshakes: self.endpoint.handshake_count(),

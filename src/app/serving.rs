@@ -23,7 +23,7 @@ use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, Result, StreamError};
 use crate::h3::{Request, ResponseHead};
 use crate::net;
-use crate::stats::{PanicCounts, ResponseCounts, Stats};
+use crate::stats::{PanicCounts, RequestDurations, ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 
@@ -86,6 +86,7 @@ pub(crate) struct App {
     /// The server shuts down.
     is_draining: bool,
     responses: ResponseCounts,
+    durations: RequestDurations,
     panics: PanicCounts,
     /// The current second, and its `date` field.
     date: (u64, HeaderValue),
@@ -155,6 +156,7 @@ impl App {
             allow_origins,
             mailbox,
             responses: ResponseCounts::default(),
+            durations: RequestDurations::default(),
             panics: PanicCounts::default(),
             date,
         }
@@ -167,6 +169,17 @@ impl App {
     /// Responses so far.
     pub(super) fn responses(&self) -> ResponseCounts {
         self.responses.clone()
+    }
+
+    /// Durations of the requests that have ended.
+    pub(super) fn durations(&self) -> RequestDurations {
+        self.durations
+    }
+
+    /// Counts a response that is complete or was given up.
+    fn count(&mut self, now: Instant, running: &Running, status: Option<StatusCode>) {
+        self.responses.count(running.request.pattern(), status);
+        self.durations.0.observe_duration(now.saturating_duration_since(running.began));
     }
 
     /// Sets the threads for blocking work, before there is any.
@@ -427,8 +440,9 @@ impl App {
                 Some(error)
             }
         };
-        self.responses.count(running.request.pattern(), stream.status());
-        running.log(now, stream.status(), stream.sent(), error.as_ref());
+        let status = stream.status();
+        running.log(now, status, stream.sent(), error.as_ref());
+        self.count(now, &running, status);
         endpoint.release(now, id);
     }
 
@@ -493,7 +507,7 @@ impl App {
         for id in cut {
             if let Some(running) = self.running.remove(&id) {
                 log::debug!("{id:?}: {cause}");
-                self.responses.count(running.request.pattern(), None);
+                self.count(now, &running, None);
                 running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
             }
         }

@@ -9,6 +9,7 @@ use super::handshake::Handshake;
 use super::keep_alive::KeepAlive;
 use super::outgoing::Deferred;
 use super::progress::Progress;
+use super::samples::Samples;
 use super::stream::Stream;
 use super::streams::{StreamState, Streams};
 use crate::h3::{Followups, HttpStream};
@@ -29,6 +30,7 @@ pub(crate) struct Connection {
     pub(super) closing: Closing,
     pub(super) keep_alive: KeepAlive,
     pub(super) progress: Progress,
+    pub(super) samples: Samples,
     pub(super) turn: Turn,
 }
 
@@ -81,6 +83,7 @@ impl Connection {
             closing: Closing::default(),
             keep_alive: KeepAlive::new(now),
             progress: Progress::default(),
+            samples: Samples::new(now),
             turn: Turn::default(),
         }
     }

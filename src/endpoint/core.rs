@@ -15,7 +15,7 @@ use super::stateless::Stateless;
 use super::verify::ServerVerifier;
 use super::workers::Worker;
 use crate::config::EndpointConfig;
-use crate::stats::Stats;
+use crate::stats::{Distributions, Stats};
 use crate::transport::TokenRoom;
 use crate::transport::cid::{Cid, CidGenerator};
 use crate::transport::table::{ConnId, StreamId};
@@ -43,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers<TimerKey>,
     pub(super) events: VecDeque<Event>,
     pub(crate) stats: Stats,
+    pub(super) distributions: Distributions,
     /// Connections to drive.
     pub(super) dirty: VecDeque<ConnId>,
     /// Connections to continue with in the next turn, and datagrams for them.

@@ -470,6 +470,9 @@ impl Connection {
             self.turn.work = 0;
         }
         self.check_progress(cx);
+        if !self.closing.reported {
+            self.samples.take_if_due(&self.transport, cx);
+        }
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);
         if self.streams.requests() > 0 {
             self.transport.arm_stall_check(cx.now);
@@ -507,6 +510,7 @@ impl Connection {
         self.handshake.end(&self.transport, cx);
         self.forget_sessions(cx);
         if !std::mem::replace(&mut self.closing.reported, true) {
+            self.samples.take(&self.transport, cx);
             let cause = self.transport.close_cause();
             log::debug!("{:?}: {cause}", cx.conn);
             cx.emit(Event::Closed(cx.conn, cause));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::core::{Core, Cx};
+use super::core::{Core, Cx, Role};
 use super::first_flight::FirstFlight;
 use super::logs::HeldLogs;
 use crate::transport::Transport;
@@ -64,6 +64,7 @@ impl Handshake {
             return Progress::default();
         }
         let established = transport.is_established();
+        let was_early = self.begun && cx.core.role == Role::Client || transport.has_early_arrived();
         let begins = !self.begun && (established || transport.is_in_early_data());
         self.begun |= begins;
         let completed = established && self.pending.is_some();
@@ -72,7 +73,10 @@ impl Handshake {
             let core = &mut *cx.core;
             core.stats.handshakes += 1;
             core.stats.resumed_handshakes += u64::from(transport.is_resumed());
-            core.stats.early_handshakes += u64::from(transport.is_early_accepted());
+            match transport.is_early_accepted() {
+                true => core.stats.early_handshakes += 1,
+                false => core.stats.rejected_early_handshakes += u64::from(was_early),
+            }
         }
         Progress { begins, completed }
     }

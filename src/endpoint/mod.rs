@@ -24,6 +24,7 @@ mod rates;
 mod requests;
 mod responses;
 mod route;
+mod samples;
 mod session;
 mod session_streams;
 mod sessions;
@@ -46,7 +47,7 @@ use self::backlog::{Backlog, Waiting};
 use self::core::{CidChange, Core, Cx, Role};
 use crate::config::{ClientConfig, EndpointConfig, ServerConfig};
 use crate::error::{ConfigError, ErrorCode};
-use crate::stats::Stats;
+use crate::stats::{Distributions, Stats};
 use crate::transport::TokenRoom;
 use crate::transport::cid::CidGenerator;
 use crate::transport::table::{ConnId, StreamId, Table};
@@ -216,6 +217,7 @@ impl Endpoint {
             timers: Timers::new(),
             events: VecDeque::new(),
             stats: Stats::default(),
+            distributions: Distributions::default(),
             dirty: VecDeque::new(),
             postponed: Vec::new(),
             backlog: Backlog::new(),
@@ -444,6 +446,12 @@ impl Endpoint {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats { log_failures: self.core.logs.failures(), ..self.core.stats }
+    }
+
+    /// The distributions.
+    #[must_use]
+    pub fn distributions(&self) -> Distributions {
+        self.core.distributions
     }
 
     /// Calls a connection, and schedules it to be driven.

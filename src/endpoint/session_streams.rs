@@ -169,6 +169,7 @@ impl Connection {
             return self.refuse_stream(cx, stream, ErrorCode::H3_EXCESSIVE_LOAD);
         }
         *state.peer_streams(bidi) += 1;
+        state.streams += 1;
         cx.core.stats.session_streams_in += 1;
         self.streams.insert(stream, StreamState::Session(Box::new(SessionStreamState::arrived(stream, session, fin))));
         if !fin {
@@ -213,6 +214,7 @@ impl Connection {
             return Err(SessionError::StreamLimit);
         }
         state.last_active = cx.now;
+        state.streams += 1;
         let stream = self.transport.take_stream_id(bidi);
         self.streams.insert(stream, StreamState::Session(Box::new(SessionStreamState::opened(stream, session))));
         cx.core.stats.session_streams_out += 1;

@@ -298,8 +298,7 @@ impl Connection {
         let end = SessionEnd { by, code, reason: reason.to_owned() };
         state.end = Some(end.clone());
         state.ended_at = cx.now;
-        cx.core.sessions -= 1;
-        cx.core.stats.sessions_closed += 1;
+        cx.core.count_ended_session(state.streams);
         qlog::session_closed(&mut self.transport, session, &end);
         cx.emit(Event::SessionClosed(cx.id(session), end));
         match by {
@@ -501,14 +500,19 @@ impl Connection {
         for (session, mut state) in sessions.map {
             cx.core.timers.cancel(TimerKey::Session(cx.id(session)), &mut state.armed);
             if state.end.is_none() {
-                cx.core.sessions -= 1;
-                cx.core.stats.sessions_closed += 1;
+                cx.core.count_ended_session(state.streams);
             }
         }
     }
 }
 
 impl Core {
+    fn count_ended_session(&mut self, streams: u64) {
+        self.sessions -= 1;
+        self.stats.sessions_closed += 1;
+        self.distributions.session_streams.observe(streams);
+    }
+
     fn count_capsule(&mut self, capsule: &Capsule) {
         let stats = &mut self.stats;
         *match capsule {

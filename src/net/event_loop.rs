@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(feature = "workers")]
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -14,8 +14,9 @@ use super::socket::{Datagram, UdpSocket};
 use super::waker::Waker;
 #[cfg(feature = "workers")]
 use super::workers::Workers;
-use crate::endpoint::{Endpoint, Transmit};
+use crate::endpoint::{Endpoint, Event, Transmit};
 use crate::error::Result;
+use crate::stats::LoopStats;
 use crate::turn::{self, Application, DatagramIo};
 
 const SOCKET: Token = Token(0);
@@ -95,6 +96,10 @@ pub struct EventLoop {
     /// The workers of the server, and the number of this one.
     #[cfg(feature = "workers")]
     workers: Option<(Arc<Workers>, u8)>,
+    /// Without the socket's part.
+    stats: LoopStats,
+    /// When the turn began that has not ended.
+    turn_began: Option<Instant>,
 }
 
 impl std::fmt::Debug for EventLoop {
@@ -146,6 +151,8 @@ impl EventLoop {
             for_client,
             #[cfg(feature = "workers")]
             workers: None,
+            stats: LoopStats::default(),
+            turn_began: None,
         })
     }
 
@@ -166,6 +173,11 @@ impl EventLoop {
         &mut self.socket
     }
 
+    /// What the loop has done so far. The length of a turn counts once the next sleep begins.
+    pub fn stats(&self) -> LoopStats {
+        LoopStats { receive_calls: self.socket.receive_calls, ..self.stats }
+    }
+
     /// A handle that ends the loop's sleep from another thread.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
@@ -177,6 +189,9 @@ impl EventLoop {
     /// # Errors
     /// An error of the system.
     pub fn sleep(&mut self, now: Instant, endpoint: &Endpoint, until: Option<Instant>) -> io::Result<Wakeup> {
+        if let Some(began) = self.turn_began.take() {
+            self.stats.turns.observe_duration(now.saturating_duration_since(began));
+        }
         // Data that waits for a full socket is not a reason to wake.
         let idle = !endpoint.has_work() || self.is_blocked();
         let deadline = match idle {
@@ -192,7 +207,16 @@ impl EventLoop {
     /// # Errors
     /// An error of the socket.
     pub fn turn(&mut self, now: Instant, endpoint: &mut Endpoint, app: &mut impl Application) -> io::Result<()> {
-        turn::turn(now, self, endpoint, app)
+        self.turn_began.get_or_insert(now);
+        if let Some(due) = endpoint.next_timeout().filter(|due| *due <= now) {
+            self.stats.timer_lag.observe_duration(now - due);
+        }
+        let mut timed = Timed { app, began: None, spent: Duration::ZERO };
+        let result = turn::turn(now, self, endpoint, &mut timed);
+        // The last events of a turn have no round of their own.
+        timed.end();
+        self.stats.handlers.observe_duration(timed.spent);
+        result
     }
 
     /// Sleeps until an event, at most until `deadline`, or not at all if datagrams already wait.
@@ -247,6 +271,7 @@ impl EventLoop {
     /// # Errors
     /// An error of the system.
     pub fn replace_socket(&mut self, mut socket: UdpSocket) -> io::Result<()> {
+        socket.receive_calls.add(&self.socket.receive_calls);
         self.poll.registry().deregister(&mut self.socket.io)?;
         self.poll.registry().register(&mut socket.io, SOCKET, Interest::READABLE)?;
         (self.socket, self.readable, self.unsent) = (socket, true, None);
@@ -301,8 +326,10 @@ impl EventLoop {
     }
 
     /// False if the socket is full.
-    fn send(&self, transmit: Transmit) -> bool {
-        match self.socket.send(&transmit, &self.socket.send_buffer) {
+    fn send(&mut self, transmit: Transmit) -> bool {
+        let sent = self.socket.send(&transmit, &self.socket.send_buffer);
+        self.stats.send_calls.count(&sent);
+        match sent {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => false,
             // Equivalent to a loss on the path, which QUIC repairs.
@@ -333,5 +360,38 @@ impl DatagramIo for EventLoop {
     fn transmit(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
         // Reads the clock for each run: a packet that quiche releases "now" must not look like one for later.
         self.transmit_each(|buf, segments| endpoint.poll_transmit(super::now(), buf, segments))
+    }
+}
+
+/// An application, and the time in it. Reads the clock twice a round, not for each event.
+struct Timed<'a, A> {
+    app: &'a mut A,
+    /// When the application was called first in this round.
+    began: Option<Instant>,
+    spent: Duration,
+}
+
+impl<A> Timed<'_, A> {
+    fn begin(&mut self) {
+        self.began.get_or_insert_with(super::now);
+    }
+
+    fn end(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.spent += super::now().saturating_duration_since(began);
+        }
+    }
+}
+
+impl<A: Application> Application for Timed<'_, A> {
+    fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
+        self.begin();
+        self.app.on_event(now, event, endpoint);
+    }
+
+    fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.begin();
+        self.app.on_round(now, endpoint);
+        self.end();
     }
 }

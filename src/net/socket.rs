@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::endpoint::Transmit;
 use crate::error::{Error, Result};
+use crate::stats::Syscalls;
 
 /// Holds one datagram, or with GRO several of one sender.
 const RECV_BUFFER: usize = 64 * 1024;
@@ -37,6 +38,7 @@ pub struct UdpSocket {
     local: SocketAddr,
     recv_buffer: Box<[u8]>,
     pub(super) send_buffer: Box<[u8]>,
+    pub(super) receive_calls: Syscalls,
 }
 
 impl std::fmt::Debug for UdpSocket {
@@ -106,6 +108,7 @@ impl UdpSocket {
             local,
             recv_buffer: zeroed(RECV_BUFFER * BATCH_SIZE),
             send_buffer: zeroed(SEND_BUFFER),
+            receive_calls: Syscalls::default(),
         };
         log::debug!("{socket:?}");
         Ok(socket)
@@ -153,7 +156,9 @@ impl UdpSocket {
             let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
                 std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
             let (io, state) = (&self.io, &self.state);
-            let count = match io.try_io(|| state.recv(UdpSockRef::from(io), &mut slices, &mut metas)) {
+            let received = io.try_io(|| state.recv(UdpSockRef::from(io), &mut slices, &mut metas));
+            self.receive_calls.count(&received);
+            let count = match received {
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -235,6 +240,25 @@ mod tests {
             false => Ok(addr.to_string()),
         };
         bind_any(addr.parse().unwrap(), bind).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn calls_that_receive_are_counted() {
+        let mut socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), 65536).unwrap();
+        let sender = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let mut received = Vec::new();
+        let mut receive = |socket: &mut UdpSocket| {
+            assert!(!socket.receive(|d| received.push(d.data.len())).unwrap());
+            socket.receive_calls
+        };
+        assert_eq!(receive(&mut socket), Syscalls { ok: 0, would_block: 1, failed: 0 });
+        for len in [1, 2, 3] {
+            sender.send_to(&[0; 3][..len], socket.local_addr()).unwrap();
+        }
+        // All in one batch, where the system has such.
+        let ok = if BATCH_SIZE > 1 { 1 } else { 3 };
+        assert_eq!(receive(&mut socket), Syscalls { ok, would_block: 2, failed: 0 });
+        assert_eq!(received, [1, 2, 3]);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::stats::{PanicCounts, ResponseCounts, Stats};
+use crate::stats::{
+    Distributions, Histogram, LoopStats, PanicCounts, RequestDurations, ResponseCounts, Stats, Syscalls,
+};
 
 /// The media type of [`encode`]'s output.
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -20,8 +22,14 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Snapshot {
     /// The counters.
     pub stats: Stats,
+    /// The distributions of the endpoint.
+    pub distributions: Distributions,
+    /// What the event loop has done.
+    pub event_loop: LoopStats,
     /// Responses by route and status.
     pub responses: ResponseCounts,
+    /// Durations of requests.
+    pub durations: RequestDurations,
     /// Panics of handlers by route.
     pub panics: PanicCounts,
     /// Connections in the table.
@@ -39,6 +47,9 @@ impl Snapshot {
     pub fn sum(workers: impl IntoIterator<Item = Snapshot>) -> Self {
         workers.into_iter().fold(Snapshot::default(), |mut sum, worker| {
             sum.stats += worker.stats;
+            sum.distributions.add(&worker.distributions);
+            sum.event_loop.add(&worker.event_loop);
+            sum.durations.add(&worker.durations);
             sum.responses.add(&worker.responses);
             sum.panics = sum.panics.sum(Some(&worker.panics));
             sum.connections += worker.connections;
@@ -145,6 +156,7 @@ impl Collector for Snapshot {
         counter(e, "requests", "Requests whose head was valid", s.requests)?;
         counter(e, "resumed_handshakes", "Handshakes that resumed a session", s.resumed_handshakes)?;
         counter(e, "early_handshakes", "Handshakes whose early data (0-RTT) was accepted", s.early_handshakes)?;
+        counter(e, "rejected_early_handshakes", "Handshakes whose early data was rejected", s.rejected_early_handshakes)?;
         counter(e, "early_requests", "Requests in the first flight of a connection (0-RTT)", s.early_requests)?;
         counter(e, "migrations", "Moves of clients to another address", s.migrations)?;
         counter(e, "dropped_over_share", "Datagrams dropped over their connection's share", s.dropped_over_share)?;
@@ -158,6 +170,8 @@ impl Collector for Snapshot {
         counter(e, "datagrams_received", "QUIC DATAGRAM frames received", s.datagram_frames_in)?;
         counter(e, "datagrams_sent", "QUIC DATAGRAM frames sent", s.datagram_frames_out)?;
         counter(e, "datagrams_dropped", "Datagrams dropped: no receiver, or over a limit", s.datagram_frames_dropped)?;
+        counter(e, "datagrams_lost", "QUIC DATAGRAM frames sent in packets that were lost", s.datagram_frames_lost)?;
+        counter(e, "packets_lost", "QUIC packets that were lost", s.packets_lost)?;
         counter(e, "webtransport_sessions_opened", "Sessions accepted", s.sessions_opened)?;
         counter(e, "webtransport_sessions_closed", "Sessions that ended, in whatever way", s.sessions_closed)?;
         counter(e, "webtransport_sessions_rejected", "Sessions refused", s.sessions_rejected)?;
@@ -169,6 +183,17 @@ impl Collector for Snapshot {
             (["close"], s.capsules_close), (["drain"], s.capsules_drain), (["datagram"], s.capsules_datagram),
             (["flow_control"], s.capsules_flow_control), (["unknown"], s.capsules_unknown),
         ])?;
+
+        let (d, l) = (&self.distributions, &self.event_loop);
+        syscalls(e, "udp_receive_syscalls", "System calls that receive UDP datagrams, by result", &l.receive_calls)?;
+        syscalls(e, "udp_send_syscalls", "System calls that send UDP datagrams, by result", &l.send_calls)?;
+        seconds(e, "loop_turn_seconds", "Lengths of the event loop's turns", &l.turns)?;
+        seconds(e, "loop_handler_seconds", "Time in the application in each turn of the event loop", &l.handlers)?;
+        seconds(e, "loop_lag_seconds", "How late the earliest timer was in turns that ran any", &l.timer_lag)?;
+        seconds(e, "rtt_seconds", "Smoothed round-trip times, sampled", &d.round_trips)?;
+        histogram(e, "congestion_window_bytes", "Congestion windows, sampled", &d.congestion_windows, 1.0)?;
+        histogram(e, "webtransport_session_streams", "Streams of sessions that ended", &d.session_streams, 1.0)?;
+        seconds(e, "request_duration_seconds", "Durations of requests, in whole turns", &self.durations.0)?;
 
         family(e, "responses", "Responses by route and status class", MetricType::Counter, &["route", "status"],
             self.responses.iter().map(|(route, class, count)| ([route, class], count)))?;
@@ -183,6 +208,24 @@ fn counter(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) ->
 
 fn gauge(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: usize) -> fmt::Result {
     ConstGauge::new(value as u64).encode(e.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+fn syscalls(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, calls: &Syscalls) -> fmt::Result {
+    let rows = [(["ok"], calls.ok), (["would_block"], calls.would_block), (["error"], calls.failed)];
+    family(e, name, help, MetricType::Counter, &["result"], rows)
+}
+
+/// A histogram of nanoseconds, in seconds.
+fn seconds(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &Histogram) -> fmt::Result {
+    histogram(e, name, help, values, 1e9)
+}
+
+/// A histogram in units of so many of its values.
+fn histogram(e: &mut DescriptorEncoder<'_>, name: &str, help: &str, values: &Histogram, unit: f64) -> fmt::Result {
+    // The encoder adds the bucket without a bound, which is all of them.
+    let buckets: Vec<_> = values.buckets().filter_map(|(bound, count)| Some((bound? as f64 / unit, count))).collect();
+    let mut encoder = e.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    encoder.encode_histogram::<NoLabelSet>(values.sum() as f64 / unit, values.count(), &buckets, None)
 }
 
 /// A metric with labels: the values of each, in the order of `labels`, and its count.
@@ -248,9 +291,43 @@ mod tests {
     }
 
     #[test]
+    fn histograms_are_cumulative_and_in_base_units() {
+        let mut snapshot = Snapshot::default();
+        let ms = std::time::Duration::from_millis;
+        for duration in [ms(1), ms(50), ms(50), ms(60), ms(9_000)] {
+            snapshot.event_loop.handlers.observe_duration(duration);
+        }
+        for window in [13_500, 16_384, 16_385] {
+            snapshot.distributions.congestion_windows.observe(window);
+        }
+        snapshot.event_loop.send_calls.would_block = 3;
+        let text = encode(snapshot);
+        for line in [
+            "# TYPE mio_quiche_loop_handler_seconds histogram",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"1e-05\"} 0",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"0.001\"} 1",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"0.025\"} 1",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"0.05\"} 3",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"0.1\"} 4",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"1\"} 4",
+            "mio_quiche_loop_handler_seconds_bucket{le=\"+Inf\"} 5",
+            "mio_quiche_loop_handler_seconds_sum 9.161",
+            "mio_quiche_loop_handler_seconds_count 5",
+            "mio_quiche_congestion_window_bytes_bucket{le=\"8192\"} 0",
+            "mio_quiche_congestion_window_bytes_bucket{le=\"16384\"} 2",
+            "mio_quiche_congestion_window_bytes_bucket{le=\"6.7108864e+07\"} 3",
+            "mio_quiche_congestion_window_bytes_sum 46269.0",
+            "mio_quiche_udp_send_syscalls_total{result=\"would_block\"} 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
     fn every_counter_is_in_it() {
         let text = encode(Snapshot::default());
-        let counters = text.lines().filter(|line| !line.starts_with('#') && line.contains("_total")).count();
+        let is_counter = |line: &&str| !line.starts_with('#') && line.contains("_total") && !line.contains("syscalls");
+        let counters = text.lines().filter(is_counter).count();
         let fields = format!("{:?}", Stats::default()).matches(": ").count();
         assert_eq!(counters, fields, "a field of Stats lacks its line in prometheus.rs:\n{text}");
     }

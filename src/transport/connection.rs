@@ -52,6 +52,10 @@ pub(crate) struct Transport {
     pub(super) uses: u32,
     /// A stateless reset ended the connection.
     pub(super) was_reset: bool,
+    /// 0-RTT packets arrived before the handshake was complete.
+    early_arrived: bool,
+    /// QUIC datagrams that were read.
+    datagrams_read: u64,
     untold: Untold,
 }
 
@@ -87,6 +91,8 @@ impl Transport {
             unread: Vec::new(),
             uses: 0,
             was_reset: false,
+            early_arrived: false,
+            datagrams_read: 0,
             untold: Untold::default(),
             quic,
         }
@@ -143,7 +149,9 @@ impl Transport {
         self.unseen_fins.on_received();
         self.unsent_close.on_progress();
         self.repoll = true;
-        let validates = to_our_id && !self.quic.is_established();
+        let is_established = self.quic.is_established();
+        let validates = to_our_id && !is_established;
+        self.early_arrived |= !is_established && early::has_packet(datagram);
         let before = self.load.before(&self.quic);
         let received = self.paths.recv(&mut self.quic, datagram, (to, from), &mut self.amplification, validates);
         if let Some(before) = before {
@@ -326,6 +334,11 @@ impl Transport {
         early::is_accepted(&self.quic)
     }
 
+    /// Whether 0-RTT packets arrived, of which nothing may have been taken.
+    pub(crate) fn has_early_arrived(&self) -> bool {
+        self.early_arrived
+    }
+
     pub(crate) fn is_resumed(&self) -> bool {
         self.quic.is_resumed()
     }
@@ -416,6 +429,7 @@ impl Transport {
 
     pub(crate) fn recv_datagram(&mut self) -> Option<Vec<u8>> {
         let datagram = self.quic.dgram_recv_buf().ok()?;
+        self.datagrams_read += 1;
         self.note_use(datagram.len());
         Some(datagram)
     }
@@ -428,6 +442,24 @@ impl Transport {
     /// Datagrams queued for sending.
     pub(crate) fn datagrams_queued(&self) -> usize {
         self.quic.dgram_send_queue_len()
+    }
+
+    /// QUIC datagrams that were received while too many waited, for which quiche drops older ones.
+    pub(crate) fn datagrams_overflowed(&self) -> u64 {
+        let received = self.quic.stats().dgram_recv as u64;
+        received.saturating_sub(self.datagrams_read + self.datagrams_received() as u64)
+    }
+
+    /// Packets lost, and QUIC datagrams in them, on the paths that there are.
+    pub(crate) fn lost(&self) -> (u64, u64) {
+        let datagrams = self.quic.path_stats().map(|path| path.dgram_lost as u64).sum();
+        (self.quic.stats().lost as u64, datagrams)
+    }
+
+    /// The smoothed round-trip time and the congestion window in bytes of the path in use, once one was measured.
+    pub(crate) fn path_in_use(&self) -> Option<(Duration, u64)> {
+        let path = self.quic.path_stats().find(|path| path.active)?;
+        path.min_rtt.map(|_| (path.rtt, path.cwnd as u64))
     }
 
     /// Drops the queued datagrams for which `predicate` is true.

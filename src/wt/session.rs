@@ -63,6 +63,8 @@ pub(crate) struct SessionState {
     pub(crate) wants_bidi: bool,
     /// As above, for unidirectional streams.
     pub(crate) wants_uni: bool,
+    /// Streams that either side opened.
+    pub(crate) streams: u64,
     /// Open bidirectional streams of the peer.
     pub(crate) peer_bidi: usize,
     /// Open unidirectional streams of the peer.
@@ -87,6 +89,7 @@ impl SessionState {
             unparsed: Bytes::new(),
             wants_bidi: false,
             wants_uni: false,
+            streams: 0,
             peer_bidi: 0,
             peer_uni: 0,
             last_active: now,

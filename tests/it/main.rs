@@ -23,6 +23,7 @@ mod get;
 mod gtls;
 mod handlers;
 mod layers;
+mod metrics;
 mod msrv;
 mod quic_datagrams;
 mod quiche_client;

@@ -9,6 +9,7 @@ mod faults;
 mod handles;
 mod later;
 mod limits;
+mod metrics;
 mod offload;
 mod overload;
 mod panics;

@@ -234,6 +234,8 @@ fn everything_comes_back_whatever_the_network_does() {
         let stats = client.sim.server.stats();
         assert_eq!((stats.sessions_opened, stats.sessions_closed, stats.capsules_close), (1, 1, 1));
         assert_eq!((stats.session_streams_in, stats.session_streams_out), (90, 32));
+        let per_session = client.sim.server.distributions().session_streams;
+        assert_eq!((per_session.count(), per_session.sum()), (1, 90 + 32));
         assert_eq!(client.sim.server.session_count(), 0);
     }
 }

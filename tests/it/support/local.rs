@@ -12,6 +12,7 @@ use super::server::make_cert;
 
 pub(crate) struct Local {
     addr: SocketAddr,
+    admin: Option<SocketAddr>,
     handle: ServerHandle,
     thread: JoinHandle<()>,
     dir: TempDir,
@@ -31,15 +32,20 @@ impl Local {
             let mut config = ServerConfig::from_pem(cert, key).unwrap();
             set(&mut config);
             let mut server = Server::bind("127.0.0.1:0", config, router()).unwrap();
-            sender.send((server.local_addr(), server.handle())).unwrap();
+            sender.send((server.local_addr(), server.admin_addr(), server.handle())).unwrap();
             server.run().unwrap();
         });
-        let (addr, handle) = started.recv().unwrap();
-        Local { addr, handle, thread, dir }
+        let (addr, admin, handle) = started.recv().unwrap();
+        Local { addr, admin, handle, thread, dir }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The address of the admin port.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("an admin port")
     }
 
     pub(crate) fn dir(&self) -> &Path {
