@@ -188,8 +188,8 @@ pub use app::{
 };
 #[doc(inline)]
 pub use app::{
-    DatagramHandler, Echo, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle, Slow,
-    StreamHandle, StreamHandler, Topic,
+    DatagramHandler, Echo, HandlerResult, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle,
+    Slow, StreamHandle, StreamHandler, Topic,
 };
 #[doc(inline)]
 #[cfg(feature = "webtransport")]
@@ -203,7 +203,7 @@ pub use config::{
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 #[doc(inline)]
 pub use error::{
-    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, ParamError, PostError, Result,
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, HttpError, MigrateError, ParamError, PostError, Result,
     SessionError, StreamError, Violation,
 };
 pub use h3::{Priority, Recv, Request, ResponseHead};

@@ -16,6 +16,7 @@ pub mod demo;
 mod demo_sessions;
 #[cfg(feature = "files")]
 pub mod files;
+mod handler_result;
 mod layer;
 mod mailbox;
 mod offload;
@@ -53,6 +54,7 @@ pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
 #[cfg(feature = "demo")]
 pub use demo_sessions::EchoSession;
+pub use handler_result::HandlerResult;
 pub use layer::Next;
 pub use response::{Reply, Response};
 pub use router::Router;

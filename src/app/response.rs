@@ -11,10 +11,11 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::handler_result::HandlerResult;
 use super::stream_handler::{StreamHandle, StreamHandler};
 use super::topic::{Loop, Topic};
 use crate::endpoint::Stream;
-use crate::error::StreamError;
+use crate::error::{HttpError, StreamError};
 use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
 use crate::transport::table::StreamId;
 
@@ -243,14 +244,14 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn offload<T: Send + 'static>(
+    pub fn offload<T: Send + 'static, R: HandlerResult<Response>>(
         mut self,
         work: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(T, Response) -> Response + Send + 'static,
+        then: impl FnOnce(T, Response) -> R + Send + 'static,
     ) -> Self {
         self.body = Body::Offload(Box::new(|| {
             let result = work();
-            Box::new(|res| then(result, res))
+            Box::new(|res| then(result, res).into_result())
         }));
         self
     }
@@ -268,7 +269,12 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body(mut self, limit: usize, then: impl FnOnce(&Request, Bytes, Response) -> Response + 'static) -> Self {
+    pub fn body<R: HandlerResult<Response>>(
+        mut self,
+        limit: usize,
+        then: impl FnOnce(&Request, Bytes, Response) -> R + 'static,
+    ) -> Self {
+        let then = |request: &Request, body: Bytes, res: Response| then(request, body, res).into_result();
         self.body = Body::Collect(Collect { body: Vec::new(), limit, then: Box::new(then) });
         self
     }
@@ -294,19 +300,17 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body_form<T: DeserializeOwned + 'static>(
+    pub fn body_form<T: DeserializeOwned + 'static, R: HandlerResult<Response>>(
         self,
         limit: usize,
-        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+        then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
             if media_type(request) != "application/x-www-form-urlencoded" {
-                return res.status(415).text("the content-type must be application/x-www-form-urlencoded\n");
+                return Err(HttpError::new(415, "the content-type must be application/x-www-form-urlencoded"));
             }
-            match serde_html_form::from_bytes(&body) {
-                Ok(value) => then(request, value, res),
-                Err(e) => res.status(422).text(format!("{e}\n")),
-            }
+            let value = serde_html_form::from_bytes(&body).map_err(|e| HttpError::new(422, e.to_string()))?;
+            then(request, value, res).into_result()
         })
     }
 
@@ -327,19 +331,18 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body_json<T: DeserializeOwned + 'static>(
+    pub fn body_json<T: DeserializeOwned + 'static, R: HandlerResult<Response>>(
         self,
         limit: usize,
-        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+        then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
             if !is_json(&media_type(request)) {
-                return res.status(415).text("the content-type must be application/json\n");
+                return Err(HttpError::new(415, "the content-type must be application/json"));
             }
-            match serde_json::from_slice(&body) {
-                Ok(value) => then(request, value, res),
-                Err(e) => res.status(if e.is_data() { 422 } else { 400 }).text(format!("{e}\n")),
-            }
+            let invalid = |e: serde_json::Error| HttpError::new(if e.is_data() { 422 } else { 400 }, e.to_string());
+            let value = serde_json::from_slice(&body).map_err(invalid)?;
+            then(request, value, res).into_result()
         })
     }
 
@@ -410,7 +413,7 @@ fn is_json(media_type: &str) -> bool {
     media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
 }
 
-type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Response>;
+type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Result<Response, HttpError>>;
 
 /// A response that is made from the request's whole body.
 pub(super) struct Collect {
@@ -431,13 +434,13 @@ impl Collect {
     }
 
     /// The response, which `res` is the beginning of.
-    pub(super) fn finish(self, request: &Request, res: Response) -> Response {
+    pub(super) fn finish(self, request: &Request, res: Response) -> Result<Response, HttpError> {
         (self.then)(request, self.body.into(), res)
     }
 }
 
 /// Makes a deferred response, on the loop's thread.
-pub(super) type Answer = Box<dyn FnOnce(Response) -> Response + Send>;
+pub(super) type Answer = Box<dyn FnOnce(Response) -> Result<Response, HttpError> + Send>;
 
 /// The promise to answer a request, made by [`Response::later`]. It can be sent to another thread.
 ///
@@ -474,9 +477,9 @@ impl Reply {
     /// it is not called if the client is gone.
     ///
     /// The call neither blocks nor fails.
-    pub fn send(mut self, answer: impl FnOnce(Response) -> Response + Send + 'static) {
+    pub fn send<R: HandlerResult<Response>>(mut self, answer: impl FnOnce(Response) -> R + Send + 'static) {
         if let Some(pass) = self.pass.take() {
-            pass(Some(Box::new(answer)));
+            pass(Some(Box::new(|res| answer(res).into_result())));
         }
     }
 

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::datagrams::DatagramHandler;
+use super::handler_result::{HandlerResult, answer};
 use super::layer::{Layer, Next};
 use super::response::Response;
 use super::session::{SessionDecision, SessionRequest, SessionResponse};
-use crate::error::RouteError;
+use crate::error::{HttpError, RouteError};
 use crate::h3::{Request, is_known_method, normalize, normalize_segments};
 
 type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
-type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
+type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> Result<SessionResponse, HttpError>>;
 
 /// The handler of a route.
 enum Handler {
@@ -64,6 +65,8 @@ struct Fallback {
 /// on. The panic is logged with the route and counted (`mio_quiche_handler_panics_total`). What the handler shares
 /// with others may be half changed.
 ///
+/// A handler returns the response, or an [`HttpError`] that becomes one ([`HandlerResult`]), so that `?` ends it.
+///
 /// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
 /// unknown method by 501.
 ///
@@ -72,9 +75,9 @@ struct Fallback {
 ///
 /// let router = Router::new()
 ///     .get("/", |_req, res| res.text("Hello, HTTP/3!\n"))
-///     .get("/api/users/:id", |req, res| match req.param("id").and_then(|id| id.parse::<u64>().ok()) {
-///         Some(id) => res.json(&id),
-///         None => res.status(400).text("id must be a number\n"),
+///     .get("/api/users/:id", |req, res| {
+///         let id: u64 = req.param_as("id")?;
+///         Ok(res.json(&id))
 ///     });
 /// assert!(router.check().is_ok());
 /// ```
@@ -106,31 +109,51 @@ impl Router {
 
     /// A route for GET and HEAD.
     #[must_use]
-    pub fn get(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn get<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::GET, pattern, handler)
     }
 
     /// A route for POST.
     #[must_use]
-    pub fn post(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn post<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::POST, pattern, handler)
     }
 
     /// A route for PUT.
     #[must_use]
-    pub fn put(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn put<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::PUT, pattern, handler)
     }
 
     /// A route for DELETE.
     #[must_use]
-    pub fn delete(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn delete<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::DELETE, pattern, handler)
     }
 
     /// A route for PATCH.
     #[must_use]
-    pub fn patch(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn patch<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::PATCH, pattern, handler)
     }
 
@@ -175,8 +198,11 @@ impl Router {
     /// Handles requests of any method whose path no route has; by default these are answered with 404, or with 501 if
     /// the method is unknown. Not for requests for sessions.
     #[must_use]
-    pub fn fallback(mut self, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
-        self.fallback = Some(Fallback { handler: Box::new(handler), layers: Vec::new() });
+    pub fn fallback<R: HandlerResult<Response>>(
+        mut self,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
+        self.fallback = Some(Fallback { handler: http_handler(handler), layers: Vec::new() });
         self
     }
 
@@ -221,8 +247,15 @@ impl Router {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn layer(mut self, layer: impl FnMut(&mut Request, Response, Next<'_>) -> Response + 'static) -> Self {
-        self.layers.push(Rc::new(RefCell::new(layer)));
+    pub fn layer<R: HandlerResult<Response>>(
+        mut self,
+        mut layer: impl FnMut(&mut Request, Response, Next<'_>) -> R + 'static,
+    ) -> Self {
+        self.layers.push(Rc::new(RefCell::new(move |request: &mut Request, res: Response, next: Next<'_>| {
+            let begun = res.head.headers.clone();
+            let made = layer(request, res, next);
+            answer(made, request.pattern(), begun)
+        })));
         self
     }
 
@@ -231,13 +264,13 @@ impl Router {
     /// [`check`](Router::check) reports a pattern that is invalid or conflicts with another one; building a server
     /// calls it first.
     #[must_use]
-    pub fn route(
+    pub fn route<R: HandlerResult<Response>>(
         mut self,
         method: Method,
         pattern: &str,
-        handler: impl FnMut(&Request, Response) -> Response + 'static,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
     ) -> Self {
-        self.add(method, pattern, Handler::Http(Box::new(handler)), Vec::new());
+        self.add(method, pattern, Handler::Http(http_handler(handler)), Vec::new());
         self
     }
 
@@ -252,11 +285,12 @@ impl Router {
     /// ```
     #[cfg(feature = "webtransport")]
     #[must_use]
-    pub fn webtransport(
+    pub fn webtransport<R: HandlerResult<SessionResponse>>(
         mut self,
         pattern: &str,
-        open: impl FnMut(SessionRequest<'_>) -> SessionResponse + 'static,
+        mut open: impl FnMut(SessionRequest<'_>) -> R + 'static,
     ) -> Self {
+        let open = move |request: SessionRequest<'_>| open(request).into_result();
         self.add(Method::CONNECT, pattern, Handler::Session(Box::new(open)), Vec::new());
         self
     }
@@ -366,12 +400,13 @@ impl Router {
             }
         };
         let mut accepted = None;
-        let mut decide = |request: &Request, begun: Response| match open(SessionRequest::new(request)).0 {
-            SessionDecision::Accept(handler, headers) => {
+        let mut decide = |request: &Request, begun: Response| match open(SessionRequest::new(request)) {
+            Ok(SessionResponse(SessionDecision::Accept(handler, headers))) => {
                 accepted = Some((handler, headers));
                 begun
             }
-            SessionDecision::Reject(response) => response.after(begun),
+            Ok(SessionResponse(SessionDecision::Reject(response))) => response.after(begun),
+            Err(error) => error.respond(request.pattern(), begun.head.headers),
         };
         let response = Next::new(layers, inner, &mut decide).run(request, Response::default());
         match accepted {
@@ -386,6 +421,14 @@ impl Router {
             _ => SessionResponse::reject(response),
         }
     }
+}
+
+/// Answers the errors of a handler, too.
+fn http_handler<R: HandlerResult<Response>>(mut handler: impl FnMut(&Request, Response) -> R + 'static) -> HttpHandler {
+    Box::new(move |request, res| {
+        let begun = res.head.headers.clone();
+        answer(handler(request, res), request.pattern(), begun)
+    })
 }
 
 /// Finds what takes a request, and sets the request's parameters.

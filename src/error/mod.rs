@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod code;
+mod http;
 mod violation;
 
 pub use code::ErrorCode;
 pub(crate) use code::transport_error;
+pub use http::HttpError;
 pub use violation::Violation;
 
 /// `Result` with this crate's [`Error`].
