@@ -269,7 +269,7 @@ impl Session<'_> {
     /// use std::time::Duration;
     ///
     /// use bytes::Bytes;
-    /// use mio_quiche::{Result, Router, Session, SessionEnd, SessionHandler, Slow, Topic};
+    /// use mio_quiche::{Result, Router, Session, SessionEnd, SessionHandler, Slow, StreamId, Topic};
     ///
     /// /// Where the players are: x and y by number.
     /// type Positions = Arc<Mutex<BTreeMap<u16, [u8; 8]>>>;
@@ -293,7 +293,7 @@ impl Session<'_> {
     ///         Ok(())
     ///     }
     ///
-    ///     fn closed(&mut self, _: &SessionEnd) {
+    ///     fn closed(&mut self, _: StreamId, _: &SessionEnd) {
     ///         self.positions.lock().unwrap().remove(&self.number);
     ///     }
     /// }
@@ -467,10 +467,10 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The session has ended. One that the peer closes in the flight of its answer may end without having
+    /// The session of this id has ended. One that the peer closes in the flight of its answer may end without having
     /// [opened](SessionHandler::opened).
-    fn closed(&mut self, end: &SessionEnd) {
-        let _ = end;
+    fn closed(&mut self, id: StreamId, end: &SessionEnd) {
+        let _ = (id, end);
     }
 }
 
