@@ -166,7 +166,9 @@ impl Router {
     }
 
     /// Adds all routes of another router below a prefix, such as `/api` or `/users/:user`. Its route `/` is at the
-    /// prefix itself. Its fallback and its handler of QUIC datagrams are taken as by [`merge`](Router::merge).
+    /// prefix itself: at `/api`, and not at `/api/`, which is another path and answered with 404. Below the prefix
+    /// `/api/` it is at `/api/` instead, and the other routes are where they were. Its fallback and its handler of QUIC
+    /// datagrams are taken as by [`merge`](Router::merge).
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -184,7 +186,7 @@ impl Router {
         for Route { method, pattern, handler, layers, .. } in other.routes.into_iter().flatten() {
             let pattern = match &*pattern {
                 "/" if !prefix.is_empty() => prefix.to_owned(),
-                pattern => format!("{prefix}{pattern}"),
+                pattern => format!("{}{pattern}", prefix.trim_end_matches('/')),
             };
             self.add(method, &pattern, handler, within(layers));
         }
@@ -213,6 +215,11 @@ impl Router {
     ///
     /// A layer passes values to handlers in [`Request::extensions_mut`].
     ///
+    /// Before some requests to another origin, a browser sends a preflight request (CORS): OPTIONS with
+    /// `access-control-request-method`, without credentials, and the response must have a 2xx status. So the layer for
+    /// CORS is outside of that for authentication, and answers such a request itself. It adds its fields to all other
+    /// responses, errors included.
+    ///
     /// For a request for a session, `next` returns an empty 200 if the session is accepted. A layer that returns an
     /// error instead rejects it; fields that it adds are those of the session's response.
     ///
@@ -234,15 +241,16 @@ impl Router {
     /// let router = Router::new()
     ///     .get("/", |_req, res| res.text("everybody\n"))
     ///     .nest("/private", private)
-    ///     // For pages of other origins, with the preflight requests of browsers.
+    ///     // For pages of other origins: outside of the layer that asks for a token.
     ///     .layer(|req, res, next| {
-    ///         let res = next.run(req, res).header("access-control-allow-origin", "*");
-    ///         match req.header("access-control-request-method").is_some() {
-    ///             true => res
+    ///         let res = res.header("access-control-allow-origin", "*");
+    ///         if req.method() == "OPTIONS" && req.header("access-control-request-method").is_some() {
+    ///             return res
+    ///                 .status(204)
     ///                 .header("access-control-allow-methods", "GET, POST")
-    ///                 .header("access-control-allow-headers", "authorization, content-type"),
-    ///             false => res,
+    ///                 .header("access-control-allow-headers", "authorization, content-type");
     ///         }
+    ///         next.run(req, res)
     ///     });
     /// assert!(router.check().is_ok());
     /// ```

@@ -365,3 +365,54 @@ fn parameters_have_types() {
     let (status, text, _) = call(&mut router, "GET", "/list?from=256");
     assert!(status == 400 && text.starts_with("the query is not as expected: "), "{text}");
 }
+
+#[test]
+fn a_slash_at_the_end_is_another_path() {
+    let notes = || Router::new().get("/", |_, res| res.text("all")).get("/:n", |_, res| res.text("one"));
+    let mut router = Router::new().nest("/without", notes()).nest("/with/", notes()).nest("/", notes());
+    assert_eq!(router.check(), Ok(()));
+    for (path, expected) in [
+        ("/without", Some("all")),
+        ("/without/", None),
+        ("/without/1", Some("one")),
+        ("/without/1/", None),
+        // It is the `/:n` of the last router.
+        ("/with", Some("one")),
+        ("/with/", Some("all")),
+        ("/with/1", Some("one")),
+        ("/with//1", None),
+        ("/", Some("all")),
+        ("/1", Some("one")),
+    ] {
+        let (status, text, _) = call(&mut router, "GET", path);
+        assert_eq!((status == 200).then_some(text.as_str()), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_preflight_request_needs_no_token() {
+    let private =
+        Router::new().get("/me", |_, res| res.text("me")).layer(|req, res, next| match req.header("authorization") {
+            Some("Bearer secret") => next.run(req, res),
+            _ => res.status(401).header("www-authenticate", "Bearer"),
+        });
+    let mut router = Router::new().nest("/private", private).layer(|req, res, next| {
+        let res = res.header("access-control-allow-origin", "*");
+        if req.method() == "OPTIONS" && req.header("access-control-request-method").is_some() {
+            return res.status(204).header("access-control-allow-methods", "GET, POST");
+        }
+        next.run(req, res)
+    });
+    for (method, token, status) in
+        [("OPTIONS", None, 204), ("GET", None, 401), ("GET", Some("Bearer secret"), 200), ("PUT", None, 401)]
+    {
+        let mut request = request(method, "/private/me");
+        request.head.headers.insert("access-control-request-method", "GET".parse().unwrap());
+        if let Some(token) = token {
+            request.head.headers.insert("authorization", token.parse().unwrap());
+        }
+        let response = router.call(&mut request);
+        assert_eq!(response.head.status.as_u16(), status, "{method}");
+        assert_eq!(response.head.headers["access-control-allow-origin"], "*", "{method}");
+    }
+}
