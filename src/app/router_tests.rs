@@ -1,7 +1,7 @@
 use super::*;
 use crate::app::layer::Next;
 use crate::app::session::SessionDecision;
-use crate::error::RouteError;
+use crate::error::{HttpError, RouteError};
 use crate::h3::Request;
 
 fn request(method: &str, path: &str) -> Request {
@@ -364,6 +364,80 @@ fn parameters_have_types() {
     assert!(status == 400 && text.starts_with("'\u{fffd}' is no value for 'id': invalid utf-8"), "{text}");
     let (status, text, _) = call(&mut router, "GET", "/list?from=256");
     assert!(status == 400 && text.starts_with("the query is not as expected: "), "{text}");
+}
+
+fn double(req: &Request, res: Response) -> Result<Response, HttpError> {
+    let n: u32 = req.param_as("n")?;
+    Ok(res.json(&n.checked_mul(2).ok_or(422)?))
+}
+
+#[test]
+fn the_error_of_a_handler_is_its_response() {
+    let denied = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let mut router = Router::new()
+        .get("/double/:n", double)
+        // The type of the error is known.
+        .get("/half/:n", |req, res| {
+            let n: u32 = req.param_as("n")?;
+            if n % 2 == 1 {
+                Err(HttpError::new(409, "an odd number"))?;
+            }
+            Ok(res.json(&(n / 2)))
+        })
+        .get("/secret", move |_, res| {
+            Err(denied())?;
+            Ok(res)
+        })
+        .get("/typo", |req, res| Ok(res.json(&req.param_as::<u32>("n")?)))
+        .fallback(|_, _| Err(HttpError::from(410)))
+        .layer(|req, res, next| {
+            let res = res.header("vary", "origin").header("etag", "\"1\"").header("content-type", "image/png");
+            match req.query() {
+                None => Ok(next.run(req, res)),
+                Some(_) => Err(HttpError::new(403, "no query, please")),
+            }
+        });
+    for (path, expected) in [
+        ("/double/21", (200, "42\n")),
+        ("/double/x", (400, "path parameter \"n\" is \"x\": invalid digit found in string\n")),
+        ("/double/3000000000", (422, "422 Unprocessable Entity\n")),
+        ("/half/42", (200, "21\n")),
+        ("/half/1", (409, "an odd number\n")),
+        ("/secret", (500, "500 Internal Server Error\n")),
+        ("/typo", (500, "500 Internal Server Error\n")),
+        ("/elsewhere", (410, "410 Gone\n")),
+        ("/half/42?", (403, "no query, please\n")),
+    ] {
+        let (status, text, _) = call(&mut router, "GET", path);
+        assert_eq!((status, text.as_str()), expected, "{path}");
+    }
+    let response = router.call(&mut request("GET", "/half/1"));
+    let fields = |name: &str| {
+        let values = response.head.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("vary"), ["origin"], "the layer's field stays");
+    assert_eq!(fields("content-type"), ["text/plain;charset=utf-8"]);
+    assert!(fields("etag").is_empty(), "it was that of another body");
+}
+
+#[test]
+fn the_error_of_a_decision_rejects_the_session() {
+    let mut router = Router::new()
+        .webtransport("/rooms/:n", |req| {
+            let _room: u8 = req.param_as("n")?;
+            Ok(req.accept(Nothing))
+        })
+        .layer(|req, res, next| next.run(req, res.header("vary", "origin")));
+    let SessionDecision::Accept(..) = router.open_session(&mut request("CONNECT", "/rooms/7")).0 else {
+        panic!("a session")
+    };
+    let SessionDecision::Reject(response) = router.open_session(&mut request("CONNECT", "/rooms/x")).0 else {
+        panic!("no session")
+    };
+    let text = "path parameter \"n\" is \"x\": invalid digit found in string\n";
+    assert_eq!((response.head.status.as_u16(), response.body_text().as_str()), (400, text));
+    assert_eq!(response.head.headers["vary"], "origin");
 }
 
 #[test]
