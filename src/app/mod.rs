@@ -34,6 +34,7 @@ mod static_files;
 mod stream_handler;
 mod topic;
 
+mod typed_body;
 #[cfg(test)]
 #[cfg(feature = "webtransport")]
 mod router_tests;

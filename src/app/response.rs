@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::handler_result::HandlerResult;
 use super::stream_handler::{StreamHandle, StreamHandler};
 use super::topic::{Loop, Topic};
+use super::typed_body;
 use crate::endpoint::Stream;
 use crate::error::{HttpError, StreamError};
 use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
@@ -280,7 +281,8 @@ impl Response {
     }
 
     /// As [`body`](Response::body), for the fields of a form (`application/x-www-form-urlencoded`), as browsers send it.
-    /// A body of another media type is answered with 415, and fields that are not those of the value with 422.
+    /// A body of another media type is answered with 415, and fields that are not those of the value with 422 and a text
+    /// that names the field.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -306,16 +308,13 @@ impl Response {
         then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
-            if media_type(request) != "application/x-www-form-urlencoded" {
-                return Err(HttpError::new(415, "the content-type must be application/x-www-form-urlencoded"));
-            }
-            let value = serde_html_form::from_bytes(&body).map_err(|e| HttpError::new(422, e.to_string()))?;
+            let value = typed_body::form(request, &body)?;
             then(request, value, res).into_result()
         })
     }
 
     /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that
-    /// is not JSON with 400, and JSON of another value with 422.
+    /// is not JSON with 400, and JSON of another value with 422 and a text that names the field.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -337,11 +336,7 @@ impl Response {
         then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
-            if !is_json(&media_type(request)) {
-                return Err(HttpError::new(415, "the content-type must be application/json"));
-            }
-            let invalid = |e: serde_json::Error| HttpError::new(if e.is_data() { 422 } else { 400 }, e.to_string());
-            let value = serde_json::from_slice(&body).map_err(invalid)?;
+            let value = typed_body::json(request, &body)?;
             then(request, value, res).into_result()
         })
     }
@@ -400,17 +395,6 @@ impl Response {
             self.head.headers.insert(CONTENT_LENGTH, decimal(body.len() as u64));
         }
     }
-}
-
-/// The media type of a request's body, without parameters.
-fn media_type(request: &Request) -> String {
-    let content_type = request.header("content-type").unwrap_or_default();
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-/// Whether a media type is JSON (RFC 8259, RFC 6839 section 3.1).
-fn is_json(media_type: &str) -> bool {
-    media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
 }
 
 type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Result<Response, HttpError>>;

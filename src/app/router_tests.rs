@@ -337,6 +337,8 @@ struct Page {
     from: u8,
     #[serde(default)]
     tag: Vec<String>,
+    #[serde(default)]
+    sizes: Vec<u32>,
 }
 
 #[test]
@@ -347,23 +349,25 @@ fn parameters_have_types() {
             (Err(error), _) => res.bad_request(error),
             _ => res.status(500),
         })
-        .get("/list", |req, res| match req.query_as::<Page>() {
-            Ok(page) => res.text(format!("{} {:?}", page.from, page.tag)),
-            Err(error) => res.bad_request(error),
+        .get("/list", |req, res| {
+            let page: Page = req.query_as()?;
+            Ok(res.text(format!("{} {:?} {:?}", page.from, page.tag, page.sizes)))
         });
     for (path, expected) in [
-        ("/users/%37", (200, "7 the path has no parameter 'other'")),
-        ("/users/7x", (400, "'7x' is no value for 'id': invalid digit found in string\n")),
-        ("/list", (200, "0 []")),
-        ("/list?tag=a+b&from=3&tag=%26", (200, "3 [\"a b\", \"&\"]")),
+        ("/users/%37", (200, "7 the path has no parameter \"other\"")),
+        ("/users/7x", (400, "path parameter \"id\" is \"7x\": invalid digit found in string\n")),
+        ("/list", (200, "0 [] []")),
+        ("/list?tag=a+b&from=3&tag=%26", (200, "3 [\"a b\", \"&\"] []")),
+        ("/list?from=256", (400, "query parameter \"from\" is \"256\": number too large to fit in target type\n")),
+        ("/list?tag=1&from=a%0A+b", (400, "query parameter \"from\" is \"a\\n b\": invalid digit found in string\n")),
+        ("/list?sizes=1&x=y&sizes=y", (400, "query parameter \"sizes\" is \"y\": invalid digit found in string\n")),
+        ("/list?from=1&from=2", (400, "the query is not as expected: \"from\" comes more than once\n")),
     ] {
         let (status, text, _) = call(&mut router, "GET", path);
         assert_eq!((status, text.as_str()), expected, "{path}");
     }
     let (status, text, _) = call(&mut router, "GET", "/users/%ff");
-    assert!(status == 400 && text.starts_with("'\u{fffd}' is no value for 'id': invalid utf-8"), "{text}");
-    let (status, text, _) = call(&mut router, "GET", "/list?from=256");
-    assert!(status == 400 && text.starts_with("the query is not as expected: "), "{text}");
+    assert!(status == 400 && text.starts_with("path parameter \"id\" is \"\u{fffd}\": invalid utf-8"), "{text}");
 }
 
 fn double(req: &Request, res: Response) -> Result<Response, HttpError> {
