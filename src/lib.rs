@@ -20,9 +20,9 @@
 //!
 //! let mut visits = 0;
 //! let router = Router::new()
-//!     .get("/users/:id", |req, res| match req.param_as::<u64>("id") {
-//!         Ok(id) => res.json(&id),
-//!         Err(error) => res.bad_request(error),
+//!     .get("/users/:id", |req, res| {
+//!         let id: u64 = req.param_as("id")?;
+//!         Ok(res.json(&id))
 //!     })
 //!     .post("/visits", move |_req, res| {
 //!         visits += 1;
@@ -31,6 +31,7 @@
 //! assert!(router.check().is_ok());
 //! ```
 //!
+//! A handler that fails returns an [`HttpError`], which becomes the response; `?` converts other errors into it.
 //! [`Response::body_json`] and [`body_form`](Response::body_form) parse a request's body. A body that does not fit into
 //! memory is a [`StreamHandler`], in either direction. [`Router::nest`] and [`Router::layer`] compose routers;
 //! [`StaticFiles`] serves a directory.
@@ -85,7 +86,7 @@
 //! responses, from handlers and from other threads, without a copy for each:
 //!
 //! ```
-//! use mio_quiche::{Router, Topic};
+//! use mio_quiche::{Router, ServerSentEvent, Topic};
 //!
 //! let news = Topic::new();
 //! let publisher = news.clone();
@@ -97,10 +98,10 @@
 //!         })
 //!     })
 //!     .get("/events", move |_req, res| {
-//!         res.header("content-type", "text/event-stream").feed(&news, 10)
+//!         res.event_stream().feed(&news, 10)
 //!     });
 //! assert!(router.check().is_ok());
-//! publisher.publish("data: to everybody\n\n");
+//! publisher.publish(ServerSentEvent::new().data("to everybody"));
 //! ```
 //!
 //! Other threads have handles, all of which are `Send`: a [`SessionHandle`] or [`StreamHandle`] for one session or
@@ -189,7 +190,7 @@ pub use app::{
 #[doc(inline)]
 pub use app::{
     DatagramHandler, Echo, HandlerResult, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle,
-    Slow, StreamHandle, StreamHandler, Topic,
+    ServerSentEvent, Slow, StreamHandle, StreamHandler, Topic,
 };
 #[doc(inline)]
 #[cfg(feature = "webtransport")]

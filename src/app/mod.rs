@@ -25,6 +25,7 @@ mod panics;
 mod response;
 mod router;
 mod server;
+mod server_sent_event;
 mod serving;
 mod session;
 mod session_handle;
@@ -33,8 +34,8 @@ mod sessions;
 mod static_files;
 mod stream_handler;
 mod topic;
-
 mod typed_body;
+
 #[cfg(test)]
 #[cfg(feature = "webtransport")]
 mod router_tests;
@@ -60,6 +61,7 @@ pub use layer::Next;
 pub use response::{Reply, Response};
 pub use router::Router;
 pub use server::{Server, ServerHandle};
+pub use server_sent_event::ServerSentEvent;
 #[cfg(feature = "fuzzing")]
 pub(crate) use serving::App;
 pub use serving::ServerContext;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -200,6 +200,16 @@ impl Response {
     pub fn feed(mut self, topic: &Topic, history: usize) -> Self {
         let topic = topic.clone();
         self.body = Body::Make(Box::new(move |id, the_loop| Box::new(topic.feed(the_loop, id, history))));
+        self
+    }
+
+    /// Begins a stream of [server-sent events](super::ServerSentEvent): sets the media type `text/event-stream`, and
+    /// `cache-control: no-cache`, so that no cache repeats it. A body of events follows, such as a
+    /// [feed](Response::feed).
+    #[must_use]
+    pub fn event_stream(mut self) -> Self {
+        self.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        self.head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         self
     }
 
