@@ -17,6 +17,7 @@ mod demo_sessions;
 #[cfg(feature = "files")]
 pub mod files;
 mod handler_result;
+mod http_error;
 mod layer;
 mod mailbox;
 mod offload;

@@ -407,6 +407,12 @@ impl Response {
     }
 }
 
+impl HandlerResult<Response> for Response {
+    fn into_result(self) -> Result<Response, HttpError> {
+        Ok(self)
+    }
+}
+
 type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Result<Response, HttpError>>;
 
 /// A response that is made from the request's whole body.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::datagrams::DatagramHandler;
-use super::handler_result::{HandlerResult, answer};
+use super::handler_result::HandlerResult;
+use super::http_error::answer;
 use super::layer::{Layer, Next};
 use super::response::Response;
 use super::session::{SessionDecision, SessionRequest, SessionResponse};

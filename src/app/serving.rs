@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
-use super::handler_result::answer;
+use super::http_error::answer;
 use super::mailbox::{Mailbox, Message};
 use super::offload::Pool;
 use super::origin;

@@ -11,11 +11,12 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 #[cfg(feature = "client")]
 use super::client::ClientError;
+use super::handler_result::HandlerResult;
 use super::response::Response;
 use super::stream_handler::{Progress, StreamHandle, StreamHandler};
 use super::topic::{Loop, Membership, Slow, Topic};
 use crate::endpoint;
-use crate::error::{DatagramError, ErrorCode, PostError, Result, SessionError};
+use crate::error::{DatagramError, ErrorCode, HttpError, PostError, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
@@ -113,6 +114,12 @@ impl SessionResponse {
     /// Rejects the session with a custom response.
     pub fn reject(response: Response) -> Self {
         SessionResponse(SessionDecision::Reject(Box::new(response)))
+    }
+}
+
+impl HandlerResult<SessionResponse> for SessionResponse {
+    fn into_result(self) -> Result<SessionResponse, HttpError> {
+        Ok(self)
     }
 }
 
