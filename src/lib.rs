@@ -92,10 +92,7 @@
 //! let publisher = news.clone();
 //! let router = Router::new()
 //!     .get("/hosts", |_req, res| {
-//!         res.offload(|| std::fs::read("/etc/hosts"), |hosts, res| match hosts {
-//!             Ok(hosts) => res.text(hosts),
-//!             Err(error) => res.status(500).text(error.to_string()),
-//!         })
+//!         res.offload(|| std::fs::read("/etc/hosts"), |hosts, res| Ok(res.text(hosts?)))
 //!     })
 //!     .get("/events", move |_req, res| {
 //!         res.event_stream().feed(&news, 10)

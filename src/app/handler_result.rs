@@ -2,8 +2,8 @@
 
 use crate::error::HttpError;
 
-/// What a handler returns: a [`Response`](crate::Response), or a `Result` of one, whose error becomes the response. For a request for a
-/// session it is a [`SessionResponse`](crate::SessionResponse) or a `Result` of one, whose error rejects the session.
+/// What a handler returns: a [`Response`](crate::Response), or a `Result` of one, whose error becomes the response. For
+/// a session it is a `SessionResponse`, or a `Result` of one, whose error rejects the session.
 ///
 /// There is one error type, [`HttpError`], into which `?` converts others: so closures need no type for it. Fields that
 /// a [layer](crate::Router::layer) or the handler has set before stay in the response to an error, but for those that

@@ -247,10 +247,8 @@ impl Response {
     /// use mio_quiche::Router;
     ///
     /// let router = Router::new().get("/hosts", |_req, res| {
-    ///     res.offload(|| std::fs::read_to_string("/etc/hosts"), |hosts, res| match hosts {
-    ///         Ok(hosts) => res.text(hosts),
-    ///         Err(error) => res.status(500).text(format!("{error}\n")),
-    ///     })
+    ///     // An error becomes a 500, and is logged.
+    ///     res.offload(|| std::fs::read_to_string("/etc/hosts"), |hosts, res| Ok(res.text(hosts?)))
     /// });
     /// assert!(router.check().is_ok());
     /// ```
@@ -269,7 +267,7 @@ impl Response {
 
     /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the
     /// response: it receives this one. A longer body is answered with 413, and one that never ends is bounded by the
-    /// server's time limits.
+    /// server's time limits. As a handler, `then` may return [an error](super::HandlerResult).
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -351,7 +349,8 @@ impl Response {
         })
     }
 
-    /// A 400 whose body is the text of an error, such as that of [`Request::param_as`](crate::Request::param_as).
+    /// A 400 whose body is the text of an error, such as that of [`Request::param_as`](crate::Request::param_as). A
+    /// handler that returns a `Result` gives the same response by `?`.
     #[must_use]
     pub fn bad_request(self, error: impl std::fmt::Display) -> Self {
         self.status(400).text(format!("{error}\n"))
