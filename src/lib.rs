@@ -20,9 +20,9 @@
 //!
 //! let mut visits = 0;
 //! let router = Router::new()
-//!     .get("/users/:id", |req, res| match req.param_as::<u64>("id") {
-//!         Ok(id) => res.json(&id),
-//!         Err(error) => res.bad_request(error),
+//!     .get("/users/:id", |req, res| {
+//!         let id: u64 = req.param_as("id")?;
+//!         Ok(res.json(&id))
 //!     })
 //!     .post("/visits", move |_req, res| {
 //!         visits += 1;
@@ -31,6 +31,7 @@
 //! assert!(router.check().is_ok());
 //! ```
 //!
+//! A handler that fails returns an [`HttpError`], which becomes the response; `?` converts other errors into it.
 //! [`Response::body_json`] and [`body_form`](Response::body_form) parse a request's body. A body that does not fit into
 //! memory is a [`StreamHandler`], in either direction. [`Router::nest`] and [`Router::layer`] compose routers;
 //! [`StaticFiles`] serves a directory.
@@ -85,22 +86,19 @@
 //! responses, from handlers and from other threads, without a copy for each:
 //!
 //! ```
-//! use mio_quiche::{Router, Topic};
+//! use mio_quiche::{Router, ServerSentEvent, Topic};
 //!
 //! let news = Topic::new();
 //! let publisher = news.clone();
 //! let router = Router::new()
 //!     .get("/hosts", |_req, res| {
-//!         res.offload(|| std::fs::read("/etc/hosts"), |hosts, res| match hosts {
-//!             Ok(hosts) => res.text(hosts),
-//!             Err(error) => res.status(500).text(error.to_string()),
-//!         })
+//!         res.offload(|| std::fs::read("/etc/hosts"), |hosts, res| Ok(res.text(hosts?)))
 //!     })
 //!     .get("/events", move |_req, res| {
-//!         res.header("content-type", "text/event-stream").feed(&news, 10)
+//!         res.event_stream().feed(&news, 10)
 //!     });
 //! assert!(router.check().is_ok());
-//! publisher.publish("data: to everybody\n\n");
+//! publisher.publish(ServerSentEvent::new().data("to everybody"));
 //! ```
 //!
 //! Other threads have handles, all of which are `Send`: a [`SessionHandle`] or [`StreamHandle`] for one session or
@@ -189,8 +187,8 @@ pub use app::{
 };
 #[doc(inline)]
 pub use app::{
-    DatagramHandler, Echo, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle, Slow,
-    StreamHandle, StreamHandler, Topic,
+    DatagramHandler, Echo, HandlerResult, Next, Progress, Reply, Response, Router, Server, ServerContext, ServerHandle,
+    ServerSentEvent, Slow, StreamHandle, StreamHandler, Topic,
 };
 #[doc(inline)]
 #[cfg(feature = "webtransport")]
@@ -207,7 +205,7 @@ pub use config::{
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};
 #[doc(inline)]
 pub use error::{
-    ConfigError, ConnectError, DatagramError, Error, ErrorCode, MigrateError, ParamError, PostError, Result,
+    ConfigError, ConnectError, DatagramError, Error, ErrorCode, HttpError, MigrateError, ParamError, PostError, Result,
     SessionError, StreamError, Violation,
 };
 pub use h3::{Priority, Recv, Request, ResponseHead};

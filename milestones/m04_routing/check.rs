@@ -130,8 +130,10 @@ fn a_rest_service() {
     assert_eq!(whole(&get("/api/notes?limit=1")), (200, JSON, "[{\"text\":\"buy milk\"}]\n"));
     assert_eq!(
         (get("/api/notes?limit=x").status, get("/api/notes/2").status, get("/api/notes/x").status),
-        (400, 404, 404)
+        (400, 404, 400)
     );
+    let text = "query parameter \"limit\" is \"x\": invalid digit found in string\n";
+    assert_eq!(whole(&get("/api/notes?limit=x")), (400, TEXT, text));
     example.stop();
 }
 

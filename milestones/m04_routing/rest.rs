@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mio_quiche::{Request, Response, Result, Router, Server, Topic};
+use mio_quiche::{HttpError, Request, Response, Router, Server, ServerSentEvent, Topic};
 use serde::{Deserialize, Serialize};
 
 #[path = "../settings.rs"]
@@ -26,24 +26,21 @@ fn query<T>(store: Store, work: impl FnOnce(&mut Vec<Note>) -> T) -> impl FnOnce
     }
 }
 
-fn show(store: Store, req: &Request, res: Response) -> Response {
-    let Ok(n) = req.param_as::<usize>("n") else { return res.status(404) };
-    res.offload(query(store, move |notes| notes.get(n).cloned()), |found, res| match found {
-        Some(note) => res.json(&note),
-        None => res.status(404),
-    })
+fn show(store: Store, req: &Request, res: Response) -> Result<Response, HttpError> {
+    let n: usize = req.param_as("n")?;
+    Ok(res.offload(query(store, move |notes| notes.get(n).cloned()), |found, res| Ok(res.json(&found.ok_or(404)?))))
 }
 
-fn add(store: Store, _req: &Request, res: Response) -> Response {
-    res.body_json(64 * 1024, move |_req, note: Note, res| {
+fn add(store: Store, _req: &Request, res: Response) -> Result<Response, HttpError> {
+    Ok(res.body_json(64 * 1024, move |_req, note: Note, res| {
         let news = store.1.clone();
         let push = query(store, move |notes| {
-            news.publish(format!("data: {}\n\n", serde_json::json!(note)));
+            news.publish(ServerSentEvent::new().data(serde_json::json!(note)));
             notes.push(note);
             notes.len() - 1
         });
         res.offload(push, |n, res| res.status(201).header("location", format!("/api/notes/{n}")))
-    })
+    }))
 }
 
 #[derive(Deserialize)]
@@ -51,18 +48,15 @@ struct Page {
     limit: Option<usize>,
 }
 
-fn list(store: Store, req: &Request, res: Response) -> Response {
-    let limit = match req.query_as::<Page>() {
-        Ok(page) => page.limit.unwrap_or(100),
-        Err(error) => return res.bad_request(error),
-    };
+fn list(store: Store, req: &Request, res: Response) -> Result<Response, HttpError> {
+    let limit = req.query_as::<Page>()?.limit.unwrap_or(100);
     let first = query(store, move |notes| notes[..limit.min(notes.len())].to_vec());
-    res.offload(first, |notes, res| res.json(&notes))
+    Ok(res.offload(first, |notes, res| res.json(&notes)))
 }
 
-fn main() -> Result<()> {
+fn main() -> mio_quiche::Result<()> {
     let store = Store::default();
-    let with = |handler: fn(Store, &Request, Response) -> Response| {
+    let with = |handler: fn(Store, &Request, Response) -> Result<Response, HttpError>| {
         let store = store.clone();
         move |req: &Request, res: Response| handler(store.clone(), req, res)
     };
@@ -71,7 +65,7 @@ fn main() -> Result<()> {
         Some("Bearer secret") => next.run(req, res),
         _ => res.status(401).header("www-authenticate", "Bearer"),
     });
-    let events = with(|store, _req, res| res.header("content-type", "text/event-stream").feed(&store.1, 0));
+    let events = with(|store, _req, res| Ok(res.event_stream().feed(&store.1, 0)));
     let router = Router::new().nest("/api/notes", notes).get("/events", events);
     let listen = std::env::args().skip_while(|arg| arg != "--listen").nth(1).unwrap_or("127.0.0.1:4433".to_owned());
     let mut server = settings::with_certificate(|config| Server::bind(&listen, config, router))?;

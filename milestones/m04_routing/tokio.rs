@@ -4,7 +4,7 @@ use std::future::pending;
 use std::thread;
 use std::time::Duration;
 
-use mio_quiche::{Response, Result, Router, Server, Topic};
+use mio_quiche::{Response, Result, Router, Server, ServerSentEvent, Topic};
 use tokio::runtime::{Builder, Handle};
 use tokio::time::{interval, sleep, timeout};
 
@@ -40,7 +40,7 @@ async fn tick(ticks: Topic) {
     let mut every = interval(Duration::from_millis(100));
     for n in 0u64.. {
         every.tick().await;
-        ticks.publish(format!("data: {n}\n\n"));
+        ticks.publish(ServerSentEvent::new().data(n));
     }
 }
 
@@ -50,11 +50,8 @@ fn main() -> Result<()> {
     tokio.spawn(tick(ticks.clone()));
     thread::spawn(move || runtime.block_on(pending::<()>()));
     let router = Router::new()
-        .get("/query/:ms", move |req, res| match req.param_as("ms") {
-            Ok(ms) => answer(&tokio, ms, res),
-            Err(error) => res.bad_request(error),
-        })
-        .get("/ticks", move |_req, res| res.header("content-type", "text/event-stream").feed(&ticks, 0));
+        .get("/query/:ms", move |req, res| Ok(answer(&tokio, req.param_as("ms")?, res)))
+        .get("/ticks", move |_req, res| res.event_stream().feed(&ticks, 0));
     let listen = std::env::args().skip_while(|arg| arg != "--listen").nth(1).unwrap_or("127.0.0.1:4433".to_owned());
     let mut server = settings::with_certificate(|config| Server::bind(&listen, config, router))?;
     println!("listening on {}", server.local_addr());

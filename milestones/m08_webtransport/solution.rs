@@ -37,7 +37,7 @@ impl SessionHandler for Visit {
         Ok(())
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         println!("left: {end}");
     }
 }

@@ -267,7 +267,7 @@ impl SessionHandler for EchoSession {
         self.answer_waiting(s)
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         if let Some(noted) = &self.noted {
             noted.note(end);
         }
@@ -308,7 +308,7 @@ impl SessionHandler for HashSession {
         Ok(Some(Box::new(HashStream { due, digest: Some(sha256()), bytes: 0, answer: Bytes::new() })))
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         self.noted.note(end);
     }
 }
@@ -384,7 +384,7 @@ impl SessionHandler for CloseSession {
         Ok(None)
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         self.noted.note(end);
     }
 }

@@ -16,6 +16,8 @@ pub mod demo;
 mod demo_sessions;
 #[cfg(feature = "files")]
 pub mod files;
+mod handler_result;
+mod http_error;
 mod layer;
 mod mailbox;
 mod offload;
@@ -24,6 +26,7 @@ mod panics;
 mod response;
 mod router;
 mod server;
+mod server_sent_event;
 mod serving;
 mod session;
 mod session_handle;
@@ -32,6 +35,7 @@ mod sessions;
 mod static_files;
 mod stream_handler;
 mod topic;
+mod typed_body;
 #[cfg(feature = "workers")]
 mod workers;
 
@@ -55,10 +59,12 @@ pub(crate) use client::{AltServices, Origin};
 pub use datagrams::DatagramHandler;
 #[cfg(feature = "demo")]
 pub use demo_sessions::EchoSession;
+pub use handler_result::HandlerResult;
 pub use layer::Next;
 pub use response::{Reply, Response};
 pub use router::Router;
 pub use server::{Server, ServerHandle};
+pub use server_sent_event::ServerSentEvent;
 #[cfg(feature = "fuzzing")]
 pub(crate) use serving::App;
 pub use serving::ServerContext;

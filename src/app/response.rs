@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::handler_result::HandlerResult;
 use super::stream_handler::{StreamHandle, StreamHandler};
 use super::topic::{Loop, Topic};
+use super::typed_body;
 use crate::endpoint::Stream;
-use crate::error::StreamError;
+use crate::error::{HttpError, StreamError};
 use crate::h3::{Request, ResponseHead, TEXT_PLAIN, decimal, plain_response};
 use crate::transport::table::StreamId;
 
@@ -201,6 +203,16 @@ impl Response {
         self
     }
 
+    /// Begins a stream of [server-sent events](super::ServerSentEvent): sets the media type `text/event-stream`, and
+    /// `cache-control: no-cache`, so that no cache repeats it. A body of events follows, such as a
+    /// [feed](Response::feed).
+    #[must_use]
+    pub fn event_stream(mut self) -> Self {
+        self.head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        self.head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        self
+    }
+
     /// A response that is given later, such as by another thread. `start` is called at once, on the loop's thread,
     /// and passes the [`Reply`] on. The loop serves others meanwhile. What was not read of the request's body is
     /// discarded after the answer.
@@ -235,29 +247,27 @@ impl Response {
     /// use mio_quiche::Router;
     ///
     /// let router = Router::new().get("/hosts", |_req, res| {
-    ///     res.offload(|| std::fs::read_to_string("/etc/hosts"), |hosts, res| match hosts {
-    ///         Ok(hosts) => res.text(hosts),
-    ///         Err(error) => res.status(500).text(format!("{error}\n")),
-    ///     })
+    ///     // An error becomes a 500, and is logged.
+    ///     res.offload(|| std::fs::read_to_string("/etc/hosts"), |hosts, res| Ok(res.text(hosts?)))
     /// });
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn offload<T: Send + 'static>(
+    pub fn offload<T: Send + 'static, R: HandlerResult<Response>>(
         mut self,
         work: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(T, Response) -> Response + Send + 'static,
+        then: impl FnOnce(T, Response) -> R + Send + 'static,
     ) -> Self {
         self.body = Body::Offload(Box::new(|| {
             let result = work();
-            Box::new(|res| then(result, res))
+            Box::new(|res| then(result, res).into_result())
         }));
         self
     }
 
     /// Reads the whole body of the request, of at most `limit` bytes, and then calls `then`, which makes the
     /// response: it receives this one. A longer body is answered with 413, and one that never ends is bounded by the
-    /// server's time limits.
+    /// server's time limits. As a handler, `then` may return [an error](super::HandlerResult).
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -268,13 +278,19 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body(mut self, limit: usize, then: impl FnOnce(&Request, Bytes, Response) -> Response + 'static) -> Self {
+    pub fn body<R: HandlerResult<Response>>(
+        mut self,
+        limit: usize,
+        then: impl FnOnce(&Request, Bytes, Response) -> R + 'static,
+    ) -> Self {
+        let then = |request: &Request, body: Bytes, res: Response| then(request, body, res).into_result();
         self.body = Body::Collect(Collect { body: Vec::new(), limit, then: Box::new(then) });
         self
     }
 
     /// As [`body`](Response::body), for the fields of a form (`application/x-www-form-urlencoded`), as browsers send it.
-    /// A body of another media type is answered with 415, and fields that are not those of the value with 422.
+    /// A body of another media type is answered with 415, and fields that are not those of the value with 422 and a text
+    /// that names the field.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -294,24 +310,19 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body_form<T: DeserializeOwned + 'static>(
+    pub fn body_form<T: DeserializeOwned + 'static, R: HandlerResult<Response>>(
         self,
         limit: usize,
-        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+        then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
-            if media_type(request) != "application/x-www-form-urlencoded" {
-                return res.status(415).text("the content-type must be application/x-www-form-urlencoded\n");
-            }
-            match serde_html_form::from_bytes(&body) {
-                Ok(value) => then(request, value, res),
-                Err(e) => res.status(422).text(format!("{e}\n")),
-            }
+            let value = typed_body::form(request, &body)?;
+            then(request, value, res).into_result()
         })
     }
 
     /// As [`body`](Response::body), for a value in JSON. A body of another media type is answered with 415, one that
-    /// is not JSON with 400, and JSON of another value with 422.
+    /// is not JSON with 400, and JSON of another value with 422 and a text that names the field.
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -327,23 +338,19 @@ impl Response {
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn body_json<T: DeserializeOwned + 'static>(
+    pub fn body_json<T: DeserializeOwned + 'static, R: HandlerResult<Response>>(
         self,
         limit: usize,
-        then: impl FnOnce(&Request, T, Response) -> Response + 'static,
+        then: impl FnOnce(&Request, T, Response) -> R + 'static,
     ) -> Self {
         self.body(limit, |request, body, res| {
-            if !is_json(&media_type(request)) {
-                return res.status(415).text("the content-type must be application/json\n");
-            }
-            match serde_json::from_slice(&body) {
-                Ok(value) => then(request, value, res),
-                Err(e) => res.status(if e.is_data() { 422 } else { 400 }).text(format!("{e}\n")),
-            }
+            let value = typed_body::json(request, &body)?;
+            then(request, value, res).into_result()
         })
     }
 
-    /// A 400 whose body is the text of an error, such as that of [`Request::param_as`](crate::Request::param_as).
+    /// A 400 whose body is the text of an error, such as that of [`Request::param_as`](crate::Request::param_as). A
+    /// handler that returns a `Result` gives the same response by `?`.
     #[must_use]
     pub fn bad_request(self, error: impl std::fmt::Display) -> Self {
         self.status(400).text(format!("{error}\n"))
@@ -399,18 +406,13 @@ impl Response {
     }
 }
 
-/// The media type of a request's body, without parameters.
-fn media_type(request: &Request) -> String {
-    let content_type = request.header("content-type").unwrap_or_default();
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+impl HandlerResult<Response> for Response {
+    fn into_result(self) -> Result<Response, HttpError> {
+        Ok(self)
+    }
 }
 
-/// Whether a media type is JSON (RFC 8259, RFC 6839 section 3.1).
-fn is_json(media_type: &str) -> bool {
-    media_type == "application/json" || media_type.starts_with("application/") && media_type.ends_with("+json")
-}
-
-type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Response>;
+type Then = Box<dyn FnOnce(&Request, Bytes, Response) -> Result<Response, HttpError>>;
 
 /// A response that is made from the request's whole body.
 pub(super) struct Collect {
@@ -431,13 +433,13 @@ impl Collect {
     }
 
     /// The response, which `res` is the beginning of.
-    pub(super) fn finish(self, request: &Request, res: Response) -> Response {
+    pub(super) fn finish(self, request: &Request, res: Response) -> Result<Response, HttpError> {
         (self.then)(request, self.body.into(), res)
     }
 }
 
 /// Makes a deferred response, on the loop's thread.
-pub(super) type Answer = Box<dyn FnOnce(Response) -> Response + Send>;
+pub(super) type Answer = Box<dyn FnOnce(Response) -> Result<Response, HttpError> + Send>;
 
 /// The promise to answer a request, made by [`Response::later`]. It can be sent to another thread.
 ///
@@ -474,9 +476,9 @@ impl Reply {
     /// it is not called if the client is gone.
     ///
     /// The call neither blocks nor fails.
-    pub fn send(mut self, answer: impl FnOnce(Response) -> Response + Send + 'static) {
+    pub fn send<R: HandlerResult<Response>>(mut self, answer: impl FnOnce(Response) -> R + Send + 'static) {
         if let Some(pass) = self.pass.take() {
-            pass(Some(Box::new(answer)));
+            pass(Some(Box::new(|res| answer(res).into_result())));
         }
     }
 

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode};
 
 use super::datagrams::DatagramHandler;
+use super::handler_result::HandlerResult;
+use super::http_error::answer;
 use super::layer::{Layer, Next};
 use super::response::Response;
 use super::session::{SessionDecision, SessionRequest, SessionResponse};
-use crate::error::RouteError;
+use crate::error::{HttpError, RouteError};
 use crate::h3::{Request, is_known_method, normalize, normalize_segments};
 
 type HttpHandler = Box<dyn FnMut(&Request, Response) -> Response>;
-type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> SessionResponse>;
+type OpenSession = Box<dyn FnMut(SessionRequest<'_>) -> Result<SessionResponse, HttpError>>;
 
 /// The handler of a route.
 enum Handler {
@@ -64,6 +66,8 @@ struct Fallback {
 /// on. The panic is logged with the route and counted (`mio_quiche_handler_panics_total`). What the handler shares
 /// with others may be half changed.
 ///
+/// A handler returns the response, or an [`HttpError`] that becomes one ([`HandlerResult`]), so that `?` ends it.
+///
 /// HEAD is answered by the route of GET, OPTIONS by an `allow` field, a known method without a route by 405, and an
 /// unknown method by 501.
 ///
@@ -72,9 +76,9 @@ struct Fallback {
 ///
 /// let router = Router::new()
 ///     .get("/", |_req, res| res.text("Hello, HTTP/3!\n"))
-///     .get("/api/users/:id", |req, res| match req.param("id").and_then(|id| id.parse::<u64>().ok()) {
-///         Some(id) => res.json(&id),
-///         None => res.status(400).text("id must be a number\n"),
+///     .get("/api/users/:id", |req, res| {
+///         let id: u64 = req.param_as("id")?;
+///         Ok(res.json(&id))
 ///     });
 /// assert!(router.check().is_ok());
 /// ```
@@ -106,31 +110,51 @@ impl Router {
 
     /// A route for GET and HEAD.
     #[must_use]
-    pub fn get(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn get<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::GET, pattern, handler)
     }
 
     /// A route for POST.
     #[must_use]
-    pub fn post(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn post<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::POST, pattern, handler)
     }
 
     /// A route for PUT.
     #[must_use]
-    pub fn put(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn put<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::PUT, pattern, handler)
     }
 
     /// A route for DELETE.
     #[must_use]
-    pub fn delete(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn delete<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::DELETE, pattern, handler)
     }
 
     /// A route for PATCH.
     #[must_use]
-    pub fn patch(self, pattern: &str, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
+    pub fn patch<R: HandlerResult<Response>>(
+        self,
+        pattern: &str,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
         self.route(Method::PATCH, pattern, handler)
     }
 
@@ -143,7 +167,9 @@ impl Router {
     }
 
     /// Adds all routes of another router below a prefix, such as `/api` or `/users/:user`. Its route `/` is at the
-    /// prefix itself. Its fallback and its handler of QUIC datagrams are taken as by [`merge`](Router::merge).
+    /// prefix itself: at `/api`, and not at `/api/`, which is another path and answered with 404. Below the prefix
+    /// `/api/` it is at `/api/` instead, and the other routes are where they were. Its fallback and its handler of QUIC
+    /// datagrams are taken as by [`merge`](Router::merge).
     ///
     /// ```
     /// use mio_quiche::Router;
@@ -161,7 +187,7 @@ impl Router {
         for Route { method, pattern, handler, layers, .. } in other.routes.into_iter().flatten() {
             let pattern = match &*pattern {
                 "/" if !prefix.is_empty() => prefix.to_owned(),
-                pattern => format!("{prefix}{pattern}"),
+                pattern => format!("{}{pattern}", prefix.trim_end_matches('/')),
             };
             self.add(method, &pattern, handler, within(layers));
         }
@@ -175,8 +201,11 @@ impl Router {
     /// Handles requests of any method whose path no route has; by default these are answered with 404, or with 501 if
     /// the method is unknown. Not for requests for sessions.
     #[must_use]
-    pub fn fallback(mut self, handler: impl FnMut(&Request, Response) -> Response + 'static) -> Self {
-        self.fallback = Some(Fallback { handler: Box::new(handler), layers: Vec::new() });
+    pub fn fallback<R: HandlerResult<Response>>(
+        mut self,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
+    ) -> Self {
+        self.fallback = Some(Fallback { handler: http_handler(handler), layers: Vec::new() });
         self
     }
 
@@ -186,6 +215,11 @@ impl Router {
     /// added first is the outermost one. Routers that are nested or merged keep their own layers, within these.
     ///
     /// A layer passes values to handlers in [`Request::extensions_mut`].
+    ///
+    /// Before some requests to another origin, a browser sends a preflight request (CORS): OPTIONS with
+    /// `access-control-request-method`, without credentials, and the response must have a 2xx status. So the layer for
+    /// CORS is outside of that for authentication, and answers such a request itself. It adds its fields to all other
+    /// responses, errors included.
     ///
     /// For a request for a session, `next` returns an empty 200 if the session is accepted. A layer that returns an
     /// error instead rejects it; fields that it adds are those of the session's response.
@@ -208,21 +242,29 @@ impl Router {
     /// let router = Router::new()
     ///     .get("/", |_req, res| res.text("everybody\n"))
     ///     .nest("/private", private)
-    ///     // For pages of other origins, with the preflight requests of browsers.
+    ///     // For pages of other origins: outside of the layer that asks for a token.
     ///     .layer(|req, res, next| {
-    ///         let res = next.run(req, res).header("access-control-allow-origin", "*");
-    ///         match req.header("access-control-request-method").is_some() {
-    ///             true => res
+    ///         let res = res.header("access-control-allow-origin", "*");
+    ///         if req.method() == "OPTIONS" && req.header("access-control-request-method").is_some() {
+    ///             return res
+    ///                 .status(204)
     ///                 .header("access-control-allow-methods", "GET, POST")
-    ///                 .header("access-control-allow-headers", "authorization, content-type"),
-    ///             false => res,
+    ///                 .header("access-control-allow-headers", "authorization, content-type");
     ///         }
+    ///         next.run(req, res)
     ///     });
     /// assert!(router.check().is_ok());
     /// ```
     #[must_use]
-    pub fn layer(mut self, layer: impl FnMut(&mut Request, Response, Next<'_>) -> Response + 'static) -> Self {
-        self.layers.push(Rc::new(RefCell::new(layer)));
+    pub fn layer<R: HandlerResult<Response>>(
+        mut self,
+        mut layer: impl FnMut(&mut Request, Response, Next<'_>) -> R + 'static,
+    ) -> Self {
+        self.layers.push(Rc::new(RefCell::new(move |request: &mut Request, res: Response, next: Next<'_>| {
+            let begun = res.head.headers.clone();
+            let made = layer(request, res, next);
+            answer(made, request.pattern(), begun)
+        })));
         self
     }
 
@@ -231,13 +273,13 @@ impl Router {
     /// [`check`](Router::check) reports a pattern that is invalid or conflicts with another one; building a server
     /// calls it first.
     #[must_use]
-    pub fn route(
+    pub fn route<R: HandlerResult<Response>>(
         mut self,
         method: Method,
         pattern: &str,
-        handler: impl FnMut(&Request, Response) -> Response + 'static,
+        handler: impl FnMut(&Request, Response) -> R + 'static,
     ) -> Self {
-        self.add(method, pattern, Handler::Http(Box::new(handler)), Vec::new());
+        self.add(method, pattern, Handler::Http(http_handler(handler)), Vec::new());
         self
     }
 
@@ -252,11 +294,12 @@ impl Router {
     /// ```
     #[cfg(feature = "webtransport")]
     #[must_use]
-    pub fn webtransport(
+    pub fn webtransport<R: HandlerResult<SessionResponse>>(
         mut self,
         pattern: &str,
-        open: impl FnMut(SessionRequest<'_>) -> SessionResponse + 'static,
+        mut open: impl FnMut(SessionRequest<'_>) -> R + 'static,
     ) -> Self {
+        let open = move |request: SessionRequest<'_>| open(request).into_result();
         self.add(Method::CONNECT, pattern, Handler::Session(Box::new(open)), Vec::new());
         self
     }
@@ -366,12 +409,13 @@ impl Router {
             }
         };
         let mut accepted = None;
-        let mut decide = |request: &Request, begun: Response| match open(SessionRequest::new(request)).0 {
-            SessionDecision::Accept(handler, headers) => {
+        let mut decide = |request: &Request, begun: Response| match open(SessionRequest::new(request)) {
+            Ok(SessionResponse(SessionDecision::Accept(handler, headers))) => {
                 accepted = Some((handler, headers));
                 begun
             }
-            SessionDecision::Reject(response) => response.after(begun),
+            Ok(SessionResponse(SessionDecision::Reject(response))) => response.after(begun),
+            Err(error) => error.respond(request.pattern(), begun.head.headers),
         };
         let response = Next::new(layers, inner, &mut decide).run(request, Response::default());
         match accepted {
@@ -386,6 +430,14 @@ impl Router {
             _ => SessionResponse::reject(response),
         }
     }
+}
+
+/// Answers the errors of a handler, too.
+fn http_handler<R: HandlerResult<Response>>(mut handler: impl FnMut(&Request, Response) -> R + 'static) -> HttpHandler {
+    Box::new(move |request, res| {
+        let begun = res.head.headers.clone();
+        answer(handler(request, res), request.pattern(), begun)
+    })
 }
 
 /// Finds what takes a request, and sets the request's parameters.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::app::layer::Next;
 use crate::app::session::SessionDecision;
-use crate::error::RouteError;
+use crate::error::{HttpError, RouteError};
 use crate::h3::Request;
 
 fn request(method: &str, path: &str) -> Request {
@@ -337,6 +337,8 @@ struct Page {
     from: u8,
     #[serde(default)]
     tag: Vec<String>,
+    #[serde(default)]
+    sizes: Vec<u32>,
 }
 
 #[test]
@@ -347,21 +349,148 @@ fn parameters_have_types() {
             (Err(error), _) => res.bad_request(error),
             _ => res.status(500),
         })
-        .get("/list", |req, res| match req.query_as::<Page>() {
-            Ok(page) => res.text(format!("{} {:?}", page.from, page.tag)),
-            Err(error) => res.bad_request(error),
+        .get("/list", |req, res| {
+            let page: Page = req.query_as()?;
+            Ok(res.text(format!("{} {:?} {:?}", page.from, page.tag, page.sizes)))
         });
     for (path, expected) in [
-        ("/users/%37", (200, "7 the path has no parameter 'other'")),
-        ("/users/7x", (400, "'7x' is no value for 'id': invalid digit found in string\n")),
-        ("/list", (200, "0 []")),
-        ("/list?tag=a+b&from=3&tag=%26", (200, "3 [\"a b\", \"&\"]")),
+        ("/users/%37", (200, "7 the path has no parameter \"other\"")),
+        ("/users/7x", (400, "path parameter \"id\" is \"7x\": invalid digit found in string\n")),
+        ("/list", (200, "0 [] []")),
+        ("/list?tag=a+b&from=3&tag=%26", (200, "3 [\"a b\", \"&\"] []")),
+        ("/list?from=256", (400, "query parameter \"from\" is \"256\": number too large to fit in target type\n")),
+        ("/list?tag=1&from=a%0A+b", (400, "query parameter \"from\" is \"a\\n b\": invalid digit found in string\n")),
+        ("/list?sizes=1&x=y&sizes=y", (400, "query parameter \"sizes\" is \"y\": invalid digit found in string\n")),
+        ("/list?from=1&from=2", (400, "the query is not as expected: \"from\" comes more than once\n")),
     ] {
         let (status, text, _) = call(&mut router, "GET", path);
         assert_eq!((status, text.as_str()), expected, "{path}");
     }
     let (status, text, _) = call(&mut router, "GET", "/users/%ff");
-    assert!(status == 400 && text.starts_with("'\u{fffd}' is no value for 'id': invalid utf-8"), "{text}");
-    let (status, text, _) = call(&mut router, "GET", "/list?from=256");
-    assert!(status == 400 && text.starts_with("the query is not as expected: "), "{text}");
+    assert!(status == 400 && text.starts_with("path parameter \"id\" is \"\u{fffd}\": invalid utf-8"), "{text}");
+}
+
+fn double(req: &Request, res: Response) -> Result<Response, HttpError> {
+    let n: u32 = req.param_as("n")?;
+    Ok(res.json(&n.checked_mul(2).ok_or(422)?))
+}
+
+#[test]
+fn the_error_of_a_handler_is_its_response() {
+    let denied = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let mut router = Router::new()
+        .get("/double/:n", double)
+        // The type of the error is known.
+        .get("/half/:n", |req, res| {
+            let n: u32 = req.param_as("n")?;
+            if n % 2 == 1 {
+                Err(HttpError::new(409, "an odd number"))?;
+            }
+            Ok(res.json(&(n / 2)))
+        })
+        .get("/secret", move |_, res| {
+            Err(denied())?;
+            Ok(res)
+        })
+        .get("/typo", |req, res| Ok(res.json(&req.param_as::<u32>("n")?)))
+        .fallback(|_, _| Err(HttpError::from(410)))
+        .layer(|req, res, next| {
+            let res = res.header("vary", "origin").header("etag", "\"1\"").header("content-type", "image/png");
+            match req.query() {
+                None => Ok(next.run(req, res)),
+                Some(_) => Err(HttpError::new(403, "no query, please")),
+            }
+        });
+    for (path, expected) in [
+        ("/double/21", (200, "42\n")),
+        ("/double/x", (400, "path parameter \"n\" is \"x\": invalid digit found in string\n")),
+        ("/double/3000000000", (422, "422 Unprocessable Entity\n")),
+        ("/half/42", (200, "21\n")),
+        ("/half/1", (409, "an odd number\n")),
+        ("/secret", (500, "500 Internal Server Error\n")),
+        ("/typo", (500, "500 Internal Server Error\n")),
+        ("/elsewhere", (410, "410 Gone\n")),
+        ("/half/42?", (403, "no query, please\n")),
+    ] {
+        let (status, text, _) = call(&mut router, "GET", path);
+        assert_eq!((status, text.as_str()), expected, "{path}");
+    }
+    let response = router.call(&mut request("GET", "/half/1"));
+    let fields = |name: &str| {
+        let values = response.head.headers.get_all(name).iter();
+        values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("vary"), ["origin"], "the layer's field stays");
+    assert_eq!(fields("content-type"), ["text/plain;charset=utf-8"]);
+    assert!(fields("etag").is_empty(), "it was that of another body");
+}
+
+#[test]
+fn the_error_of_a_decision_rejects_the_session() {
+    let mut router = Router::new()
+        .webtransport("/rooms/:n", |req| {
+            let _room: u8 = req.param_as("n")?;
+            Ok(req.accept(Nothing))
+        })
+        .layer(|req, res, next| next.run(req, res.header("vary", "origin")));
+    let SessionDecision::Accept(..) = router.open_session(&mut request("CONNECT", "/rooms/7")).0 else {
+        panic!("a session")
+    };
+    let SessionDecision::Reject(response) = router.open_session(&mut request("CONNECT", "/rooms/x")).0 else {
+        panic!("no session")
+    };
+    let text = "path parameter \"n\" is \"x\": invalid digit found in string\n";
+    assert_eq!((response.head.status.as_u16(), response.body_text().as_str()), (400, text));
+    assert_eq!(response.head.headers["vary"], "origin");
+}
+
+#[test]
+fn a_slash_at_the_end_is_another_path() {
+    let notes = || Router::new().get("/", |_, res| res.text("all")).get("/:n", |_, res| res.text("one"));
+    let mut router = Router::new().nest("/without", notes()).nest("/with/", notes()).nest("/", notes());
+    assert_eq!(router.check(), Ok(()));
+    for (path, expected) in [
+        ("/without", Some("all")),
+        ("/without/", None),
+        ("/without/1", Some("one")),
+        ("/without/1/", None),
+        // It is the `/:n` of the last router.
+        ("/with", Some("one")),
+        ("/with/", Some("all")),
+        ("/with/1", Some("one")),
+        ("/with//1", None),
+        ("/", Some("all")),
+        ("/1", Some("one")),
+    ] {
+        let (status, text, _) = call(&mut router, "GET", path);
+        assert_eq!((status == 200).then_some(text.as_str()), expected, "{path}");
+    }
+}
+
+#[test]
+fn a_preflight_request_needs_no_token() {
+    let private =
+        Router::new().get("/me", |_, res| res.text("me")).layer(|req, res, next| match req.header("authorization") {
+            Some("Bearer secret") => next.run(req, res),
+            _ => res.status(401).header("www-authenticate", "Bearer"),
+        });
+    let mut router = Router::new().nest("/private", private).layer(|req, res, next| {
+        let res = res.header("access-control-allow-origin", "*");
+        if req.method() == "OPTIONS" && req.header("access-control-request-method").is_some() {
+            return res.status(204).header("access-control-allow-methods", "GET, POST");
+        }
+        next.run(req, res)
+    });
+    for (method, token, status) in
+        [("OPTIONS", None, 204), ("GET", None, 401), ("GET", Some("Bearer secret"), 200), ("PUT", None, 401)]
+    {
+        let mut request = request(method, "/private/me");
+        request.head.headers.insert("access-control-request-method", "GET".parse().unwrap());
+        if let Some(token) = token {
+            request.head.headers.insert("authorization", token.parse().unwrap());
+        }
+        let response = router.call(&mut request);
+        assert_eq!(response.head.status.as_u16(), status, "{method}");
+        assert_eq!(response.head.headers["access-control-allow-origin"], "*", "{method}");
+    }
 }

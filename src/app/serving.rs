@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{DATE, HeaderValue};
+use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
+use super::http_error::answer;
 use super::mailbox::{Mailbox, Message};
 use super::offload::Pool;
 use super::origin;
@@ -20,8 +21,8 @@ use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use super::topic::Delivery;
 use crate::config::OFFLOAD_THREADS;
 use crate::endpoint::{Endpoint, Event, Stream};
-use crate::error::{Error, ErrorCode, Result, StreamError};
-use crate::h3::{Request, ResponseHead};
+use crate::error::{Error, ErrorCode, HttpError, Result, StreamError};
+use crate::h3::{Request, ResponseHead, decimal};
 use crate::net;
 use crate::stats::{PanicCounts, RequestDurations, ResponseCounts, Stats};
 use crate::transport::table::{ConnId, StreamId};
@@ -237,6 +238,18 @@ impl App {
         })
     }
 
+    /// The response that follows one whose head was begun before.
+    fn continued(
+        &mut self,
+        request: &Request,
+        head: ResponseHead,
+        make: impl FnOnce(Response) -> std::result::Result<Response, HttpError>,
+    ) -> Response {
+        let begun = head.headers.clone();
+        let made = catch(|| answer(make(Response { head, ..Response::default() }), request.pattern(), begun));
+        self.made(request, made)
+    }
+
     fn on_quic_datagram(&mut self, id: ConnId, payload: Bytes, endpoint: &mut Endpoint) {
         let (Some(handler), Some(mut datagrams)) = (&mut self.router.datagrams, endpoint.datagrams(id)) else { return };
         let is_new = self.datagram_conns.insert(id);
@@ -367,8 +380,7 @@ impl App {
     /// The body of a request is whole.
     fn on_body(&mut self, now: Instant, running: Running, endpoint: &mut Endpoint) {
         let Running { request, handler: Sender::Collect(collect, head), began } = running else { return };
-        let made = catch(|| collect.finish(&request, Response { head, ..Response::default() }));
-        let response = self.made(&request, made);
+        let response = self.continued(&request, head, |res| collect.finish(&request, res));
         self.respond(now, request, began, response, endpoint);
     }
 
@@ -380,10 +392,7 @@ impl App {
         };
         let head = later.head.clone();
         let response = match answer {
-            Some(answer) => {
-                let made = catch(|| answer(Response { head, ..Response::default() }));
-                self.made(&request, made)
-            }
+            Some(answer) => self.continued(&request, head, answer),
             None => {
                 log::error!("{id:?}: {}: the reply was dropped unanswered", request.pattern().unwrap_or("-"));
                 Response::plain(StatusCode::INTERNAL_SERVER_ERROR)
@@ -455,7 +464,12 @@ impl App {
             }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        if !matches!(error, Error::Stream(_)) || matches!(error, Error::Stream(StreamError::Misuse(_))) {
+        let own = match error {
+            Error::Handler(inner) if !stream.is_answered() => inner.downcast_ref::<HttpError>(),
+            _ => None,
+        };
+        let is_logged = !matches!(error, Error::Stream(_)) || matches!(error, Error::Stream(StreamError::Misuse(_)));
+        if is_logged && own.is_none() {
             log::error!("{:?}: {}: {error}", stream.id(), route.unwrap_or("-"));
         }
         if !stream.is_sending() && stream.send_failure().is_none() {
@@ -465,9 +479,13 @@ impl App {
         if stream.is_answered() || !stream.is_sending() {
             return stream.reset(ErrorCode::H3_INTERNAL_ERROR);
         }
-        let Response { mut head, body, .. } = Response::plain(status);
+        let Response { mut head, body, .. } = match own {
+            Some(error) => error.respond(route, stream.head_mut().map(|head| head.headers.clone()).unwrap_or_default()),
+            None => Response::plain(status),
+        };
         head.headers.insert(DATE, self.date.now());
         if let Body::Bytes(mut body) = body {
+            head.headers.insert(CONTENT_LENGTH, decimal(body.len() as u64));
             // If even this does not fit, the release resets the stream.
             let _ = stream.respond(&head, &mut body);
         }

@@ -11,11 +11,12 @@ use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 #[cfg(feature = "client")]
 use super::client::ClientError;
+use super::handler_result::HandlerResult;
 use super::response::Response;
 use super::stream_handler::{Progress, StreamHandle, StreamHandler};
 use super::topic::{Loop, Membership, Slow, Topic};
 use crate::endpoint;
-use crate::error::{DatagramError, ErrorCode, PostError, Result, SessionError};
+use crate::error::{DatagramError, ErrorCode, HttpError, PostError, Result, SessionError};
 use crate::h3::{Request, ResponseHead};
 use crate::transport::table::StreamId;
 use crate::wt::SessionEnd;
@@ -113,6 +114,12 @@ impl SessionResponse {
     /// Rejects the session with a custom response.
     pub fn reject(response: Response) -> Self {
         SessionResponse(SessionDecision::Reject(Box::new(response)))
+    }
+}
+
+impl HandlerResult<SessionResponse> for SessionResponse {
+    fn into_result(self) -> Result<SessionResponse, HttpError> {
+        Ok(self)
     }
 }
 
@@ -269,7 +276,7 @@ impl Session<'_> {
     /// use std::time::Duration;
     ///
     /// use bytes::Bytes;
-    /// use mio_quiche::{Result, Router, Session, SessionEnd, SessionHandler, Slow, Topic};
+    /// use mio_quiche::{Result, Router, Session, SessionEnd, SessionHandler, Slow, StreamId, Topic};
     ///
     /// /// Where the players are: x and y by number.
     /// type Positions = Arc<Mutex<BTreeMap<u16, [u8; 8]>>>;
@@ -293,7 +300,7 @@ impl Session<'_> {
     ///         Ok(())
     ///     }
     ///
-    ///     fn closed(&mut self, _: &SessionEnd) {
+    ///     fn closed(&mut self, _: StreamId, _: &SessionEnd) {
     ///         self.positions.lock().unwrap().remove(&self.number);
     ///     }
     /// }
@@ -467,10 +474,10 @@ pub trait SessionHandler {
         Ok(())
     }
 
-    /// The session has ended. One that the peer closes in the flight of its answer may end without having
+    /// The session of this id has ended. One that the peer closes in the flight of its answer may end without having
     /// [opened](SessionHandler::opened).
-    fn closed(&mut self, end: &SessionEnd) {
-        let _ = end;
+    fn closed(&mut self, id: StreamId, end: &SessionEnd) {
+        let _ = (id, end);
     }
 }
 

@@ -199,7 +199,7 @@ impl Sessions {
             self.streams.remove(&stream);
         }
         let called = guard(&self.panics, || {
-            running.handler.closed(end);
+            running.handler.closed(id, end);
             Ok(())
         });
         if let Err(error) = called {

@@ -48,8 +48,8 @@ pub trait StreamHandler {
     ///
     /// # Errors
     /// Any error ends the stream: with a 500 if the response's head was not sent yet (413 for
-    /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge)), otherwise with a reset of the stream. A stream
-    /// of a session is reset with the code of the peer's RESET_STREAM or STOP_SENDING, or with 0.
+    /// [`StreamError::BodyTooLarge`](crate::StreamError::BodyTooLarge), and the response of an
+    /// [`HttpError`](crate::HttpError)), otherwise with a reset of the stream. A stream of a session is reset with the code of the peer's RESET_STREAM or STOP_SENDING, or with 0.
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress>;
 
     /// The server shuts down: a response without an end should finish soon. By default nothing changes, and the shutdown

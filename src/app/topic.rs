@@ -34,15 +34,15 @@ pub enum Slow {
 /// messages or ends, as [`Slow`] says. Members on other threads' loops are woken, once for any number of messages.
 ///
 /// ```
-/// use mio_quiche::{Router, Topic};
+/// use mio_quiche::{Router, ServerSentEvent, Topic};
 ///
 /// let news = Topic::new();
 /// let publisher = news.clone();
 /// let router = Router::new()
 ///     // Server-sent events.
-///     .get("/events", move |_req, res| res.header("content-type", "text/event-stream").feed(&news, 0))
+///     .get("/events", move |_req, res| res.event_stream().feed(&news, 0))
 ///     .post("/publish/:word", move |req, res| {
-///         publisher.publish(format!("data: {}\n\n", req.param("word").unwrap_or_default()));
+///         publisher.publish(ServerSentEvent::new().data(req.param("word").unwrap_or_default()));
 ///         res.status(204)
 ///     });
 /// assert!(router.check().is_ok());

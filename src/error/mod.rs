@@ -6,10 +6,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod code;
+mod http;
+mod param;
 mod violation;
 
 pub use code::ErrorCode;
 pub(crate) use code::transport_error;
+pub use http::HttpError;
+pub use param::ParamError;
+pub(crate) use param::shorten;
 pub use violation::Violation;
 
 /// `Result` with this crate's [`Error`].
@@ -110,31 +115,6 @@ pub enum PostError {
     /// The session, the server or the client that it is for has ended.
     #[error("the session, the server or the client has ended")]
     Closed,
-}
-
-/// A parameter of a request's path or query is not what the handler expects.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ParamError {
-    /// The route has no such parameter.
-    #[error("the path has no parameter '{name}'")]
-    Missing {
-        /// The parameter.
-        name: String,
-    },
-    /// The value cannot be parsed.
-    #[error("'{value}' is no value for '{name}': {reason}")]
-    Invalid {
-        /// The parameter.
-        name: String,
-        /// Its value, percent-decoded.
-        value: String,
-        /// The text of the parser's error.
-        reason: String,
-    },
-    /// The query does not have the expected parameters. With the text of the parser's error.
-    #[error("the query is not as expected: {0}")]
-    Query(String),
 }
 
 /// An invalid setting, found when the server is built. `Debug` gives the same text as `Display`.

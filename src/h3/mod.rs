@@ -2,6 +2,7 @@
 
 mod authority;
 mod followups;
+mod form;
 mod head;
 mod path;
 mod plain_response;
@@ -12,6 +13,7 @@ mod stream;
 mod validate;
 
 pub(crate) use followups::Followups;
+pub(crate) use form::{FormError, parse as parse_form};
 pub(crate) use head::decimal;
 pub use head::{Recv, ResponseHead};
 pub(crate) use path::{normalize, normalize_segments};

@@ -11,6 +11,7 @@ use http::{Extensions, HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
+use super::form::{self, FormError};
 use super::validate::Head;
 use crate::error::ParamError;
 use crate::transport::table::StreamId;
@@ -68,9 +69,7 @@ impl Request {
 
     /// The first query parameter of this name, percent-decoded and with `+` for a space.
     pub fn query_param(&self, name: &str) -> Option<Cow<'_, str>> {
-        let decode = |s: &str| percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
-        let pairs = self.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        pairs.filter(|(key, _)| decode(key) == name).map(|(_, value)| Cow::Owned(decode(value))).next()
+        form::values(self.query()?, name).next().map(Cow::Owned)
     }
 
     /// The header fields, without the pseudo-header fields.
@@ -108,9 +107,9 @@ impl Request {
     /// ```
     /// use mio_quiche::Router;
     ///
-    /// let router = Router::new().get("/users/:id", |req, res| match req.param_as::<u64>("id") {
-    ///     Ok(id) => res.json(&id),
-    ///     Err(error) => res.bad_request(error),
+    /// let router = Router::new().get("/users/:id", |req, res| {
+    ///     let id: u64 = req.param_as("id")?;
+    ///     Ok(res.json(&id))
     /// });
     /// assert!(router.check().is_ok());
     /// ```
@@ -140,18 +139,21 @@ impl Request {
     ///     limit: Option<u64>,
     /// }
     ///
-    /// let router = Router::new().get("/list", |req, res| match req.query_as::<Page>() {
-    ///     Ok(page) => res.json(&(page.from..page.from + page.limit.unwrap_or(10)).collect::<Vec<_>>()),
-    ///     Err(error) => res.bad_request(error),
+    /// let router = Router::new().get("/list", |req, res| {
+    ///     // For `?limit=x`: query parameter "limit" is "x": invalid digit found in string
+    ///     let page: Page = req.query_as()?;
+    ///     Ok(res.json(&(page.from..page.from + page.limit.unwrap_or(10)).collect::<Vec<_>>()))
     /// });
     /// assert!(router.check().is_ok());
     /// ```
     ///
     /// # Errors
-    /// [`ParamError::Query`].
+    /// [`ParamError::InvalidQuery`], or [`ParamError::Query`] if a parameter is missing.
     pub fn query_as<T: DeserializeOwned>(&self) -> Result<T, ParamError> {
-        let query = self.query().unwrap_or_default();
-        serde_html_form::from_str(query).map_err(|e| ParamError::Query(e.to_string()))
+        form::parse(self.query().unwrap_or_default().as_bytes()).map_err(|error| match error {
+            FormError::Field { name, value, reason } => ParamError::InvalidQuery { name, value, reason },
+            FormError::Whole(reason) => ParamError::Query(reason),
+        })
     }
 
     /// Values that [layers](crate::Router::layer) have set for the handler, one of each type.

@@ -414,7 +414,7 @@ impl SessionHandler for Talk {
         self.finish(s)
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         self.done.send((self.back.clone(), self.from_server.clone(), self.chosen.clone(), end.clone())).unwrap();
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::app::{Progress, Router};
 
 const LIMIT: usize = 10_000;
+const NEGATIVE: &str = "field \"id\": invalid value: integer `-1`, expected u32 at line 1 column 8\n";
 
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Message {
@@ -95,6 +96,8 @@ fn json_is_read_and_written() {
         ("text/plain", r#"{"id":7,"text":"seven"}"#, ("415", "the content-type must be application/json\n")),
         ("application/json", r#"{"id":7"#, ("400", "EOF while parsing an object at line 1 column 7\n")),
         ("application/json", r#"{"id":7}"#, ("422", "missing field `text` at line 1 column 8\n")),
+        ("application/json", r#"{"id":-1,"text":""}"#, ("422", NEGATIVE)),
+        ("application/json", r#"{"id":1,"text":""}x"#, ("400", "trailing characters at line 1 column 19\n")),
         ("application/json", "", ("400", "EOF while parsing a value at line 1 column 0\n")),
     ] {
         let id = sim.request("POST", "/json", &[("content-type", content_type)], body.as_bytes());
@@ -111,7 +114,7 @@ fn a_form_is_read() {
         (form, "text=a+%26+b&id=7&other=", ("200", "7 a & b")),
         ("Application/x-www-form-urlencoded; charset=utf-8", "id=1&text=", ("200", "1 ")),
         (form, "id=7", ("422", "missing field `text`\n")),
-        (form, "id=x&text=", ("422", "invalid digit found in string\n")),
+        (form, "id=x&text=", ("422", "field \"id\" is \"x\": invalid digit found in string\n")),
         ("text/plain", "id=1&text=", ("415", "the content-type must be application/x-www-form-urlencoded\n")),
     ] {
         let id = sim.request("POST", "/form", &[("content-type", content_type)], body.as_bytes());

@@ -8,13 +8,16 @@ use super::*;
 use crate::app::mailbox::CAPACITY;
 use crate::app::{Router, Session, SessionHandle, SessionHandler};
 use crate::error::{Error, PostError, Result};
+use crate::transport::table::StreamId;
 use crate::wire::capsule::{self, Capsule};
+use crate::wt::SessionEnd;
 
 /// Shows its handle, and counts how often it is woken.
 #[derive(Clone, Default)]
 struct Shown {
     handle: Arc<Mutex<Option<SessionHandle>>>,
     woken: Arc<AtomicUsize>,
+    ended: Arc<Mutex<Vec<StreamId>>>,
 }
 
 impl SessionHandler for Shown {
@@ -28,6 +31,10 @@ impl SessionHandler for Shown {
             s.send_datagram(b"woken")?;
         }
         Ok(())
+    }
+
+    fn closed(&mut self, id: StreamId, _: &SessionEnd) {
+        self.ended.lock().expect("no panic").push(id);
     }
 }
 
@@ -108,6 +115,7 @@ fn a_handle_learns_that_the_peer_closed() {
     capsule::put_close(&mut close, 3, "");
     client.capsule(&close, true);
     assert_ended(&mut client, &handle);
+    assert_eq!(*shown.ended.lock().expect("no panic"), [handle.id()]);
 
     let (mut client, _, handle) = open();
     client.sim.client.close(true, 0x100, b"").expect("an open connection");

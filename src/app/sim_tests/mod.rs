@@ -5,6 +5,7 @@ mod bodies;
 mod budgets;
 mod certificates;
 mod client;
+mod errors;
 mod faults;
 mod handles;
 mod later;

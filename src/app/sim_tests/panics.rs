@@ -87,7 +87,7 @@ mod sessions {
             }
         }
 
-        fn closed(&mut self, _: &crate::wt::SessionEnd) {
+        fn closed(&mut self, _: StreamId, _: &crate::wt::SessionEnd) {
             panic!("closed");
         }
     }

@@ -132,7 +132,7 @@ fn a_stream_of_a_session_sends_a_topic() {
 
 fn feeding(topic: &Topic, history: usize) -> Sim {
     let topic = topic.clone();
-    let feed = move |_: &Request, res: Response| res.header("content-type", "text/event-stream").feed(&topic, history);
+    let feed = move |_: &Request, res: Response| res.event_stream().feed(&topic, history);
     Sim::connected(Options { router: Router::new().get("/events", feed), ..Options::default() })
 }
 
@@ -147,6 +147,7 @@ fn responses_send_a_topic_from_their_heads_on() {
     sim.run_until("the heads", |sim| sim.answers.len() == 3 && sim.answers.values().all(|a| !a.heads.is_empty()));
     sim.run_until("the history", |sim| ids.iter().all(|id| sim.answers[id].body == b"two "));
     assert_eq!(sim.answers[&head].field("content-type"), Some("text/event-stream"));
+    assert_eq!(sim.answers[&head].field("cache-control"), Some("no-cache"));
     assert_eq!(topic.members(), 2);
     sim.client.stream_shutdown(ids[0], quiche::Shutdown::Read, 0x10c).expect("an open stream");
     sim.run_until("one member", |_| topic.members() == 1);

@@ -144,7 +144,7 @@ impl SessionHandler for Handler {
         pump(&self.0, s)
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         self.0.borrow_mut().end = Some(end.clone());
     }
 }

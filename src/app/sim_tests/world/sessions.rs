@@ -98,7 +98,7 @@ impl SessionHandler for Talker {
         Ok(Some(Box::new(self.talk(false, b"and back".to_vec()))))
     }
 
-    fn closed(&mut self, end: &SessionEnd) {
+    fn closed(&mut self, _: StreamId, end: &SessionEnd) {
         self.0.borrow_mut().ended = Some(end.clone());
     }
 }
