@@ -6,10 +6,10 @@
 //! retransmitted.
 //!
 //! So a path that quiche no longer sends on is probed: at its own address at once (RFC 9000 section 9.3.3), and at the
-//! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. The oldest of
-//! several such paths are made to fail: quiche has to challenge them, and their packets are held back, until it
-//! abandons the path. If no path is free, a new address takes over the place of a failed one, which quiche then
-//! validates like a new path.
+//! peer's next address as soon as that is validated. An acknowledgement makes quiche detect losses. When few places are
+//! free, such paths are made to fail, the oldest first, but those with something in flight last: quiche has to challenge
+//! them, and their packets are held back, until it abandons the path. If no path is free, a new address takes over the
+//! place of a failed one, which quiche then validates like a new path.
 //!
 //! A path may fail before a probe of it is acknowledged. It is then probed again whenever quiche's timer says that data
 //! in flight on it is still not acknowledged: quiche itself sends nothing more on it.
@@ -38,7 +38,7 @@ use crate::config::MAX_PATHS;
 
 /// Room for a packet with a PATH_CHALLENGE frame.
 pub(super) const MIN_CHALLENGE_DATAGRAM: usize = 64;
-/// With fewer places free, the oldest paths that were left are made to fail, which takes three probe timeouts.
+/// With fewer places free, or being freed, paths that were left are made to fail, which takes three probe timeouts.
 const FREE: usize = 6;
 /// Packets received on the active path without a response to its challenge, before the next one.
 const MAX_UNANSWERED: usize = 4;
@@ -260,12 +260,11 @@ impl Migration {
         self.fail_oldest(quic);
     }
 
+    /// Makes the oldest path fail on which nothing is in flight, or else the oldest.
     fn fail_oldest(&mut self, quic: &mut Quic) {
         let current = self.path(self.current);
-        let mut others: Vec<_> = self.left.iter_mut().filter(|left| !left.failing && left.path != current).collect();
-        // What is in flight on a path that fails may be sent again and again.
-        others.sort_by_key(|left| !left.settled);
-        if let Some(left) = others.into_iter().next() {
+        let others = self.left.iter_mut().filter(|left| !left.failing && left.path != current);
+        if let Some(left) = others.min_by_key(|left| !left.settled) {
             left.fail(quic);
         }
     }
@@ -401,9 +400,10 @@ impl Migration {
         let _ = quic.probe_path(old.0, old.1);
         let proven = is_validated(quic, old) && self.answered_elsewhere.iter().all(|left| left.path != old);
         self.left.push_back(Left::new(old, proven));
-        let kept = quic.path_stats().filter(|stats| !is_failed(stats)).count();
-        let failing = self.left.iter().filter(|left| left.failing).count();
-        if kept - failing.min(kept) + FREE > MAX_PATHS {
+        let is_kept = |stats: &quiche::PathStats| {
+            !is_failed(stats) && !self.left.iter().any(|left| left.failing && left.path == addresses(stats))
+        };
+        if quic.path_stats().filter(is_kept).count() + FREE > MAX_PATHS {
             self.fail_oldest(quic);
         }
     }

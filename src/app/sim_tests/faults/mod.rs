@@ -10,6 +10,7 @@ mod forwarding;
 mod logs;
 mod migration;
 mod raw;
+mod retired_ids;
 mod sessions;
 mod shutdown;
 mod stateless;
