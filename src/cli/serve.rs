@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, app::demo};
+use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, StaticFiles, app::demo};
 
 use super::{Failure, print, seconds};
 
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Serve the directory of --root under this path, too; / for files beside the demo's own paths
+    #[arg(long, value_name = "PATH", requires = "root")]
+    root_at: Option<String>,
     /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1, unauthenticated
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
@@ -185,7 +188,12 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         .format_timestamp_millis()
         .try_init()
         .map_err(|e| Failure::Runtime(e.to_string()))?;
-    let router = demo::router(args.root.as_deref())?;
+    let mut router = demo::router(args.root.as_deref())?;
+    if let (Some(root), Some(at)) = (&args.root, &args.root_at) {
+        let mut files = StaticFiles::open(root).map_err(|e| Failure::Runtime(format!("{}: {e}", root.display())))?;
+        let pattern = format!("{}/*", at.trim_end_matches('/'));
+        router = router.get(&pattern, move |req, res| files.respond(req, "*", res));
+    }
     let listen = args.listen.clone();
     let mut server = Server::bind(&listen, config(args)?, router)?;
     print(&format!("listening on {}\n", server.local_addr()))?;
