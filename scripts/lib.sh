@@ -217,6 +217,22 @@ need_nginx() {
     export MIO_QUICHE_NGINX
 }
 
+need_gtlsserver() {
+    if [ -z "${MIO_QUICHE_GTLSSERVER-}" ]; then
+        debian_program gtlsserver ngtcp2-server trixie usr/sbin/gtlsserver MIO_QUICHE_GTLSSERVER
+        MIO_QUICHE_GTLSSERVER=$TOOLS/gtlsserver/bin/gtlsserver
+    fi
+    export MIO_QUICHE_GTLSSERVER
+}
+
+need_haproxy() {
+    if [ -z "${MIO_QUICHE_HAPROXY-}" ]; then
+        debian_program haproxy haproxy trixie-backports usr/sbin/haproxy MIO_QUICHE_HAPROXY
+        MIO_QUICHE_HAPROXY=$TOOLS/haproxy/bin/haproxy
+    fi
+    export MIO_QUICHE_HAPROXY
+}
+
 # Prometheus' tool that checks metrics. Only unpacked: its service is neither installed nor started.
 need_promtool() {
     if [ -z "${MIO_QUICHE_PROMTOOL-}" ]; then

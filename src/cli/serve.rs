@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use mio_quiche::{Certificate, CongestionControl, Drafts, RetryPolicy, Server, ServerConfig, Workers, app::demo};
+use mio_quiche::{
+    Certificate, CongestionControl, Drafts, RetryPolicy, Router, Server, ServerConfig, StaticFiles, Workers, app::demo,
+};
 
 use super::{Failure, print, seconds};
 
@@ -27,6 +29,9 @@ pub(super) struct Args {
     /// Serve this directory under /files/
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Serve the directory of --root under this path, too; / for files beside the demo's own paths
+    #[arg(long, value_name = "PATH", requires = "root")]
+    root_at: Option<String>,
     /// Threads that serve, each with a socket of its own; 0: one for each processor
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: usize,
@@ -188,9 +193,10 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         .format_timestamp_millis()
         .try_init()
         .map_err(|e| Failure::Runtime(e.to_string()))?;
-    let (listen, root, workers) = (args.listen.clone(), args.root.clone(), args.workers);
+    let (listen, workers) = (args.listen.clone(), args.workers);
+    let (root, root_at) = (args.root.clone(), args.root_at.clone());
     let config = config(args)?;
-    let router = move || demo::router(root.as_deref());
+    let router = move || router(root.as_deref(), root_at.as_deref());
     let stats = match workers {
         1 => {
             let mut server = Server::bind(&listen, config, router()?)?;
@@ -208,6 +214,15 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     };
     log::info!("{stats:?}");
     Ok(())
+}
+
+/// The demo's routes, with the files of `root` also under `root_at`.
+fn router(root: Option<&Path>, root_at: Option<&str>) -> mio_quiche::Result<Router> {
+    let router = demo::router(root)?;
+    let (Some(root), Some(at)) = (root, root_at) else { return Ok(router) };
+    let mut files = StaticFiles::open(root)?;
+    let pattern = format!("{}/*", at.trim_end_matches('/'));
+    Ok(router.get(&pattern, move |req, res| files.respond(req, "*", res)))
 }
 
 fn announce(addr: SocketAddr, admin: Option<SocketAddr>) -> Result<(), Failure> {

@@ -150,10 +150,16 @@ impl Endpoint {
         self.table.get(id).is_some_and(|conn| conn.transport.can_migrate())
     }
 
+    /// Whether the server of a connection allows migration, as far as is known (RFC 9000 section 18.2).
+    pub fn allows_migration(&self, id: ConnId) -> bool {
+        self.table.get(id).is_some_and(|conn| conn.transport.allows_migration())
+    }
+
     /// Migrates a connection to another local address (RFC 9000 section 9). Packets to the old one are lost.
     ///
     /// # Errors
-    /// [`MigrateError::NoConnectionId`] without a spare connection id of the server, or another error of quiche, e.g.
+    /// [`MigrateError::Forbidden`] if the server allows no migration, [`MigrateError::NoConnectionId`] without a spare
+    /// connection id of the server, or another error of quiche, e.g.
     /// before the handshake is complete.
     pub fn migrate(&mut self, id: ConnId, local: SocketAddr) -> Result<(), MigrateError> {
         let conn = self.table.get_mut(id).ok_or(MigrateError::Closed)?;

@@ -253,6 +253,9 @@ pub enum MigrateError {
     /// The peer has not issued a connection id for another path (RFC 9000 section 5.1.1).
     #[error("the peer has not issued a connection id for another path")]
     NoConnectionId,
+    /// The peer allows no migration: it sent `disable_active_migration` (RFC 9000 section 18.2).
+    #[error("the peer allows no migration")]
+    Forbidden,
     /// quiche rejected the move, e.g. on a server or before the handshake is complete.
     #[error("quiche refused to migrate the connection: {source}")]
     Refused {

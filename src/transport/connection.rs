@@ -379,8 +379,16 @@ impl Transport {
         self.quic.destination_id().is_empty() || self.quic.available_dcids() > 0
     }
 
+    /// Whether the peer allows migration; quiche does not ask.
+    pub(crate) fn allows_migration(&self) -> bool {
+        self.quic.peer_transport_params().is_none_or(|params| !params.disable_active_migration)
+    }
+
     /// Migrates a client's connection to another local address.
     pub(crate) fn migrate(&mut self, local: SocketAddr) -> Result<(), MigrateError> {
+        if !self.allows_migration() {
+            return Err(MigrateError::Forbidden);
+        }
         self.paths.migrate(&mut self.quic, local).map_err(MigrateError::refused)
     }
 

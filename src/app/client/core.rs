@@ -26,7 +26,7 @@ use crate::app::stream_handler::Progress;
 use crate::app::topic::Delivery;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Endpoint, Event, RequestError};
-use crate::error::{ErrorCode, Result, StreamError};
+use crate::error::{ErrorCode, MigrateError, Result, StreamError};
 use crate::h3::ResponseHead;
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
@@ -177,8 +177,12 @@ impl ClientCore {
     }
 
     /// Whether every connection can move now.
-    pub(in crate::app) fn can_migrate(&self, endpoint: &Endpoint) -> bool {
-        self.pool.conns.keys().all(|id| endpoint.can_migrate(*id))
+    pub(in crate::app) fn can_migrate(&self, endpoint: &Endpoint) -> Result<(), MigrateError> {
+        if !self.pool.conns.keys().all(|id| endpoint.allows_migration(*id)) {
+            return Err(MigrateError::Forbidden);
+        }
+        let all = self.pool.conns.keys().all(|id| endpoint.can_migrate(*id));
+        all.then_some(()).ok_or(MigrateError::NoConnectionId)
     }
 
     /// Moves every connection to another local address.

@@ -28,7 +28,7 @@ use super::mailbox::{self, Mailbox};
 use super::session::{Session, SessionHandler};
 use crate::config::ClientConfig;
 use crate::endpoint::Endpoint;
-use crate::error::{MigrateError, Result};
+use crate::error::Result;
 use crate::net::{self, EventLoop, Lookups, UdpSocket, Waker};
 use crate::stats::Stats;
 #[cfg(feature = "webtransport")]
@@ -325,12 +325,12 @@ impl Client {
     /// Moves every connection to a new socket with another port (RFC 9000 section 9).
     ///
     /// # Errors
-    /// [`MigrateError::NoConnectionId`] while a server has issued no spare connection id, as during the handshake and for
-    /// a round trip after a move: nothing has changed, and a later call can succeed. An error of the socket.
+    /// [`MigrateError::NoConnectionId`](crate::MigrateError::NoConnectionId) while a server has issued no spare connection
+    /// id, as during the handshake and for a round trip after a move: nothing has changed, and a later call can succeed.
+    /// [`MigrateError::Forbidden`](crate::MigrateError::Forbidden) while there is a connection whose server allows no
+    /// migration. An error of the socket.
     pub fn migrate(&mut self) -> Result<()> {
-        if !self.core.can_migrate(&self.endpoint) {
-            return Err(MigrateError::NoConnectionId.into());
-        }
+        self.core.can_migrate(&self.endpoint)?;
         self.event_loop.replace_socket(any_socket(self.socket_buffer)?)?;
         self.core.migrate(self.event_loop.local_addr(), &mut self.endpoint);
         Ok(())

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use mio_quiche::{ClientRequest, Error, MigrateError};
+use mio_quiche::{ClientRequest, Error, MigrateError, Router};
 
 use super::{Download, insecure, payload_hash, sha256};
+use crate::support::local::Local;
 use crate::support::server::Server;
 
 /// A download in which the client moves to another port that many times.
@@ -54,4 +55,24 @@ fn a_download_survives_a_move_to_another_port() {
 fn a_download_survives_twenty_moves_to_other_ports() {
     // K1: more than the connection ids that the server gives at a time.
     move_in_download(20);
+}
+
+#[test]
+fn a_client_stays_where_it_is_if_a_server_allows_no_migration() {
+    // RFC 9000 section 9
+    let forbid = |config: &mut mio_quiche::ServerConfig| config.transport.active_migration = false;
+    let local = Local::start(forbid, || Router::new().get("/", |_req, res| res.text("here")));
+    let mut client = insecure();
+    let (done, result) = mpsc::channel();
+    let request = ClientRequest::get(&local.url("/")).unwrap();
+    client.start(request, Download { digest: Some(sha256()), bytes: 0, progress: |_: u64| {}, done });
+    while client.is_busy() {
+        client.turn(None).unwrap();
+    }
+    assert_eq!(result.recv().unwrap().unwrap().0, 4);
+    let before = client.local_addr();
+    assert!(matches!(client.migrate(), Err(Error::Migrate(MigrateError::Forbidden))));
+    assert_eq!(client.local_addr(), before);
+    client.close();
+    local.stop();
 }

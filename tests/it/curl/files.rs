@@ -207,3 +207,14 @@ fn no_root_no_files() {
     let server = Server::start(&[]);
     assert_eq!(curl(&server, "/files/cert.pem", &[]).status, 404);
 }
+
+#[test]
+fn files_beside_the_paths_of_the_demo() {
+    let server = Server::with_files(fill, &["--root-at", "/"]);
+    for (path, body) in [("/ten.txt", "0123456789"), ("/files/ten.txt", "0123456789"), ("/", "Hello, HTTP/3!\n")] {
+        assert_eq!(curl(&server, path, &[]).text(), body, "{path}");
+    }
+    for path in ["/link-out.txt", "/.hidden"] {
+        assert_eq!(curl(&server, path, &[]).text(), NOT_FOUND, "{path}");
+    }
+}

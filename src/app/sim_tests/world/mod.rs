@@ -124,7 +124,7 @@ impl World {
     /// Moves our client to another port, and closes the one before. False if it has no connection id for that.
     fn migrate(&mut self, client: usize) -> bool {
         let Client { endpoint, core, socket, .. } = &mut self.clients[client];
-        if !core.can_migrate(endpoint) {
+        if core.can_migrate(endpoint).is_err() {
             return false;
         }
         self.network.detach(socket.addr);
