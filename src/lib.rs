@@ -34,7 +34,7 @@
 //! A handler that fails returns an [`HttpError`], which becomes the response; `?` converts other errors into it.
 //! [`Response::body_json`] and [`body_form`](Response::body_form) parse a request's body. A body that does not fit into
 //! memory is a [`StreamHandler`], in either direction. [`Router::nest`] and [`Router::layer`] compose routers;
-//! [`StaticFiles`] serves a directory.
+//! [`StaticFiles`] serves a directory. [`Workers`] is a server on several threads.
 //!
 //! # Client
 //!

@@ -27,7 +27,8 @@ const MAX_WORKERS: u8 = 128;
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// A server with several workers. Each is a thread with an event loop, a socket and a [`Router`] of its own, so handlers
-/// need no locks and do not have to be `Send`; what they share across workers does, such as a [`Topic`](crate::Topic).
+/// need no locks and need not be `Send`. What the workers share is captured by the closure that makes the router, such as
+/// a [`Topic`](crate::Topic) or an `Arc`.
 ///
 /// All sockets have the same address. The system distributes new connections evenly, and steers the datagrams of each
 /// connection to its worker by the connection id, wherever they come from (`SO_REUSEPORT` with a filter). A client
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Workers {
 }
 
 struct Thread {
-    /// Dropped unused, it ends the thread.
+    /// Lets the thread serve; the thread ends if it is dropped before.
     go: Option<SyncSender<()>>,
     thread: JoinHandle<(Result<()>, Stats)>,
 }
