@@ -37,7 +37,7 @@ impl<T> Returns for fn() -> T {
     type Type = T;
 }
 
-/// A closure that does not return, such as `|_, _| todo!()`.
+/// A closure that does not return, such as one that always panics.
 impl<T> HandlerResult<T> for <fn() -> ! as Returns>::Type {
     fn into_result(self) -> Result<T, HttpError> {
         self

@@ -26,6 +26,7 @@ mod panics;
 mod response;
 mod router;
 mod server;
+mod server_context;
 mod server_sent_event;
 mod serving;
 mod session;
@@ -64,10 +65,10 @@ pub use layer::Next;
 pub use response::{Reply, Response};
 pub use router::Router;
 pub use server::{Server, ServerHandle};
+pub use server_context::ServerContext;
 pub use server_sent_event::ServerSentEvent;
 #[cfg(feature = "fuzzing")]
 pub(crate) use serving::App;
-pub use serving::ServerContext;
 #[cfg(feature = "webtransport")]
 pub use session::{Session, SessionHandler, SessionRequest, SessionResponse};
 #[cfg(feature = "webtransport")]

@@ -15,7 +15,8 @@ use super::origin;
 use super::panics::{self, catch};
 use super::response::{Answer, Body, Collect, Later, Reply, Response};
 use super::router::Router;
-use super::session::{Session, SessionDecision, SessionResponse};
+use super::server_context::{ServerCall, ServerContext};
+use super::session::{SessionDecision, SessionResponse};
 use super::sessions::Sessions;
 use super::stream_handler::{Progress, SendWhole, StreamHandler};
 use super::topic::Delivery;
@@ -24,54 +25,9 @@ use crate::endpoint::{Endpoint, Event, Stream};
 use crate::error::{Error, ErrorCode, HttpError, Result, StreamError};
 use crate::h3::{Request, ResponseHead, decimal};
 use crate::net;
-use crate::stats::{PanicCounts, RequestDurations, ResponseCounts, Stats};
+use crate::stats::{PanicCounts, RequestDurations, ResponseCounts};
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
-
-/// What a [`ServerHandle`](super::ServerHandle) wants of the server.
-pub(super) type ServerCall = Box<dyn FnOnce(&mut ServerContext<'_>) + Send>;
-
-/// A server in a call of [`ServerHandle::post`](super::ServerHandle::post).
-pub struct ServerContext<'a> {
-    now: Instant,
-    endpoint: &'a mut Endpoint,
-    sessions: &'a mut Sessions,
-}
-
-impl std::fmt::Debug for ServerContext<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServerContext").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
-}
-
-impl ServerContext<'_> {
-    /// The time of this turn of the event loop.
-    pub fn now(&self) -> Instant {
-        self.now
-    }
-
-    /// The counters.
-    pub fn stats(&self) -> Stats {
-        self.endpoint.stats()
-    }
-
-    /// The engine, for calls that this type does not offer.
-    pub fn endpoint(&mut self) -> &mut Endpoint {
-        self.endpoint
-    }
-
-    /// The ids of the open sessions.
-    pub fn sessions(&self) -> Vec<StreamId> {
-        self.sessions.ids().collect()
-    }
-
-    /// Uses a session; an error closes it. Returns false if it has ended.
-    pub fn with_session(&mut self, id: StreamId, call: impl FnOnce(&mut Session<'_>) -> Result<()>) -> bool {
-        let is_open = self.sessions.has(id);
-        self.sessions.with(self.now, id, None, self.endpoint, |_, s| call(s));
-        is_open
-    }
-}
 
 /// Turns the engine's events into handler calls.
 pub(crate) struct App {

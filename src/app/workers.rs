@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 use super::admin::{Admin, Loops, Reloader};
 use super::router::Router;
 use super::server::{Server, ServerHandle, Settings, parse_addr};
-use super::serving::ServerContext;
+use super::server_context::ServerContext;
 use crate::config::ServerConfig;
 use crate::endpoint::{self, Endpoint};
 use crate::error::{ConfigError, PostError, Result};

@@ -324,6 +324,20 @@ mod tests {
     }
 
     #[test]
+    fn the_metrics_of_each_worker_stand_together() {
+        let mut workers = [Snapshot { connections: 3, ..Default::default() }, Snapshot::default()];
+        workers[1].responses.count(Some("/a"), Some(http::StatusCode::OK));
+        let text = encode_workers(workers);
+        let gauge = "\n# TYPE mio_quiche_connections_open gauge\n\
+                     mio_quiche_connections_open{worker=\"0\"} 3\nmio_quiche_connections_open{worker=\"1\"} 0\n#";
+        assert!(text.contains(gauge), "{text}");
+        let labels = "mio_quiche_responses_total{worker=\"1\",route=\"/a\",status=\"2xx\"} 1\n";
+        assert!(text.contains(labels), "{text}");
+        assert_eq!(text.matches("# TYPE mio_quiche_connections_open ").count(), 1);
+        assert!(text.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
     fn every_counter_is_in_it() {
         let text = encode(Snapshot::default());
         let is_counter = |line: &&str| !line.starts_with('#') && line.contains("_total") && !line.contains("syscalls");
