@@ -125,16 +125,27 @@ fn a_nat_rebinds_in_an_upload() {
     assert!(server.log().contains("PeerMigrated"), "{}", server.log());
 }
 
-#[test]
-fn a_client_moves_in_a_download() {
+/// A download in which the client moves, so many times.
+fn moves_in_downloads(times: u64, args: &[&str]) {
     let size = 20_000_000;
-    let mut server = Server::start(&["--log", "debug"]);
-    for _ in 0..3 {
+    let mut server = Server::start(&[&["--log", "debug"], args].concat());
+    for _ in 0..times {
         let (dir, _) = fetch(&server, &["-q", "--change-local-addr=20ms"], &[format!("/stream/{size}")]);
         let got = fs::read(dir.path().join(size.to_string())).unwrap();
         assert_eq!((got.len(), sha256(&got)), (size, sha256(&payload(size))));
     }
-    assert_eq!(server.stop().get("migrations"), 3);
+    let stats = server.stop();
+    assert_eq!((stats.get("migrations"), stats.get("connections")), (times, times));
+}
+
+#[test]
+fn a_client_moves_in_a_download() {
+    moves_in_downloads(3, &[]);
+}
+
+#[test]
+fn a_client_of_one_of_four_workers_moves_in_a_download() {
+    moves_in_downloads(6, &["--workers", "4"]);
 }
 
 /// Many more ports than the paths that a connection has at a time.
