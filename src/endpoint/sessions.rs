@@ -448,6 +448,7 @@ impl Connection {
         }
         let (bidi, uni) = (self.transport.streams_left(true) > 0, self.transport.streams_left(false) > 0);
         let Some(sessions) = &mut self.sessions else { return };
+        sessions.forget_followed_heads();
         let (mut with_capsules, mut unparsed) = (Vec::new(), Vec::new());
         for (&session, state) in &mut sessions.map {
             let wants =

@@ -173,7 +173,7 @@ fn a_client_that_closes_while_its_handshake_is_probed_sends_packets_without_end(
 
 #[test]
 fn packets_are_decrypted_in_place() {
-    // transport/load.rs counts the frames of a packet after quiche has processed it.
+    // transport/decrypted.rs reads the frames of a packet after quiche has processed it.
     const CID_LEN: usize = 16;
     let mut pair = Pair::new();
     pair.client.stream_send(0, b"in plain", true).unwrap();

@@ -9,6 +9,7 @@ use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Event, RequestError, RequestHead};
 use crate::error::{ErrorCode, Result, StreamError};
 use crate::h3::Recv;
+use crate::transport::peek_count;
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 use crate::wt::{EndedBy, SessionEnd};
@@ -323,6 +324,25 @@ fn an_idle_connection_is_over_before_it_is_forgotten() {
     assert_eq!((net.client.connection_count(), net.client.handshake_count()), (1, 0));
     net.run_until("the last of it", |net| net.client.connection_count() == 0);
     assert_eq!(net.app.gone, [conn]);
+}
+
+#[test]
+fn small_messages_are_read_without_a_peek() {
+    let mut net = Net::demo(Network::default());
+    let conn = net.connect(SERVER);
+    // With GREASE frames, which only a peek gets past.
+    let first = net.get(conn, "/");
+    net.run_until("the first response", |net| net.app.streams[&first].is_over());
+    let before = peek_count();
+    let gets: Vec<_> = (0..20).map(|_| net.get(conn, "/")).collect();
+    let echoes: Vec<_> =
+        (0..20).map(|n| net.request(conn, &head(Method::POST, "/api/echo"), &[n; 20], None)).collect();
+    net.run_until("all responses", |net| gets.iter().chain(&echoes).all(|id| net.app.streams[id].is_over()));
+    assert!(gets.iter().all(|id| net.app.streams[id].status == 200));
+    for (n, id) in (0..20).zip(&echoes) {
+        assert_eq!(net.app.streams[id].body, [n; 20]);
+    }
+    assert_eq!(peek_count() - before, 0);
 }
 
 #[test]
