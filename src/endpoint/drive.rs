@@ -483,6 +483,7 @@ impl Connection {
             self.turn.deferred.as_ref().map(|deferred| deferred.due()),
             self.closing.deadline(cx.now),
             self.transport.stall_deadline(),
+            self.transport.unsent_close_deadline(cx.now),
             self.ping_due(cx),
             self.progress.deadline(),
             self.transport.has_unseen_fins().then(|| cx.now + UNSEEN_FIN_INTERVAL),

@@ -16,6 +16,7 @@ mod gone;
 mod grease;
 mod http3;
 pub(crate) mod initial;
+mod last_close;
 mod left;
 mod load;
 mod local_ids;

@@ -191,6 +191,7 @@ def measure(attack, binary, seconds, alone):
         # What has to end with a close goes on until it comes, on a busy machine for longer.
         patience = 20 if isinstance(attack.close, str) else 0
         found = attack.act(server.url, time.monotonic() + seconds + patience)
+        found["cut_off"] = server.metrics()["excessive_peers_total"]
         beside = honest.finish()
         wrong = judge(attack, found, server.memory("VmHWM") - before)
         if beside[2] is not None:
