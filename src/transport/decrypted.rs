@@ -23,7 +23,6 @@ pub(super) fn payloads(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-
 /// The beginning of a stream of HTTP/3, as far as it was in one frame of QUIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Opening {

@@ -335,8 +335,7 @@ fn small_messages_are_read_without_a_peek() {
     net.run_until("the first response", |net| net.app.streams[&first].is_over());
     let before = peek_count();
     let gets: Vec<_> = (0..20).map(|_| net.get(conn, "/")).collect();
-    let echoes: Vec<_> =
-        (0..20).map(|n| net.request(conn, &head(Method::POST, "/api/echo"), &[n; 20], None)).collect();
+    let echoes: Vec<_> = (0..20).map(|n| net.request(conn, &head(Method::POST, "/api/echo"), &[n; 20], None)).collect();
     net.run_until("all responses", |net| gets.iter().chain(&echoes).all(|id| net.app.streams[id].is_over()));
     assert!(gets.iter().all(|id| net.app.streams[id].status == 200));
     for (n, id) in (0..20).zip(&echoes) {
