@@ -3,6 +3,7 @@
 import time
 
 from check import HTTP3_CODES, name
+from client import DEADLINE
 from peer import CONTROL, SETTINGS, Peer, max_data, stream
 
 # Attackers are elsewhere than the honest client, in an address prefix of their own.
@@ -123,7 +124,7 @@ class Flooder(Peer):
 
     def flood(self, make, until, burst=16, pause=0.0, enough=lambda: True):
         """Sends what make() gives, the frames of a packet, or None if there are none for now."""
-        latest = until + 20
+        latest = until + DEADLINE
         while time.monotonic() < until or not enough() and time.monotonic() < latest:
             for _ in range(burst):
                 frames = make()
@@ -142,11 +143,12 @@ class Flooder(Peer):
         self.acknowledges = True
         self.pings += 1
         self.quic.send_ping(self.pings)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE
         while self.poll() and self.pings not in self.acknowledged and time.monotonic() < deadline:
             time.sleep(0.002)
         close = self.close_frame()
         found = {"close": None if close is None else name(close)}
+        found |= {"reason": "" if close is None else self.quic._close_event.reason_phrase}
         found |= {"resets": self.resets, "stops": self.stops, "packets": self.packets}
         if close is None:
             self.close()

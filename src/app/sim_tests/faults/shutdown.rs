@@ -94,12 +94,13 @@ fn goaway_in(mut control: &[u8]) -> Option<u64> {
 
 #[test]
 fn a_request_that_is_on_its_way_when_a_connection_without_sessions_is_closed_gets_a_verdict() {
-    // S6: the close after `linger` (300 ms).
-    let mut client = Client::open(options(Network::default()), "/wt/echo", &[DRAFT02]);
+    // S6: the close after `linger`.
+    const LINGER: Duration = Duration::from_millis(1500);
+    let mut client = Client::open(with_server(|config| config.webtransport.linger = LINGER), "/wt/echo", &[DRAFT02]);
     client.write(0, b"", true);
     client.run_until("the end", |c| c.is_whole(0));
-    client.go_on(Duration::from_millis(250));
-    std::thread::sleep(Duration::from_millis(150));
+    client.go_on(LINGER / 2);
+    std::thread::sleep(LINGER);
     // It is sent in the turn in which the server closes.
     assert!(client.sim.client.stream_send(4, &get_frame(), true).is_ok());
     let mut control = Vec::new();
