@@ -7,7 +7,9 @@ pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     let process = Path::new("/proc").join(pid.to_string());
     let threads = std::fs::read_dir(process.join("task")).ok()?;
     // In nanoseconds, where `stat` has ticks of 10 ms; a kernel without it shows zeros.
-    let on_cpu = |task: &Path| std::fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok();
+    let on_cpu = |task: &Path| -> Option<u64> {
+        std::fs::read_to_string(task.join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+    };
     let nanos: u64 = threads.flatten().filter_map(|task| on_cpu(&task.path())).sum();
     if nanos > 0 {
         return Some(nanos as f64 / 1e9);

@@ -12,6 +12,7 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -181,6 +182,7 @@ def main():
     tools = {variable: path for variable, path in tools.items() if path and os.access(path, os.X_OK)}
     missing = [variable for variable in variables if variable not in tools]
     progress, begun = Progress(), time.monotonic()
+    allow_descriptors(65_536)
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as directory:
         bench = Bench(tools, Fixture(directory, options.mib), Cores(os.sched_getaffinity(0)), options.seconds)
         try:
@@ -200,6 +202,16 @@ def main():
     if options.write:
         document(text)
     return 1 if results.failed else 0
+
+
+def allow_descriptors(count):
+    """For servers with a socket for each connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), max(hard, count)))
+    except (ValueError, OSError):
+        # Only root may have more.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def ended(*_):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import socket
 import subprocess
 
@@ -192,8 +193,10 @@ class Haproxy(Server):
     def start(self):
         # It answers by itself only what fits into a buffer of 16 KiB, and takes no bodies.
         self.download = self.upload = None
+        # A connection has two descriptors.
+        most = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100)
         config = (
-            f"global\n  limited-quic\n  nbthread {self.workers}\n  maxconn 20000\n"
+            f"global\n  limited-quic\n  nbthread {self.workers}\n  maxconn {most}\n"
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
             f"frontend f\n  bind quic4@127.0.0.1:{self.port} ssl crt {self.fixture.both} alpn h3\n"
             '  http-request return status 200 content-type text/plain string "Hello, HTTP/3!\\n"\n'
