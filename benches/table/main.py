@@ -151,12 +151,16 @@ def about(options, tools, taken):
         f"Commit {output('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}"
         + (f" beside {options.compare}" if options.compare else "")
         + f", {datetime.date.today()}; {cores} of {model[1] if model else platform.machine()}, Linux {platform.release()}.",
-        f"Medians of {options.rounds} rounds, {options.seconds} s for each load, bodies of {options.mib} MiB;"
-        f" {taken / 60:.0f} minutes in all.",
+        f"Rounds: {options.rounds}; {options.seconds} s for each load, bodies of {options.mib} MiB; {taken / 60:.0f} minutes"
+        " in all.",
     ]
     versions = [f"{server.title} {server.version(tools)}" for peer, server in HTTP.items()
                 if peer in options.peer and tools.get(server.variable) and server.version(tools)]
     return "\n".join(lines) + ("\n" + ", ".join(versions) + "." if versions else "")
+
+
+def names_of(variables):
+    return ", ".join(variable.removeprefix("MIO_QUICHE_").lower().replace("_", "-") for variable in variables)
 
 
 def document(text):
@@ -192,10 +196,10 @@ def main():
     title_of = lambda peer: f"ours at {options.compare}" if peer == "baseline" else suites.title_of(peer)
     tables = [report.table(results, name, title_of) for name in results.rows if results.peers[name]]
     if not tables:
-        sys.exit(f"nothing to measure: {', '.join(missing)} not set or not installed")
+        sys.exit(f"nothing to measure; not installed: {names_of(missing)}")
     text = "\n\n".join([about(options, tools, time.monotonic() - begun), *tables])
     if missing:
-        text += f"\n\nNot installed: {', '.join(missing)}."
+        text += f"\n\nNot installed: {names_of(missing)}."
     print(text)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(results.raw(), indent=1) + "\n")

@@ -93,7 +93,7 @@ def run(command, core, seconds):
             if status.code != 0:
                 with open(process.err, errors="replace") as err:
                     reason = (err.read().strip() or text.strip() or f"exit code {status.code}").splitlines()[-1]
-                raise Failure(f"{process.name}: {reason}")
+                raise Failure(reason)
         finally:
             process.stop()
     return text, taken, status.cpu

@@ -181,6 +181,8 @@ class Nginx(Server):
         with open(path, "w") as file:
             file.write(config)
         self.run("-p", directory, "-e", "stderr", "-c", path)
+        if self.workers > 1:
+            wait_for("nginx's workers", lambda: len(self.pids()) > self.workers)
 
     @classmethod
     def version(cls, tools):
