@@ -218,12 +218,16 @@ def allow_descriptors(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def ended(*_):
-    process.stop_all()
-    os._exit(130)
+def ended(number, _):
+    # By an exception: here, a lock of the process that is just waited for may be held.
+    for name in SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+    sys.exit(128 + number)
 
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 if __name__ == "__main__":
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for name in SIGNALS:
         signal.signal(name, ended)
     sys.exit(main())

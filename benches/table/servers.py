@@ -48,6 +48,8 @@ class Server:
     small, session = "/", None
     # It can be told how many workers to have.
     has_workers = True
+    # Connections that it keeps while they are opened.
+    most_idle = 1_000_000
 
     def __init__(self, tools, fixture, cores, workers=1):
         self.program, self.fixture, self.workers = tools[self.variable], fixture, workers
@@ -108,15 +110,22 @@ def said(command, pattern):
 
 class Ours(Server):
     title, variable, session = "ours", "MIO_QUICHE_OURS", "/wt/echo"
+    options = ()
 
     def start(self):
         self.download += "?checksum=off"
         self.upload += "?checksum=off"
         options = ["--listen", f"127.0.0.1:{self.port}", "--cert", self.fixture.cert, "--key", self.fixture.key]
-        options += ["--no-qlog", "--allow-origin", "*"]
+        options += ["--no-qlog", "--allow-origin", "*", *self.options]
         # An older build may not know the option.
         options += ["--workers", self.workers] if self.workers > 1 else []
         self.run("serve", *options, env={"RUST_LOG": "warn"})
+
+
+class OursForClients(Ours):
+    """One that oha need not wait for, which ends when its connections have timed out."""
+
+    options = ("--idle-timeout", "5")
 
 
 class Baseline(Ours):
@@ -129,6 +138,8 @@ class Quiche(Server):
     """The example of the quiche crate, which knows no options: its port is 4433, and its paths are fixed."""
 
     title, variable, small, has_workers = "quiche's example", "MIO_QUICHE_HTTP3_SERVER", "/small", False
+    # It drops them after 5 seconds.
+    most_idle = 5000
     PORT = 4433
 
     def start(self):
