@@ -91,27 +91,21 @@ class Progress:
 
 
 def measure_all(options, bench, progress):
-    results = report.Results()
+    results, turns = report.Results(), []
     for suite in options.suites:
-        # A suite whose loads are not there is left out.
+        peers = [peer for peer in suite.peers if peer in options.peer and bench.tools.get(suites.variable_of(suite, peer))]
+        # Without its loads, a suite is left out.
         if all(bench.tools.get(variable) for variable in suite.programs):
-            peers = [peer for peer in suite.peers if is_there(bench.tools, options, suite, peer)]
             results.expect(suite.table, [row for step in suite.steps for row in step.rows], peers)
+            turns.append((suite, peers))
     for number in range(options.rounds):
-        for suite in options.suites:
-            peers = [peer for peer in results.peers[suite.table] if peer in suite.peers]
-            if not all(bench.tools.get(variable) for variable in suite.programs):
-                continue
+        for suite, peers in turns:
             # The neighbours of a peer change, and who of two builds comes first.
             for peer in reversed(peers) if number % 2 else peers:
                 progress.show(f"round {number + 1} of {options.rounds}: {suite.name}, {suites.title_of(peer)}")
                 take_turn(bench, suite, peer, number, results, progress)
     progress.show("")
     return results
-
-
-def is_there(tools, options, suite, peer):
-    return peer in options.peer and bool(tools.get(suites.variable_of(suite, peer)))
 
 
 def take_turn(bench, suite, peer, number, results, progress):

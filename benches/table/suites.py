@@ -1,5 +1,7 @@
 """What is measured: suites of steps, each of which fills one or more rows of a table."""
 
+import json
+import math
 import time
 from dataclasses import dataclass
 from typing import Callable
@@ -42,7 +44,7 @@ class Step:
     fresh: bool = False
     workers: int = 1
     # Only in the first rounds.
-    rounds: int = 1000
+    rounds: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def get(connections, streams, sockets=10):
         # Waking up for each answer would slow the load generator, and with it the server.
         gather = 100 if connections * streams > 1 else 0
         options = ["--connections", connections, "--streams", streams, "--sockets", sockets, "--gather", gather]
-        return [measure.of_rate(bench.load(server, "get", "--url", server.url(server.small), *options,
-                                           "--duration", bench.seconds))]
+        options += ["--url", server.url(server.small), "--duration", bench.seconds]
+        return [measure.of_rate(bench.load(server, "get", *options))]
     return run
 
 
@@ -98,7 +100,7 @@ def scheduled(bench, server, _):
         time.sleep(seconds - 2 * edge)
         taken, cpu = time.monotonic() - begun, server.cpu_seconds() - before
         process.wait(SPARE)
-        return measure.of_scheduled(measure.json.loads(process.text()), cpu / taken)
+        return measure.of_scheduled(json.loads(process.text()), cpu / taken)
     finally:
         process.stop()
 
@@ -112,7 +114,8 @@ def download(bench, server, _):
 def upload(bench, server, _):
     if not server.upload:
         return None
-    return [measure.of_bytes(bench.load(server, "upload", "--url", server.url(server.upload), "--size", bench.fixture.bytes))]
+    options = ["--url", server.url(server.upload), "--size", bench.fixture.bytes]
+    return [measure.of_bytes(bench.load(server, "upload", *options))]
 
 
 def handshakes(group, resume=False):
@@ -242,7 +245,7 @@ def client_gets(bench, server, peer):
     text, taken, cpu = measure.run(command, bench.cores.load, seconds + SPARE)
     if peer == "oha":
         # It has waited for its connections to time out.
-        count, taken = measure.json.loads(text)["statusCodeDistribution"]["200"], seconds
+        count, taken = json.loads(text)["statusCodeDistribution"]["200"], seconds
     server_cpu = server.cpu_seconds() - before
     return [Figure(count / taken, cpu * 1e6 / count), Figure(server_cpu * 1e6 / count)]
 
@@ -327,7 +330,7 @@ SUITES = (
     Suite(
         "client", "client", CLIENTS,
         (
-            Step((f"GET 10 x 10, req/s (client's CPU us)", "server's CPU us per request"), client_gets),
+            Step(("GET 10 x 10, req/s (client's CPU us)", "server's CPU us per request"), client_gets),
             Step(("download, MB/s (client's CPU ms/MB)", "server's CPU ms per MB"), client_download),
         ),
         start_for_client, ("MIO_QUICHE_OURS",),
