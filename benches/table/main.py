@@ -1,8 +1,9 @@
-"""main.py [--rounds N] [--seconds N] [--mib N] [--peer NAME]... [--suite NAME]... [--compare COMMIT] [--json FILE] [--write]
+"""main.py [--rounds N] [--seconds N] [--mib N] [--peer NAME]... [--suite NAME]... [--compare NAME] [--json FILE] [--write]
+[--needs] [--list]
 
-Measures servers and clients in turns and prints the medians as tables in Markdown. scripts/bench builds and installs what
-it runs, and explains the tables. The programs are in the variables MIO_QUICHE_*; --needs prints those that the other
-options ask for, and --list the names of suites and peers.
+Measures servers and clients in turns and prints the medians as tables in Markdown. scripts/bench explains the options and
+the tables, and builds and installs the programs. Their paths are in the variables MIO_QUICHE_*, those of them that the
+other options ask for are printed with --needs; with --compare MIO_QUICHE_BASELINE is the server of that name.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def parsed(arguments):
         parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--peer", action="append", choices=[peer for peer in peers if peer != "baseline"])
     parser.add_argument("--suite", action="append", choices=names)
-    parser.add_argument("--compare", metavar="COMMIT")
+    parser.add_argument("--compare")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--needs", action="store_true")
@@ -93,7 +94,8 @@ class Progress:
 def measure_all(options, bench, progress):
     results, turns = report.Results(), []
     for suite in options.suites:
-        peers = [peer for peer in suite.peers if peer in options.peer and bench.tools.get(suites.variable_of(suite, peer))]
+        chosen = [peer for peer in suite.peers if peer in options.peer]
+        peers = [peer for peer in chosen if bench.tools.get(suites.variable_of(suite, peer))]
         # Without its loads, a suite is left out.
         if all(bench.tools.get(variable) for variable in suite.programs):
             results.expect(suite.table, [row for step in suite.steps for row in step.rows], peers)
@@ -144,7 +146,8 @@ def about(options, tools, taken):
     lines = [
         f"Commit {output('git', 'rev-parse', '--short', 'HEAD') or 'unknown'}"
         + (f" beside {options.compare}" if options.compare else "")
-        + f", {datetime.date.today()}; {cores} of {model[1] if model else platform.machine()}, Linux {platform.release()}.",
+        + f", {datetime.date.today()}; {cores} of {model[1] if model else platform.machine()},"
+        f" Linux {platform.release()}.",
         f"Rounds: {options.rounds}; {options.seconds} s for each load, bodies of {options.mib} MiB; {taken / 60:.0f} minutes"
         " in all.",
     ]
