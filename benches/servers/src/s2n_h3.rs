@@ -26,12 +26,12 @@ impl Connection {
 }
 
 impl<B: Buf> quic::Connection<B> for Connection {
-    type RecvStream = Recv;
+    type RecvStream = RecvHalf;
     type OpenStreams = Opener;
 
-    fn poll_accept_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Recv, ConnectionErrorIncoming>> {
+    fn poll_accept_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<RecvHalf, ConnectionErrorIncoming>> {
         let stream = ready!(self.uni.poll_accept_receive_stream(cx));
-        Poll::Ready(accepted(stream).map(Recv))
+        Poll::Ready(accepted(stream).map(RecvHalf))
     }
 
     fn poll_accept_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bidi, ConnectionErrorIncoming>> {
@@ -46,13 +46,13 @@ impl<B: Buf> quic::Connection<B> for Connection {
 
 impl<B: Buf> quic::OpenStreams<B> for Connection {
     type BidiStream = Bidi;
-    type SendStream = Send;
+    type SendStream = SendHalf;
 
     fn poll_open_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bidi, StreamErrorIncoming>> {
         quic::OpenStreams::<B>::poll_open_bidi(&mut self.opener, cx)
     }
 
-    fn poll_open_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<Send, StreamErrorIncoming>> {
+    fn poll_open_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendHalf, StreamErrorIncoming>> {
         quic::OpenStreams::<B>::poll_open_send(&mut self.opener, cx)
     }
 
@@ -67,16 +67,16 @@ pub(crate) struct Opener(Handle);
 
 impl<B: Buf> quic::OpenStreams<B> for Opener {
     type BidiStream = Bidi;
-    type SendStream = Send;
+    type SendStream = SendHalf;
 
     fn poll_open_bidi(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bidi, StreamErrorIncoming>> {
         let stream = ready!(self.0.poll_open_bidirectional_stream(cx));
         Poll::Ready(stream.map(Bidi::new).map_err(|e| lost(&e)))
     }
 
-    fn poll_open_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<Send, StreamErrorIncoming>> {
+    fn poll_open_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<SendHalf, StreamErrorIncoming>> {
         let stream = ready!(self.0.poll_open_send_stream(cx));
-        Poll::Ready(stream.map(Send::new).map_err(|e| lost(&e)))
+        Poll::Ready(stream.map(SendHalf::new).map_err(|e| lost(&e)))
     }
 
     fn close(&mut self, code: Code, _reason: &[u8]) {
@@ -86,22 +86,22 @@ impl<B: Buf> quic::OpenStreams<B> for Opener {
 
 /// A stream in both directions.
 pub(crate) struct Bidi {
-    send: Send,
-    recv: Recv,
+    send: SendHalf,
+    recv: RecvHalf,
 }
 
 impl Bidi {
     fn new(stream: BidirectionalStream) -> Self {
         let (recv, send) = stream.split();
-        Self { send: Send::new(send), recv: Recv(recv) }
+        Self { send: SendHalf::new(send), recv: RecvHalf(recv) }
     }
 }
 
 impl<B: Buf> quic::BidiStream<B> for Bidi {
-    type SendStream = Send;
-    type RecvStream = Recv;
+    type SendStream = SendHalf;
+    type RecvStream = RecvHalf;
 
-    fn split(self) -> (Send, Recv) {
+    fn split(self) -> (SendHalf, RecvHalf) {
         (self.send, self.recv)
     }
 }
@@ -145,31 +145,30 @@ impl quic::RecvStream for Bidi {
 }
 
 /// The sending half of a stream.
-pub(crate) struct Send {
+pub(crate) struct SendHalf {
     stream: stream::SendStream,
-    /// What h3 has handed over and s2n-quic has not taken yet: a frame's header and its payload.
-    queue: [Bytes; 2],
+    /// What h3 has handed over and s2n-quic has not taken yet.
+    unsent: Bytes,
 }
 
-impl Send {
+impl SendHalf {
     fn new(stream: stream::SendStream) -> Self {
-        Self { stream, queue: Default::default() }
+        Self { stream, unsent: Bytes::new() }
     }
 }
 
-impl<B: Buf> quic::SendStream<B> for Send {
+impl<B: Buf> quic::SendStream<B> for SendHalf {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamErrorIncoming>> {
-        while self.queue.iter().any(|bytes| !bytes.is_empty()) {
-            ready!(self.stream.poll_send_vectored(&mut self.queue, cx)).map_err(stream_error)?;
+        if !self.unsent.is_empty() {
+            ready!(self.stream.poll_send(&mut self.unsent, cx)).map_err(stream_error)?;
         }
         Poll::Ready(Ok(()))
     }
 
     fn send_data<T: Into<WriteBuf<B>>>(&mut self, data: T) -> Result<(), StreamErrorIncoming> {
         let mut data = data.into();
-        let header = data.chunk().len();
-        // `Bytes` as payload are not copied.
-        self.queue = [data.copy_to_bytes(header), data.copy_to_bytes(data.remaining())];
+        // A copy, as quinn makes one, too.
+        self.unsent = data.copy_to_bytes(data.remaining());
         Ok(())
     }
 
@@ -189,9 +188,9 @@ impl<B: Buf> quic::SendStream<B> for Send {
 }
 
 /// The receiving half of a stream.
-pub(crate) struct Recv(ReceiveStream);
+pub(crate) struct RecvHalf(ReceiveStream);
 
-impl quic::RecvStream for Recv {
+impl quic::RecvStream for RecvHalf {
     type Buf = Bytes;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamErrorIncoming>> {
