@@ -48,6 +48,8 @@ class Server:
     small, session = "/", None
     # It can be told how many workers to have.
     has_workers = True
+    # It gives tickets, by which a client resumes a TLS session.
+    resumes = True
     # Connections that it keeps while they are opened.
     most_idle = 1_000_000
 
@@ -250,6 +252,8 @@ class TokioQuiche(Stack):
 
 class S2nQuic(Stack):
     title, stack, package = "s2n-quic + h3", "s2n-quic", "s2n-quic"
+    # Only with a feature that is called unstable.
+    resumes = False
 
 
 class Wtransport(Server):

@@ -120,6 +120,8 @@ def upload(bench, server, _):
 
 def handshakes(group, resume=False):
     def run(bench, server, _):
+        if resume and not server.resumes:
+            return None
         at_a_time = 16
         options = ["--group", group, "--duration", bench.seconds, "--connections", at_a_time]
         options += ["--resume"] if resume else []
