@@ -138,13 +138,16 @@ def handshakes(group, resume=False):
     return run
 
 
-def growth(bench, server, program, *options):
-    """KiB that a server grows by until an idle load is ready."""
+def growth(bench, server, program, *options, seconds=SPARE):
+    """KiB that a server grows by until an idle load is ready, which has so many seconds."""
     before = server.resident_kib()
     command = measure.pinned([bench.tools[program], "idle", *options, "--hold", 60], [bench.cores.load])
     process = Process(command, bench.fixture.directory, "idle")
     try:
-        wait_for("the connections", lambda: process.text().startswith("ready") or process.child.poll() is not None, SPARE)
+        def is_ready():
+            return process.text().startswith("ready") or process.child.poll() is not None
+
+        wait_for("the connections", is_ready, seconds)
         if process.child.poll() is not None:
             process.wait(0)
             raise Failure("the connections ended")
@@ -160,7 +163,8 @@ def idle(connections):
         if connections > server.most_idle:
             return None
         options = ["--url", server.url(server.small), "--connections", connections]
-        return [Figure(growth(bench, server, "MIO_QUICHE_LOAD", *options) / connections)]
+        grown = growth(bench, server, "MIO_QUICHE_LOAD", *options, seconds=SPARE + connections // 100)
+        return [Figure(grown / connections)]
     return run
 
 
