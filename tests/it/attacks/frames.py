@@ -159,6 +159,9 @@ def ack_ranges(url, until):
 def new_ids(url, until):
     """Each connection id retires the one before, and that is never acknowledged."""
     peer = Flooder(url, acknowledges=False)
+    # The server repeats what is not acknowledged, and aioquic takes an id that is retired twice for an error.
+    handlers = peer.quic._QuicConnection__frame_handlers
+    handlers[0x19] = (lambda _, kind, buffer: buffer.pull_uint_var(), handlers[0x19][1])
     following = counted(1, 50)
 
     def one():
@@ -215,7 +218,8 @@ ATTACKS = [
     ),
     Attack(
         "path-challenge-unacknowledged", "the same, and the responses are not acknowledged",
-        unacknowledged, close="H3_EXCESSIVE_LOAD",
+        # The close waits for a probe, as the congestion window is full, and probes become rare.
+        unacknowledged, close="H3_EXCESSIVE_LOAD", server=("--idle-timeout", "60"),
     ),
     Attack(
         "new-connection-id", "ids that retire the one before, never acknowledged (CVE-2024-1410, CVE-2024-22189)",
