@@ -6,6 +6,7 @@ import re
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Callable
@@ -91,8 +92,16 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def metrics(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=DEADLINE) as page:
-            lines = page.read().decode().splitlines()
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=DEADLINE) as page:
+                    lines = page.read().decode().splitlines()
+                    break
+            except urllib.error.HTTPError as error:
+                # 503: on a busy machine the server's loop may not answer in time.
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise
         values = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
         return {name.removeprefix("mio_quiche_"): float(value) for name, value in values}
 
