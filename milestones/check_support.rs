@@ -66,6 +66,16 @@ impl Process {
         self.child.try_wait().expect("a child can be waited for")
     }
 
+    /// Sends SIGTERM until it has ended. The second one stops a server that waits for its clients.
+    pub(crate) fn stop_at_once(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        wait_for(&what, || {
+            self.signal("TERM");
+            thread::sleep(20 * POLL);
+            self.has_ended()
+        })
+    }
+
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);
         wait_for(&what, || self.has_ended())

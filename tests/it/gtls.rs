@@ -227,6 +227,8 @@ fn a_nat_rebinds_in_a_download() {
     for part in 1..=3 {
         wait_for("a part of the download", DEADLINE, || (running.len() > part * 2_000_000).then_some(()));
         relay.rebind();
+        let noticed = || server.log().matches("the peer is at").count() as u64 == part;
+        wait_for("the server to notice", DEADLINE, || noticed().then_some(()));
     }
     assert_payload(&running.finish(2 * DEADLINE), size);
     drop(relay);

@@ -122,21 +122,38 @@ class Flooder(Peer):
             self.flush()
         return True
 
-    def flood(self, make, until, burst=16, pause=0.0, enough=lambda: True):
-        """Sends what make() gives, the frames of a packet, or None if there are none for now."""
+    def flood(self, make, until, burst=16, pause=0.0, enough=lambda: True, repeats=False):
+        """Sends what make() gives, the frames of a packet, or None if there are none for now. With `repeats`, everything is
+        sent again when there was no credit for a second: streams that the server has dropped do not end, and so give
+        none back."""
         latest = until + DEADLINE
+        sent, credit_at = [], time.monotonic()
         while time.monotonic() < until or not enough() and time.monotonic() < latest:
             for _ in range(burst):
                 frames = make()
                 if frames is None:
+                    if repeats and time.monotonic() > credit_at + 1:
+                        self.repeat(sent)
+                        credit_at = time.monotonic()
                     time.sleep(0.001)
                     break
+                credit_at = time.monotonic()
+                if repeats:
+                    sent.append(frames)
                 self.put(frames)
             if not self.poll():
                 break
             if pause:
                 time.sleep(pause)
         return self.end()
+
+    def repeat(self, packets):
+        """Sends the frames of packets again, at a pace at which few are dropped."""
+        for frames in packets:
+            self.put(frames)
+            time.sleep(0.001)
+            if not self.poll():
+                return
 
     def end(self):
         """Waits until the server has seen everything; what it has said meanwhile."""

@@ -159,7 +159,7 @@ def ack_ranges(url, until):
 def new_ids(url, until):
     """Each connection id retires the one before, and that is never acknowledged."""
     peer = Flooder(url, acknowledges=False)
-    # The server retires ids that aioquic has not issued, and aioquic would close the connection before the server does.
+    # The server repeats what is not acknowledged, and aioquic takes an id that is retired twice for an error.
     handlers = peer.quic._QuicConnection__frame_handlers
     handlers[0x19] = (lambda _, kind, buffer: buffer.pull_uint_var(), handlers[0x19][1])
     following = counted(1, 50)

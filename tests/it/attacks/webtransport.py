@@ -29,7 +29,7 @@ def sessions(content, fin=False, least=0):
     def act(url, until):
         peer = Flooder(url)
         enough = lambda: peer.next_bidi > 4 * least
-        found = peer.flood(packed(lambda: peer.open(content, fin)), until, enough=enough)
+        found = peer.flood(packed(lambda: peer.open(content, fin)), until, enough=enough, repeats=least > 0)
         return found | {"asked": peer.next_bidi // 4}
 
     return act
@@ -86,7 +86,7 @@ def streams(content, behind=lambda peer: b"", least=0):
             frame = peer.open(content)
             return None if frame is None else frame + behind(peer)
 
-        found = peer.flood(packed(one), until, enough=lambda: peer.next_bidi > 4 * least)
+        found = peer.flood(packed(one), until, enough=lambda: peer.next_bidi > 4 * least, repeats=least > 0)
         return found | {"streams": peer.next_bidi // 4}
 
     return act
