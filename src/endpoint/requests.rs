@@ -22,7 +22,8 @@ impl Connection {
     pub(super) fn insert_request(&mut self, stream: u64, mut state: RequestState) {
         if state.is_receiving() {
             self.transport.watch_fin(stream);
-            state.is_signal_possible = self.sessions.is_some();
+            // What is there already was looked at when the head was read; later it may be in the middle of a body.
+            state.is_signal_possible = self.sessions.is_some() && self.transport.readable_len(stream, 1) == 0;
         }
         self.streams.insert(stream, StreamState::Request(Box::new(state)));
     }

@@ -343,6 +343,21 @@ fn small_messages_are_read_without_a_peek() {
 }
 
 #[test]
+fn bodies_that_look_like_the_signal_of_a_stream_arrive() {
+    for seed in 1..=6 {
+        let mut net = Net::demo(Network { seed, ..BAD });
+        let conn = net.connect(SERVER);
+        // Wherever the datagrams end.
+        let bodies = [0, 1].map(|shift| [&[0; 1][..shift], &[0x40, 0x41].repeat(10_000)].concat());
+        for body in &bodies {
+            let id = net.request(conn, &head(Method::POST, "/api/echo"), body, None);
+            net.finish_all();
+            assert_answer(&net, id, 200, body);
+        }
+    }
+}
+
+#[test]
 fn requests_with_bodies_both_ways_and_trailers() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
