@@ -281,6 +281,28 @@ need_oha() {
     rm -rf "$TOOLS/oha/target"
 }
 
+# Makes include/mio_quiche.h. Other versions write it differently.
+CBINDGEN_VERSION=0.29.4
+need_cbindgen() {
+    local log=$TOOLS/cbindgen.log
+    CBINDGEN=${CBINDGEN:-$TOOLS/cbindgen/bin/cbindgen}
+    [ "$("$CBINDGEN" --version 2>/dev/null)" != "cbindgen $CBINDGEN_VERSION" ] || return 0
+    need_rust
+    say "building cbindgen"
+    mkdir -p "$TOOLS"
+    CARGO_TARGET_DIR=$TOOLS/cbindgen/target cargo install --locked --debug --version "$CBINDGEN_VERSION" \
+        --root "$TOOLS/cbindgen" cbindgen >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "cannot build cbindgen; see $log"; }
+    CBINDGEN=$TOOLS/cbindgen/bin/cbindgen
+    rm -rf "$TOOLS/cbindgen/target"
+}
+
+# The C library for the tests of programs on it, in MIO_QUICHE_LIBRARY.
+need_library() {
+    scripts/library --debug
+    export MIO_QUICHE_LIBRARY=${MIO_QUICHE_LIBRARY:-$CARGO_TARGET_DIR/library-debug}
+}
+
 # A Python with aioquic, in the version of tests/it/aioquic/requirements.txt.
 need_aioquic() {
     if [ -z "${MIO_QUICHE_PYTHON-}" ]; then

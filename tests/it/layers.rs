@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer and what it may use besides itself. `turn` lies on `endpoint`, `net` on `turn`, `app` on `net`.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("config", &["error"]),
     ("stats", &["error", "config"]),
@@ -21,6 +21,7 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("app", &["error", "config", "stats", "transport", "h3", "wt", "endpoint", "turn", "net", "observe"]),
     ("observe", &["error", "config", "stats"]),
     ("cli", &["error", "config", "stats", "transport", "h3", "endpoint", "turn", "net", "app", "observe", "cli"]),
+    ("ffi", &["error", "config", "stats", "transport", "h3", "wt", "endpoint", "turn", "net", "app", "observe"]),
     ("fuzz", &["error", "config", "wire", "transport", "h3", "wt", "endpoint", "turn", "net", "app", "observe"]),
     ("lib", &["error", "config", "stats", "transport", "h3", "wt", "endpoint", "turn", "net", "app", "observe"]),
 ];
