@@ -105,6 +105,7 @@
 //!
 //! [`mq_abi_version`] must be the [`MQ_ABI_VERSION`] that a program was written for. Functions, kinds of events, flags and
 //! settings may be added within a version; ignore those that you do not know.
+#![warn(clippy::undocumented_unsafe_blocks)]
 #![expect(unsafe_code, reason = "the caller's memory is used by its address")]
 #![expect(non_camel_case_types, reason = "types have the names that C programs see")]
 

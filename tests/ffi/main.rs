@@ -8,5 +8,6 @@ mod abi;
 mod bad_input;
 mod client;
 mod programs;
+mod random;
 mod server;
 mod sessions;
