@@ -1,7 +1,7 @@
 import process from "node:process";
 import { setImmediate } from "node:timers";
 import {
-  ERR_TOO_LARGE, EVENT_ENDED, EVENT_METRICS, EVENT_RELOADED, EVENT_SIZE, EVENT_STATS, type Functions,
+  ERR_TOO_LARGE, EVENT_ENDED, EVENT_METRICS, EVENT_RELOADED, EVENT_SIZE, EVENT_STATS, EVENT_STREAM, type Functions,
 } from "./abi.ts";
 import { argumentError, QuicheError, quicheError } from "./errors.ts";
 import { encodeSettings, type Setting } from "./fields.ts";
@@ -180,7 +180,9 @@ export class Engine implements AsyncDisposable {
       }
     }
     try {
-      (this.targets.get(event.id) ?? this.#root).onEvent(event);
+      // A stream of the peer's is news to its session.
+      const whose = event.kind === EVENT_STREAM ? event.parent : event.id;
+      (this.targets.get(whose) ?? this.#root).onEvent(event);
     } catch (error) {
       // An error of the program's own, which must not keep the other events from it.
       queueMicrotask(() => {

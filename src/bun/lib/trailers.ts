@@ -32,6 +32,12 @@ export function expectTrailers(value: object): Deferred<Headers> {
   return expected;
 }
 
+/** Sends the trailer fields of `from` behind `to`, which replaces it. */
+export function moveTrailers(from: object, to: object): void {
+  const source = toSend.get(from);
+  if (source) toSend.set(to, source);
+}
+
 export function hasTrailers(value: object): boolean {
   return toSend.has(value);
 }
