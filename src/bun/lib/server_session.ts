@@ -49,7 +49,7 @@ export class ServerSession implements AsyncDisposable {
   }
 
   /** Unidirectional streams of the client, if there is no handler `stream`. */
-  get incomingUnidirectionalStreams(): ReadableStream<SessionStream> {
+  get incomingUnidirectionalStreams(): ReadableStream<ReadableStream<Uint8Array>> {
     return this.#session.unidirectional.stream;
   }
 

@@ -244,7 +244,7 @@ export class Session implements Target {
   readonly streams = new Set<SessionStream>();
   readonly bytesOfEnded = { sent: 0, received: 0 };
   readonly bidirectional = new Incoming<SessionStream>((stream) => this.#refuse(stream));
-  readonly unidirectional = new Incoming<SessionStream>((stream) => this.#refuse(stream));
+  readonly unidirectional = new Incoming<ReadableStream<Uint8Array>>((stream) => void stream.cancel().catch(() => {}));
   readonly datagrams: Datagrams;
   readonly hooks: SessionHooks = {};
   readonly #received = new Incoming<Uint8Array>(() => {});
@@ -296,8 +296,8 @@ export class Session implements Target {
   }
 
   #refuse(stream: SessionStream): void {
-    stream.readable?.cancel().catch(() => {});
-    stream.writable?.abort().catch(() => {});
+    void stream.readable?.cancel().catch(() => {});
+    void stream.writable?.abort().catch(() => {});
   }
 
   onEvent(event: EngineEvent): void {
@@ -320,7 +320,8 @@ export class Session implements Target {
         const isUni = (event.flags & FLAG_UNI) !== 0;
         const stream = new SessionStream(this, this.#engine, event.id, true, !isUni);
         if (this.hooks.stream) this.hooks.stream(stream);
-        else (isUni ? this.unidirectional : this.bidirectional).push(stream);
+        else if (isUni) this.unidirectional.push(stream.readable!);
+        else this.bidirectional.push(stream);
         break;
       }
       case EVENT_SESSION_DRAINING:
@@ -343,14 +344,17 @@ export class Session implements Target {
     }
   }
 
+  #queues(): { close(): void; error(reason: unknown): void }[] {
+    return [this.bidirectional, this.unidirectional, this.#received];
+  }
+
   /** Ends it as its close says. */
   end(info: Required<CloseInfo>): void {
     if (!this.#over()) return;
     const error = new WebTransportError("the session was closed", { source: "session" });
     for (const stream of [...this.streams]) stream.fail(error);
-    for (const incoming of [this.bidirectional, this.unidirectional, this.#received]) incoming.close();
+    for (const incoming of this.#queues()) incoming.close();
     this.#opened.reject(error);
-    this.#draining.reject(error);
     this.#closed.resolve(info);
     this.hooks.closed?.(info);
   }
@@ -359,9 +363,8 @@ export class Session implements Target {
   fail(error: unknown): void {
     if (!this.#over()) return;
     for (const stream of [...this.streams]) stream.fail(error);
-    for (const incoming of [this.bidirectional, this.unidirectional, this.#received]) incoming.error(error);
+    for (const incoming of this.#queues()) incoming.error(error);
     this.#opened.reject(error);
-    this.#draining.reject(error);
     this.#closed.reject(error);
     this.hooks.closed?.({ closeCode: 0, reason: error instanceof Error ? error.message : String(error) });
   }

@@ -139,21 +139,8 @@ export class WebTransport implements AsyncDisposable {
     return this.#session.bidirectional.stream;
   }
 
-  readonly #unidirectional = new WeakMap<Session, ReadableStream<ReadableStream<Uint8Array>>>();
-
   get incomingUnidirectionalStreams(): ReadableStream<ReadableStream<Uint8Array>> {
-    let streams = this.#unidirectional.get(this.#session);
-    if (!streams) {
-      const unwrap = new TransformStream<SessionStream, ReadableStream<Uint8Array>>(
-        { transform: (stream, controller) => controller.enqueue(stream.readable!) },
-        { highWaterMark: 0 },
-        { highWaterMark: 0 },
-      );
-      this.#session.unidirectional.stream.pipeTo(unwrap.writable).catch(() => {});
-      streams = unwrap.readable;
-      this.#unidirectional.set(this.#session, streams);
-    }
-    return streams;
+    return this.#session.unidirectional.stream;
   }
 
   createBidirectionalStream(): Promise<SessionStream> {
