@@ -220,7 +220,7 @@ export class Engine implements AsyncDisposable {
   }
 
   /** The next bytes of a stream, or the code why there are none; 0 at its end. */
-  read(id: number): Uint8Array | number {
+  read(id: number): Uint8Array<ArrayBuffer> | number {
     const length = this.functions.mq_read(this.handle, id, chunk, chunk.length);
     return length > 0 ? chunk.slice(0, length) : length;
   }

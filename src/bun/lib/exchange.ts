@@ -123,7 +123,7 @@ export class ServerExchange implements Target {
     }
     const body = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined;
     this.#body = body;
-    let first = NOTHING;
+    let first: Uint8Array = NOTHING;
     let next = body?.read();
     let done = next === undefined;
     if (body && next) {

@@ -192,7 +192,7 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   if (input instanceof Request) moveTrailers(input, request);
   if (!request.url.startsWith("https:")) throw argumentError(`HTTP/3 needs an https URL, not ${request.url}`);
   request.signal.throwIfAborted();
-  let body = isStreamed || request.body === null ? undefined : new Uint8Array(await request.clone().arrayBuffer());
+  let body: Uint8Array | undefined = isStreamed || request.body === null ? undefined : new Uint8Array(await request.clone().arrayBuffer());
   for (let redirects = 0; ; redirects++) {
     const { engine, giveBack } = borrow(init);
     let response: Response;

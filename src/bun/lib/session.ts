@@ -147,9 +147,9 @@ class Incoming<T> {
 
   constructor(drop: (item: T) => void) {
     this.#drop = drop;
-    this.stream = new ReadableStream<T>(
+    this.stream = new ReadableStream(
       {
-        start: (controller) => {
+        start: (controller: ReadableStreamDefaultController<T>) => {
           this.#controller = controller;
         },
         pull: () => {
@@ -157,7 +157,7 @@ class Incoming<T> {
           if (item === undefined) this.#wanted = true;
           else this.#controller.enqueue(item);
         },
-        cancel: () => this.end(),
+        cancel: () => void this.end(),
       },
       { highWaterMark: 0 },
     );
