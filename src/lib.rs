@@ -148,7 +148,7 @@
 
 // Both roles, sessions and counters are one engine, of which some is then out of reach.
 #![cfg_attr(
-    not(all(feature = "admin", feature = "client", feature = "webtransport")),
+    not(all(feature = "admin", feature = "client", feature = "webtransport", feature = "workers")),
     allow(dead_code, unreachable_pub)
 )]
 

@@ -149,21 +149,21 @@ impl<D: Driver> Engine<D> {
         stream.receiving.announced = true;
         let id = state.insert(Object::Stream(Box::new(stream)));
         self.places.streams.insert(at, id);
-        let first = state.events.len();
+        let first = state.event_count();
         self.pump_one(state, now, id);
         let mut flags = if request.is_early() { MQ_FLAG_EARLY } else { 0 };
         flags |= end_of_head(state, id);
         let event = Event::new(MQ_EVENT_REQUEST, id).parent(parent).flags(flags).data(request_fields(request));
-        state.events.insert(first, event);
+        state.push_after(first, event);
     }
 
     fn on_response(&mut self, state: &mut State, now: Instant, id: u64, head: &ResponseHead) {
         let Some(stream) = state.get_stream(id) else { return };
         stream.receiving.announced = true;
-        let first = state.events.len();
+        let first = state.event_count();
         self.pump_one(state, now, id);
         let event = response(MQ_EVENT_RESPONSE, id, head).flags(end_of_head(state, id));
-        state.events.insert(first, event);
+        state.push_after(first, event);
     }
 
     fn on_session_request(&mut self, state: &mut State, now: Instant, request: &Request) {

@@ -278,7 +278,7 @@ impl<D: Driver> Engine<D> {
             let date = self.date.at(net::wall_clock());
             let events = pump(id, stream, &mut engine, bounds, date);
             let is_over = stream.is_over();
-            state.events.extend(events);
+            events.into_iter().for_each(|event| state.push(event));
             if is_over {
                 self.release(state, now, id);
             }

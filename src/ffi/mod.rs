@@ -76,8 +76,8 @@
 //!
 //! Nothing queues without a bound. What is not read stays in QUIC, beyond `read_buffer` bytes of a stream, and stops the
 //! peer. [`mq_write`] takes what fits into `write_buffer`, and [`MQ_EVENT_WRITABLE`] says when there is room again.
-//! Datagrams that nobody polls are dropped beyond 16384. Above `event_queue` events the engine pauses, until the program
-//! polls.
+//! Datagrams that nobody polls are dropped beyond 16384. Above `event_queue` events, or 64 MiB of payloads, the engine
+//! pauses until the program polls.
 //!
 //! # Settings
 //!

@@ -63,7 +63,7 @@ impl Shared {
 
     /// Tells the caller of events, once until they are taken.
     pub(super) fn signal(&self, mut state: MutexGuard<'_, State>) {
-        if state.events.is_empty() || state.signalled {
+        if state.event_count() == 0 || state.signalled {
             return;
         }
         state.signalled = true;

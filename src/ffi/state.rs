@@ -16,6 +16,9 @@ const MAX_COMMANDS: usize = 16 * 1024;
 /// HTTP and QUIC datagrams that wait for the caller at most; further ones are dropped, as the network may do.
 const MAX_DATAGRAMS: usize = 16 * 1024;
 
+/// Bytes of payloads that wait for the caller; above that, the engine pauses and datagrams are dropped.
+const MAX_PAYLOADS: usize = 64 * 1024 * 1024;
+
 /// What an id names.
 #[derive(Debug)]
 pub(super) enum Object {
@@ -78,7 +81,10 @@ pub(super) struct State {
     objects: HashMap<u64, Object, BuildHasherDefault<IdHasher>>,
     next_id: u64,
     pub(super) bounds: Bounds,
-    pub(super) events: VecDeque<Event>,
+    events: VecDeque<Event>,
+    /// Bytes of their payloads.
+    payloads: usize,
+    /// Datagrams among them.
     datagrams: usize,
     /// The payloads of the latest batch.
     lent: Vec<Bytes>,
@@ -106,6 +112,7 @@ impl State {
             next_id: 1,
             bounds,
             events: VecDeque::new(),
+            payloads: 0,
             datagrams: 0,
             lent: Vec::new(),
             lent_chunks: HashMap::default(),
@@ -220,26 +227,38 @@ impl State {
         self.objects.clear();
         self.commands.clear();
         self.dirty.clear();
-        self.events.push_back(event);
+        self.push(event);
     }
 
     pub(super) fn push(&mut self, event: Event) {
+        self.payloads += event.data.len();
         self.events.push_back(event);
+    }
+
+    /// How many events wait.
+    pub(super) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Puts an event where the queue ended when it had `count` events.
+    pub(super) fn push_after(&mut self, count: usize, event: Event) {
+        self.payloads += event.data.len();
+        self.events.insert(count, event);
     }
 
     /// Passes a datagram on, or drops it if many wait. Returns whether it was taken.
     pub(super) fn push_datagram(&mut self, event: Event) -> bool {
-        let fits = self.datagrams < MAX_DATAGRAMS;
+        let fits = self.datagrams < MAX_DATAGRAMS && self.payloads < MAX_PAYLOADS;
         if fits {
             self.datagrams += 1;
-            self.events.push_back(event);
+            self.push(event);
         }
         fits
     }
 
     /// Whether so many events wait that the engine has to pause.
     pub(super) fn is_full(&self) -> bool {
-        self.events.len() >= self.bounds.events
+        self.events.len() >= self.bounds.events || self.payloads >= MAX_PAYLOADS
     }
 
     /// Takes an event's payload, which stays where it is until [`forget_lent`](State::forget_lent).
@@ -273,6 +292,7 @@ impl State {
 
     pub(super) fn pop(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
+        self.payloads -= event.data.len();
         if event.is_datagram() {
             self.datagrams -= 1;
         }
@@ -342,6 +362,19 @@ mod tests {
         state.pop().unwrap();
         assert!(state.push_datagram(Event::new(MQ_EVENT_DATAGRAM, id)));
         assert!(!state.push_datagram(Event::new(MQ_EVENT_DATAGRAM, id)));
+    }
+
+    #[test]
+    fn payloads_are_bounded_in_bytes() {
+        let (mut state, id) = state();
+        let event = || Event::new(MQ_EVENT_CLOSED, id).data(vec![0; MAX_PAYLOADS / 4]);
+        (0..3).for_each(|_| state.push(event()));
+        assert!(!state.is_full());
+        state.push_after(1, event());
+        assert!(state.is_full() && !state.push_datagram(Event::new(MQ_EVENT_DATAGRAM, id)));
+        state.pop().unwrap();
+        assert!(!state.is_full() && state.push_datagram(Event::new(MQ_EVENT_DATAGRAM, id)));
+        assert_eq!(state.event_count(), 4);
     }
 
     #[test]
