@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers";
-import { Engine } from "./engine.ts";
-import type { Setting } from "./fields.ts";
+import { decode, Engine } from "./engine.ts";
+import { encodeSettings, type SettingPairs, type Settings } from "./fields.ts";
 
 /** How a client trusts servers, and settings of its engine. */
 export interface ClientOptions {
@@ -9,7 +9,7 @@ export interface ClientOptions {
   /** Accept every certificate. */
   insecure?: boolean;
   /** Settings of the engine by name. */
-  settings?: Record<string, Setting | readonly Setting[] | undefined>;
+  settings?: Settings;
 }
 
 /** How long an engine without users is kept, in milliseconds. */
@@ -25,14 +25,14 @@ const shared = new Map<string, Shared>();
 
 /** Borrows the engine of clients with these options, and returns it with what gives it back. */
 export function borrow(options: ClientOptions, hashes: string[] = []): { engine: Engine; giveBack: () => void } {
-  const settings = {
-    ca_file: options.caFile,
-    insecure: options.insecure,
-    cert_hash: hashes,
-    max_redirects: 0,
-    ...options.settings,
-  };
-  const key = JSON.stringify(settings);
+  const settings: SettingPairs = [
+    ["ca_file", options.caFile],
+    ["insecure", options.insecure],
+    ["cert_hash", hashes],
+    ["max_redirects", 0],
+    ...Object.entries(options.settings ?? {}),
+  ];
+  const key = decode(encodeSettings(settings));
   let client = shared.get(key);
   if (client?.engine.stopped) client = undefined;
   if (!client) {

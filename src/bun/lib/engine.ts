@@ -4,7 +4,7 @@ import {
   ERR_TOO_LARGE, EVENT_ENDED, EVENT_METRICS, EVENT_RELOADED, EVENT_SIZE, EVENT_STATS, EVENT_STREAM, type Functions,
 } from "./abi.ts";
 import { argumentError, QuicheError, quicheError } from "./errors.ts";
-import { encodeSettings, type Setting } from "./fields.ts";
+import { encodeSettings, type SettingPairs } from "./fields.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { backend, setWake } from "./native.ts";
 
@@ -82,9 +82,14 @@ export class Hold {
 /** Bytes, as the web's APIs take them. */
 export function bytesOf(data: unknown, what: string): Uint8Array {
   if (typeof data === "string") return utf8.encode(data);
-  if (data instanceof Uint8Array) return data;
-  if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const isBuffer = data instanceof ArrayBuffer;
+  if (isBuffer || ArrayBuffer.isView(data)) {
+    // Node has the property since 21.
+    const { detached } = (isBuffer ? data : data.buffer) as { detached?: boolean };
+    if (detached) throw argumentError(`${what} has a buffer that is detached`);
+    if (data instanceof Uint8Array) return data;
+    return isBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  }
   throw argumentError(`${what} must be a Uint8Array, an ArrayBuffer or a string`);
 }
 
@@ -108,11 +113,11 @@ export class Engine implements AsyncDisposable {
   #stopped = false;
 
   /** `root` gets the events of what no other target is known for. */
-  constructor(role: "server" | "client", settings: Record<string, Setting | readonly Setting[] | undefined>, root: Target) {
+  constructor(role: "server" | "client", settings: SettingPairs, root: Target) {
     const { functions, wake } = backend();
     this.functions = functions;
     this.#root = root;
-    const section = encodeSettings({ ...settings, thread: true });
+    const section = encodeSettings([...settings, ["thread", true]]);
     const start = role === "server" ? functions.mq_server_new : functions.mq_client_new;
     this.check(start(section, section.length, wake, place));
     this.handle = read64(number, 0);

@@ -1,5 +1,5 @@
 import {
-  EVENT_ABORTED, EVENT_ENDED, EVENT_READABLE, EVENT_RESET, EVENT_STOPPED, EVENT_TRAILERS, EVENT_WRITABLE, FLAG_END,
+  EVENT_ABORTED, EVENT_ENDED, EVENT_READABLE, EVENT_RESET, EVENT_STOPPED, EVENT_TRAILERS, EVENT_WRITABLE, FLAG_EARLY, FLAG_END,
   H3_INTERNAL_ERROR,
 } from "./abi.ts";
 import type { Deferred } from "./deferred.ts";
@@ -44,6 +44,8 @@ export class ServerExchange implements Target {
     this.#onOver = onOver;
     this.#sender = new Sender(engine, event.id);
     this.#isHead = head.method === "HEAD";
+    // It may be a replay (RFC 8470, section 5.1).
+    if (event.flags & FLAG_EARLY) head.headers.set("early-data", "1");
     const init: RequestInit & { duplex?: "half" } = { method: head.method, headers: head.headers };
     init.signal = this.#abort.signal;
     if (!(event.flags & FLAG_END) && head.method !== "GET" && !this.#isHead) {

@@ -26,13 +26,19 @@ export function decodeFields(section: Uint8Array): [string, string][] {
   return fields;
 }
 
-/** A value of a setting; several of one name are an array. */
+/** A value of a setting. */
 export type Setting = string | number | boolean;
 
+/** Settings by name; several values of one are an array. */
+export type Settings = Record<string, Setting | readonly Setting[] | undefined>;
+
+/** Settings in an order. A name may come again. */
+export type SettingPairs = [name: string, value: Setting | readonly Setting[] | undefined][];
+
 /** Encodes settings. A switch is a boolean, and what is undefined is left out. */
-export function encodeSettings(settings: Record<string, Setting | readonly Setting[] | undefined>): Uint8Array {
+export function encodeSettings(settings: SettingPairs): Uint8Array {
   let text = "";
-  for (const [name, values] of Object.entries(settings)) {
+  for (const [name, values] of settings) {
     if (values === undefined) continue;
     for (const value of Array.isArray(values) ? (values as Setting[]) : [values as Setting]) {
       if (!["string", "number", "boolean"].includes(typeof value)) {

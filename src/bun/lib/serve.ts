@@ -1,8 +1,8 @@
-import { EVENT_REQUEST, EVENT_SESSION_REQUEST } from "./abi.ts";
-import { type EngineEvent, Engine, Hold, type Target } from "./engine.ts";
+import { EVENT_CLOSED, EVENT_CONNECTED, EVENT_REQUEST, EVENT_SESSION_REQUEST } from "./abi.ts";
+import { decode, Engine, type EngineEvent, Hold, type Target } from "./engine.ts";
 import { argumentError } from "./errors.ts";
 import { type RequestHead, requestHead, ServerExchange } from "./exchange.ts";
-import { encodeFields, type Setting } from "./fields.ts";
+import { encodeFields, type SettingPairs, type Settings } from "./fields.ts";
 import { answerSession, type WebTransportHandlers } from "./server_session.ts";
 
 export type FetchHandler = (request: Request, server: Server) => Response | Promise<Response>;
@@ -19,7 +19,7 @@ export interface ServeOptions extends Handlers {
   hostname?: string;
   cert: string | string[];
   key: string | string[];
-  settings?: Record<string, Setting | readonly Setting[] | undefined>;
+  settings?: Settings;
 }
 
 function checkHandlers(options: Handlers): void {
@@ -42,18 +42,20 @@ function checkHandlers(options: Handlers): void {
 }
 
 /** Certificates as settings: files, or PEM text. */
-function certificates(options: ServeOptions): Record<string, Setting[]> {
+function certificates(options: ServeOptions): SettingPairs {
   const certs = [options.cert].flat();
   const keys = [options.key].flat();
   if (certs.length === 0 || certs.length !== keys.length) throw argumentError("cert and key must come in pairs");
   if ([...certs, ...keys].some((value) => typeof value !== "string" || value === "")) {
     throw argumentError("cert and key must be PEM texts or paths of files");
   }
-  if (certs.length > 1) throw argumentError("several certificates are not supported yet");
-  const [cert, key] = [certs[0]!, keys[0]!];
-  const isPem = cert.includes("-----BEGIN");
-  if (isPem !== key.includes("-----BEGIN")) throw argumentError("cert and key must both be PEM texts, or both paths");
-  return isPem ? { cert_pem: [cert], key_pem: [key] } : { cert_file: [cert], key_file: [key] };
+  const isPem = (value: string): boolean => value.includes("-----BEGIN");
+  return certs.flatMap((cert, i): SettingPairs => {
+    const key = keys[i]!;
+    if (isPem(cert) !== isPem(key)) throw argumentError("cert and key must both be PEM texts, or both paths");
+    const form = isPem(cert) ? "pem" : "file";
+    return [[`cert_${form}`, cert], [`key_${form}`, key]];
+  });
 }
 
 function listenAddress(hostname: unknown, port: unknown): string {
@@ -70,6 +72,9 @@ export class Server implements Target, AsyncDisposable {
   readonly #engine: Engine;
   readonly #hold = new Hold();
   readonly #address: URL;
+  /** Addresses of clients by their connections. */
+  readonly #clients = new Map<number, string>();
+  readonly #addresses = new WeakMap<Request, string>();
   #handlers: Handlers;
   #pending = 0;
 
@@ -79,7 +84,8 @@ export class Server implements Target, AsyncDisposable {
     if (!options.fetch && !options.webtransport) throw argumentError("serve needs fetch, webtransport or both");
     this.#handlers = { ...options };
     const listen = listenAddress(options.hostname ?? "::", options.port ?? 3000);
-    this.#engine = new Engine("server", { listen, ...certificates(options), ...options.settings }, this);
+    const settings: SettingPairs = [["listen", listen], ...certificates(options), ...Object.entries(options.settings ?? {})];
+    this.#engine = new Engine("server", settings, this);
     this.#address = new URL(`https://${this.#engine.localAddr()}/`);
     this.#hold.set(true);
     this.#engine.ended.then(() => this.#hold.set(false));
@@ -104,6 +110,14 @@ export class Server implements Target, AsyncDisposable {
 
   get pendingRequests(): number {
     return this.#pending;
+  }
+
+  /** The address of the client that sent a request; null if it is not known. */
+  requestIP(request: Request): { address: string; family: "IPv4" | "IPv6"; port: number } | null {
+    const parts = /^\[?(.*?)\]?:(\d+)$/.exec(this.#addresses.get(request) ?? "");
+    if (!parts) return null;
+    const address = parts[1]!;
+    return { address, family: address.includes(":") ? "IPv6" : "IPv4", port: Number(parts[2]) };
   }
 
   /** Lets the process end although the server runs. */
@@ -145,6 +159,8 @@ export class Server implements Target, AsyncDisposable {
   onEvent(event: EngineEvent): void {
     if (event.kind === EVENT_REQUEST) this.#onRequest(event);
     else if (event.kind === EVENT_SESSION_REQUEST) this.#onSession(event);
+    else if (event.kind === EVENT_CONNECTED) this.#clients.set(event.id, decode(event.data));
+    else if (event.kind === EVENT_CLOSED) this.#clients.delete(event.id);
   }
 
   #onRequest(event: EngineEvent): void {
@@ -156,8 +172,14 @@ export class Server implements Target, AsyncDisposable {
       this.#reject(event.id, 400);
       return;
     }
+    this.#remember(exchange.request, event.parent);
     this.#pending++;
     this.#answer(exchange).catch(() => exchange.reset());
+  }
+
+  #remember(request: Request, connection: number): void {
+    const client = this.#clients.get(connection);
+    if (client) this.#addresses.set(request, client);
   }
 
   async #answer(exchange: ServerExchange): Promise<void> {
@@ -184,16 +206,19 @@ export class Server implements Target, AsyncDisposable {
 
   #onSession(event: EngineEvent): void {
     let head: RequestHead;
+    let request: Request;
     try {
       head = requestHead(event.data);
+      request = new Request(head.url, { headers: head.headers });
     } catch {
       this.#reject(event.id, 400);
       return;
     }
+    this.#remember(request, event.parent);
     const paths = this.#handlers.webtransport ?? {};
     const handlers = Object.hasOwn(paths, head.path) ? paths[head.path] : paths["*"];
     if (!handlers) this.#reject(event.id, 404);
-    else answerSession(this.#engine, event.id, head, handlers, this);
+    else void answerSession(this.#engine, event.id, request, handlers, this);
   }
 
   #reject(id: number, status: number): void {

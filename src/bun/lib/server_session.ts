@@ -1,6 +1,5 @@
 import type { Engine } from "./engine.ts";
 import { argumentError } from "./errors.ts";
-import type { RequestHead } from "./exchange.ts";
 import { encodeFields } from "./fields.ts";
 import type { Server } from "./serve.ts";
 import { type CloseInfo, type Datagrams, Session, type SessionStream } from "./session.ts";
@@ -112,13 +111,12 @@ function reject(engine: Engine, id: number, response: Response): void {
 export async function answerSession(
   engine: Engine,
   id: number,
-  head: RequestHead,
+  request: Request,
   handlers: WebTransportHandlers,
   server: Server,
 ): Promise<void> {
   const session = new Session(engine);
   session.begin(id);
-  const request = new Request(head.url, { headers: head.headers });
   let accepted: Acceptance;
   try {
     accepted = handlers.accept ? await handlers.accept(request, server) : true;

@@ -101,6 +101,25 @@ test("trailers go both ways", async () => {
   });
 });
 
+test("the address of a client is known", async () => {
+  await withServer({ fetch: (request, server) => Response.json(server.requestIP(request)) }, async (origin) => {
+    const address = (await (await fetch(origin, trust)).json()) as { address: string; family: string; port: number };
+    assert.deepEqual([address.address, address.family], ["127.0.0.1", "IPv4"]);
+    assert.ok(address.port > 0);
+  });
+});
+
+test("several certificates, and fields that repeat", async () => {
+  const fields: [string, string][] = [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["connection", "close"]];
+  const handler = () => new Response(null, { status: 204, headers: fields });
+  const server = serve({ port: 0, hostname: "127.0.0.1", cert: [files.cert, pem.cert], key: [files.key, pem.key], fetch: handler });
+  const response = await fetch(server.url, trust);
+  assert.deepEqual([response.status, response.body], [204, null]);
+  assert.deepEqual(response.headers.getSetCookie(), ["a=1", "b=2"]);
+  assert.equal(response.headers.get("connection"), null);
+  await server.stop(true);
+});
+
 test("a redirect is followed, and can be left alone", async () => {
   const handler = (request: Request) =>
     new URL(request.url).pathname === "/to" ? new Response(request.method) : new Response(null, { status: 303, headers: { location: "/to" } });
@@ -176,6 +195,7 @@ test("bad options are errors with a code and a sentence", async () => {
     [{ cert: pem.cert }, "ERR_MQ_ARGUMENT", /both/],
     [{ hostname: "a\0b" }, "ERR_MQ_ARGUMENT", /NUL/],
     [{ hostname: "nonsense" }, "ERR_MQ_CONFIG", /listen is/],
+    [{ cert: [files.cert, files.cert] }, "ERR_MQ_ARGUMENT", /in pairs/],
     [{ settings: { idle: 1 } }, "ERR_MQ_CONFIG", /no setting "idle"/],
     [{ settings: { idle_timeout: {} } }, "ERR_MQ_ARGUMENT", /idle_timeout is a object/],
     [{ webtransport: { a: {} } }, "ERR_MQ_ARGUMENT", /begin with a slash/],
