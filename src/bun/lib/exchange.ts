@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import {
   EVENT_ABORTED, EVENT_ENDED, EVENT_READABLE, EVENT_RESET, EVENT_STOPPED, EVENT_TRAILERS, EVENT_WRITABLE, FLAG_EARLY, FLAG_END,
   H3_INTERNAL_ERROR,
@@ -49,7 +50,13 @@ export class ServerExchange implements Target {
     const init: RequestInit & { duplex?: "half" } = { method: head.method, headers: head.headers };
     init.signal = this.#abort.signal;
     if (!(event.flags & FLAG_END) && head.method !== "GET" && !this.#isHead) {
-      this.#receiver = new Receiver(engine, event.id, () => {}, () => this.#trailers?.resolve(new Headers()));
+      this.#receiver = new Receiver(engine, event.id, () => {}, () => {
+        // Trailer fields may wait among the events.
+        setImmediate(() => {
+          engine.poll();
+          this.#trailers?.resolve(new Headers());
+        });
+      });
       init.body = this.#receiver.stream;
       init.duplex = "half";
     }

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import {
   EVENT_ABORTED, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET, EVENT_RESPONSE, EVENT_STOPPED,
   EVENT_TRAILERS, EVENT_WRITABLE, FLAG_END, H3_REQUEST_CANCELLED,
@@ -115,8 +116,12 @@ class ClientExchange implements Target {
     if (hasBody) {
       const cancel = () => void functions.mq_reset(handle, this.#id, H3_REQUEST_CANCELLED);
       this.#receiver = new Receiver(this.#engine, this.#id, cancel, () => {
-        this.#trailers?.resolve(new Headers());
-        this.#end();
+        // Trailer fields may wait among the events.
+        setImmediate(() => {
+          this.#engine.poll();
+          this.#trailers?.resolve(new Headers());
+          this.#end();
+        });
       });
     }
     const headers = decodeFields(event.data).filter(([name]) => !name.startsWith(":"));

@@ -4,8 +4,14 @@ import { encodeFields } from "./fields.ts";
 import type { Server } from "./serve.ts";
 import { type CloseInfo, type Datagrams, Session, type SessionStream } from "./session.ts";
 
+interface Accepted {
+  protocol?: string;
+  headers?: HeadersInit;
+  data?: unknown;
+}
+
 /** What `accept` says of a request for a session. */
-export type Acceptance = boolean | void | Response | { protocol?: string; headers?: HeadersInit; data?: unknown };
+export type Acceptance = boolean | void | Response | Accepted;
 
 type Done = void | Promise<void>;
 
@@ -103,8 +109,23 @@ function guard(session: Session, call: () => Done): void {
 
 function reject(engine: Engine, id: number, response: Response): void {
   const status = response.status >= 400 ? response.status : 403;
-  const fields = encodeFields([...response.headers, ["content-length", "0"]]);
+  const headers = new Headers(response.headers);
+  headers.set("content-length", "0");
+  const fields = encodeFields(headers);
   engine.functions.mq_respond(engine.handle, id, status, fields, fields!.length, null, 0, 1);
+}
+
+/** The fields of the response that accepts a session. */
+function acceptedFields({ protocol, headers }: Accepted): Uint8Array | null {
+  const fields = new Headers(headers);
+  if (protocol !== undefined && protocol !== "") {
+    if (typeof protocol !== "string" || !/^[\x20-\x7e]+$/.test(protocol)) {
+      throw argumentError("the protocol of a session must have characters of ASCII");
+    }
+    // A string of structured fields (RFC 9651, section 3.3.3).
+    fields.set("wt-protocol", `"${protocol.replace(/["\\]/g, "\\$&")}"`);
+  }
+  return encodeFields(fields);
 }
 
 /** Asks the program about a request for a session, and accepts or rejects it. */
@@ -116,14 +137,16 @@ export async function answerSession(
   server: Server,
 ): Promise<void> {
   const session = new Session(engine);
-  session.begin(id);
+  session.begin(id, false);
   let accepted: Acceptance;
+  let fields: Uint8Array | null = null;
   try {
     accepted = handlers.accept ? await handlers.accept(request, server) : true;
     if (accepted === undefined) accepted = true;
     if (typeof accepted !== "boolean" && (typeof accepted !== "object" || accepted === null)) {
       throw argumentError("accept must return a boolean, a Response, an object or nothing");
     }
+    if (typeof accepted === "object" && !(accepted instanceof Response)) fields = acceptedFields(accepted);
   } catch (error) {
     console.error(error);
     accepted = new Response(null, { status: 500 });
@@ -135,7 +158,7 @@ export async function answerSession(
     session.fail(new Error("rejected"));
     return;
   }
-  const { protocol = "", headers, data } = accepted === true ? {} : (accepted as Exclude<Acceptance, boolean | void | Response>);
+  const { protocol = "", data } = accepted === true ? {} : (accepted as Accepted);
   const facade = new ServerSession(session, request, protocol, data);
   const { datagram, stream, close } = handlers;
   if (datagram) session.hooks.datagram = (bytes) => guard(session, () => datagram.call(handlers, facade, bytes));
@@ -144,10 +167,7 @@ export async function answerSession(
   session.hooks.closed = (info) => {
     if (close) guard(session, () => close.call(handlers, facade, info));
   };
-  const fields = new Headers(headers);
-  if (protocol) fields.set("wt-protocol", `"${protocol}"`);
-  const section = encodeFields(fields);
-  const result = engine.functions.mq_accept(engine.handle, id, section, section?.length ?? 0);
+  const result = engine.functions.mq_accept(engine.handle, id, fields, fields?.length ?? 0);
   if (result < 0) session.fail(new Error("the session could not be accepted"));
 }
 

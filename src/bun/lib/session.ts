@@ -1,5 +1,5 @@
 import {
-  ERR_FULL, EVENT_ABORTED, EVENT_DATAGRAM, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET,
+  ERR_FULL, ERR_GONE, EVENT_ABORTED, EVENT_DATAGRAM, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET,
   EVENT_SESSION_CLOSED, EVENT_SESSION_DRAINING, EVENT_SESSION_OPENED, EVENT_STOPPED, EVENT_STREAM, EVENT_STREAM_OPENED,
   EVENT_WRITABLE, FLAG_BY_PEER, FLAG_LOCAL, FLAG_UNI,
 } from "./abi.ts";
@@ -263,11 +263,11 @@ export class Session implements Target {
     this.datagrams = new Datagrams(this, this.#received);
   }
 
-  /** Begins with the id of a session that was asked for. */
-  begin(id: number): void {
+  /** Begins with the id of a session that was asked for. With `keepAlive`, it keeps the process alive. */
+  begin(id: number, keepAlive: boolean): void {
     this.id = id;
     this.#engine.targets.set(id, this);
-    this.#hold.set(true);
+    this.#hold.set(keepAlive);
   }
 
   get opened(): Promise<void> {
@@ -429,9 +429,29 @@ export class Session implements Target {
     }
     const bytes = encode(String(reason));
     if (bytes.length > 1024) throw argumentError("the reason must have 1024 bytes at most");
-    if (this.#state === "closed") return;
-    this.#closing = { closeCode, reason: String(reason) };
     const { functions, handle } = this.#engine;
-    this.#engine.check(functions.mq_close_session(handle, this.id, closeCode, bytes.length ? bytes : null, bytes.length));
+    const send = (): number =>
+      functions.mq_close_session(handle, this.id, closeCode, bytes.length ? bytes : null, bytes.length);
+    if (this.#state === "closed" || this.#closing) return;
+    if (this.#state === "connecting") {
+      this.#abandon(send);
+      return;
+    }
+    const result = send();
+    // Gone: its last event is under way.
+    if (result !== ERR_GONE) this.#engine.check(result);
+    this.#closing = { closeCode, reason: String(reason) };
+  }
+
+  /** Ends it before it is open; `send` closes it as soon as it is. */
+  #abandon(send: () => number): void {
+    this.fail(new WebTransportError("the session was closed before it was open", { source: "session" }));
+    const { targets } = this.#engine;
+    targets.set(this.id, {
+      onEvent: ({ kind, id }) => {
+        if (kind === EVENT_SESSION_OPENED) send();
+        else if ([EVENT_SESSION_CLOSED, EVENT_FAILED].includes(kind)) targets.delete(id);
+      },
+    });
   }
 }

@@ -86,7 +86,7 @@ export class WebTransport implements AsyncDisposable {
     try {
       const { functions, handle } = engine;
       const id = engine.idOf((place) => functions.mq_connect(handle, target, target.length, section, section?.length ?? 0, place));
-      this.#session.begin(id);
+      this.#session.begin(id, true);
     } catch (error) {
       giveBack();
       throw error;

@@ -122,6 +122,18 @@ test("the hash of a certificate is enough, and a subprotocol is chosen", async (
   });
 });
 
+test("a session that is closed before it is open is an error on both promises", async () => {
+  let ended!: () => void;
+  const end = new Promise<void>((resolve) => (ended = resolve));
+  await withServer({ webtransport: { "/": { close: () => ended() } } }, async (origin) => {
+    const transport = new WebTransport(origin, trust);
+    transport.close();
+    await assert.rejects(transport.ready, { source: "session" });
+    await assert.rejects(transport.closed, { source: "session" });
+    await end;
+  });
+});
+
 test("a session is rejected by the handler and without one", async () => {
   await withServer({ webtransport: { "/no": { accept: () => false } } }, async (origin) => {
     for (const path of ["/no", "/nowhere"]) {
@@ -165,5 +177,17 @@ test("bad arguments are errors", async () => {
     transport.close();
     await transport.closed;
     await assert.rejects(transport.createBidirectionalStream());
+  });
+});
+
+test("a buffer that is detached is an error", { skip: !("detached" in ArrayBuffer.prototype) }, async () => {
+  await withServer({ webtransport: { "/": {} } }, async (origin) => {
+    const transport = new WebTransport(origin, trust);
+    await transport.ready;
+    const detached = new Uint8Array(8);
+    structuredClone(detached, { transfer: [detached.buffer] });
+    await assert.rejects(transport.datagrams.writable.getWriter().write(detached), { code: "ERR_MQ_ARGUMENT" });
+    transport.close();
+    await transport.closed;
   });
 });

@@ -1,6 +1,9 @@
 import { Worker } from "node:worker_threads";
 import process from "node:process";
 
+/** Engines at a time, and the worker's own. Each engine is a thread, so there are far fewer. */
+const MAX_FDS = 1025;
+
 /**
  * Wakes a program whose FFI makes the calling thread wait for JavaScript when it calls back: a worker waits for the
  * engines' descriptors instead, and posts a message. `source` is the worker's program; it gets `poll`'s memory in
@@ -59,9 +62,6 @@ export class Poller {
     this.#interrupt();
   }
 }
-
-/** Engines at a time, and one more. */
-const MAX_FDS = 1025;
 
 /** The loop of a worker: `wait(bytes, count)` is `poll(2)` without a limit, `drain()` empties the eventfd. */
 export const LOOP = `
