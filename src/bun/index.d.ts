@@ -1,6 +1,6 @@
 /** An error of the library. */
 export class QuicheError extends Error {
-  /** `ERR_MQ_` and a name of `include/mio_quiche.h`, such as `ERR_MQ_CONFIG`; `ERR_MQ_LIBRARY` if it cannot be opened. */
+  /** `ERR_MQ_` and a name of `include/mio_quiche.h`, such as `ERR_MQ_CONFIG`; `ERR_MQ_LIBRARY` if there is none. */
   readonly code: string;
 }
 

@@ -55,8 +55,8 @@ export const H3_REQUEST_CANCELLED = 0x10c;
 export const EVENT_SIZE = 64;
 
 /**
- * The types of parameters: `u32`, `i32`, `u64` (an id, a handle, a length or a code, as a number), `in` (bytes to read),
- * `out` (memory to write) and `wake` (the function that wakes, or null).
+ * The types of parameters: `u32`, `i32`, `u64` (an id, a handle, a length or a code, as a number), `in` (bytes to
+ * read), `out` (memory to write) and `wake` (the function that wakes, or null).
  */
 export type Parameter = "u32" | "i32" | "u64" | "in" | "out" | "wake";
 

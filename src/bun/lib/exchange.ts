@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers";
 import {
-  EVENT_ABORTED, EVENT_ENDED, EVENT_READABLE, EVENT_RESET, EVENT_STOPPED, EVENT_TRAILERS, EVENT_WRITABLE, FLAG_EARLY, FLAG_END,
-  H3_INTERNAL_ERROR,
+  EVENT_ABORTED, EVENT_ENDED, EVENT_READABLE, EVENT_RESET, EVENT_STOPPED, EVENT_TRAILERS, EVENT_WRITABLE, FLAG_EARLY,
+  FLAG_END, H3_INTERNAL_ERROR,
 } from "./abi.ts";
 import type { Deferred } from "./deferred.ts";
 import { bytesOf, type Engine, type EngineEvent, type Target } from "./engine.ts";
@@ -150,14 +150,12 @@ export class ServerExchange implements Target {
     }
     if (this.#isHead && !done) {
       body?.cancel().catch(() => {});
-      first = NOTHING;
-      done = true;
       this.#head(response, NOTHING, false);
       this.#sender.finish(null);
       this.#end();
       return;
     }
-    const end = done && !hasTrailers(response);
+    const end = done && (this.#isHead || !hasTrailers(response));
     const taken = this.#head(response, first, end);
     if (taken < first.length) {
       await this.#sender.room();
@@ -206,7 +204,7 @@ export function requestHead(section: Uint8Array): RequestHead {
     if (name.startsWith(":")) pseudo[name] = value;
     else headers.append(name, value);
   }
-  const { ":method": method = "GET", ":scheme": scheme = "https", ":authority": authority = "", ":path": target = "/" } = pseudo;
-  const url = new URL(target.startsWith("/") ? `${scheme}://${authority}${target}` : `${scheme}://${authority}/`);
+  const { ":method": method = "GET", ":authority": authority = "", ":path": target = "/" } = pseudo;
+  const url = new URL(`${pseudo[":scheme"] ?? "https"}://${authority}${target.startsWith("/") ? target : "/"}`);
   return { method, url: url.href, path: url.pathname, headers };
 }

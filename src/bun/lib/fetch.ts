@@ -15,6 +15,7 @@ export interface FetchInit extends RequestInit, ClientOptions {}
 
 const MAX_REDIRECTS = 20;
 const BODILESS = [204, 205, 304];
+const BODY_FIELDS = ["content-encoding", "content-language", "content-location", "content-type", "content-length"];
 const NOTHING = new Uint8Array(0);
 
 /** The error that `fetch` rejects with: a `TypeError`, as the web's does, with the library's code. */
@@ -59,7 +60,12 @@ class ClientExchange implements Target {
     this.#hold.set(true);
     request.signal.addEventListener("abort", this.#onAbort);
     if (stream) this.#send(stream.getReader() as ReadableStreamDefaultReader<Uint8Array>);
-    else if (taken < data.length) this.#sender.room().then(() => this.#sender.write(data.subarray(taken), true)).catch(() => {});
+    else if (taken < data.length) this.#sendRest(data.subarray(taken)).catch(() => {});
+  }
+
+  async #sendRest(data: Uint8Array): Promise<void> {
+    await this.#sender.room();
+    await this.#sender.write(data, true);
   }
 
   async #send(body: ReadableStreamDefaultReader<Uint8Array>): Promise<void> {
@@ -172,7 +178,12 @@ function isStream(body: unknown): boolean {
 }
 
 /** Whether, and how, a redirect is followed (Fetch, section 4.4). */
-function redirected(request: Request, response: Response, body: Uint8Array | undefined, isStreamed: boolean): [Request, Uint8Array?] | undefined {
+function redirected(
+  request: Request,
+  response: Response,
+  body: Uint8Array | undefined,
+  isStreamed: boolean,
+): [Request, Uint8Array?] | undefined {
   const location = response.headers.get("location");
   if (![301, 302, 303, 307, 308].includes(response.status) || !location || request.redirect === "manual") return;
   if (request.redirect === "error") throw new TypeError("the server redirects, and redirect is \"error\"");
@@ -183,7 +194,7 @@ function redirected(request: Request, response: Response, body: Uint8Array | und
   const headers = new Headers(request.headers);
   if (url.origin !== new URL(request.url).origin) headers.delete("authorization");
   if (!toGet && isStreamed) throw new TypeError("the server redirects a request whose body was a stream");
-  if (toGet) for (const name of ["content-encoding", "content-language", "content-location", "content-type", "content-length"]) headers.delete(name);
+  if (toGet) for (const name of BODY_FIELDS) headers.delete(name);
   const method = toGet ? "GET" : request.method;
   const next = new Request(url, { method, headers, signal: request.signal, redirect: request.redirect });
   return [next, toGet ? undefined : body];
@@ -197,7 +208,8 @@ export async function fetch(input: string | URL | Request, init: FetchInit = {})
   if (input instanceof Request) moveTrailers(input, request);
   if (!request.url.startsWith("https:")) throw argumentError(`HTTP/3 needs an https URL, not ${request.url}`);
   request.signal.throwIfAborted();
-  let body: Uint8Array | undefined = isStreamed || request.body === null ? undefined : new Uint8Array(await request.clone().arrayBuffer());
+  let body: Uint8Array | undefined;
+  if (!isStreamed && request.body !== null) body = new Uint8Array(await request.clone().arrayBuffer());
   for (let redirects = 0; ; redirects++) {
     const { engine, giveBack } = borrow(init);
     let response: Response;

@@ -2,7 +2,9 @@ import { Buffer } from "node:buffer";
 import { argumentError } from "./errors.ts";
 
 /** Fields that HTTP/3 does not have (RFC 9114, section 4.2). */
-const CONNECTION_FIELDS = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"]);
+const CONNECTION_FIELDS = new Set([
+  "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade",
+]);
 
 const utf8 = new TextEncoder();
 

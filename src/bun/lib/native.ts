@@ -6,7 +6,7 @@ import { ABI_VERSION } from "./abi.ts";
 import type { Backend, Open } from "./backend/backend.ts";
 import { QuicheError } from "./errors.ts";
 
-/** The library's file: of the environment variable `MIO_QUICHE_LIBRARY` (a file or its directory), or of the package. */
+/** The library's file: that of the environment variable `MIO_QUICHE_LIBRARY` (or in it), or of the package. */
 function locate(): string {
   const given = process.env["MIO_QUICHE_LIBRARY"];
   if (given) {

@@ -31,8 +31,12 @@ function checkHandlers(options: Handlers): void {
   const paths = options.webtransport ?? {};
   if (typeof paths !== "object") throw argumentError("webtransport must be an object of paths and their handlers");
   for (const [path, handlers] of Object.entries(paths)) {
-    if (!path.startsWith("/") && path !== "*") throw argumentError(`the path ${JSON.stringify(path)} must begin with a slash`);
-    if (typeof handlers !== "object" || handlers === null) throw argumentError(`the handlers of ${path} must be an object`);
+    if (!path.startsWith("/") && path !== "*") {
+      throw argumentError(`the path ${JSON.stringify(path)} must begin with a slash`);
+    }
+    if (typeof handlers !== "object" || handlers === null) {
+      throw argumentError(`the handlers of ${path} must be an object`);
+    }
     for (const name of ["accept", "open", "datagram", "stream", "close"] as const) {
       if (handlers[name] !== undefined && typeof handlers[name] !== "function") {
         throw argumentError(`${name} of ${path} must be a function`);
@@ -84,8 +88,8 @@ export class Server implements Target, AsyncDisposable {
     if (!options.fetch && !options.webtransport) throw argumentError("serve needs fetch, webtransport or both");
     this.#handlers = { ...options };
     const listen = listenAddress(options.hostname ?? "::", options.port ?? 3000);
-    const settings: SettingPairs = [["listen", listen], ...certificates(options), ...Object.entries(options.settings ?? {})];
-    this.#engine = new Engine("server", settings, this);
+    const others: SettingPairs = Object.entries(options.settings ?? {});
+    this.#engine = new Engine("server", [["listen", listen], ...certificates(options), ...others], this);
     this.#address = new URL(`https://${this.#engine.localAddr()}/`);
     this.#hold.set(true);
     this.#engine.ended.then(() => this.#hold.set(false));

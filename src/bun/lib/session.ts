@@ -226,7 +226,7 @@ export class Datagrams {
   }
 
   set incomingHighWaterMark(value: number) {
-    if (typeof value !== "number" || Number.isNaN(value) || value < 0) throw new RangeError("the mark must not be negative");
+    if (typeof value !== "number" || !(value >= 0)) throw new RangeError("the mark must not be negative");
     this.#incoming.bound = Math.max(1, value);
   }
 }
@@ -255,7 +255,15 @@ export class Session implements Target {
   readonly #draining = deferred<void>();
   #closing: Required<CloseInfo> | undefined;
   #state: "connecting" | "open" | "closed" = "connecting";
-  counts = { datagramsSent: 0, datagramsReceived: 0, datagramsLost: 0, bytesSent: 0, bytesReceived: 0, streamsOpened: 0, streamsReceived: 0 };
+  readonly counts = {
+    datagramsSent: 0,
+    datagramsReceived: 0,
+    datagramsLost: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    streamsOpened: 0,
+    streamsReceived: 0,
+  };
   id = 0;
 
   constructor(engine: Engine) {
@@ -328,9 +336,10 @@ export class Session implements Target {
         this.#draining.resolve();
         break;
       case EVENT_SESSION_CLOSED:
-        if (event.flags & FLAG_BY_PEER) this.end({ closeCode: event.code, reason: decode(event.data) });
-        else if (event.flags & FLAG_LOCAL) this.end(this.#closing ?? { closeCode: event.code, reason: decode(event.data) });
-        else this.fail(new WebTransportError("the connection ended", { source: "session" }));
+        if (event.flags & (FLAG_BY_PEER | FLAG_LOCAL)) {
+          const told = { closeCode: event.code, reason: decode(event.data) };
+          this.end(event.flags & FLAG_BY_PEER ? told : (this.#closing ?? told));
+        } else this.fail(new WebTransportError("the connection ended", { source: "session" }));
         break;
       case EVENT_FAILED: {
         const failure = quicheError(event.code, decode(event.data));

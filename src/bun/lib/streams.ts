@@ -1,6 +1,6 @@
 import { ERR_AGAIN, ERR_GONE, FLAG_END } from "./abi.ts";
 import { deferred, type Deferred } from "./deferred.ts";
-import { bytesOf, type Engine, Hold } from "./engine.ts";
+import { type Engine, Hold } from "./engine.ts";
 import { quicheError } from "./errors.ts";
 
 /** The receiving direction of a stream: bytes are read when they are asked for, so what nobody reads stops the peer. */
@@ -123,7 +123,8 @@ export class Sender {
   /** Ends it, with trailer fields if there are any. */
   finish(trailers: Uint8Array | null): void {
     if (this.#failure) throw this.#failure.reason;
-    this.#engine.check(this.#engine.functions.mq_finish(this.#engine.handle, this.#id, trailers, trailers?.length ?? 0));
+    const { functions, handle } = this.#engine;
+    this.#engine.check(functions.mq_finish(handle, this.#id, trailers, trailers?.length ?? 0));
   }
 
   onWritable(): void {
@@ -138,20 +139,5 @@ export class Sender {
     this.#hold.set(false);
     this.#waiting?.reject(reason);
     this.#waiting = undefined;
-  }
-
-  /** Sends a body chunk by chunk, without its end. The body is cancelled if that fails. */
-  async pump(body: ReadableStreamDefaultReader<Uint8Array>, first?: Uint8Array): Promise<void> {
-    try {
-      if (first) await this.write(first);
-      for (;;) {
-        const { done, value } = await body.read();
-        if (done) return;
-        await this.write(bytesOf(value, "a chunk of a body"));
-      }
-    } catch (error) {
-      body.cancel(error).catch(() => {});
-      throw error;
-    }
   }
 }

@@ -76,8 +76,11 @@ export class WebTransport implements AsyncDisposable {
     if (!["default", "throughput", "low-latency"].includes(this.#congestionControl)) {
       throw argumentError(`congestionControl cannot be ${String(this.#congestionControl)}`);
     }
-    const fields: [string, string][] = [...protocols.map((name): [string, string] => ["protocol", name])];
-    for (const [name, value] of new Headers(options.headers)) if (name !== "timeout" && name !== "protocol") fields.push([name, value]);
+    const fields = protocols.map((name): [string, string] => ["protocol", name]);
+    for (const field of new Headers(options.headers)) {
+      // Options of `mq_connect` that are no fields.
+      if (!["timeout", "protocol"].includes(field[0])) fields.push(field);
+    }
     const { engine, giveBack } = borrow(options, hashes);
     this.#session = new Session(engine);
     this.#session.hooks.opened = (event) => this.#onOpened(event);
@@ -85,7 +88,9 @@ export class WebTransport implements AsyncDisposable {
     const section = encodeFields(fields);
     try {
       const { functions, handle } = engine;
-      const id = engine.idOf((place) => functions.mq_connect(handle, target, target.length, section, section?.length ?? 0, place));
+      const id = engine.idOf((place) => {
+        return functions.mq_connect(handle, target, target.length, section, section?.length ?? 0, place);
+      });
       this.#session.begin(id, true);
     } catch (error) {
       giveBack();

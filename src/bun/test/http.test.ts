@@ -6,7 +6,7 @@ import { curl, files, pem, sha256, trust, withServer } from "./setup.ts";
 const MIB = 1024 * 1024;
 
 test("a response of a fetch handler arrives whole, with its content-length", async () => {
-  const handler = (request: Request) => new Response(`${request.method} ${new URL(request.url).pathname}`, { status: 201 });
+  const handler = ({ method, url }: Request) => new Response(`${method} ${new URL(url).pathname}`, { status: 201 });
   await withServer({ fetch: handler }, async (origin) => {
     const response = await fetch(`${origin}/a?b`, trust);
     assert.equal(response.status, 201);
@@ -93,8 +93,8 @@ test("trailers go both ways", async () => {
         controller.close();
       },
     });
-    const request = withTrailers(new Request(origin, { method: "POST", body, duplex: "half" } as RequestInit), { sum: "3" });
-    const response = await fetch(request, trust);
+    const request = new Request(origin, { method: "POST", body, duplex: "half" } as RequestInit);
+    const response = await fetch(withTrailers(request, { sum: "3" }), trust);
     assert.equal(await response.text(), "body");
     assert.equal((await trailersOf(response)).get("checksum"), "9");
     assert.equal(received, "3");
@@ -112,7 +112,8 @@ test("the address of a client is known", async () => {
 test("several certificates, and fields that repeat", async () => {
   const fields: [string, string][] = [["set-cookie", "a=1"], ["set-cookie", "b=2"], ["connection", "close"]];
   const handler = () => new Response(null, { status: 204, headers: fields });
-  const server = serve({ port: 0, hostname: "127.0.0.1", cert: [files.cert, pem.cert], key: [files.key, pem.key], fetch: handler });
+  const certificates = { cert: [files.cert, pem.cert], key: [files.key, pem.key] };
+  const server = serve({ port: 0, hostname: "127.0.0.1", ...certificates, fetch: handler });
   const response = await fetch(server.url, trust);
   assert.deepEqual([response.status, response.body], [204, null]);
   assert.deepEqual(response.headers.getSetCookie(), ["a=1", "b=2"]);
@@ -121,8 +122,10 @@ test("several certificates, and fields that repeat", async () => {
 });
 
 test("a redirect is followed, and can be left alone", async () => {
-  const handler = (request: Request) =>
-    new URL(request.url).pathname === "/to" ? new Response(request.method) : new Response(null, { status: 303, headers: { location: "/to" } });
+  const handler = ({ method, url }: Request) => {
+    if (new URL(url).pathname === "/to") return new Response(method);
+    return new Response(null, { status: 303, headers: { location: "/to" } });
+  };
   await withServer({ fetch: handler }, async (origin) => {
     const response = await fetch(origin, { method: "POST", body: "x", ...trust });
     assert.equal(await response.text(), "GET");

@@ -26,7 +26,10 @@ export const trust = { caFile: files.cert };
 export const hash = createHash("sha256").update(new X509Certificate(pem.cert).raw).digest();
 
 /** Runs a test with a server, which is stopped behind it. */
-export async function withServer(handlers: Handlers, test: (origin: string, server: Server) => Promise<void>): Promise<void> {
+export async function withServer(
+  handlers: Handlers,
+  test: (origin: string, server: Server) => Promise<void>,
+): Promise<void> {
   const server = serve({ port: 0, hostname: "127.0.0.1", ...files, ...handlers });
   try {
     await test(server.url.origin, server);

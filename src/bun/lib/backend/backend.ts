@@ -1,8 +1,8 @@
 import type { Functions } from "../abi.ts";
 
 /**
- * What a runtime has to offer: it opens the library, calls its functions, and wakes the program when an engine has events.
- * Bytes are passed as a `Uint8Array` or null.
+ * What a runtime has to offer: it opens the library, calls its functions, and wakes the program when an engine has
+ * events. Bytes are passed as a `Uint8Array` or null.
  */
 export interface Backend {
   readonly functions: Functions;
