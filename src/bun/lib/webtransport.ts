@@ -31,11 +31,15 @@ function parseUrl(url: unknown): URL {
   return parsed;
 }
 
+/** A hash that no certificate has. */
+const NO_HASH = "00".repeat(32);
+
 function parseHashes(hashes: unknown): string[] {
   if (hashes === undefined) return [];
   if (!Array.isArray(hashes)) throw argumentError("serverCertificateHashes must be an array");
-  // Other algorithms are ignored, as the W3C demands.
+  // Other algorithms are ignored, as the W3C demands; if there are only such, no certificate is trusted.
   const known = (hashes as WebTransportHash[]).filter((hash) => String(hash?.algorithm).toLowerCase() === "sha-256");
+  if (hashes.length > 0 && known.length === 0) return [NO_HASH];
   return known.map((hash) => {
     const value = bytesOf(hash.value, "the value of a hash");
     if (value.length !== 32) throw argumentError(`a SHA-256 hash has 32 bytes, not ${value.length}`);
