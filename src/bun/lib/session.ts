@@ -44,7 +44,7 @@ export class SessionStream implements Target {
   #sends: boolean;
   #receives: boolean;
 
-  constructor(session: Session, engine: Engine, id: number, receives: boolean, sends: boolean, opened?: Promise<void>) {
+  constructor(session: Session, engine: Engine, id: number, receives: boolean, sends: boolean) {
     this.#engine = engine;
     this.#id = id;
     this.#session = session;
@@ -63,10 +63,7 @@ export class SessionStream implements Target {
         start: (controller) => {
           this.#controller = controller;
         },
-        write: async (chunk) => {
-          await opened;
-          await sender.write(bytesOf(chunk, "a chunk of a stream"));
-        },
+        write: (chunk) => sender.write(bytesOf(chunk, "a chunk of a stream")),
         close: () => {
           sender.finish(null);
           this.#over("send");
@@ -408,21 +405,17 @@ export class Session implements Target {
     if (this.#state === "closed") throw new DOMException("the session is closed", "InvalidStateError");
     const { functions, handle } = this.#engine;
     const id = this.#engine.idOf((place) => functions.mq_open_stream(handle, this.id, unidirectional ? 1 : 0, place));
-    const allowed = deferred<void>();
-    const opening: Target = {
+    const opened = deferred<SessionStream>();
+    this.#engine.targets.set(id, {
       onEvent: (event) => {
-        if (event.kind === EVENT_STREAM_OPENED) {
-          allowed.resolve();
-          return;
-        }
-        allowed.reject(new WebTransportError("the session ended", { source: "session" }));
+        this.#engine.targets.delete(id);
+        if (event.kind === EVENT_STREAM_OPENED && this.#state === "open") {
+          this.counts.streamsOpened++;
+          opened.resolve(new SessionStream(this, this.#engine, id, !unidirectional, true));
+        } else opened.reject(new WebTransportError("the session ended", { source: "session" }));
       },
-    };
-    this.#engine.targets.set(id, opening);
-    await allowed.promise;
-    if (this.state === "closed") throw new WebTransportError("the session ended", { source: "session" });
-    this.counts.streamsOpened++;
-    return new SessionStream(this, this.#engine, id, !unidirectional, true);
+    });
+    return opened.promise;
   }
 
   /** Asks the peer to end it soon. */
