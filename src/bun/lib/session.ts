@@ -62,6 +62,12 @@ export class SessionStream implements Target {
       this.writable = new WritableStream<Uint8Array>({
         start: (controller) => {
           this.#controller = controller;
+          // The sink's `abort` waits for a write under way, which may wait for the peer.
+          const { signal } = controller as { signal?: AbortSignal };
+          signal?.addEventListener("abort", () => {
+            functions.mq_reset_send(handle, id, codeOf(signal.reason));
+            sender.error(signal.reason);
+          });
         },
         write: (chunk) => sender.write(bytesOf(chunk, "a chunk of a stream")),
         close: () => {

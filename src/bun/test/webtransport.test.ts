@@ -108,6 +108,30 @@ test("codes of a reset and a stop arrive", async () => {
   });
 });
 
+test("a write that waits for the peer can be aborted", async () => {
+  let reset!: (error: unknown) => void;
+  const seen = new Promise<unknown>((resolve) => (reset = resolve));
+  let release!: () => void;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const handlers: WebTransportHandlers = {
+    stream: async (_, stream) => {
+      await released;
+      await all(stream.readable!).catch(reset);
+    },
+  };
+  await withServer({ webtransport: { "/": handlers } }, async (origin) => {
+    const transport = new WebTransport(origin, trust);
+    const writer = (await transport.createUnidirectionalStream()).getWriter();
+    const written = writer.write(new Uint8Array(32 * 1024 * 1024));
+    written.catch(() => {});
+    await writer.abort(new WebTransportError("", { streamErrorCode: 3 }));
+    release();
+    assert.equal(((await seen) as WebTransportError).streamErrorCode, 3);
+    transport.close();
+    await transport.closed;
+  });
+});
+
 test("the hash of a certificate is enough, and a subprotocol is chosen", async () => {
   await withServer({ webtransport: { "/echo": echo } }, async (origin) => {
     const serverCertificateHashes = [{ algorithm: "sha-256", value: hash as BufferSource }];
