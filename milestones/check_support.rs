@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub(crate) mod settings;
 
 /// After this time a check fails instead of waiting on.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Waits until `check` gives something.
@@ -64,6 +64,16 @@ impl Process {
 
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// Sends SIGTERM until it has ended. The second one stops a server that waits for its clients.
+    pub(crate) fn stop_at_once(&mut self) -> ExitStatus {
+        let what = format!("the end of {}", self.name);
+        wait_for(&what, || {
+            self.signal("TERM");
+            thread::sleep(20 * POLL);
+            self.has_ended()
+        })
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -274,7 +284,7 @@ pub(crate) fn run_python(program: &str, args: &[&str]) -> Vec<String> {
 /// curl, for HTTP/3 and nothing else, and for certificates that nobody signed.
 pub(crate) fn curl() -> Command {
     let mut command = Command::new(client("MIO_QUICHE_CURL"));
-    command.args(["--http3-only", "--insecure", "--silent", "--show-error", "--max-time", "60"]);
+    command.args(["--http3-only", "--insecure", "--silent", "--show-error", "--max-time", "180"]);
     command
 }
 

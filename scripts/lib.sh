@@ -305,6 +305,41 @@ need_library() {
     export MIO_QUICHE_LIBRARY=${MIO_QUICHE_LIBRARY:-$CARGO_TARGET_DIR/library-debug}
 }
 
+# The servers of benches/servers, on stacks other than ours. Only scripts/bench knows them.
+need_bench_servers() {
+    local dir=$TOOLS/servers log=$TOOLS/servers.log lock=$ROOT/benches/servers/Cargo.lock
+    # The copy of the lock file is made last.
+    if [ -x "$dir/bin/bench-servers" ] && cmp -s "$lock" "$dir/Cargo.lock"; then return; fi
+    need_rust
+    need_build_tools
+    say "building the servers of benches/servers, which takes some minutes"
+    mkdir -p "$TOOLS"
+    CARGO_TARGET_DIR=$dir/target cargo install --locked --path "$ROOT/benches/servers" --root "$dir" --force \
+        >"$log" 2>&1 </dev/null || { tail -n 5 "$log" >&2; die "cannot build benches/servers; see $log"; }
+    rm -rf "$dir/target"
+    cp "$lock" "$dir/Cargo.lock"
+}
+
+# nghttp2's load generator with HTTP/3, which Debian's own has not. Only scripts/bench knows it.
+need_h2load() (
+    dir=$TOOLS/h2load log=$TOOLS/h2load.log packages=(autoconf automake libtool pkgconf libev-dev libc-ares-dev zlib1g-dev)
+    [ ! -x "$dir/bin/h2load" ] || exit 0
+    need_build_tools
+    have jq || apt_install jq
+    dpkg -s "${packages[@]}" >/dev/null 2>&1 || apt_install "${packages[@]}"
+    mkdir -p "$TOOLS"
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    [ ! -x "$dir/bin/h2load" ] || exit 0
+    say "building h2load from Debian's sources, which takes some minutes"
+    rm -rf "$dir" "$dir.new"
+    MIO_QUICHE_TOOLS=$TOOLS "$ROOT/benches/h2load/build" "$dir.new" >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "cannot build h2load; see $log"; }
+    mkdir -p "$dir/bin"
+    mv "$dir.new/nghttp2/src/h2load" "$dir/bin"
+    rm -rf "$dir.new"
+)
+
 # A Python with aioquic, in the version of tests/it/aioquic/requirements.txt.
 need_aioquic() {
     if [ -z "${MIO_QUICHE_PYTHON-}" ]; then

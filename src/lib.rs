@@ -225,7 +225,7 @@ pub fn version() -> String {
     format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
 }
 
-/// The course: a server for HTTP/3 and WebTransport in nine steps, from the build to a session with a browser.
+/// The course: a server for HTTP/3 and WebTransport in ten steps, from the build to what a packet costs.
 ///
 /// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check with
 /// real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
@@ -248,6 +248,8 @@ pub mod guide {
     pub mod m07_h3_datagrams {}
     #[doc = include_str!("../milestones/m08_webtransport/README.md")]
     pub mod m08_webtransport {}
+    #[doc = include_str!("../milestones/m09_interop_performance/README.md")]
+    pub mod m09_interop_performance {}
 }
 
 #[cfg(test)]

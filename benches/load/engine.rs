@@ -1,7 +1,7 @@
 //! The connections and the loop that drives them.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,9 +14,10 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::Result;
 use crate::exchange::{Exchange, Exchanges};
 use crate::message::{self, Answer, Statuses};
+use crate::plan::Plan;
 use crate::process::cpu_seconds;
 use crate::report::Tally;
-use crate::udp::{Inbox, MTU, Udp};
+use crate::udp::{Inbox, Udp};
 
 /// A connection whose stream data is `Bytes`, so that an upload is not copied on its way to the packets.
 pub(crate) type Quic = quiche::Connection<BytesFactory>;
@@ -32,31 +33,6 @@ const MAX_BATCHES: usize = 4;
 
 /// Body bytes handed to quiche, or taken from it, at a time.
 const CHUNK: usize = 256 << 10;
-
-/// What to load the server with.
-pub(crate) struct Plan {
-    pub(crate) peer: SocketAddr,
-    /// The name for SNI, unless the URL has an address.
-    pub(crate) server_name: Option<String>,
-    pub(crate) authority: String,
-    pub(crate) path: String,
-    pub(crate) cc: String,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) connections: usize,
-    /// UDP sockets that the connections share.
-    pub(crate) sockets: usize,
-    /// Concurrent requests on each connection.
-    pub(crate) streams: usize,
-    /// Requests in all.
-    pub(crate) requests: u64,
-    pub(crate) requests_per_connection: u64,
-    /// How long to let answers gather before each turn.
-    pub(crate) gather: Duration,
-    /// Body bytes of each request; 0 makes it a GET.
-    pub(crate) upload: u64,
-    pub(crate) sha256: bool,
-    pub(crate) server_pid: Option<u32>,
-}
 
 /// Makes quiche's stream buffers of `Bytes`.
 #[derive(Clone, Debug, Default)]
@@ -77,6 +53,8 @@ impl BufFactory for BytesFactory {
 
 struct Conn {
     quic: Quic,
+    cid: [u8; CID_LEN],
+    begun: Instant,
     h3: Option<h3::Connection>,
     socket: usize,
     exchanges: Exchanges,
@@ -87,6 +65,8 @@ struct Conn {
     goaway: bool,
     dirty: bool,
     lost: bool,
+    /// It is closed as planned; once that is sent, another takes its place.
+    finished: bool,
 }
 
 /// All connections, their sockets and the counters.
@@ -108,6 +88,8 @@ pub(crate) struct Engine {
     dirty: Vec<usize>,
     established: usize,
     lost: usize,
+    /// TLS sessions to resume.
+    tickets: VecDeque<Vec<u8>>,
     /// Requests that may still be started.
     budget: u64,
     block: Bytes,
@@ -130,7 +112,7 @@ impl Engine {
         }
 
         Ok(Self {
-            config: config(&plan)?,
+            config: plan.config()?,
             h3_config: h3::Config::new()?,
             request: message::request(&plan.authority, &plan.path, plan.upload)?,
             poll,
@@ -142,6 +124,7 @@ impl Engine {
             dirty: Vec::new(),
             established: 0,
             lost: 0,
+            tickets: VecDeque::new(),
             budget: 0,
             block: vec![0; CHUNK].into(),
             scratch: vec![0; CHUNK].into(),
@@ -219,7 +202,9 @@ impl Engine {
     }
 
     fn cpu_now(&self) -> (f64, Option<f64>) {
-        (cpu_seconds(std::process::id()).unwrap_or(0.0), self.plan.server_pid.and_then(cpu_seconds))
+        let servers: Vec<f64> = self.plan.server_pids.iter().copied().filter_map(cpu_seconds).collect();
+        let server = (!servers.is_empty()).then(|| servers.iter().sum());
+        (cpu_seconds(std::process::id()).unwrap_or(0.0), server)
     }
 
     fn all_lost(&self) -> bool {
@@ -260,19 +245,32 @@ impl Engine {
 
     fn connect(&mut self) -> Result<()> {
         let index = self.conns.len();
+        let conn = self.new_conn(index)?;
+        self.conns.push(conn);
+        self.deadlines.push(None);
+        self.mark(index);
+        Ok(())
+    }
+
+    fn new_conn(&mut self, index: usize) -> Result<Conn> {
         let socket = index % self.sockets.len();
         let mut cid = [0; CID_LEN];
         cid[..4].copy_from_slice(&u32::try_from(index)?.to_be_bytes());
         SystemRandom::new().fill(&mut cid[4..]).map_err(|_| "no random bytes")?;
-        let quic = quiche::connect_with_buffer_factory(
+        let mut quic = quiche::connect_with_buffer_factory(
             self.plan.server_name.as_deref(),
             &ConnectionId::from_ref(&cid),
             self.sockets[socket].local,
             self.plan.peer,
             &mut self.config,
         )?;
-        self.conns.push(Conn {
+        if let Some(ticket) = self.tickets.pop_front() {
+            quic.set_session(&ticket)?;
+        }
+        Ok(Conn {
             quic,
+            cid,
+            begun: Instant::now(),
             h3: None,
             socket,
             exchanges: Exchanges::default(),
@@ -281,10 +279,23 @@ impl Engine {
             goaway: false,
             dirty: false,
             lost: false,
-        });
-        self.deadlines.push(None);
-        self.mark(index);
-        Ok(())
+            finished: false,
+        })
+    }
+
+    /// Closes a connection that has made its requests, and keeps its TLS session.
+    fn leave(&mut self, index: usize) {
+        let Conn { quic, exchanges, started, finished, lost, .. } = &mut self.conns[index];
+        if *finished || *lost || *started < self.plan.requests_per_connection || exchanges.open > 0 {
+            return;
+        }
+        self.tally.resumed += u64::from(quic.is_resumed());
+        if self.plan.resume {
+            self.tickets.extend(quic.session().map(<[u8]>::to_vec));
+        }
+        *finished = true;
+        // An error means that it is closed already.
+        let _ = quic.close(true, h3::WireErrorCode::NoError as u64, b"");
     }
 
     /// All HTTP/3 work of one connection, once per turn.
@@ -308,13 +319,16 @@ impl Engine {
                 *is_sending |= !exchange.is_sent();
             }
         }
+        if self.plan.reconnect {
+            self.leave(index);
+        }
         Ok(())
     }
 
     /// Reads all readable streams: the requests' here, the control streams by quiche.
     fn read_answers(&mut self, index: usize, now: Instant) {
-        let Self { conns, tally, scratch, hash, statuses, .. } = self;
-        let Conn { quic, h3, exchanges, goaway, .. } = &mut conns[index];
+        let Self { conns, tally, scratch, hash, statuses, plan, .. } = self;
+        let Conn { quic, h3, exchanges, goaway, begun, .. } = &mut conns[index];
         let mut control = false;
         for stream in quic.readable() {
             if !stream.is_multiple_of(4) {
@@ -367,7 +381,7 @@ impl Engine {
                 tally.fail(1, || format!("answer {status} with {} bytes still to send", exchange.body));
             } else {
                 *tally.statuses.entry(status).or_default() += 1;
-                tally.latency.add(now - exchange.begun);
+                tally.latency.add(now - if plan.reconnect { *begun } else { exchange.begun });
             }
         }
 
@@ -413,13 +427,15 @@ impl Engine {
     fn transmit(&mut self) -> Result<()> {
         let mut blocked = Vec::new();
         for index in std::mem::take(&mut self.dirty) {
+            if self.flush(index)? && self.conns[index].finished {
+                self.conns[index] = self.new_conn(index)?;
+                self.flush(index)?;
+            }
             let conn = &mut self.conns[index];
-            if !self.sockets[conn.socket].flush(&mut conn.quic).map_err(|e| self.plan.explain(e))? {
+            if conn.dirty {
                 blocked.push(index);
                 continue;
             }
-            conn.dirty = false;
-            self.deadlines[index] = conn.quic.timeout_instant();
             if !conn.lost && (conn.quic.is_closed() || conn.quic.is_draining()) {
                 conn.lost = true;
                 self.lost += 1;
@@ -429,6 +445,17 @@ impl Engine {
         }
         self.dirty = blocked;
         Ok(())
+    }
+
+    /// Sends all that a connection has to send; false, and it stays dirty, when the socket would block.
+    fn flush(&mut self, index: usize) -> Result<bool> {
+        let conn = &mut self.conns[index];
+        let sent = self.sockets[conn.socket].flush(&mut conn.quic).map_err(|e| self.plan.explain(e))?;
+        conn.dirty = !sent;
+        if sent {
+            self.deadlines[index] = conn.quic.timeout_instant();
+        }
+        Ok(sent)
     }
 
     /// Sleeps until a packet, a timer or `until`.
@@ -460,9 +487,12 @@ impl Engine {
                     break;
                 }
                 let more = inbox.receive(udp, |packet| {
-                    let index = connection_of(packet).filter(|index| *index < conns.len());
-                    if let Some(index) = index {
-                        let conn = &mut conns[index];
+                    let found = connection_of(packet).and_then(|cid| {
+                        let index = usize::try_from(u32::from_be_bytes(cid.first_chunk().copied()?)).ok()?;
+                        conns.get_mut(index).filter(|conn| conn.cid == cid).map(|conn| (index, conn))
+                    });
+                    // Others are of a connection that has given its place to another.
+                    if let Some((index, conn)) = found {
                         // An error has closed the connection, which `transmit` counts.
                         let _ = conn.quic.recv(packet, info);
                         if !std::mem::replace(&mut conn.dirty, true) {
@@ -488,41 +518,10 @@ impl Engine {
     }
 }
 
-impl Plan {
-    /// Puts the peer's address before a socket's error.
-    fn explain(&self, error: io::Error) -> String {
-        format!("{}: {error}", self.peer)
-    }
-}
-
-/// Flow control windows that are no limit, and nothing that one server would profit from more than another.
-fn config(plan: &Plan) -> Result<quiche::Config> {
-    let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION)?;
-    config.set_application_protos(h3::APPLICATION_PROTOCOL)?;
-    config.verify_peer(false);
-    config.grease(false);
-    config.set_cc_algorithm_name(&plan.cc).map_err(|_| format!("unknown congestion control {}", plan.cc))?;
-    // The loop sends at once, whatever release times quiche would like.
-    config.enable_pacing(false);
-    config.set_max_idle_timeout(u64::try_from(plan.idle_timeout.as_millis())?);
-    config.set_max_recv_udp_payload_size(1472);
-    config.set_max_send_udp_payload_size(MTU);
-    config.set_initial_max_data(10 << 20);
-    config.set_initial_max_stream_data_bidi_local(10 << 20);
-    config.set_initial_max_stream_data_uni(1 << 20);
-    config.set_initial_max_streams_uni(16);
-    config.set_max_connection_window(24 << 20);
-    config.set_max_stream_window(16 << 20);
-    config.set_disable_active_migration(true);
-    Ok(config)
-}
-
-/// The connection whose index is in the packet's destination connection id.
-fn connection_of(packet: &[u8]) -> Option<usize> {
+/// The destination connection id of a packet.
+fn connection_of(packet: &[u8]) -> Option<[u8; CID_LEN]> {
     let long_header = packet.first()? & 0x80 != 0;
-    let start = if long_header { 6 } else { 1 };
-    let index = packet.get(start..start + 4)?.try_into().ok()?;
-    usize::try_from(u32::from_be_bytes(index)).ok()
+    packet.get(if long_header { 6 } else { 1 }..)?.first_chunk().copied()
 }
 
 /// Why a connection is closed.

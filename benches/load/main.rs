@@ -11,6 +11,7 @@
 mod engine;
 mod exchange;
 mod message;
+mod plan;
 #[path = "../shared/process.rs"]
 mod process;
 mod report;
@@ -23,7 +24,8 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use engine::{Engine, Plan};
+use engine::Engine;
+use plan::Plan;
 use report::Report;
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -80,6 +82,23 @@ enum Mode {
         #[arg(long, default_value_t = 512 << 20, value_parser = clap::value_parser!(u64).range(1..))]
         size: u64,
     },
+    /// Connections one after the other, each for one GET: connections per second, and the time of each.
+    Handshakes {
+        #[command(flatten)]
+        common: Common,
+        /// Connections at a time.
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+        connections: u32,
+        /// The only TLS group that the client offers, such as X25519, P-256 or X25519MLKEM768.
+        #[arg(long, default_value = "X25519")]
+        group: String,
+        /// Resume the TLS session of an earlier connection, each ticket once.
+        #[arg(long)]
+        resume: bool,
+        /// Seconds to run.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+        duration: u64,
+    },
     /// Connections that make one GET each and then do nothing; prints `ready` when all are open.
     Idle {
         #[command(flatten)]
@@ -103,9 +122,9 @@ struct Common {
     /// Seconds without a packet after which a connection is lost.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     idle_timeout: u64,
-    /// Process whose CPU time to report too.
+    /// Process whose CPU time to report too; repeatable, for their sum.
     #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    server_pid: Vec<u32>,
     /// Prints one JSON object instead of a line.
     #[arg(long)]
     json: bool,
@@ -137,7 +156,10 @@ impl Common {
             gather: Duration::ZERO,
             upload: 0,
             sha256: false,
-            server_pid: self.server_pid,
+            reconnect: false,
+            resume: false,
+            group: None,
+            server_pids: self.server_pid.clone(),
         })
     }
 }
@@ -190,6 +212,19 @@ fn run(mode: Mode) -> Result<(bool, Report)> {
             let plan = Plan { upload: size, ..common.plan()? };
             ("upload", common, plan)
         }
+        Mode::Handshakes { common, connections, group, resume, duration: seconds } => {
+            duration = Some(Duration::from_secs(seconds));
+            let plan = Plan {
+                connections: connections as usize,
+                requests: u64::MAX,
+                requests_per_connection: 1,
+                reconnect: true,
+                resume,
+                group: Some(group),
+                ..common.plan()?
+            };
+            ("handshakes", common, plan)
+        }
         Mode::Idle { common, connections, hold: seconds } => {
             let seconds = Duration::from_secs(seconds);
             hold = Some(seconds);
@@ -204,7 +239,7 @@ fn run(mode: Mode) -> Result<(bool, Report)> {
             ("idle", common, plan)
         }
     };
-    let (connections, streams) = (plan.connections, plan.streams);
+    let (connections, streams, group) = (plan.connections, plan.streams, plan.group.clone());
 
     let mut engine = Engine::new(plan)?;
     if hold.is_none() {
@@ -225,6 +260,7 @@ fn run(mode: Mode) -> Result<(bool, Report)> {
         url: common.url,
         connections,
         streams,
+        group,
         tally: engine.close(),
         seconds,
         client_cpu,

@@ -44,6 +44,8 @@ impl Histogram {
 /// The counters of one run.
 pub(crate) struct Tally {
     pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Answers on connections that resumed a TLS session.
+    pub(crate) resumed: u64,
     /// Requests without a complete answer, and lost connections.
     pub(crate) errors: u64,
     /// The first error, in words.
@@ -55,7 +57,15 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { statuses: BTreeMap::new(), errors: 0, failure: None, received: 0, sent: 0, latency: Histogram::new() }
+        Self {
+            statuses: BTreeMap::new(),
+            resumed: 0,
+            errors: 0,
+            failure: None,
+            received: 0,
+            sent: 0,
+            latency: Histogram::new(),
+        }
     }
 
     /// Counts `errors` at once, which may be none, and keeps the words of the first.
@@ -76,6 +86,8 @@ pub(crate) struct Report {
     pub(crate) url: String,
     pub(crate) connections: usize,
     pub(crate) streams: usize,
+    /// The only TLS group offered, if only one was.
+    pub(crate) group: Option<String>,
     pub(crate) tally: Tally,
     pub(crate) seconds: f64,
     pub(crate) client_cpu: f64,
@@ -111,6 +123,8 @@ impl Report {
             "url": self.url,
             "connections": self.connections,
             "streams": self.streams,
+            "group": self.group,
+            "resumed": self.tally.resumed,
             "seconds": self.seconds,
             "requests": self.tally.answers(),
             "requests_per_second": self.rate(),
@@ -147,6 +161,16 @@ impl Report {
                 latency.quantile(0.5),
                 latency.quantile(0.99),
                 latency.quantile(0.999),
+            ),
+            "handshakes" => format!(
+                "{:.0} connections/s ({} in {:.2} s, {} resumed, {}), each p50 {:.2} p99 {:.2} ms",
+                self.rate(),
+                self.tally.answers(),
+                self.seconds,
+                self.tally.resumed,
+                self.group.as_deref().unwrap_or_default(),
+                latency.quantile(0.5),
+                latency.quantile(0.99),
             ),
             "idle" => format!("{} idle connections for {:.1} s, handshakes included", self.connections, self.seconds),
             mode => format!("{mode} {:.0} MB/s ({body} bytes in {:.2} s)", self.megabytes(), self.seconds),

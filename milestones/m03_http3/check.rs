@@ -62,7 +62,7 @@ fn ngtcp2_client_on_one_connection() {
     let example = Example::start("m03_http3", &[]);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut command = Command::new(client("MIO_QUICHE_GTLSCLIENT"));
-    command.args(["-q", "--exit-on-all-streams-close", "--timeout", "10s", "--download"]).arg(dir.path());
+    command.args(["-q", "--exit-on-all-streams-close", "--timeout", "60s", "--download"]).arg(dir.path());
     command.args([example.addr.ip().to_string(), example.addr.port().to_string()]);
     command.args((0..20).map(|i| format!("https://{}/file{i}", example.addr)));
     let output = run(&mut command, b"");

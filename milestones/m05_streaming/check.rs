@@ -98,7 +98,7 @@ fn a_slow_reader() {
     let mut reader = Command::new("script");
     let command = mio_quiche().get_program().to_string_lossy().into_owned();
     let url = format!("https://{}/download/{SIZE}", example.addr);
-    let line = format!("'{command}' get -k --limit-rate 32M -o '{}' {url}", file.display());
+    let line = format!("'{command}' get -k --limit-rate 12M -o '{}' {url}", file.display());
     reader.args(["-q", "-e", "-c", &line, "/dev/null"]).env("TERM", "xterm");
     let reader = thread::spawn(move || run(&mut reader, b""));
     wait_for("the first MiB", || fs::metadata(&file).ok().filter(|f| f.len() >= 1 << 20));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mio_quiche::{Client, ClientConfig, ClientError, ClientRequest};
 use mio_quiche::{Progress, ResponseHandler, ResponseHead, Result, Stream};
 
-/// Sends numbers as datagrams, and ends its request when all are back, or after a second.
+/// Sends numbers as datagrams, and ends its request when all are back, or after three seconds.
 #[derive(Default)]
 struct Probe {
     numbers: Vec<String>,
@@ -17,7 +17,7 @@ struct Probe {
 
 impl ResponseHandler for Probe {
     fn response(&mut self, s: &mut Stream<'_>, _head: &ResponseHead) -> Result<()> {
-        s.wake_at(*self.until.insert(s.now() + Duration::from_secs(1)));
+        s.wake_at(*self.until.insert(s.now() + Duration::from_secs(3)));
         Ok(self.numbers.iter().try_for_each(|number| s.send_datagram(number.as_bytes()))?)
     }
 

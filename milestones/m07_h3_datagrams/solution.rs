@@ -6,6 +6,8 @@ use bytes::Bytes;
 use mio_quiche::{ClientError, Progress, ResponseHandler, ResponseHead, Result, Stream};
 
 const INTERVAL: Duration = Duration::from_millis(50);
+/// Time for the last ones to come back.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Server: the number of a datagram `NUMBER TIME`.
 pub(crate) fn number(payload: &[u8]) -> Option<u32> {
@@ -30,14 +32,16 @@ impl ResponseHandler for Probe {
     }
 
     fn poll(&mut self, s: &mut Stream<'_>) -> Result<Progress> {
-        if self.due.take_if(|due| *due <= s.now()).is_some() {
+        let all_back = self.trips.len() == self.count as usize;
+        if self.due.take_if(|due| *due <= s.now() || all_back).is_some() {
             if self.sent == self.count {
                 s.finish()?;
             } else {
                 let time = (s.now() - self.start).as_micros();
                 s.send_datagram(format!("{} {time}", self.sent).as_bytes())?;
                 self.sent += 1;
-                s.wake_at(*self.due.insert(s.now() + INTERVAL));
+                let pause = if self.sent == self.count { PATIENCE } else { INTERVAL };
+                s.wake_at(*self.due.insert(s.now() + pause));
             }
         }
         Ok(if s.read_to_end(&mut self.answer, 64 * 1024)? { Progress::Done } else { Progress::Pending })

@@ -282,7 +282,8 @@ fn the_chapters_lines(driver: &str) {
     assert_eq!(example.line(), "\"Ada\" left: closed by the peer with code 7 (that is all)");
     // The second visit, of the exercise.
     assert!(example.line().ends_with(&format!(": a visit from {origin}")));
-    example.stop();
+    // The browser has ended and acknowledges nothing more, and the server would wait for that until its shutdown timeout.
+    assert_eq!(example.process.stop_at_once().code(), Some(0));
 }
 
 #[test]

@@ -33,13 +33,13 @@ impl Connection {
         if !self.transport.recv(datagram, from, to, to_our_id) {
             cx.core.stats.refused_packets += 1;
         }
-        self.on_received(cx);
+        self.on_received(cx, datagram);
         self.mark(cx);
     }
 
     /// A UDP datagram arrived. Session streams are classified before the next one: quiche drops the unread bytes
     /// of a stream when its RESET_STREAM arrives, and with them its header.
-    fn on_received(&mut self, cx: &mut Cx<'_>) {
+    fn on_received(&mut self, cx: &mut Cx<'_>, datagram: &[u8]) {
         self.turn.received = true;
         self.keep_alive.on_received(cx.now);
         self.progress.on_received(cx.now, cx.core.settings.request_timeout);
@@ -47,7 +47,7 @@ impl Connection {
             self.check_load(cx);
         }
         if self.sessions.is_some() {
-            self.classify_streams(cx);
+            self.classify_streams(cx, Some(datagram));
         }
     }
 
@@ -61,7 +61,7 @@ impl Connection {
                 self.note_signals(cx);
             }
             if self.sessions.is_some() {
-                self.classify_streams(cx);
+                self.classify_streams(cx, None);
             }
             self.poll_http3(cx);
             for stream in self.transport.take_unread() {
@@ -483,6 +483,7 @@ impl Connection {
             self.turn.deferred.as_ref().map(|deferred| deferred.due()),
             self.closing.deadline(cx.now),
             self.transport.stall_deadline(),
+            self.transport.unsent_close_deadline(cx.now),
             self.ping_due(cx),
             self.progress.deadline(),
             self.transport.has_unseen_fins().then(|| cx.now + UNSEEN_FIN_INTERVAL),

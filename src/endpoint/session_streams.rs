@@ -1,5 +1,7 @@
 //! The streams of WebTransport sessions, opened by either side, from their first bytes to their removal.
 
+use std::cell::LazyCell;
+
 use super::connection::Connection;
 use super::core::{Cx, Role};
 use super::event::Event;
@@ -7,8 +9,9 @@ use super::qlog;
 use super::streams::StreamState;
 use crate::error::{ErrorCode, SessionError, StreamError};
 use crate::h3::Half;
-use crate::transport::PeekFailed;
 use crate::transport::table::StreamId;
+use crate::transport::{Opening, Openings, PeekFailed};
+use crate::wire::code;
 use crate::wt::{
     Classification, Named, PartialHeader, SessionStreamState, classify, has_signal_next, is_bidi, is_http_stream_type,
 };
@@ -19,32 +22,45 @@ const ARRIVALS_PER_DRIVE: usize = 64;
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
 impl Connection {
-    /// Defers the streams of sessions from quiche::h3. Call it after each packet, and before HTTP/3 is polled.
-    pub(super) fn classify_streams(&mut self, cx: &mut Cx<'_>) {
+    /// Defers the streams of sessions from quiche::h3. Call it after each datagram, with that, and before HTTP/3 is
+    /// polled.
+    pub(super) fn classify_streams(&mut self, cx: &mut Cx<'_>, datagram: Option<&[u8]>) {
         self.learn_settings(cx);
         if self.sessions.is_none() {
             return;
         }
+        let openings = LazyCell::new(|| datagram.map(Openings::of));
         for stream in self.transport.readable() {
-            if self.classify_stream(cx, stream).is_err() {
+            let opening = || openings.as_ref()?.get(stream);
+            if self.classify_stream(cx, stream, opening).is_err() {
                 log::error!("{:?}: quiche does not behave as expected: a peek consumed a stream", cx.conn);
                 return self.transport.close(ErrorCode::H3_INTERNAL_ERROR, b"");
             }
         }
     }
 
-    fn classify_stream(&mut self, cx: &mut Cx<'_>, stream: u64) -> Result<(), PeekFailed> {
+    /// `opening` is the beginning of a stream that began in the latest datagram, if known.
+    fn classify_stream(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stream: u64,
+        opening: impl FnOnce() -> Option<Opening>,
+    ) -> Result<(), PeekFailed> {
         match self.streams.get(stream) {
             None if self.is_from_peer(stream) && !self.transport.is_known_retired(stream) => {
-                self.look_at(cx, stream, PartialHeader::default())
+                let opening = opening();
+                self.note_opening(stream, opening);
+                self.look_at(cx, stream, PartialHeader::default(), opening.map(|opening| opening.first))
             }
             None | Some(StreamState::Http) => Ok(()),
             Some(StreamState::Classifying(header)) => {
                 let header = *header;
-                self.look_at(cx, stream, header)
+                self.look_at(cx, stream, header, None)
             }
             Some(StreamState::Request(state)) => {
-                if state.is_signal_possible {
+                // The head of a request was read, so its beginning is over.
+                let opening = if state.awaits_response() { opening() } else { None };
+                if state.is_signal_possible && !self.note_opening(stream, opening) {
                     self.is_signal_misplaced(cx, stream);
                 }
                 Ok(())
@@ -64,9 +80,15 @@ impl Connection {
         }
     }
 
-    fn look_at(&mut self, cx: &mut Cx<'_>, stream: u64, header: PartialHeader) -> Result<(), PeekFailed> {
+    fn look_at(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stream: u64,
+        header: PartialHeader,
+        first: Option<u8>,
+    ) -> Result<(), PeekFailed> {
         self.note_work(cx);
-        match classify(&mut self.transport, stream, header)? {
+        match classify(&mut self.transport, stream, header, first)? {
             Classification::Http => {
                 self.streams.insert(stream, StreamState::Http);
                 if !header.is_empty() {
@@ -98,6 +120,19 @@ impl Connection {
         Ok(())
     }
 
+    /// Notes what a stream's beginning shows. Returns whether that is no signal.
+    fn note_opening(&mut self, stream: u64, opening: Option<Opening>) -> bool {
+        let (Some(opening), Some(sessions)) = (opening, &mut self.sessions) else { return false };
+        if opening.behind_head.is_some_and(|kind| kind < code::SIGNAL_FIRST) {
+            sessions.note_followed_head(stream);
+        }
+        let is_other = opening.first < code::SIGNAL_FIRST;
+        if is_other && let Some(state) = self.streams.request_mut(stream) {
+            state.is_signal_possible = false;
+        }
+        is_other
+    }
+
     fn is_from_peer(&self, stream: u64) -> bool {
         const SERVER_INITIATED: u64 = 1;
         (stream & SERVER_INITIATED != 0) == (self.role == Role::Client)
@@ -107,7 +142,11 @@ impl Connection {
     /// only allowed at the start of a stream. (A signal after further frames cannot be seen, and is skipped by
     /// quiche::h3 like a frame of an unknown type.) Retries while there is no data.
     pub(super) fn is_signal_misplaced(&mut self, cx: &mut Cx<'_>, stream: u64) -> bool {
-        if self.sessions.is_none() {
+        let Some(sessions) = &mut self.sessions else { return false };
+        if sessions.take_followed_head(stream) {
+            if let Some(state) = self.streams.request_mut(stream) {
+                state.is_signal_possible = false;
+            }
             return false;
         }
         // A failing peek is certain to be noticed by the next stream that is classified.

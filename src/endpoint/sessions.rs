@@ -254,11 +254,18 @@ impl Connection {
         let Some(sessions) = &mut self.sessions else { return };
         let received = self.transport.received_bytes();
         let bytes = received - std::mem::replace(&mut sessions.received, received);
-        let mut due = Vec::new();
+        let (mut due, mut postponed) = (Vec::new(), Vec::new());
         for (&session, state) in sessions.map.iter_mut().filter(|(_, s)| s.end.is_none()) {
-            if state.flow.as_mut().is_some_and(|flow| flow.needs_check(cx.now, bytes)) {
+            let Some(flow) = &mut state.flow else { continue };
+            if flow.needs_check(cx.now, bytes) {
                 due.push(session);
+            } else if flow.postponed_check().is_some() {
+                postponed.push(session);
             }
+        }
+        for session in postponed {
+            // Nothing more may come.
+            self.arm_session_timer(cx, session);
         }
         for session in due {
             let Connection { transport, streams, sessions, .. } = self;
@@ -416,6 +423,7 @@ impl Connection {
         if state.wake_at.take_if(|at| *at <= cx.now).is_some() {
             cx.core.events.push_back(Event::SessionTimer(cx.id(session)));
         }
+        self.check_flow(cx);
         self.arm_session_timer(cx, session);
     }
 
@@ -432,7 +440,8 @@ impl Connection {
         let id = cx.id(session);
         let Some(state) = self.session_mut(session) else { return };
         let idle_at = timeout.map(|timeout| state.last_active + timeout);
-        if let Some(at) = idle_at.into_iter().chain(state.wake_at).min() {
+        let check_at = state.flow.as_ref().and_then(|flow| flow.postponed_check());
+        if let Some(at) = idle_at.into_iter().chain(state.wake_at).chain(check_at).min() {
             cx.core.timers.arm(TimerKey::Session(id), &mut state.armed, at);
         }
     }
@@ -448,6 +457,7 @@ impl Connection {
         }
         let (bidi, uni) = (self.transport.streams_left(true) > 0, self.transport.streams_left(false) > 0);
         let Some(sessions) = &mut self.sessions else { return };
+        sessions.forget_followed_heads();
         let (mut with_capsules, mut unparsed) = (Vec::new(), Vec::new());
         for (&session, state) in &mut sessions.map {
             let wants =

@@ -79,11 +79,13 @@ fn check(pair: &mut Pair, stream: u64, bytes: &[u8], cuts: &[usize], with_fin: b
         }
         pair.client.write(stream, &bytes[start..end], is_last && with_fin);
         pair.exchange();
+        // Known from the datagram at times, and without effect.
+        let first = (start == 0 && !with_fin).then(|| bytes[0]);
         start = end;
         if verdict.is_some() {
             continue;
         }
-        match classify(&mut pair.server, stream, header) {
+        match classify(&mut pair.server, stream, header, first) {
             Ok(Classification::Incomplete(partial)) => header = partial,
             Ok(other) => verdict = Some(other),
             Err(_) => panic!("a peek consumed data"),

@@ -12,6 +12,7 @@ use super::cid::{Cid, CidGenerator};
 use super::close::CloseCause;
 use super::early;
 use super::gone::Retired;
+use super::last_close::LastClose;
 use super::load::{Excess, Load};
 use super::local_ids::LocalIds;
 use super::migration::{MIN_CHALLENGE_DATAGRAM, Migrated};
@@ -41,6 +42,7 @@ pub(crate) struct Transport {
     pub(super) stall: Stall,
     pub(super) stop_credit: StopCredit,
     unsent_close: UnsentClose,
+    last_close: LastClose,
     pub(super) write_limit: WriteLimit,
     load: Load,
     pub(super) ids: LocalIds,
@@ -83,6 +85,7 @@ impl Transport {
             stall: Stall::default(),
             stop_credit: StopCredit::default(),
             unsent_close: UnsentClose::default(),
+            last_close: LastClose::default(),
             write_limit: WriteLimit::default(),
             load: Load::new(),
             ids: LocalIds::new(quic.is_server(), 0),
@@ -148,6 +151,7 @@ impl Transport {
         self.stall.on_received();
         self.unseen_fins.on_received();
         self.unsent_close.on_progress();
+        self.last_close.on_received();
         self.repoll = true;
         let is_established = self.quic.is_established();
         let validates = to_our_id && !is_established;
@@ -203,6 +207,10 @@ impl Transport {
             buf[..packet.len()].copy_from_slice(&packet);
             return Some(Packet { len: packet.len(), info });
         }
+        if let Some((packet, info)) = self.last_close.take_due() {
+            buf[..packet.len()].copy_from_slice(packet);
+            return Some(Packet { len: packet.len(), info });
+        }
         if self.untold_error().is_some() || self.unsent_close.is_waiting() {
             return None;
         }
@@ -219,6 +227,7 @@ impl Transport {
                     self.write_limit.on_sent(len);
                     self.paths.on_sent(&info, len, &mut self.amplification);
                     let Some(info) = self.paths.outgoing(&self.quic, &buf[..len], info) else { continue };
+                    self.last_close.on_sent(&self.quic, &buf[..len], info);
                     return Some(Packet { len, info });
                 }
                 Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,
@@ -251,15 +260,26 @@ impl Transport {
         self.quic.timeout_instant()
     }
 
-    /// Runs quiche's timers. False if none was due.
+    /// Runs quiche's timers, and gives up a close that is not sent. False if nothing was due.
     pub(crate) fn on_timeout(&mut self, now: Instant) -> bool {
+        self.unsent_close.on_timeout(now);
         let due = self.quic.timeout_instant().is_some_and(|at| at <= now);
         if due {
             self.quic.on_timeout();
             self.unsent_close.on_progress();
             self.paths.on_timeout(&mut self.quic);
         }
-        due
+        due || self.unsent_close.is_given_up()
+    }
+
+    /// When a close that quiche could not send is given up; [`on_timeout`](Transport::on_timeout) is to be called then.
+    pub(crate) fn unsent_close_deadline(&mut self, now: Instant) -> Option<Instant> {
+        // RFC 9000 section 10.2.
+        const CLOSING_PERIOD: u32 = 3;
+        if !self.has_closed() {
+            return None;
+        }
+        self.unsent_close.wait(&self.quic, now, CLOSING_PERIOD * self.probe_timeout())
     }
 
     /// Closes the connection with an application error code.

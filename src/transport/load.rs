@@ -1,8 +1,8 @@
 //! Memory that a peer makes quiche hold, which quiche neither limits nor reports.
 //!
 //! - Each piece of received data (a STREAM or CRYPTO frame) is kept separately until it is read, with some 200 bytes of
-//!   overhead. Pieces of one byte with gaps between them fill a window of 1 MiB with 100 MiB. quiche decrypts packets in
-//!   place, so that their frames can be counted afterwards.
+//!   overhead. Pieces of one byte with gaps between them fill a window of 1 MiB with 100 MiB. Their
+//!   frames are counted in packets that quiche has [decrypted](super::decrypted).
 //! - Each sent packet is kept until it is acknowledged, with all ranges of its ACK frame. A peer that acknowledges
 //!   nothing, and leaves gaps in its packet numbers, makes that grow by 2 KB for each of its own packets.
 
@@ -11,8 +11,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Instant;
 
 use super::buf::Quic;
-use super::cid::CID_LEN;
-use crate::wire::{frame, packet};
+use super::decrypted::payloads;
+use crate::wire::frame;
 
 /// Data up to this size, in bytes, is a small piece.
 const SMALL: usize = 128;
@@ -34,8 +34,6 @@ const DATAGRAMS_PER_CHECK: u32 = 256;
 const CHECKS_PER_HEADS_CHECK: u32 = 8;
 /// Maximum packets sent without any acknowledgement, 8 MiB: more than a window of data.
 const MAX_UNACKNOWLEDGED: usize = 4096;
-/// Bytes of authentication behind a packet's payload, in all cipher suites (RFC 9001 section 5.3).
-const TAG: usize = 16;
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,22 +210,8 @@ fn held_pieces(quic: &Quic, datagram: &[u8]) -> usize {
         readable == 0 || readable >= UNREAD
     };
     // quiche keeps an empty piece only for its FIN.
-    let small = payloads(datagram).flat_map(frame::pieces).filter(|piece| (1..=SMALL).contains(&piece.len));
+    let small = payloads(datagram).flat_map(frame::pieces).filter(|piece| (1..=SMALL).contains(&piece.data.len()));
     small.filter(|piece| piece.stream.is_none_or(&mut is_held)).count()
-}
-
-/// The payloads of the packets in a datagram (RFC 9000 sections 12.2 and 17), whose headers are not protected any more.
-fn payloads(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = datagram;
-    std::iter::from_fn(move || {
-        let (bytes, number_at) = match packet::take_long(&mut rest) {
-            Some(packet) => (packet.bytes, packet.number_at),
-            // A short header is that of the last packet.
-            None => (std::mem::take(&mut rest), 1 + CID_LEN),
-        };
-        let number_len = usize::from(bytes.first()? & 0x03) + 1;
-        bytes.get(number_at + number_len..bytes.len().checked_sub(TAG)?)
-    })
 }
 
 #[cfg(test)]
@@ -235,34 +219,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-
-    /// A packet with a long header: its type, what is between the ids and the length, and its payload.
-    fn long(kind: u8, token: &[u8], payload: &[u8]) -> Vec<u8> {
-        let number_len = 2;
-        let ids: &[u8] = &[3, 1, 2, 3, 0];
-        let len = number_len as u8 + payload.len() as u8 + TAG as u8;
-        let first = 0xc0 | kind << 4 | (number_len as u8 - 1);
-        [&[first, 0, 0, 0, 1], ids, token, &[len], &vec![0; number_len], payload, &[0; TAG]].concat()
-    }
-
-    fn short(payload: &[u8]) -> Vec<u8> {
-        [&[0x40][..], &[7; CID_LEN], &[0], payload, &[0; TAG]].concat()
-    }
-
-    #[test]
-    fn the_payload_of_each_packet_in_a_datagram_is_found() {
-        let (initial, early, handshake) =
-            (long(0, &[2, 9, 9], b"initial"), long(1, &[], b"0-rtt"), long(2, &[], b"hs"));
-        let datagram = [initial, early, handshake, short(b"1-rtt")].concat();
-        let found: Vec<_> = payloads(&datagram).collect();
-        assert_eq!(found, [&b"initial"[..], b"0-rtt", b"hs", b"1-rtt"]);
-        assert_eq!(payloads(&short(b"")).collect::<Vec<_>>(), [b""]);
-        for cut in 0..1 + CID_LEN + 1 + TAG {
-            assert_eq!(payloads(&short(b"")[..cut]).count(), 0, "{cut}");
-        }
-        let retry = long(3, &[], b"token");
-        assert_eq!(payloads(&retry[..1]).count(), 0);
-    }
 
     #[test]
     fn pieces_are_taken_as_given_back_with_time() {

@@ -112,6 +112,27 @@ impl Transport {
         if self.write_limit.is_reached(&self.quic) {
             return Ok(0);
         }
+        self.write_past_limit(stream, data, fin, unacked)
+    }
+
+    /// Writes the few bytes that a stream begins with. They are not subject to the [`WriteLimit`](super::write_limit):
+    /// quiche learns of a new stream only by a write.
+    pub(crate) fn write_header(
+        &mut self,
+        stream: u64,
+        data: &mut Bytes,
+        unacked: &mut Unacked,
+    ) -> Result<usize, WriteError> {
+        self.write_past_limit(stream, data, false, unacked)
+    }
+
+    fn write_past_limit(
+        &mut self,
+        stream: u64,
+        data: &mut Bytes,
+        fin: bool,
+        unacked: &mut Unacked,
+    ) -> Result<usize, WriteError> {
         let buf = Buf::share(data).tracked(unacked);
         match self.quic.stream_send_zc(stream, buf, fin) {
             Ok((taken, _)) => {

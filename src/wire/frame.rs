@@ -4,15 +4,16 @@ use super::varint::take;
 
 /// A frame with data that its receiver keeps in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct Piece<'a> {
     /// `None`: the data of a CRYPTO frame.
     pub(crate) stream: Option<u64>,
-    /// Bytes of data.
-    pub(crate) len: usize,
+    /// Where the data is within the stream.
+    pub(crate) offset: u64,
+    pub(crate) data: &'a [u8],
 }
 
 /// The STREAM and CRYPTO frames in a packet's payload. Ends at the first frame that is malformed or unknown.
-pub(crate) fn pieces(payload: &[u8]) -> impl Iterator<Item = Piece> {
+pub(crate) fn pieces(payload: &[u8]) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         loop {
@@ -24,7 +25,7 @@ pub(crate) fn pieces(payload: &[u8]) -> impl Iterator<Item = Piece> {
 }
 
 /// Splits a frame off `rest`; `None` at the end.
-fn next_frame(rest: &mut &[u8]) -> Option<Option<Piece>> {
+fn next_frame<'a>(rest: &mut &'a [u8]) -> Option<Option<Piece<'a>>> {
     const PADDING: u8 = 0x00;
     const PING: u8 = 0x01;
     const ACK: u8 = 0x02;
@@ -61,21 +62,19 @@ fn next_frame(rest: &mut &[u8]) -> Option<Option<Piece>> {
         STOP_SENDING | MAX_STREAM_DATA | STREAM_DATA_BLOCKED => take_all(rest, 2)?,
         MAX_DATA..=STREAMS_BLOCKED_UNI | RETIRE_CONNECTION_ID => take_all(rest, 1)?,
         CRYPTO => {
-            take_all(rest, 1)?;
-            return Some(Some(Piece { stream: None, len: skip_prefixed(rest)? }));
+            let offset = take(rest)?;
+            return Some(Some(Piece { stream: None, offset, data: take_prefixed(rest)? }));
         }
         0x08..=0x0f => {
             let stream = Some(take(rest)?);
-            if kind & 0x04 != 0 {
-                take_all(rest, 1)?;
-            }
-            let len = match kind & 0x02 != 0 {
-                true => skip_prefixed(rest)?,
-                false => std::mem::take(rest).len(),
+            let offset = if kind & 0x04 != 0 { take(rest)? } else { 0 };
+            let data = match kind & 0x02 != 0 {
+                true => take_prefixed(rest)?,
+                false => std::mem::take(rest),
             };
-            return Some(Some(Piece { stream, len }));
+            return Some(Some(Piece { stream, offset, data }));
         }
-        NEW_TOKEN | DATAGRAM_WITH_LENGTH => drop(skip_prefixed(rest)?),
+        NEW_TOKEN | DATAGRAM_WITH_LENGTH => drop(take_prefixed(rest)?),
         NEW_CONNECTION_ID => {
             const RESET_TOKEN: usize = 16;
             take_all(rest, 2)?;
@@ -93,19 +92,20 @@ fn take_all(rest: &mut &[u8], count: usize) -> Option<()> {
     (0..count).try_for_each(|_| take(rest).map(drop))
 }
 
-/// Skips bytes with their number before them. Returns the number.
-fn skip_prefixed(rest: &mut &[u8]) -> Option<usize> {
+/// Splits bytes off that have their number before them.
+fn take_prefixed<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = usize::try_from(take(rest)?).ok()?;
-    *rest = rest.get(len..)?;
-    Some(len)
+    let (bytes, after) = rest.split_at_checked(len)?;
+    *rest = after;
+    Some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn stream(stream: u64, len: usize) -> Piece {
-        Piece { stream: Some(stream), len }
+    fn stream(stream: u64, offset: u64, data: &[u8]) -> Piece<'_> {
+        Piece { stream: Some(stream), offset, data }
     }
 
     #[test]
@@ -148,7 +148,12 @@ mod tests {
             let found: Vec<_> = pieces(&payload).collect();
             assert_eq!(
                 found,
-                [stream(4, 1), stream(0x400, 0), Piece { stream: None, len: 2 }, stream(8, 3)],
+                [
+                    stream(4, 0, b"x"),
+                    stream(0x400, 5, b""),
+                    Piece { stream: None, offset: 1, data: &[1, 2] },
+                    stream(8, 32, b"abc"),
+                ],
                 "{other:x?}"
             );
         }

@@ -25,7 +25,8 @@ pub(crate) enum Classification {
     Foreign(u64),
 }
 
-/// Classifies a readable stream. `header` holds the bytes that earlier calls have read.
+/// Classifies a readable stream. `header` holds the bytes that earlier calls have read. `first` is its first byte, if
+/// that is known without a peek.
 ///
 /// # Errors
 /// If quiche consumed data in a peek.
@@ -33,10 +34,14 @@ pub(crate) fn classify(
     transport: &mut Transport,
     stream: u64,
     mut header: PartialHeader,
+    first: Option<u8>,
 ) -> Result<Classification, PeekFailed> {
     let wanted = if is_bidi(stream) { code::BIDI_SIGNAL } else { code::UNI_TYPE };
     // The usual case: the header is in one piece, or the stream is not a session's.
     if header.len == 0 {
+        if first.is_some_and(|first| first < code::SIGNAL_FIRST) {
+            return Ok(Classification::Http);
+        }
         let Some(peeked) = transport.peek(stream)? else { return Ok(Classification::Http) };
         if let Some((kind, kind_len)) = varint::read(peeked.bytes()) {
             if kind != wanted {

@@ -143,10 +143,17 @@ impl Flow {
 
     /// `bytes` arrived on the connection. Returns whether [`check_received`](Flow::check_received) is due.
     pub(crate) fn needs_check(&mut self, now: Instant, bytes: u64) -> bool {
-        let check = &mut self.check;
-        check.since += bytes;
-        let possible = self.recv_data.used + check.waiting + check.since > self.recv_data.max;
-        possible && check.not_before.is_none_or(|at| at <= now)
+        self.check.since += bytes;
+        self.may_be_exceeded() && self.check.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// When a check is due that came too early after the one before.
+    pub(crate) fn postponed_check(&self) -> Option<Instant> {
+        self.check.not_before.filter(|_| self.may_be_exceeded())
+    }
+
+    fn may_be_exceeded(&self) -> bool {
+        self.recv_data.used + self.check.waiting + self.check.since > self.recv_data.max
     }
 
     /// Checks the total received: bytes read, and the `waiting` ones.
@@ -229,7 +236,9 @@ mod tests {
         assert!(!flow.needs_check(now, 100), "cannot be too many");
         assert!(flow.needs_check(now, 1));
         assert_eq!(flow.check_received(now, 100), Ok(()));
+        assert_eq!(flow.postponed_check(), None);
         assert!(!flow.needs_check(now, 1000), "just counted");
+        assert_eq!(flow.postponed_check(), Some(now + CHECK_INTERVAL));
         assert!(flow.needs_check(now + CHECK_INTERVAL, 0));
         assert_eq!(flow.check_received(now, 101), Err(FlowError));
         flow.on_read(50, &mut out);

@@ -9,6 +9,8 @@ use crate::h3::Request;
 
 /// Closed sessions remembered, to distinguish late streams and datagrams from early ones.
 const MAX_CLOSED_SESSIONS: usize = 64;
+/// Heads in a turn of which it is remembered what follows them.
+const MAX_FOLLOWED_HEADS: usize = 64;
 
 /// The sessions of a connection, open and pending.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub(crate) struct Sessions {
     closed: VecDeque<u64>,
     /// Streams of sessions whose arrival is not processed yet.
     pub(crate) arrivals: VecDeque<u64>,
+    /// Streams whose head was seen to be followed by a frame other than the signal of a session's stream.
+    followed_heads: Vec<u64>,
     /// The peer's SETTINGS, once they have arrived.
     pub(crate) peer: Option<PeerSupport>,
     /// Bytes received on the connection until flow control was checked last.
@@ -53,6 +57,7 @@ impl Sessions {
             pending: Vec::new(),
             closed: VecDeque::new(),
             arrivals: VecDeque::new(),
+            followed_heads: Vec::new(),
             peer: None,
             received: 0,
             had_session: false,
@@ -79,6 +84,24 @@ impl Sessions {
         self.map.iter().filter(|(_, session)| session.end.is_none()).map(|(&id, _)| id).collect()
     }
 
+    /// Remembers for this turn that what follows a head is known, and is allowed.
+    pub(crate) fn note_followed_head(&mut self, stream: u64) {
+        if self.followed_heads.len() < MAX_FOLLOWED_HEADS {
+            self.followed_heads.push(stream);
+        }
+    }
+
+    /// Whether that is known. It is for one head of a stream.
+    pub(crate) fn take_followed_head(&mut self, stream: u64) -> bool {
+        let at = self.followed_heads.iter().position(|id| *id == stream);
+        at.map(|at| self.followed_heads.swap_remove(at)).is_some()
+    }
+
+    /// Forgets what was known in this turn.
+    pub(crate) fn forget_followed_heads(&mut self) {
+        self.followed_heads = Vec::new();
+    }
+
     /// Remembers that `session` was closed or refused.
     pub(crate) fn retire(&mut self, session: u64) -> Option<SessionState> {
         self.offered.retain(|offered| *offered != session);
@@ -95,6 +118,19 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_head_is_known_once_and_in_one_turn() {
+        let mut sessions = Sessions::new(true, 100);
+        sessions.note_followed_head(4);
+        assert_eq!([0, 4, 4].map(|stream| sessions.take_followed_head(stream)), [false, true, false]);
+        (0..100).for_each(|stream| sessions.note_followed_head(stream));
+        let known = (0..100).filter(|stream| sessions.take_followed_head(*stream)).count();
+        assert_eq!(known, MAX_FOLLOWED_HEADS);
+        sessions.note_followed_head(4);
+        sessions.forget_followed_heads();
+        assert!(!sessions.take_followed_head(4));
+    }
 
     #[test]
     fn closed_sessions_are_remembered_for_a_while() {

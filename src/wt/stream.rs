@@ -346,7 +346,7 @@ impl SessionStream<'_> {
             return Ok(true);
         }
         let mut header = std::mem::take(&mut self.state.header);
-        let written = self.transport.write(self.id.id, &mut header, false, &mut self.state.unacked);
+        let written = self.transport.write_header(self.id.id, &mut header, &mut self.state.unacked);
         self.state.header = header;
         written.map_err(|error| self.send_failed(error))?;
         if !self.state.header.is_empty() {

@@ -286,7 +286,7 @@ fn a_resolver_that_blocks_holds_nobody_up() {
     let blocked = std::sync::Mutex::new(blocked);
     let mut client = client(|config| {
         config.dangerous().accept_any_certificate();
-        config.connect_timeout = Duration::from_secs(2);
+        config.connect_timeout = Duration::from_secs(6);
         config.resolver = Some(Resolver::new(move |host, port| match host {
             "slow.test" => {
                 let _ = blocked.lock().unwrap().recv();
@@ -310,7 +310,7 @@ fn a_resolver_that_blocks_holds_nobody_up() {
     assert!(!unknown.is_timeout());
     client.run().unwrap();
     let error = ended.try_recv().unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "cannot resolve host 'slow.test': no answer within 2 s");
+    assert_eq!(error.to_string(), "cannot resolve host 'slow.test': no answer within 6 s");
     assert!(error.is_timeout());
     drop(release);
 }
@@ -460,7 +460,7 @@ fn ten_sessions_one_after_the_other_with_one_client() {
         let options = SessionOptions::new(&server.url("/wt/echo?open=1")).unwrap();
         let (from_server, back) = (Vec::new(), Vec::new());
         client.open_session(options, Talk { stream: None, from_server, back, datagrams: 0, chosen: None, done });
-        let deadline = Instant::now() + DEADLINE / 8;
+        let deadline = Instant::now() + DEADLINE / 4;
         let mut turns = 0;
         let (back, from_server, _, end) = loop {
             if let Ok(said) = result.try_recv() {
@@ -507,7 +507,7 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
     let mut client = insecure();
     let (done, results) = mpsc::channel();
     for _ in 0..18 {
-        let request = ClientRequest::get(&server.url("/slow?delay=300")).unwrap();
+        let request = ClientRequest::get(&server.url("/slow?delay=1500")).unwrap();
         let digest = Some(digest::Context::new(&digest::SHA256));
         client.start(request, Download { digest, bytes: 0, progress: |_| (), done: done.clone() });
     }
@@ -517,7 +517,7 @@ fn requests_that_wait_for_room_do_not_keep_the_loop_awake() {
         turns += 1;
     }
     let bytes: Vec<u64> = results.try_iter().map(|result| result.unwrap().0).collect();
-    assert_eq!(bytes, [14; 18]);
+    assert_eq!(bytes, ["waited 1500 ms\n".len() as u64; 18]);
     assert!(turns < 1000, "{turns} turns");
     client.close();
     let stats = server.stop();
@@ -552,12 +552,12 @@ fn six_connections_to_a_server_are_the_most() {
     let (done, results) = mpsc::channel();
     for _ in 0..12 {
         let digest = Some(digest::Context::new(&digest::SHA256));
-        let request = ClientRequest::get(&server.url("/slow?delay=300")).unwrap();
+        let request = ClientRequest::get(&server.url("/slow?delay=1500")).unwrap();
         client.start(request, Download { digest, bytes: 0, progress: |_| (), done: done.clone() });
     }
     client.run().unwrap();
     let answers: Vec<_> = results.try_iter().map(|result| result.unwrap().0).collect();
-    assert_eq!(answers, ["waited 300 ms\n".len() as u64; 12]);
+    assert_eq!(answers, ["waited 1500 ms\n".len() as u64; 12]);
     client.close();
     let stats = server.stop();
     assert_eq!((stats.get("connections"), stats.get("requests")), (6, 12));

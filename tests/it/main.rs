@@ -12,6 +12,7 @@ mod admin;
 mod aioquic;
 mod attacks;
 mod bench_cli;
+mod bench_table;
 mod browser;
 mod certificates;
 mod cli;

@@ -75,12 +75,12 @@ fn a_handler_that_blocks_shows_in_its_turn() {
 #[test]
 fn a_response_that_waits_shows_in_the_durations_only() {
     let server = Server::start(&ADMIN);
-    curl(&server, "/slow?delay=300", &[]);
+    curl(&server, "/slow?delay=1200", &[]);
     curl(&server, "/", &[]);
     let text = get(&server, "/metrics").1;
     assert_eq!(value(&text, "mio_quiche_request_duration_seconds_count"), 2.0);
-    assert_eq!(above(&text, "request_duration_seconds", "0.25"), 1.0);
-    assert!(value(&text, "mio_quiche_loop_handler_seconds_sum") < 0.3, "{text}");
+    assert_eq!(above(&text, "request_duration_seconds", "1"), 1.0);
+    assert!(value(&text, "mio_quiche_loop_handler_seconds_sum") < 1.2, "{text}");
     // The timer of the response was due.
     assert!(value(&text, "mio_quiche_loop_lag_seconds_count") >= 1.0, "{text}");
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -11,11 +11,11 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::admin::metric;
 use crate::support::client::Client;
 use crate::support::curl;
-use crate::support::server::{Guard, Server, mio_quiche};
+use crate::support::server::{Guard, Server, mio_quiche, signal};
 use crate::support::{DEADLINE, wait_for};
 
 /// Far below every timeout, far above a round trip on a busy machine.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A server with a host key that restarts.
 pub(crate) struct Restarting {
@@ -32,11 +32,14 @@ impl Restarting {
         Restarting { server: serve("127.0.0.1:0", &key, &args), key, args }
     }
 
-    /// Kills it, and starts another one in its place.
-    pub(crate) fn restart(&mut self) {
+    /// Kills it, and starts another one in its place. Clients that send by themselves stand still meanwhile: from a port
+    /// that nobody has, they would hear of the kernel that the connection is refused.
+    pub(crate) fn restart(&mut self, clients: &[&Child]) {
+        clients.iter().for_each(|client| signal(client, "STOP"));
         self.server.signal("KILL");
         self.server.wait(DEADLINE);
         self.server = serve(&self.server.addr().to_string(), &self.key, &self.args);
+        clients.iter().for_each(|client| signal(client, "CONT"));
     }
 
     fn requests(&self) -> u64 {
@@ -63,7 +66,7 @@ fn get_notices_in_an_upload() {
     let mut body = child.stdin.take().unwrap();
     body.write_all(&[1; 10_000]).unwrap();
     wait_for("the request", DEADLINE, || (restarting.requests() == 1).then_some(()));
-    restarting.restart();
+    restarting.restart(&[&child]);
     let next = Instant::now();
     // It may have noticed already, by what was not acknowledged.
     let _ = body.write_all(&[2; 10_000]);
@@ -79,12 +82,12 @@ fn get_notices_in_an_upload() {
 #[test]
 fn get_repeats_a_request_that_had_no_answer() {
     // K7: it keeps its connection alive, and so notices.
-    let mut restarting = Restarting::start(&["--admin", "127.0.0.1:0", "--idle-timeout", "2"]);
+    let mut restarting = Restarting::start(&["--admin", "127.0.0.1:0", "--idle-timeout", "10"]);
     let url = restarting.server.url("/slow?delay=1500");
     let mut get = mio_quiche();
     let child = get.args(["get", "-k", &url]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for("the request", DEADLINE, || (restarting.requests() == 1).then_some(()));
-    restarting.restart();
+    restarting.restart(&[&child]);
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "waited 1500 ms\n");
@@ -98,12 +101,12 @@ fn curl_notices_in_an_upload() {
     let mut restarting = Restarting::start(&ADMIN);
     let dir = TempDir::new().unwrap();
     let body = dir.path().join("body");
-    fs::write(&body, vec![1; 50_000_000]).unwrap();
+    fs::write(&body, vec![1; 200_000_000]).unwrap();
     let mut curl = curl::command();
     curl.args(["--limit-rate", "2M", "-X", "POST", "-T"]).arg(&body).arg(restarting.server.url("/upload"));
     let mut curl = Guard(curl.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_for("the request", DEADLINE, || (restarting.requests() == 1).then_some(()));
-    restarting.restart();
+    restarting.restart(&[&curl.0]);
     let began = Instant::now();
     let status = curl.wait("curl ends", DEADLINE);
     assert_eq!(status.code(), Some(56));
@@ -117,7 +120,7 @@ fn get_and_curl_notice_in_a_download() {
     // K7: a client that reads has a new limit of flow control to repeat.
     let mut restarting = Restarting::start(&ADMIN);
     let dir = TempDir::new().unwrap();
-    let url = restarting.server.url("/stream/100000000");
+    let url = restarting.server.url("/stream/1000000000");
     let [ours, theirs] = ["ours", "theirs"].map(|name| dir.path().join(name));
     let mut get = mio_quiche();
     get.args(["get", "-k", "--limit-rate", "4M", "-o"]).arg(&ours).arg(&url).stderr(Stdio::null());
@@ -128,7 +131,7 @@ fn get_and_curl_notice_in_a_download() {
         let has_much = || fs::metadata(file).is_ok_and(|file| file.len() > 4_000_000).then_some(());
         wait_for("some megabytes", DEADLINE, has_much);
     }
-    restarting.restart();
+    restarting.restart(&clients.each_ref().map(|client| &client.0));
     let began = Instant::now();
     for client in &mut clients {
         assert_eq!(client.wait("the client ends", DEADLINE).code(), Some(56));

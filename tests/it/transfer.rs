@@ -33,7 +33,7 @@ fn lossy_size() -> u64 {
 }
 
 fn deadline(size: u64) -> Duration {
-    DEADLINE + Duration::from_secs(size / MIB)
+    DEADLINE + Duration::from_secs(2 * size / MIB)
 }
 
 /// The demo's payload in a file, and its SHA-256.
@@ -148,7 +148,7 @@ fn a_client_that_stops_reading_costs_nothing() {
         slowest = slowest.max(asked.elapsed());
         answered += 1;
     }
-    assert!(slowest < Duration::from_secs(1), "another client waits {slowest:?}");
+    assert!(slowest < DEADLINE / 4, "another client waits {slowest:?}");
     let after = server.memory_kib("VmRSS");
     println!(
         "stalled at {} of {size} bytes; memory {before} -> {after} KiB; {answered} others, {slowest:.1?} at most",

@@ -216,6 +216,7 @@ fn start(
     let mut config = ServerConfig::new(vec![DevCert::generate(&[]).unwrap().certificate()]);
     config.handle_signals = false;
     config.shutdown_timeout = Duration::from_secs(3);
+    config.transport.idle_timeout = 5 * DEADLINE;
     let mut workers = Workers::bind("127.0.0.1:0", config, count, move || Ok(router())).unwrap();
     let (handle, url) = (workers.handle(), format!("https://{}", workers.local_addr()));
     (handle, url, thread::spawn(move || workers.run()))
@@ -264,7 +265,7 @@ impl Drop for Bomb {
 /// A client with a connection at a worker whose name is `wanted`, and that name.
 fn client_at(url: &str, wanted: impl Fn(&str) -> bool) -> (String, Client) {
     for _ in 0..200 {
-        let mut client = client(|config| config.transport.idle_timeout = Duration::from_secs(60));
+        let mut client = client(|config| config.transport.idle_timeout = 5 * DEADLINE);
         let at = String::from_utf8(client.get(url).unwrap().body.to_vec()).unwrap();
         if wanted(&at) {
             return (at, client);
@@ -291,7 +292,7 @@ fn a_worker_that_panics_starts_again_and_the_others_go_on() {
     assert_eq!(other.1.get(&url).unwrap().body, other.0.as_bytes());
     // A connection of the worker that panicked is reset, and the client makes another one.
     assert_eq!(first.1.get(&url).unwrap().status, 200);
-    assert!(began.elapsed() < Duration::from_secs(30), "a reset, not the idle timeout");
+    assert!(began.elapsed() < DEADLINE, "a reset, not the idle timeout");
     // The worker takes connections again.
     drop(client_at(&url, |at| at == first.0));
     handle.shutdown().unwrap();

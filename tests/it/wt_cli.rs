@@ -1,10 +1,9 @@
 //! `mio-quiche wt` against our server, aioquic's WebTransport and wtransport.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,6 +14,9 @@ use crate::support::curl::curl;
 use crate::support::pty::{CTRL_C, CTRL_D, Terminal};
 use crate::support::server::{Server, make_cert, mio_quiche};
 use crate::support::{DEADLINE, payload};
+
+/// Seconds for what a server sends on its own: enough on a busy machine.
+const WAIT: &str = "3";
 
 /// Exit code, standard output and standard error.
 type Ran = (i32, String, String);
@@ -76,7 +78,11 @@ fn datagrams_and_streams_that_come_back() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].starts_with("session    opened after ") && lines[0].ends_with(" ms"), "{out}");
-    assert_eq!(lines[1], "datagrams  100 of 1000 bytes sent, 100 came back, 0 lost (0.0 %)");
+    let counted = lines[1].strip_prefix("datagrams  100 of 1000 bytes sent, ").expect("a line of datagrams");
+    let (back, lost) = counted.split_once(" came back, ").expect("two counts");
+    let back: u64 = back.parse().unwrap();
+    assert!((1..=100).contains(&back), "{out}");
+    assert_eq!(lost, format!("{0} lost ({0}.0 %)", 100 - back));
     assert!(lines[2].starts_with("           round trip in ms: min "), "{out}");
     assert!(lines[3].starts_with("bidi       150 streams of 1000 bytes opened, 150 came back equal, "), "{out}");
     assert!(lines[4].starts_with("uni        150 streams of 1000 bytes sent, 150 answered with the same, "), "{out}");
@@ -106,14 +112,14 @@ fn what_does_not_come_back_equal_is_a_failure() {
 fn streams_that_the_server_opens_are_shown() {
     let mut server = Server::start(&[]);
     let url = server.url("/wt/echo?open=3");
-    let (code, out, err) = wt(&["--wait", "0.3", &url]);
+    let (code, out, err) = wt(&["--wait", WAIT, &url]);
     assert_eq!((code, err.as_str()), (0, ""));
     let mut lines: Vec<&str> = out.lines().filter(|line| line.starts_with("server's bidi stream: ")).collect();
     lines.sort_unstable();
     let expected: Vec<_> = (0..3).map(|n| format!("server's bidi stream: server stream {n}")).collect();
     assert_eq!(lines, expected);
     assert!(out.lines().any(|line| line == "server's   3 streams with 48 bytes"), "{out}");
-    let found = report(0, &["--wait", "0.3", &url]);
+    let found = report(0, &["--wait", WAIT, &url]);
     let texts: Vec<&Value> = found["peer_streams"].as_array().unwrap().iter().map(|s| &s["bytes"]).collect();
     assert_eq!(texts, [&json!(16); 3], "{found}");
     server.stop();
@@ -134,11 +140,9 @@ fn the_servers_close() {
     let found = report(0, &["--expect-close", "--datagrams", "1", &on_datagram]);
     assert_eq!(found["closed"], json!({ "by": "peer", "code": 3, "reason": "" }));
     // None comes.
-    let (code, _, err) = wt(&["--expect-close", "--timeout", "0.5", &server.url("/wt/echo")]);
-    assert_eq!(
-        (code, err.as_str()),
-        (28, "mio-quiche: it took longer than 0.5 s: the server did not close the session\n")
-    );
+    let (code, _, err) = wt(&["--expect-close", "--timeout", WAIT, &server.url("/wt/echo")]);
+    let message = format!("mio-quiche: it took longer than {WAIT} s: the server did not close the session\n");
+    assert_eq!((code, err), (28, message));
     server.stop();
 }
 
@@ -190,9 +194,21 @@ fn standard_input_on_one_stream() {
 #[test]
 fn lines_typed() {
     let mut server = Server::start(&[]);
-    let typed = "first\n//second\n/uni third\n/dgram fourth\n/bogus\n/close 5 so long\n";
-    let (code, out, err) = wt_with(&["-k", "--interactive", &server.url("/wt/echo")], typed.as_bytes());
-    assert_eq!((code, err.as_str()), (0, "mio-quiche: no such command; /help lists them\n"));
+    let mut command = mio_quiche();
+    command.args(["wt", "-k", "--interactive", &server.url("/wt/echo")]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    keyboard.write_all(b"first\n//second\n/uni third\n/dgram fourth\n/bogus\n").unwrap();
+    // Each has its answer before the session is closed.
+    let mut out = String::new();
+    for _ in 0..4 {
+        screen.read_line(&mut out).unwrap();
+    }
+    keyboard.write_all(b"/close 5 so long\n").unwrap();
+    screen.read_to_string(&mut out).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), err.as_str()), (Some(0), "mio-quiche: no such command; /help lists them\n"));
     let mut lines: Vec<&str> = out.lines().filter(|line| !line.starts_with("session    opened")).collect();
     lines.sort_unstable();
     let expected = [
@@ -327,7 +343,7 @@ fn aioquics_server() {
     assert_eq!(server.next_close(), json!({ "code": 9, "reason": "from us" }));
     let found = report(0, &["--subprotocol", "a", "--subprotocol", "b", "--bidi", "1", "--size", "300000", &url]);
     assert_eq!((&found["subprotocol"], &found["bidi"]["bytes"]), (&json!("b"), &json!(300_000)));
-    let (code, out, err) = wt(&["--wait", "0.3", &server.url("/open")]);
+    let (code, out, err) = wt(&["--wait", WAIT, &server.url("/open")]);
     assert_eq!((code, err.as_str()), (0, ""));
     let mut lines: Vec<&str> = out.lines().filter(|line| line.contains("stream: ")).collect();
     lines.sort_unstable();
@@ -423,7 +439,6 @@ async fn echo(mut send: wtransport::SendStream, mut recv: wtransport::RecvStream
 
 #[test]
 fn wtransports_server() {
-    let began = Instant::now();
     let ends = with_wtransport(|url| {
         let echo = format!("{url}/echo");
         let found = report(
@@ -435,7 +450,7 @@ fn wtransports_server() {
         assert_eq!((&found["datagrams"]["sent"], &found["datagrams"]["wrong"]), (&json!(50), &json!(0)));
         assert!(found["datagrams"]["back"].as_u64().unwrap() > 0, "{found}");
         assert_eq!(report(0, &["--bidi", "2", "--size", "300000", &echo])["bidi"]["bytes"], json!(600_000));
-        let (code, out, err) = wt(&["--wait", "0.3", &format!("{url}/open")]);
+        let (code, out, err) = wt(&["--wait", WAIT, &format!("{url}/open")]);
         assert_eq!((code, err.as_str()), (0, ""));
         let mut lines: Vec<&str> = out.lines().filter(|line| line.contains("stream: ")).collect();
         lines.sort_unstable();
@@ -447,7 +462,6 @@ fn wtransports_server() {
         let reason = "closed by the peer with 0x1e (wtransport says bye)";
         assert_eq!(found["closed"], json!({ "by": "connection", "code": 0, "reason": reason }));
     });
-    println!("{ends:?}");
     assert_eq!(ends.len(), 5);
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(ends.iter().all(|end| !end.contains("timed out")), "a client left without a word: {ends:?}");
 }

@@ -173,7 +173,7 @@ fn a_client_that_closes_while_its_handshake_is_probed_sends_packets_without_end(
 
 #[test]
 fn packets_are_decrypted_in_place() {
-    // transport/load.rs counts the frames of a packet after quiche has processed it.
+    // transport/decrypted.rs reads the frames of a packet after quiche has processed it.
     const CID_LEN: usize = 16;
     let mut pair = Pair::new();
     pair.client.stream_send(0, b"in plain", true).unwrap();
@@ -197,4 +197,35 @@ fn a_server_that_verifies_takes_a_client_without_a_certificate() {
     pair.pass();
     assert!(pair.server.is_established() && pair.client.is_established());
     assert_eq!(pair.server.peer_cert(), None);
+}
+
+#[test]
+fn a_close_is_sent_once() {
+    // transport/last_close.rs
+    let mut pair = Pair::new();
+    pair.server.close(true, 0x123, b"enough").unwrap();
+    assert_eq!(flight(&mut pair.server).len(), 1);
+    assert!(pair.server.is_draining());
+    pair.client.send_ack_eliciting().unwrap();
+    for Packet { mut bytes, from, to } in flight(&mut pair.client) {
+        pair.server.recv(&mut bytes, RecvInfo { from, to }).unwrap();
+    }
+    assert_eq!(flight(&mut pair.server).len(), 0);
+}
+
+#[test]
+fn a_close_waits_while_the_congestion_window_is_full() {
+    // transport/unsent_close.rs
+    let mut pair = Pair::new();
+    while pair.server.stream_send(3, &[0; 10_000], false).is_ok() {
+        flight(&mut pair.server);
+    }
+    assert_eq!(flight(&mut pair.server).len(), 0);
+    pair.server.close(true, 0x123, b"enough").unwrap();
+    assert_eq!(flight(&mut pair.server).len(), 0);
+    // It goes with a probe.
+    std::thread::sleep(pair.server.timeout().expect("the timeout of a probe"));
+    pair.server.on_timeout();
+    assert!(!flight(&mut pair.server).is_empty());
+    assert!(pair.server.is_draining());
 }

@@ -15,6 +15,7 @@ mod fin;
 mod gone;
 mod http3;
 mod http3_messages;
+mod missing;
 mod paths;
 mod peek;
 mod reset;

@@ -50,7 +50,7 @@ fn one_network_that_leaves_handshakes_keeps_no_other_client_out() {
     assert_eq!((sim.server.handshake_count(), stats.displaced_handshakes), (20, 0), "{stats:?}");
     let began = net::now();
     sim.connect();
-    assert!(elapsed(began) < Duration::from_secs(1));
+    assert!(elapsed(began) < TIMEOUT / 4, "it did not wait for the others' handshakes to time out");
     let id = sim.get("/");
     sim.finish_all();
     assert_eq!(sim.answers[&id].status(), "200");
@@ -96,27 +96,33 @@ fn many_handshakes_at_once_begin_in_several_turns_so_that_connections_get_theirs
 
 const LIMIT: Duration = Duration::from_millis(200);
 
-fn with_a_limit(sessions: bool) -> Sim {
+fn with_a_limit(sessions: bool, limit: Duration) -> Sim {
     let server = move |config: &mut ServerConfig| {
-        config.request_timeout = LIMIT;
+        config.request_timeout = limit;
         config.webtransport.enabled = sessions;
     };
     Sim::connected(Options { server: Box::new(server), ..Options::default() })
 }
 
-/// Sends a byte of a stream at a time, until `done`. Returns how long it took.
-fn trickle(sim: &mut Sim, stream: u64, bytes: &[u8], mut done: impl FnMut(&Sim) -> bool) -> Duration {
+/// The interval of the bytes that [`trickle`] sends.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Sends a byte of a stream at a time, until `done`, which takes `LIMIT` at least, and little more.
+fn trickle(sim: &mut Sim, stream: u64, bytes: &[u8], mut done: impl FnMut(&Sim) -> bool) {
     let began = net::now();
     let mut bytes = bytes.iter().copied().chain(std::iter::repeat(b'x'));
+    // On a busy machine, less is sent in the same time.
+    let mut left = (4 * LIMIT).as_millis() / INTERVAL.as_millis();
     while !done(sim) {
-        assert!(elapsed(began) < TIMEOUT, "the stream goes on");
+        assert!(left > 0, "the stream goes on after {:?}", elapsed(began));
+        left -= 1;
         let byte = bytes.next().expect("no end");
         // Fails once the server has stopped the stream.
         let _ = sim.client.stream_send(stream, &[byte], false);
         sim.step();
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(INTERVAL);
     }
-    elapsed(began)
+    assert!(elapsed(began) >= LIMIT, "{:?}", elapsed(began));
 }
 
 /// The code with which the server closed the connection.
@@ -128,11 +134,10 @@ fn closed(sim: &Sim) -> Option<u64> {
 fn a_head_that_comes_byte_by_byte_ends_the_connection() {
     // K11
     for sessions in [false, true] {
-        let mut sim = with_a_limit(sessions);
+        let mut sim = with_a_limit(sessions, LIMIT);
         // The type and length of a HEADERS frame of 1000 bytes.
-        let took = trickle(&mut sim, 0, &[0x01, 0x43, 0xe8], |sim| closed(sim).is_some());
+        trickle(&mut sim, 0, &[0x01, 0x43, 0xe8], |sim| closed(sim).is_some());
         assert_eq!(closed(&sim), Some(ErrorCode::H3_EXCESSIVE_LOAD.0), "with sessions: {sessions}");
-        assert!(took >= LIMIT && took < 4 * LIMIT, "{took:?}");
         let stats = sim.server.stats();
         assert_eq!((stats.timed_out_requests, stats.requests), (1, 0));
     }
@@ -141,13 +146,12 @@ fn a_head_that_comes_byte_by_byte_ends_the_connection() {
 #[test]
 fn a_body_that_comes_byte_by_byte_costs_its_request_and_no_other() {
     // K11
-    let mut sim = with_a_limit(true);
+    let mut sim = with_a_limit(true, LIMIT);
     let slow = sim.open("POST", "/upload");
     let other = sim.get("/slow?delay=900");
     // A DATA frame of 16 383 bytes.
-    let took = trickle(&mut sim, slow, &[0x00, 0x7f, 0xff], |sim| sim.answers[&slow].reset.is_some());
+    trickle(&mut sim, slow, &[0x00, 0x7f, 0xff], |sim| sim.answers[&slow].reset.is_some());
     assert_eq!(sim.answers[&slow].reset, Some(ErrorCode::H3_REQUEST_CANCELLED.0));
-    assert!(took >= LIMIT && took < 4 * LIMIT, "{took:?}");
     sim.finish_all();
     assert_eq!(sim.answers[&other].status(), "200", "a handler may take its time");
     assert_eq!(sim.server.stats().timed_out_requests, 1);
@@ -158,7 +162,7 @@ fn a_body_that_comes_byte_by_byte_costs_its_request_and_no_other() {
 #[test]
 fn a_response_that_nobody_reads_ends_the_connection() {
     // K11
-    let mut sim = with_a_limit(true);
+    let mut sim = with_a_limit(true, LIMIT);
     sim.reading = false;
     sim.get("/stream/20000000");
     let began = net::now();
@@ -177,11 +181,13 @@ fn a_response_that_nobody_reads_ends_the_connection() {
 #[test]
 fn progress_is_enough() {
     // K11
-    let mut sim = with_a_limit(true);
+    // Far longer than a busy machine lets the client wait.
+    let limit = Duration::from_secs(2);
+    let mut sim = with_a_limit(true, limit);
     let slow = sim.open("POST", "/upload");
     let began = net::now();
-    // 1 KiB each 50 ms, for five times the limit.
-    while elapsed(began) < 5 * LIMIT {
+    // 1 KiB each 50 ms, for twice the limit.
+    while elapsed(began) < 2 * limit {
         let h3 = sim.h3.as_mut().expect("connected");
         h3.send_body(&mut sim.client, slow, &[b'x'; 1024], false).expect("room");
         let next = net::now() + Duration::from_millis(50);
@@ -200,11 +206,15 @@ fn progress_is_enough() {
 fn a_network_that_asks_too_often_gets_429() {
     let server = |config: &mut ServerConfig| config.max_request_rate = std::num::NonZeroU32::new(10);
     let mut sim = Sim::connected(Options { server: Box::new(server), ..Options::default() });
+    let began = net::now();
     let ids: Vec<u64> = (0..30).map(|_| sim.get("/")).collect();
     sim.finish_all();
     let served = ids.iter().filter(|id| sim.answers[id].status() == "200").count();
     let limited = ids.iter().filter(|id| sim.answers[id].status() == "429").count();
-    assert_eq!((served, limited, sim.server.stats().rate_limited_requests), (10, 20, 20));
+    // Ten at once, and one more in each tenth of a second.
+    let most = 10 + (elapsed(began).as_millis() / 100) as usize;
+    assert!((10..=most).contains(&served), "{served} of at most {most}");
+    assert_eq!((limited, sim.server.stats().rate_limited_requests), (30 - served, 30 - served as u64));
     std::thread::sleep(Duration::from_millis(250));
     let id = sim.get("/");
     sim.finish_all();

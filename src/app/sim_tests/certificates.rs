@@ -20,6 +20,7 @@ fn der(cert: &DevCert) -> Vec<u8> {
 
 fn server(certificates: Vec<Certificate>, set: impl Fn(&mut ServerConfig)) -> Endpoint {
     let mut config = ServerConfig::new(certificates);
+    config.transport.handshake_timeout = TIMEOUT;
     set(&mut config);
     Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint")
 }

@@ -5,10 +5,10 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::*;
 use crate::app::session::{Session, SessionHandler};
-use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, ClosedBy, Event, RequestError, RequestHead};
 use crate::error::{ErrorCode, Result, StreamError};
 use crate::h3::Recv;
+use crate::transport::peek_count;
 use crate::transport::table::{ConnId, StreamId};
 use crate::turn::Application;
 use crate::wt::{EndedBy, SessionEnd};
@@ -107,8 +107,7 @@ impl Net {
         client: impl FnOnce(&mut ClientConfig),
     ) -> Self {
         eprintln!("{network:?}");
-        let mut config = ClientConfig::default();
-        config.dangerous().accept_any_certificate();
+        let mut config = our_client_config();
         client(&mut config);
         Net {
             client: Endpoint::client(&config, net::now()).expect("a client"),
@@ -326,6 +325,24 @@ fn an_idle_connection_is_over_before_it_is_forgotten() {
 }
 
 #[test]
+fn small_messages_are_read_without_a_peek() {
+    let mut net = Net::demo(Network::default());
+    let conn = net.connect(SERVER);
+    // With GREASE frames, which only a peek gets past.
+    let first = net.get(conn, "/");
+    net.run_until("the first response", |net| net.app.streams[&first].is_over());
+    let before = peek_count();
+    let gets: Vec<_> = (0..20).map(|_| net.get(conn, "/")).collect();
+    let echoes: Vec<_> = (0..20).map(|n| net.request(conn, &head(Method::POST, "/api/echo"), &[n; 20], None)).collect();
+    net.run_until("all responses", |net| gets.iter().chain(&echoes).all(|id| net.app.streams[id].is_over()));
+    assert!(gets.iter().all(|id| net.app.streams[id].status == 200));
+    for (n, id) in (0..20).zip(&echoes) {
+        assert_eq!(net.app.streams[id].body, [n; 20]);
+    }
+    assert_eq!(peek_count() - before, 0);
+}
+
+#[test]
 fn requests_with_bodies_both_ways_and_trailers() {
     for seed in 1..=6 {
         let mut net = Net::demo(Network { seed, ..BAD });
@@ -378,10 +395,6 @@ fn sessions_with_streams_from_both_sides() {
         for n in 0..30 {
             net.open(session, false, text(n).as_bytes());
         }
-        for n in 0..50_u8 {
-            let mut session = net.client.session(net::now(), session).expect("a session");
-            session.send_datagram(&[n]).expect("room for a datagram");
-        }
         let from_server = |net: &Net, bidi: bool| {
             let theirs = net.app.streams.iter().filter(|(id, _)| !id.is_from_client() && id.is_bidi() == bidi);
             theirs.map(|(id, _)| *id).collect::<Vec<_>>()
@@ -404,8 +417,15 @@ fn sessions_with_streams_from_both_sides() {
         answers.sort();
         expected.sort();
         assert!(answers == expected, "seed {seed}: the answers on streams of the server's");
-        let datagrams = net.app.datagrams.len();
-        assert!((1..=110).contains(&datagrams), "seed {seed}: {datagrams} datagrams");
+        // All of them may be in one packet, which may be lost.
+        let mut datagrams = 0;
+        net.run_until("a datagram", |net| {
+            let mut session = net.client.session(net::now(), session).expect("a session");
+            datagrams += usize::from(session.send_datagram(b"ping").is_ok());
+            !net.app.datagrams.is_empty()
+        });
+        assert!(net.app.datagrams.len() <= datagrams, "seed {seed}: {} for {datagrams}", net.app.datagrams.len());
+        assert!(net.app.datagrams.iter().all(|payload| payload == "ping"), "seed {seed}");
         let mut open = net.client.session(net::now(), session).expect("a session");
         open.close(77, "the end");
         net.run_until("the close", |net| net.server().session_count() == 0 && net.client.session_count() == 0);

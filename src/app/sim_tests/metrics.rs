@@ -60,7 +60,7 @@ fn a_handshake_that_fails_is_no_sample() {
         sim.step();
     }
     assert_eq!(sim.server.handshake_count(), 1);
-    let later = net::now() + Duration::from_secs(60);
+    let later = net::now() + TIMEOUT;
     sim.server.handle_timeouts(later);
     settle(later, &mut sim.server, &mut sim.app);
     while sim.server.poll_transmit(later, &mut [0; 1500], 1).is_some() {}

@@ -270,7 +270,7 @@ struct Ticks(u8);
 impl SessionHandler for Ticks {
     fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
         // Each replaces the one before.
-        for millis in [10_000, 1, 20] {
+        for millis in [600_000, 1, 20] {
             s.wake_at(s.now() + Duration::from_millis(millis));
         }
         Ok(())
@@ -292,13 +292,12 @@ fn a_session_is_woken_at_the_time_that_it_set() {
     let mut options = Options { router, ..options(Network::default()) };
     options.server = Box::new(|config| {
         config.webtransport.enabled = true;
-        config.webtransport.idle_timeout = Some(Duration::from_millis(300));
+        config.webtransport.idle_timeout = Some(Duration::from_secs(2));
     });
     let began = net::now();
     let mut client = Client::open(options, "/wt", &[DRAFT02]);
     client.run_until("three ticks", |c| c.datagrams.len() == 3);
-    let time = elapsed(began);
-    assert!((Duration::from_millis(60)..Duration::from_secs(9)).contains(&time), "{time:?}");
+    assert!(elapsed(began) >= Duration::from_millis(60), "{:?}", elapsed(began));
     // The timer took nothing from the other one of the session.
     client.run_until("the end", |c| c.is_whole(0));
     assert_eq!(client.capsules(), [Capsule::Close { code: 0, reason: "idle timeout".to_owned() }]);

@@ -137,6 +137,15 @@ impl Engine {
         Ok(())
     }
 
+    /// Allows `count` requests, or any number. On a schedule the first one is due at `began`.
+    pub(super) fn plan_load(&mut self, count: Option<u64>, began: Instant) {
+        self.budget = count.unwrap_or(u64::MAX);
+        (self.scheduled, self.schedule_began) = (0, began);
+        for slot in 0..self.slots.len() {
+            self.list(slot);
+        }
+    }
+
     /// Scheduled requests not done at the end must be counted.
     pub(super) fn give_up_rest(&mut self, until: Option<Instant>) {
         let now = net::now();
@@ -413,5 +422,38 @@ impl Application for Engine {
 
     fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.start(now, endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(rate: f64) -> Engine {
+        let plan = Plan {
+            mode: Mode::Http { upload: 0 },
+            request: ClientRequest::get("https://localhost/").unwrap(),
+            connections: 2,
+            streams: 1,
+            rate: Some(rate),
+            size: 0,
+            timeout: Duration::from_secs(10),
+        };
+        let addr = ([127, 0, 0, 1], 4433).into();
+        let engine = Engine::new(plan, "localhost".to_owned(), vec![addr], addr, Duration::from_secs(10));
+        engine.unwrap_or_else(|failure| panic!("{}", failure.message()))
+    }
+
+    #[test]
+    fn as_many_are_due_as_fit_into_the_time_however_late_the_loop_is() {
+        let (began, second) = (net::now(), Duration::from_secs(1));
+        let mut engine = engine(200.0);
+        engine.plan_load(None, began);
+        engine.schedule(began + second, Some(began + second / 2));
+        assert_eq!(engine.due.len(), 100);
+        assert_eq!((engine.due[0], engine.due[99]), (began, began + 99 * second / 200));
+        engine.plan_load(Some(7), began);
+        engine.schedule(began + second, None);
+        assert_eq!((engine.due.len(), engine.next_due()), (107, None));
     }
 }

@@ -101,13 +101,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     runner.open()?;
     if !args.warmup.is_zero() {
         bar.set_message("warming up");
-        let until = net::now() + args.warmup;
-        runner.load(None, Some(until), &mut |_| bar.tick())?;
+        let began = net::now();
+        runner.load(None, began, Some(began + args.warmup), &mut |_| bar.tick())?;
     }
     runner.begin().map_err(|e| Failure::Runtime(e.to_string()))?;
     let (began, cpu) = (net::now(), cpu_time());
     let until = args.requests.is_none().then(|| began + args.time.unwrap_or(TIME));
-    runner.load(args.requests, until, &mut |tally| {
+    runner.load(args.requests, began, until, &mut |tally| {
         let seconds = (net::now() - began).as_secs_f64();
         match until {
             Some(_) => bar.set_position((seconds * 1e3) as u64),

@@ -72,19 +72,15 @@ impl Runner {
         self.engine.begin()
     }
 
-    /// Runs `count` requests, or until `until`.
+    /// Runs `count` requests, or until `until`. A schedule begins at `began`.
     pub(super) fn load(
         &mut self,
         count: Option<u64>,
+        began: Instant,
         until: Option<Instant>,
         tick: &mut dyn FnMut(&Tally),
     ) -> Result<(), Failure> {
-        let engine = &mut self.engine;
-        engine.budget = count.unwrap_or(u64::MAX);
-        (engine.scheduled, engine.schedule_began) = (0, net::now());
-        for slot in 0..engine.slots.len() {
-            engine.list(slot);
-        }
+        self.engine.plan_load(count, began);
         let target = count.unwrap_or(u64::MAX);
         loop {
             let (now, engine) = (net::now(), &mut self.engine);

@@ -3,7 +3,7 @@
 import time
 
 from aioquic.h3.connection import Setting
-from client import WEBTRANSPORT, Client, wire_code
+from client import DEADLINE, WEBTRANSPORT, Client, wire_code
 
 
 def early_streams(url):
@@ -211,7 +211,7 @@ def reset_behind_header(url, count):
     def answered():
         return sum(client.stream(stream).reset == code for stream, code in codes.items())
 
-    patience = time.monotonic() + 2
+    patience = time.monotonic() + DEADLINE / 2
     client.until("the resets", lambda: answered() == len(codes) or time.monotonic() > patience)
     found = {"packets": len(packets), "answered": answered()}
     client.close()

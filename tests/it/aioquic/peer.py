@@ -8,7 +8,7 @@ from aioquic.h3.connection import FrameType, encode_frame
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicTransportParameters, push_quic_transport_parameters
-from client import Client, Failure
+from client import DEADLINE, Client, Failure
 
 varint = encode_uint_var
 
@@ -227,10 +227,10 @@ class Peer(Client):
 
     def wait(self, what, check, flush=True):
         """As `until`, but a close is for `check` to see."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE
         while not check():
             if time.monotonic() > deadline:
-                raise Failure(f"not within 20 s: {what}")
+                raise Failure(f"not within {DEADLINE} s: {what}")
             if flush:
                 self.flush()
             self.receive()

@@ -15,7 +15,7 @@ fn a_restarted_server_sends_the_reset_token_that_the_client_was_given() {
     let args = [ready.to_str().unwrap(), restarted.to_str().unwrap()];
     let case = Case::start_with(&restarting.server, "reset", &args);
     wait_for("the connection", DEADLINE, || ready.exists().then_some(()));
-    restarting.restart();
+    restarting.restart(&[]);
     std::fs::write(&restarted, "").unwrap();
     let mut found = case.finish();
     let length = found["length"].take().as_u64().unwrap();

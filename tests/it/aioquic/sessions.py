@@ -300,7 +300,7 @@ def backpressure(url):
     payload = bytes(n % 251 for n in range(251)) * (size // 251 + 1)
     payload = payload[:size]
     client = Client(url)
-    slow = client.session("/wt/hash?pause=4000")
+    slow = client.session("/wt/hash?pause=8000")
     echo = client.session("/wt/echo")
     stream = client.bidi(slow, payload, fin=True)
     began = time.monotonic()

@@ -3,6 +3,7 @@
 import time
 
 from check import HTTP3_CODES, name
+from client import DEADLINE
 from peer import CONTROL, SETTINGS, Peer, max_data, stream
 
 # Attackers are elsewhere than the honest client, in an address prefix of their own.
@@ -102,7 +103,7 @@ class Flooder(Peer):
         self.packets += 1
 
     def poll(self):
-        """Takes what has come, without waiting; False once the server has closed the connection."""
+        """Takes what has come, without waiting; False once the connection has ended."""
         self.socket.settimeout(0)
         try:
             for _ in range(64):
@@ -114,21 +115,31 @@ class Flooder(Peer):
             self.quic.handle_timer(now=time.monotonic())
         while (event := self.quic.next_event()) is not None:
             self.handle(event)
-        if self.close_frame() is not None:
+        # Without a close of the server's, the idle timeout ends it.
+        if self.quic._close_event is not None:
             return False
         if self.acknowledges:
             self.flush()
         return True
 
-    def flood(self, make, until, burst=16, pause=0.0, enough=lambda: True):
-        """Sends what make() gives, the frames of a packet, or None if there are none for now."""
-        latest = until + 20
+    def flood(self, make, until, burst=16, pause=0.0, enough=lambda: True, repeats=False):
+        """Sends what make() gives, the frames of a packet, or None if there are none for now. With `repeats`, everything is
+        sent again when there was no credit for a second: streams that the server has dropped do not end, and so give
+        none back."""
+        latest = until + DEADLINE
+        sent, credit_at = [], time.monotonic()
         while time.monotonic() < until or not enough() and time.monotonic() < latest:
             for _ in range(burst):
                 frames = make()
                 if frames is None:
+                    if repeats and time.monotonic() > credit_at + 1:
+                        self.repeat(sent)
+                        credit_at = time.monotonic()
                     time.sleep(0.001)
                     break
+                credit_at = time.monotonic()
+                if repeats:
+                    sent.append(frames)
                 self.put(frames)
             if not self.poll():
                 break
@@ -136,16 +147,25 @@ class Flooder(Peer):
                 time.sleep(pause)
         return self.end()
 
+    def repeat(self, packets):
+        """Sends the frames of packets again, at a pace at which few are dropped."""
+        for frames in packets:
+            self.put(frames)
+            time.sleep(0.001)
+            if not self.poll():
+                return
+
     def end(self):
         """Waits until the server has seen everything; what it has said meanwhile."""
         self.acknowledges = True
         self.pings += 1
         self.quic.send_ping(self.pings)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE
         while self.poll() and self.pings not in self.acknowledged and time.monotonic() < deadline:
             time.sleep(0.002)
         close = self.close_frame()
         found = {"close": None if close is None else name(close)}
+        found |= {"reason": "" if close is None else self.quic._close_event.reason_phrase}
         found |= {"resets": self.resets, "stops": self.stops, "packets": self.packets}
         if close is None:
             self.close()

@@ -159,6 +159,9 @@ def ack_ranges(url, until):
 def new_ids(url, until):
     """Each connection id retires the one before, and that is never acknowledged."""
     peer = Flooder(url, acknowledges=False)
+    # The server repeats what is not acknowledged, and aioquic takes an id that is retired twice for an error.
+    handlers = peer.quic._QuicConnection__frame_handlers
+    handlers[0x19] = (lambda _, kind, buffer: buffer.pull_uint_var(), handlers[0x19][1])
     following = counted(1, 50)
 
     def one():
@@ -206,20 +209,17 @@ def many_addresses(url, until):
     return peer.end() | {"amplified": came > 3 * sent * 1100}
 
 
-# The server drops most of what comes, acknowledgements among it.
-DROPPED = (None, "H3_EXCESSIVE_LOAD")
-
 ATTACKS = [
-    Attack("ping", "1100 PING frames in each packet", flood(lambda _: b"\x01" * 1100, full=False),
-           close=DROPPED),
-    Attack("ping-packets", "a PING in each packet", flood(lambda _: b"\x01" + bytes(2), full=False), close=DROPPED),
+    Attack("ping", "1100 PING frames in each packet", flood(lambda _: b"\x01" * 1100, full=False)),
+    Attack("ping-packets", "a PING in each packet", flood(lambda _: b"\x01" + bytes(2), full=False)),
     Attack(
         "path-challenge", "120 PATH_CHALLENGE in each packet (CVE-2023-6193)",
         flood(lambda _: b"\x1a" + os.urandom(8)),
     ),
     Attack(
         "path-challenge-unacknowledged", "the same, and the responses are not acknowledged",
-        unacknowledged, close="H3_EXCESSIVE_LOAD",
+        # quiche cannot always send a close to one that acknowledges nothing.
+        unacknowledged, found={"cut_off": 1},
     ),
     Attack(
         "new-connection-id", "ids that retire the one before, never acknowledged (CVE-2024-1410, CVE-2024-22189)",
@@ -231,7 +231,7 @@ ATTACKS = [
     ),
     Attack(
         "retire-again", "500 times the same RETIRE_CONNECTION_ID in each packet",
-        flood(lambda _: retire_connection_id(1) * 500, full=False), close=DROPPED,
+        flood(lambda _: retire_connection_id(1) * 500, full=False),
     ),
     Attack(
         "stream-gaps", "STREAM frames of one byte with gaps (RUSTSEC-2026-0185)", stream_gaps,
@@ -255,7 +255,7 @@ ATTACKS = [
         close="PROTOCOL_VIOLATION",
     ),
     Attack("packet-number-gaps", "packets with gaps in their numbers, whose ACKs are not acknowledged", number_gaps,
-           close=(None, "H3_EXCESSIVE_LOAD"), memory=16),
+           memory=16),
     Attack("ack-ranges", "ACK frames with 250 ranges", ack_ranges),
     Attack(
         "blocked-frames", "DATA_BLOCKED and STREAMS_BLOCKED",

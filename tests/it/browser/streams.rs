@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Kind, Page};
-use crate::support::{payload, sha256};
+use super::{Browser, Kind, Page};
+use crate::admin::metric;
+use crate::support::{DEADLINE, payload, sha256, wait_for};
 
 in_both! {
     datagrams
@@ -75,7 +76,7 @@ fn uploads(kind: Kind) {
 
 fn a_stalled_upload_holds_up_nothing_else(kind: Kind) {
     let size = 4 << 20;
-    let seen = Page::open(kind).run("stalledUpload", "/wt/hash?pause=3000", json!({ "size": size }));
+    let seen = Page::open(kind).run("stalledUpload", "/wt/hash?pause=8000", json!({ "size": size }));
     let hashes = [sha256(&payload(size)), sha256(&payload(1000))];
     assert_eq!(seen, json!({ "hashes": hashes, "order": ["datagram", "small", "stalled"] }));
 }
@@ -134,9 +135,14 @@ fn newer_drafts_offered_as_well(kind: Kind) {
 
 /// The server sees all of them, and the stream of an echo after them.
 fn abort_at_once(kind: Kind, bidi: bool) {
-    let mut page = Page::open(kind);
+    let browser = Browser::shared(kind);
+    let args =
+        ["--allow-origin", browser.origin(), "--admin", "127.0.0.1:0", "--shutdown-timeout", "1"].map(str::to_owned);
+    let mut page = Page::with(browser, &args.each_ref().map(String::as_str));
     let works = page.run("abortAtOnce", "/wt/echo", json!({ "count": 200, "bidi": bidi }));
     assert_eq!(works, json!(true));
+    let received = || metric(&page.server, "mio_quiche_webtransport_streams_received_total");
+    wait_for("every stream", DEADLINE, || (received() >= Some(201)).then_some(()));
     assert_eq!(page.server.stop().get("session_streams_in"), 201);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::Method;
 use mio_quiche::{Client, ClientConfig, ClientRequest};
@@ -82,11 +82,11 @@ fn silence_and_endlessness() {
         let begun = Instant::now();
         let ended = server.get(&["-m", "0.7", "-o", "/dev/null"], path);
         ended.assert_failed(28, &format!("{}: not done within the time limit (-m)", server.url(path)));
-        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < DEADLINE / 2, "{:?}", begun.elapsed());
     }
     // Others go on meanwhile.
     let (silent, lively) = (server.url("/silence"), server.url("/"));
-    let both = get(&["-kZ", "-m", "0.7", &silent, &lively]);
+    let both = get(&["-kZ", "-m", "5", &silent, &lively]);
     assert_eq!((both.code, &both.out[..]), (28, &b"Hello, aioquic!\n"[..]));
 }
 
@@ -200,8 +200,8 @@ fn a_head_that_is_too_large_to_be_sent_ends_in_time() {
     // S18
     let server = Server::start(&[]);
     let field = format!("x: {}", "y".repeat(40_000));
-    let args = ["-k", "-m", "2", "-H", &field, "-w", "%{http_code}", "-o", "/dev/null", &server.url("/")];
-    let ended = Get::start(&args, Stdio::null(), |_| {}).finish(DEADLINE / 4);
+    let args = ["-k", "-m", "20", "-H", &field, "-w", "%{http_code}", "-o", "/dev/null", &server.url("/")];
+    let ended = Get::start(&args, Stdio::null(), |_| {}).finish(DEADLINE);
     if ended.code == 0 {
         // Sent in pieces.
         assert_eq!(ended.text(), "431");

@@ -18,11 +18,11 @@ fn connections_are_used_again() {
     let url = server.url("/");
     assert_eq!(get(&["-k", "--repeat", "3", &url, &url]).text(), "Hello, HTTP/3!\n".repeat(6));
     // At the same time: the answers take as long as one of them.
-    let slow: Vec<String> = (0..20).map(|n| server.url(&format!("/slow?delay=400&n={n}"))).collect();
+    let slow: Vec<String> = (0..20).map(|n| server.url(&format!("/slow?delay=1500&n={n}"))).collect();
     let args: Vec<&str> = ["-kZ", "--json"].into_iter().chain(slow.iter().map(String::as_str)).collect();
     let begun = Instant::now();
     let reports = get(&args).json();
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     let mut found: Vec<_> = reports.iter().map(|report| report["url"].as_str().unwrap().to_owned()).collect();
     let mut expected = slow.clone();
     found.sort();
@@ -35,16 +35,16 @@ fn connections_are_used_again() {
 #[test]
 fn time_and_rate() {
     let server = Server::start(&[]);
-    let slow = server.url("/slow?delay=30000");
+    let slow = server.url("/slow?delay=60000");
     let begun = Instant::now();
     get(&["-k", "-m", "0.5", &slow]).assert_failed(28, &format!("{slow}: not done within the time limit (-m)"));
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < DEADLINE / 2);
     // 600 kB at 400 kB/s; the first twentieth of a second is free.
     let begun = Instant::now();
     let limited = get(&["-k", "--limit-rate", "400000", &server.url("/stream/600000")]);
     assert_eq!((limited.code, sha256(&limited.out)), (0, sha256(&payload(600_000))));
     let took = begun.elapsed().as_secs_f64();
-    assert!((1.3..6.0).contains(&took), "{took}");
+    assert!((1.3..15.0).contains(&took), "{took}");
     let begun = Instant::now();
     let limited =
         get_with(&["-k", "--limit-rate", "400k", "-X", "POST", "-T", "body", &server.url("/upload")], |dir| {
@@ -52,7 +52,7 @@ fn time_and_rate() {
         });
     assert_eq!(limited.text(), format!("{{\"bytes\":600000,\"sha256\":\"{}\"}}\n", sha256(&payload(600_000))));
     let took = begun.elapsed().as_secs_f64();
-    assert!((1.2..6.0).contains(&took), "{took}");
+    assert!((1.2..15.0).contains(&took), "{took}");
 }
 
 #[test]
@@ -71,9 +71,10 @@ fn nobody_there() {
     let begun = Instant::now();
     for host in ["127.0.0.1:1", "localhost:1"] {
         let hint = "(is it an HTTP/3 server, on UDP, and the port right?)";
-        get(&[host]).assert_failed(7, &format!("cannot connect to {host}: connection refused {hint}"));
+        get(&["--connect-timeout", "100", host])
+            .assert_failed(7, &format!("cannot connect to {host}: connection refused {hint}"));
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
     let ended = get(&["https://no-such-host.invalid/"]);
     assert_eq!(ended.code, 6);
     assert!(ended.err.starts_with("mio-quiche: cannot resolve host 'no-such-host.invalid': "), "{}", ended.err);
@@ -234,8 +235,13 @@ fn what_waits_uses_no_processor_time() {
     let mut download = Guard(command.spawn().unwrap());
     let mut out = download.0.stdout.take().unwrap();
     out.read_exact(&mut [0; 1000]).unwrap();
-    std::thread::sleep(Duration::from_millis(500));
     let pids = [get.child().id(), download.0.id()];
+    // Once they have done all that can be done, they stand still.
+    wait_for("both to wait", DEADLINE, || {
+        let before = pids.map(cpu_time);
+        std::thread::sleep(Duration::from_millis(500));
+        (pids.map(cpu_time) == before).then_some(())
+    });
     let before = pids.map(cpu_time);
     std::thread::sleep(Duration::from_secs(2));
     let used: Vec<_> = pids.iter().zip(before).map(|(pid, before)| cpu_time(*pid) - before).collect();

@@ -56,7 +56,7 @@ fn spawn(command: &mut Command, dir: &Path) -> Guard {
 /// Waits until a server answers.
 fn wait_until_up(foreign: &Foreign, path: &str) {
     wait_for("the server answers", DEADLINE, || {
-        let ended = get(&["-k", "--connect-timeout", "0.5", "-o", "/dev/null", &foreign.url(path)]);
+        let ended = get(&["-k", "--connect-timeout", "5", "-o", "/dev/null", &foreign.url(path)]);
         (ended.code == 0).then_some(())
     });
 }

@@ -6,9 +6,9 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{get, sha256};
-use crate::support::payload;
 use crate::support::pty::{COLUMNS, CTRL_C, Terminal};
 use crate::support::server::Server;
+use crate::support::{DEADLINE, payload, wait_for};
 
 /// The end of a bar whose transfer is complete.
 const FULL: &str = "100% [==============================] ";
@@ -70,6 +70,8 @@ fn keys_that_end_it() {
     let url = server.url("/stream/100000000000");
     let mut terminal = Terminal::run(dir.path(), &["get", "-k", "--limit-rate", "1M", "-o", "file", &url]);
     terminal.wait_for(" of 93.13 GiB, ");
+    let has_some = || fs::metadata(dir.path().join("file")).is_ok_and(|file| file.len() > 0).then_some(());
+    wait_for("some bytes", DEADLINE, has_some);
     terminal.press(CTRL_C);
     let (code, shown) = terminal.finish();
     assert_eq!(code, 130, "{shown:?}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use quiche::h3::{self, NameValue};
 
-use super::{DEADLINE, frames};
+use super::{DEADLINE, IDLE_TIMEOUT, frames};
 
 /// What came back on a request stream.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) fn config() -> quiche::Config {
     let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).unwrap();
     config.verify_peer(false);
     config.set_application_protos(&[b"h3"]).unwrap();
-    config.set_max_idle_timeout(30_000);
+    config.set_max_idle_timeout(1000 * IDLE_TIMEOUT.parse::<u64>().unwrap());
     config.set_max_recv_udp_payload_size(65_527);
     config.set_initial_max_data(256 << 20);
     config.set_initial_max_stream_data_bidi_local(64 << 20);

@@ -23,7 +23,7 @@ pub(crate) fn command() -> Command {
 /// As [`command`], which takes no certificate but a right one.
 pub(crate) fn strict_command() -> Command {
     let mut command = Command::new(tool("MIO_QUICHE_CURL"));
-    command.args(["-q", "-sS", "--http3-only", "--path-as-is", "--max-time", "120"]).stdin(Stdio::null());
+    command.args(["-q", "-sS", "--http3-only", "--path-as-is", "--max-time", "300"]).stdin(Stdio::null());
     command
 }
 

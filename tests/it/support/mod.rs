@@ -16,7 +16,10 @@ use data_encoding::HEXLOWER;
 use ring::digest;
 
 /// How long anything may take that has no limit of its own. Generous: the machine may be busy.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Seconds of the idle timeout of servers and clients: far more than [`DEADLINE`], so that it is never what a test sees.
+pub(crate) const IDLE_TIMEOUT: &str = "300";
 
 /// Repeats `check` until it gives something.
 pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Option<T>) -> T {

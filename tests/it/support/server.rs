@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{DEADLINE, wait_for};
+use super::{DEADLINE, IDLE_TIMEOUT, wait_for};
 
 /// The binary that cargo built for these tests.
 pub(crate) fn mio_quiche() -> Command {
@@ -92,11 +92,12 @@ impl Server {
         prepare(&mut command, dir.path());
         let log = File::create(dir.path().join("log")).unwrap();
         // Shorter than our patience: a client that went away without a word acknowledges nothing any more.
-        let drain: &[&str] = if args.contains(&"--shutdown-timeout") { &[] } else { &["--shutdown-timeout", "8"] };
+        let drain = ["--shutdown-timeout", "8"];
+        let defaults = [drain, ["--idle-timeout", IDLE_TIMEOUT]].into_iter().filter(|[name, _]| !args.contains(name));
         let child = command
             .args(["serve", "--listen", listen, "--cert", "cert.pem", "--key", "key.pem"])
             .args(args)
-            .args(drain)
+            .args(defaults.flatten())
             .current_dir(dir.path())
             .stdout(Stdio::piped())
             .stderr(log)

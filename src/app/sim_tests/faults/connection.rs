@@ -5,6 +5,8 @@ use super::*;
 /// Bytes that the server sends to a client that is silent after its first flight, and the size of that flight.
 fn amplification() -> (usize, usize) {
     const HANDSHAKE: Duration = Duration::from_millis(7500);
+    /// The server is silent for longer than that afterwards.
+    const REST: Duration = Duration::from_secs(3);
     let server = move |config: &mut ServerConfig| config.transport.handshake_timeout = HANDSHAKE;
     let client = |config: &mut quiche::Config| config.set_max_send_udp_payload_size(1200);
     let mut sim = Sim::new(Options { server: Box::new(server), client: Box::new(client), ..Options::default() });
@@ -18,7 +20,7 @@ fn amplification() -> (usize, usize) {
     }
     let began = net::now();
     let mut sent = 0;
-    while elapsed(began) < HANDSHAKE + SOON && sim.server.connection_count() > 0 {
+    while elapsed(began) < HANDSHAKE + REST && sim.server.connection_count() > 0 {
         sim.server_turn();
         sent += std::mem::take(&mut sim.to_client).iter().map(Vec::len).sum::<usize>();
         std::thread::sleep(Duration::from_millis(5));

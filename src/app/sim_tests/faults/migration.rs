@@ -41,7 +41,7 @@ fn download_behind_a_nat(cid_len: usize, nat: &Nat) {
     // The last bytes may have been sent before the last change.
     while !finished || changes < CHANGES || !is_noticed {
         let state = (changes, body.len(), server.connection_count());
-        assert!(elapsed(began) < 3 * SOON, "changes, bytes of {size}, connections: {state:?}; {}", server.path_state());
+        assert!(elapsed(began) < TIMEOUT, "changes, bytes of {size}, connections: {state:?}; {}", server.path_state());
         assert!(!client.is_closed(), "closed by {:?}; changes, bytes, connections: {state:?}", client.peer_error());
         if client.timeout() == Some(Duration::ZERO) {
             client.on_timeout();

@@ -4,7 +4,6 @@ use http::Method;
 
 use super::super::client::head;
 use super::*;
-use crate::config::ClientConfig;
 use crate::endpoint::{Event, RequestHead};
 use crate::error::{StreamError, Violation};
 use crate::h3::Recv;
@@ -34,9 +33,7 @@ fn server_settings() -> quiche::Config {
 impl Raw {
     /// A connection whose server has sent its SETTINGS.
     fn connected() -> Self {
-        let mut config = ClientConfig::default();
-        config.dangerous().accept_any_certificate();
-        let mut client = Endpoint::client(&config, net::now()).expect("a client");
+        let mut client = Endpoint::client(&our_client_config(), net::now()).expect("a client");
         let conn = client.connect(net::now(), "localhost", addr(CLIENT), addr(SERVER), None).expect("a connection");
         let mut raw = Raw { client, conn, server: None, config: server_settings(), events: Vec::new() };
         let ready = |raw: &mut Raw| raw.events.iter().any(|event| matches!(event, Event::Connected(_)));
@@ -44,7 +41,7 @@ impl Raw {
         // A control stream with SETTINGS: extended CONNECT, datagrams, and WebTransport of two drafts.
         let settings = b"\x00\x04\x12\x08\x01\x33\x01\xab\x60\x37\x42\x01\xc0\x00\x00\x00\xc6\x71\x70\x6a\x10";
         raw.write(3, settings, false);
-        raw.within(Duration::from_millis(30), |_| false);
+        assert!(raw.within(SOON, |raw| raw.client.has_http_datagrams(conn).is_some()), "the SETTINGS arrive");
         raw
     }
 
@@ -86,7 +83,7 @@ impl Raw {
                 return false;
             }
             self.step();
-            std::thread::sleep(Duration::from_micros(200));
+            std::thread::sleep(ROUND);
         }
         true
     }
@@ -112,7 +109,7 @@ impl Raw {
         let mut raw = Raw::connected();
         let id = raw.request(&head(Method::GET, "/"), true);
         raw.write(id.id, answer, false);
-        raw.within(Duration::from_millis(500), |raw| {
+        raw.within(SOON, |raw| {
             // The application reads everything.
             if let Some(mut stream) = raw.client.stream(net::now(), id) {
                 let _ = stream.read(&mut [0; 100]);
@@ -137,7 +134,7 @@ fn a_session_whose_acceptance_carries_the_end_opens_and_ends() {
     let id = raw.request(&connect, false);
     raw.write(id.id, HEAD, true);
     let ended = |raw: &mut Raw| raw.events.iter().any(|event| matches!(event, Event::SessionClosed(..)));
-    raw.within(Duration::from_secs(1), ended);
+    raw.within(SOON, ended);
     let end = raw.events.iter().find_map(|event| match event {
         Event::SessionClosed(session, end) if *session == id => Some(end.clone()),
         _ => None,
@@ -174,7 +171,7 @@ fn read_response(
         end.is_some()
     }));
     let mut code = None;
-    raw.within(Duration::from_millis(if matches!(end, Some(Ok(()))) { 20 } else { 1000 }), |raw| {
+    raw.within(if matches!(end, Some(Ok(()))) { Duration::from_millis(20) } else { SOON }, |raw| {
         code = match raw.server().stream_writable(id.id, 1) {
             Err(quiche::Error::StreamStopped(code)) => Some(code),
             _ => None,

@@ -85,7 +85,7 @@ fn resets_right_behind_headers(bidi: bool) {
         assert!(client.sim.to_server.len() >= 2, "two packets");
         client.sim.step();
     }
-    client.within(Duration::from_millis(500), |_| codes.borrow().len() == 20);
+    client.within(SOON, |_| codes.borrow().len() == 20);
     assert_eq!(client.sim.server.stats().session_streams_in, 20);
     let sent: Vec<u64> = (0..20).map(|n| ErrorCode::webtransport(n).0).collect();
     assert_eq!(*codes.borrow(), sent);
@@ -197,12 +197,13 @@ fn known_session(set: impl Fn(&mut ServerConfig) + 'static) -> (Client, StreamId
 #[test]
 fn a_session_in_which_only_the_server_sends_datagrams_is_not_idle() {
     // S8
-    let (mut client, id) = known_session(|config| config.webtransport.idle_timeout = Some(Duration::from_millis(300)));
+    const IDLE: Duration = Duration::from_millis(1200);
+    let (mut client, id) = known_session(|config| config.webtransport.idle_timeout = Some(IDLE));
     for n in 0..24_u8 {
         if let Some(mut session) = client.sim.server.session(net::now(), id) {
             session.send_datagram(&[n]).expect("room for a datagram");
         }
-        client.go_on(Duration::from_millis(50));
+        client.go_on(IDLE / 12);
     }
     assert_eq!(client.capsules(), []);
     assert_eq!((client.datagrams.len(), client.sim.server.session_count()), (24, 1));

@@ -12,6 +12,7 @@ use http::HeaderMap;
 
 use super::socket::Socket;
 use crate::app::client::{ClientCore, ClientError, ClientRequest, ResponseHandler};
+use crate::app::sim_tests::our_client_config;
 use crate::app::stream_handler::Progress;
 use crate::config::ClientConfig;
 use crate::endpoint::{Endpoint, Stream};
@@ -94,8 +95,7 @@ impl ResponseHandler for Keep {
 
 impl Client {
     pub(super) fn new(at: SocketAddr, change: impl Fn(&mut ClientConfig)) -> Self {
-        let mut config = ClientConfig::default();
-        config.dangerous().accept_any_certificate();
+        let mut config = our_client_config();
         change(&mut config);
         let endpoint = Endpoint::client(&config, net::now()).expect("a client");
         let core = ClientCore::new(&config, at, net::wall_clock(), || {});

@@ -51,8 +51,6 @@ struct Server {
 impl Server {
     fn new(addr: SocketAddr, router: Router, change: impl Fn(&mut ServerConfig)) -> Self {
         let mut config = server_config();
-        // A bad network may need several tries.
-        config.transport.handshake_timeout = TIMEOUT;
         change(&mut config);
         config.webtransport.enabled |= router.has_sessions();
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock()).expect("an endpoint");
