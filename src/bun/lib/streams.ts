@@ -1,4 +1,4 @@
-import { ERR_AGAIN, ERR_GONE, FLAG_END } from "./abi.ts";
+import { ERR_AGAIN, ERR_GONE, ERR_RESET, FLAG_END } from "./abi.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { type Engine, Hold } from "./engine.ts";
 import { quicheError } from "./errors.ts";
@@ -44,7 +44,8 @@ export class Receiver {
   /** Passes on what has arrived. Returns false if there is nothing yet. */
   #read(): boolean {
     const taken = this.#engine.read(this.#id);
-    if (taken === ERR_AGAIN) return false;
+    // The event of a reset, which has its code, is under way.
+    if (taken === ERR_AGAIN || taken === ERR_RESET) return false;
     if (typeof taken !== "number") {
       this.received += taken.length;
       this.#controller.enqueue(taken);
