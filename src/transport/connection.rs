@@ -227,7 +227,10 @@ impl Transport {
                     self.write_limit.on_sent(len);
                     self.paths.on_sent(&info, len, &mut self.amplification);
                     let Some(info) = self.paths.outgoing(&self.quic, &buf[..len], info) else { continue };
-                    self.last_close.on_sent(&self.quic, &buf[..len], info);
+                    // To an address that may not be the peer's, more could exceed the limit of section 8.1.
+                    if !self.paths.is_moving() {
+                        self.last_close.on_sent(&self.quic, &buf[..len], info);
+                    }
                     return Some(Packet { len, info });
                 }
                 Err(quiche::Error::Done) if *tries > 0 => *tries -= 1,
