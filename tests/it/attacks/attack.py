@@ -159,10 +159,11 @@ class Honest:
 
 
 def wait(what, check, deadline=DEADLINE):
+    """`what` may be a function that says what is missing at the deadline."""
     end = time.monotonic() + deadline
     while not check():
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {deadline} s: {what}")
+            raise TimeoutError(f"not within {deadline} s: {what() if callable(what) else what}")
         time.sleep(0.01)
 
 
@@ -221,7 +222,7 @@ def measure(attack, binary, seconds, alone):
         cpu = server.cpu() - cpu
         received = server.metrics()["udp_received_bytes_total"] - received
         # Everything ends, and is given back.
-        wait(f"the end of what is open: {server.open()}", lambda: not any(server.open().values()))
+        wait(lambda: f"the end of what is open: {server.open()}", lambda: not any(server.open().values()))
         after = Peer(server.url)
         stream = after.reserve()
         after.send(stream, request(), fin=True)

@@ -94,7 +94,7 @@ def main():
                 clients = [pool.submit(load, server, *arguments) for arguments in LOADS]
                 clients += [pool.submit(moves, server, until), pool.submit(attacks, server, until, following)]
             found = [client.result() for client in clients if client.result() is not None]
-            wait(f"the end of what is open: {server.open()}", lambda: not any(server.open().values()), 60)
+            wait(lambda: f"the end of what is open: {server.open()}", lambda: not any(server.open().values()), 60)
             memory.append(server.memory("VmRSS"))
             metrics = server.metrics()
             counts = ("requests", "webtransport_sessions_opened", "migrations", "cancelled_streams", "excessive_peers")
