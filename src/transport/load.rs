@@ -201,6 +201,10 @@ impl Pieces {
 fn held_pieces(quic: &Quic, datagram: &[u8]) -> usize {
     let mut counted = 0;
     let mut is_held = |stream| {
+        // All of it was read: this was sent again.
+        if quic.stream_finished(stream) {
+            return false;
+        }
         if counted >= MAX_COUNTED {
             return true;
         }
@@ -219,6 +223,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::transport::cid::CID_LEN;
+
+    #[test]
+    fn a_piece_of_a_stream_that_quiche_dropped_is_not_held() {
+        let mut config = quiche::Config::new(quiche::PROTOCOL_VERSION).expect("a configuration");
+        let (id, addr) = (quiche::ConnectionId::from_ref(&[7; 8]), "127.0.0.1:1".parse().expect("an address"));
+        let quic: Quic = quiche::connect_with_buffer_factory(None, &id, addr, addr, &mut config).expect("a client");
+        // STREAM frames in a packet that was decrypted, and in one of the handshake a CRYPTO frame.
+        let header = [&[0x40][..], &[7; CID_LEN], &[0]].concat();
+        let packet = |frames: &[u8]| [&header, frames, &[0; 16]].concat();
+        assert_eq!(held_pieces(&quic, &packet(&[0x0b, 0x04, 0x01, b'x'])), 0);
+        assert_eq!(held_pieces(&quic, &packet(&[0x06, 0x00, 0x01, b'x'])), 1);
+    }
 
     #[test]
     fn pieces_are_taken_as_given_back_with_time() {
