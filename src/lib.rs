@@ -126,6 +126,7 @@
 //! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
 //! - `cert`: development certificates (`app::cert`).
 //! - `demo`: the routes of the demo server (`app::demo`); adds `files` and `webtransport`.
+//! - `ffi`: the C ABI (`ffi`); adds `admin`, `client` and `webtransport`.
 //!
 //! # Platforms
 //!
@@ -147,7 +148,7 @@
 
 // Both roles, sessions and counters are one engine, of which some is then out of reach.
 #![cfg_attr(
-    not(all(feature = "admin", feature = "client", feature = "webtransport")),
+    not(all(feature = "admin", feature = "client", feature = "webtransport", feature = "workers")),
     allow(dead_code, unreachable_pub)
 )]
 
@@ -162,6 +163,8 @@ pub mod app;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
