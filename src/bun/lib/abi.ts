@@ -9,6 +9,7 @@ export const ERR_FULL = -8;
 export const ERR_TOO_LARGE = -9;
 export const ERR_RESET = -10;
 export const ERR_STOPPED = -11;
+export const ERR_ENDED = -16;
 
 /** The names behind `ERR_MQ_` in the `code` of an error, by the code of the ABI without its sign. */
 export const ERROR_NAMES = [

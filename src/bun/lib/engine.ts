@@ -1,7 +1,8 @@
 import process from "node:process";
 import { setImmediate } from "node:timers";
 import {
-  ERR_TOO_LARGE, EVENT_ENDED, EVENT_METRICS, EVENT_RELOADED, EVENT_SIZE, EVENT_STATS, EVENT_STREAM, type Functions,
+  ERR_ENDED, ERR_GONE, ERR_RESET, ERR_STOPPED, ERR_TOO_LARGE, EVENT_ENDED, EVENT_METRICS, EVENT_RELOADED, EVENT_SIZE,
+  EVENT_STATS, EVENT_STREAM, type Functions,
 } from "./abi.ts";
 import { argumentError, QuicheError, quicheError } from "./errors.ts";
 import { encodeSettings, type SettingPairs } from "./fields.ts";
@@ -79,14 +80,23 @@ export class Hold {
   }
 }
 
+/** Whether a buffer has been transferred. Node has a property for it since 21 only. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  if (buffer.byteLength > 0) return false;
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Bytes, as the web's APIs take them. */
 export function bytesOf(data: unknown, what: string): Uint8Array {
   if (typeof data === "string") return utf8.encode(data);
   const isBuffer = data instanceof ArrayBuffer;
   if (isBuffer || ArrayBuffer.isView(data)) {
-    // Node has the property since 21.
-    const { detached } = (isBuffer ? data : data.buffer) as { detached?: boolean };
-    if (detached) throw argumentError(`${what} has a buffer that is detached`);
+    if (isDetached(isBuffer ? data : data.buffer)) throw argumentError(`${what} has a buffer that is detached`);
     if (data instanceof Uint8Array) return data;
     return isBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
@@ -141,6 +151,14 @@ export class Engine implements AsyncDisposable {
     const needed = this.functions.mq_last_error(chunk, chunk.length);
     const detail = text.decode(chunk.subarray(0, Math.min(needed, chunk.length)));
     throw quicheError(result, detail);
+  }
+
+  /**
+   * Whether a call with `id` failed because what it names has ended, and the event that says how is still under way:
+   * the engine's thread is ahead of the events.
+   */
+  isEnding(id: number, result: number): boolean {
+    return [ERR_GONE, ERR_RESET, ERR_STOPPED, ERR_ENDED].includes(result) && this.targets.has(id);
   }
 
   /** Takes the events that wait. */

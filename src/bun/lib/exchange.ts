@@ -151,7 +151,7 @@ export class ServerExchange implements Target {
     if (this.#isHead && !done) {
       body?.cancel().catch(() => {});
       this.#head(response, NOTHING, false);
-      this.#sender.finish(null);
+      await this.#sender.finish(null);
       this.#end();
       return;
     }
@@ -167,8 +167,9 @@ export class ServerExchange implements Target {
       await this.#sender.write(bytesOf(result.value, "a chunk of a body"));
       next = body!.read();
     }
-    if (!end) this.#sender.finish(encodeFields(await trailersFor(response)));
-    this.#end();
+    if (!end) await this.#sender.finish(encodeFields(await trailersFor(response)));
+    // Who still waits for the request's body learns that it is over.
+    if (this.#end()) this.#receiver?.onReadable();
   }
 
   #head(response: Response, body: Uint8Array, end: boolean): number {

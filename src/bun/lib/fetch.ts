@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers";
 import {
-  EVENT_ABORTED, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET, EVENT_RESPONSE, EVENT_STOPPED,
+  ERR_GONE, EVENT_ABORTED, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET, EVENT_RESPONSE, EVENT_STOPPED,
   EVENT_TRAILERS, EVENT_WRITABLE, FLAG_END, H3_REQUEST_CANCELLED,
 } from "./abi.ts";
 import { borrow, type ClientOptions } from "./client.ts";
@@ -76,7 +76,7 @@ class ClientExchange implements Target {
         if (done) break;
         await this.#sender.write(bytesOf(value, "a chunk of a body"));
       }
-      this.#sender.finish(encodeFields(await trailersFor(this.#request)));
+      await this.#sender.finish(encodeFields(await trailersFor(this.#request)));
     } catch (error) {
       body.cancel(error).catch(() => {});
       // The server may answer without the rest of the body.
@@ -169,6 +169,10 @@ class ClientExchange implements Target {
     this.#hold.set(false);
     this.#request.signal.removeEventListener("abort", this.#onAbort);
     this.#engine.targets.delete(this.#id);
+    // What is unsent is not wanted any more.
+    const over = quicheError(ERR_GONE, "the response ended before the request was sent");
+    this.#sender.error(over);
+    this.#upload?.cancel(over).catch(() => {});
     this.#giveBack();
   }
 }

@@ -1,5 +1,5 @@
 import {
-  ERR_FULL, ERR_GONE, EVENT_ABORTED, EVENT_DATAGRAM, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET,
+  ERR_FULL, EVENT_ABORTED, EVENT_DATAGRAM, EVENT_ENDED, EVENT_FAILED, EVENT_READABLE, EVENT_RESET,
   EVENT_SESSION_CLOSED, EVENT_SESSION_DRAINING, EVENT_SESSION_OPENED, EVENT_STOPPED, EVENT_STREAM, EVENT_STREAM_OPENED,
   EVENT_WRITABLE, FLAG_BY_PEER, FLAG_LOCAL, FLAG_UNI,
 } from "./abi.ts";
@@ -70,8 +70,8 @@ export class SessionStream implements Target {
           });
         },
         write: (chunk) => sender.write(bytesOf(chunk, "a chunk of a stream")),
-        close: () => {
-          sender.finish(null);
+        close: async () => {
+          await sender.finish(null);
           this.#over("send");
         },
         abort: (reason) => {
@@ -399,6 +399,7 @@ export class Session implements Target {
       this.counts.datagramsLost++;
       return false;
     }
+    if (this.#engine.isEnding(this.id, result)) return false;
     this.#engine.check(result);
     this.counts.datagramsSent++;
     this.counts.bytesSent += bytes.length;
@@ -408,9 +409,14 @@ export class Session implements Target {
   /** Opens a stream. Resolves when the peer allows it. */
   async openStream(unidirectional: boolean): Promise<SessionStream> {
     await this.opened;
-    if (this.#state === "closed") throw new DOMException("the session is closed", "InvalidStateError");
+    const closed = (): DOMException => new DOMException("the session is closed", "InvalidStateError");
+    if (this.#state === "closed") throw closed();
     const { functions, handle } = this.#engine;
-    const id = this.#engine.idOf((place) => functions.mq_open_stream(handle, this.id, unidirectional ? 1 : 0, place));
+    const id = this.#engine.idOf((place) => {
+      const result = functions.mq_open_stream(handle, this.id, unidirectional ? 1 : 0, place);
+      if (this.#engine.isEnding(this.id, result)) throw closed();
+      return result;
+    });
     const opened = deferred<SessionStream>();
     this.#engine.targets.set(id, {
       onEvent: (event) => {
@@ -426,7 +432,8 @@ export class Session implements Target {
 
   /** Asks the peer to end it soon. */
   drain(): void {
-    this.#engine.check(this.#engine.functions.mq_drain_session(this.#engine.handle, this.id));
+    const result = this.#engine.functions.mq_drain_session(this.#engine.handle, this.id);
+    if (!this.#engine.isEnding(this.id, result)) this.#engine.check(result);
   }
 
   close(info: CloseInfo = {}): void {
@@ -446,8 +453,7 @@ export class Session implements Target {
       return;
     }
     const result = send();
-    // Gone: its last event is under way.
-    if (result !== ERR_GONE) this.#engine.check(result);
+    if (!this.#engine.isEnding(this.id, result)) this.#engine.check(result);
     this.#closing = { closeCode, reason: String(reason) };
   }
 

@@ -1,4 +1,4 @@
-import { ERR_AGAIN, ERR_GONE, ERR_RESET, FLAG_END } from "./abi.ts";
+import { ERR_AGAIN, ERR_GONE, FLAG_END } from "./abi.ts";
 import { deferred, type Deferred } from "./deferred.ts";
 import { type Engine, Hold } from "./engine.ts";
 import { quicheError } from "./errors.ts";
@@ -44,8 +44,6 @@ export class Receiver {
   /** Passes on what has arrived. Returns false if there is nothing yet. */
   #read(): boolean {
     const taken = this.#engine.read(this.#id);
-    // The event of a reset, which has its code, is under way.
-    if (taken === ERR_AGAIN || taken === ERR_RESET) return false;
     if (typeof taken !== "number") {
       this.received += taken.length;
       this.#controller.enqueue(taken);
@@ -54,13 +52,18 @@ export class Receiver {
       this.#controller.close();
       // A reader with a buffer of its own waits for an answer.
       this.#controller.byobRequest?.respond(0);
+    } else if (this.#engine.isEnding(this.#id, taken)) {
+      return false;
+    } else if (taken === ERR_AGAIN && this.#engine.targets.has(this.#id)) {
+      return false;
     } else {
-      this.error(quicheError(taken, taken === ERR_GONE ? "the stream ended before its data was read" : undefined));
+      const isGone = taken === ERR_GONE || taken === ERR_AGAIN;
+      this.error(isGone ? quicheError(ERR_GONE, "the stream ended before its data was read") : quicheError(taken));
     }
     return true;
   }
 
-  /** There is something to read. */
+  /** There is something to read, or no event will come any more. */
   onReadable(): void {
     if (this.#waiting && this.#read()) this.#settle();
   }
@@ -105,7 +108,7 @@ export class Sender {
     for (let rest = data; ; ) {
       if (this.#failure) throw this.#failure.reason;
       const taken = this.#engine.write(this.#id, rest, end ? FLAG_END : 0);
-      if (taken < 0 && taken !== ERR_AGAIN) throw quicheError(taken);
+      if (taken < 0 && taken !== ERR_AGAIN && !this.#engine.isEnding(this.#id, taken)) throw quicheError(taken);
       if (taken > 0) this.sent += taken;
       if (taken === rest.length) return;
       if (taken > 0) rest = rest.subarray(taken);
@@ -113,7 +116,7 @@ export class Sender {
     }
   }
 
-  /** Resolves when there is room again. */
+  /** Resolves when there is room again; rejects when nothing more can be sent. */
   async room(): Promise<void> {
     if (this.#failure) throw this.#failure.reason;
     this.#hold.set(true);
@@ -122,10 +125,12 @@ export class Sender {
   }
 
   /** Ends it, with trailer fields if there are any. */
-  finish(trailers: Uint8Array | null): void {
+  async finish(trailers: Uint8Array | null): Promise<void> {
     if (this.#failure) throw this.#failure.reason;
     const { functions, handle } = this.#engine;
-    this.#engine.check(functions.mq_finish(handle, this.#id, trailers, trailers?.length ?? 0));
+    const result = functions.mq_finish(handle, this.#id, trailers, trailers?.length ?? 0);
+    if (this.#engine.isEnding(this.#id, result)) await this.room();
+    else this.#engine.check(result);
   }
 
   onWritable(): void {

@@ -58,6 +58,26 @@ test("a response that nobody reads stops its producer", async () => {
   });
 });
 
+test("a body that is not over ends with its response on both sides", async () => {
+  let late!: Promise<unknown>;
+  const handler = async ({ body }: Request): Promise<Response> => {
+    const reader = body!.getReader();
+    await reader.read();
+    late = reader.read();
+    late.catch(() => {});
+    return new Response("enough");
+  };
+  await withServer({ fetch: handler }, async (origin) => {
+    let cancel!: (reason: unknown) => void;
+    const cancelled = new Promise<unknown>((resolve) => (cancel = resolve));
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => controller.enqueue(new Uint8Array(1)), cancel });
+    const response = await fetch(origin, { method: "POST", body, ...trust });
+    assert.equal(await response.text(), "enough");
+    assert.ok(["ERR_MQ_GONE", "ERR_MQ_STOPPED"].includes(((await cancelled) as { code: string }).code));
+    await assert.rejects(late, { code: "ERR_MQ_GONE" });
+  });
+});
+
 test("a client that aborts aborts the signal of the request, and its own promise", async () => {
   let seen!: (reason: unknown) => void;
   const aborted = new Promise((resolve) => (seen = resolve));
