@@ -225,7 +225,7 @@ pub fn version() -> String {
     format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
 }
 
-/// The course: a server for HTTP/3 and WebTransport in ten steps, from the build to what a packet costs.
+/// The course: a server for HTTP/3 and WebTransport in eleven steps, from the build to programs in other languages.
 ///
 /// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check with
 /// real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
@@ -250,6 +250,8 @@ pub mod guide {
     pub mod m08_webtransport {}
     #[doc = include_str!("../milestones/m09_interop_performance/README.md")]
     pub mod m09_interop_performance {}
+    #[doc = include_str!("../milestones/m10_bun/README.md")]
+    pub mod m10_bun {}
 }
 
 #[cfg(test)]
