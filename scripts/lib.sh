@@ -301,7 +301,7 @@ need_cbindgen() {
 
 # The C library for the tests of programs on it, in MIO_QUICHE_LIBRARY.
 need_library() {
-    scripts/library --debug
+    "$ROOT/scripts/library" --debug
     export MIO_QUICHE_LIBRARY=${MIO_QUICHE_LIBRARY:-$CARGO_TARGET_DIR/library-debug}
 }
 
