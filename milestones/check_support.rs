@@ -152,7 +152,7 @@ pub(crate) fn example_path(name: &str) -> PathBuf {
     example
 }
 
-/// A milestone's example, running, in an empty directory of its own.
+/// A milestone's example, running, in a directory of its own.
 pub(crate) struct Example {
     pub(crate) process: Process,
     pub(crate) addr: SocketAddr,
@@ -161,12 +161,16 @@ pub(crate) struct Example {
 }
 
 impl Example {
-    /// Starts it on a port that the system chooses.
+    /// Starts it in an empty directory, on a port that the system chooses.
     pub(crate) fn start(name: &str, args: &[&str]) -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
         let mut command = Command::new(example_path(name));
-        command.current_dir(dir.path()).args(["--listen", "127.0.0.1:0"]).args(args);
-        let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+        command.args(["--listen", "127.0.0.1:0"]).args(args).stdin(Stdio::null());
+        Self::of(&mut command, tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// Starts a program whose first line tells its address, in `dir`.
+    pub(crate) fn of(command: &mut Command, dir: TempDir) -> Self {
+        let mut process = Process::start(command.current_dir(dir.path()).stdout(Stdio::piped()));
         let lines = Lines::of(process.child.stdout.take().expect("it is a pipe"));
         let mut example = Example { process, addr: ([127, 0, 0, 1], 0).into(), dir, lines };
         let first = example.line();

@@ -9,6 +9,8 @@ QUICHE_VERSION=0.30.0
 # The latest of each that run on Debian 12's node.
 BROWSER_DRIVERS=(playwright-core@1.61.0 puppeteer-core@24.43.1)
 
+BUN_PACKAGES=(@oven/bun-linux-x64@1.4.5 @deno/linux-x64-glibc@2.9.6 koffi@3.3.4 typescript@7.0.2 @types/node@24.19.2)
+
 # Everything fetched goes here; remove the directory to fetch it again.
 TOOLS=$(realpath -m -- "${MIO_QUICHE_TOOLS:-$ROOT/target/tools}")
 CARGO_TARGET_DIR=$(realpath -m -- "${CARGO_TARGET_DIR:-$ROOT/target}")
@@ -281,6 +283,28 @@ need_oha() {
     rm -rf "$TOOLS/oha/target"
 }
 
+# Makes include/mio_quiche.h. Other versions write it differently.
+CBINDGEN_VERSION=0.29.4
+need_cbindgen() {
+    local log=$TOOLS/cbindgen.log
+    CBINDGEN=${CBINDGEN:-$TOOLS/cbindgen/bin/cbindgen}
+    [ "$("$CBINDGEN" --version 2>/dev/null)" != "cbindgen $CBINDGEN_VERSION" ] || return 0
+    need_rust
+    say "building cbindgen"
+    mkdir -p "$TOOLS"
+    CARGO_TARGET_DIR=$TOOLS/cbindgen/target cargo install --locked --debug --version "$CBINDGEN_VERSION" \
+        --root "$TOOLS/cbindgen" cbindgen >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "cannot build cbindgen; see $log"; }
+    CBINDGEN=$TOOLS/cbindgen/bin/cbindgen
+    rm -rf "$TOOLS/cbindgen/target"
+}
+
+# The C library for the tests of programs on it, in MIO_QUICHE_LIBRARY.
+need_library() {
+    "$ROOT/scripts/library" --debug
+    export MIO_QUICHE_LIBRARY=${MIO_QUICHE_LIBRARY:-$CARGO_TARGET_DIR/library-debug}
+}
+
 # The servers of benches/servers, on stacks other than ours. Only scripts/bench knows them.
 need_bench_servers() {
     local dir=$TOOLS/servers log=$TOOLS/servers.log lock=$ROOT/benches/servers/Cargo.lock
@@ -387,6 +411,35 @@ install_browser_drivers() (
     # No scripts: they would fetch browsers of their own.
     npm install --prefix "$dir.new" --ignore-scripts --no-audit --no-fund --no-update-notifier --save-exact \
         "${BROWSER_DRIVERS[@]}" >"$log" 2>&1 </dev/null ||
+        { tail -n 5 "$log" >&2; die "npm could not install $wanted; see $log"; }
+    echo "$wanted" >"$dir.new/installed"
+    mv "$dir.new" "$dir"
+)
+
+# Bun, Deno, and what the TypeScript package is checked and used with in Node. Sets MIO_QUICHE_BUN and MIO_QUICHE_DENO.
+need_bun() {
+    if [ -z "${MIO_QUICHE_NODE-}" ] && ! have node; then apt_install nodejs; fi
+    install_bun
+    export MIO_QUICHE_BUN=${MIO_QUICHE_BUN:-$TOOLS/bun/node_modules/@oven/bun-linux-x64/bin/bun}
+    export MIO_QUICHE_DENO=${MIO_QUICHE_DENO:-$TOOLS/bun/node_modules/@deno/linux-x64-glibc/deno}
+}
+
+install_bun() (
+    dir=$TOOLS/bun log=$TOOLS/bun.log wanted=${BUN_PACKAGES[*]}
+    installed() { [ "$(cat "$dir/installed" 2>/dev/null)" = "$wanted" ]; }
+    ! installed || exit 0
+    [ "$(uname -sm)" = "Linux x86_64" ] || die "Bun's package here is for Linux on x86-64"
+    mkdir -p "$TOOLS"
+    have npm || apt_install npm
+    exec 9>"$TOOLS/.lock"
+    flock 9
+    ! installed || exit 0
+    say "fetching $wanted into $dir"
+    rm -rf "$dir" "$dir.new"
+    mkdir "$dir.new"
+    # No scripts: the packages of the platform have the programs.
+    npm install --prefix "$dir.new" --ignore-scripts --no-audit --no-fund --no-update-notifier --save-exact \
+        "${BUN_PACKAGES[@]}" >"$log" 2>&1 </dev/null ||
         { tail -n 5 "$log" >&2; die "npm could not install $wanted; see $log"; }
     echo "$wanted" >"$dir.new/installed"
     mv "$dir.new" "$dir"

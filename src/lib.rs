@@ -126,6 +126,7 @@
 //! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
 //! - `cert`: development certificates (`app::cert`).
 //! - `demo`: the routes of the demo server (`app::demo`); adds `files` and `webtransport`.
+//! - `ffi`: the C ABI (`ffi`); adds `admin`, `client` and `webtransport`.
 //!
 //! # Platforms
 //!
@@ -147,7 +148,7 @@
 
 // Both roles, sessions and counters are one engine, of which some is then out of reach.
 #![cfg_attr(
-    not(all(feature = "admin", feature = "client", feature = "webtransport")),
+    not(all(feature = "admin", feature = "client", feature = "webtransport", feature = "workers")),
     allow(dead_code, unreachable_pub)
 )]
 
@@ -162,6 +163,8 @@ pub mod app;
 pub mod config;
 pub mod endpoint;
 pub mod error;
+#[cfg(feature = "ffi")]
+pub mod ffi;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzz;
@@ -222,7 +225,7 @@ pub fn version() -> String {
     format!("mio-quiche {VERSION} (quiche {QUICHE_VERSION})")
 }
 
-/// The course: a server for HTTP/3 and WebTransport in ten steps, from the build to what a packet costs.
+/// The course: a server for HTTP/3 and WebTransport in eleven steps, from the build to programs in other languages.
 ///
 /// Each chapter has a program of about a hundred lines in `milestones/` that runs on this library, and a check with
 /// real clients: `cargo run --example m03_http3`, `scripts/milestone 3`.
@@ -247,6 +250,8 @@ pub mod guide {
     pub mod m08_webtransport {}
     #[doc = include_str!("../milestones/m09_interop_performance/README.md")]
     pub mod m09_interop_performance {}
+    #[doc = include_str!("../milestones/m10_bun/README.md")]
+    pub mod m10_bun {}
 }
 
 #[cfg(test)]

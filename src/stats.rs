@@ -19,6 +19,13 @@ macro_rules! counters {
             $($(#[$doc])* pub $field: u64,)*
         }
 
+        impl $name {
+            /// Each counter's name and value.
+            pub fn counters(&self) -> impl IntoIterator<Item = (&'static str, u64)> + use<> {
+                [$((stringify!($field), self.$field),)*]
+            }
+        }
+
         impl std::ops::AddAssign for $name {
             fn add_assign(&mut self, other: Self) {
                 $(self.$field += other.$field;)*

@@ -62,6 +62,7 @@ pub use datagrams::DatagramHandler;
 pub use demo_sessions::EchoSession;
 pub use handler_result::HandlerResult;
 pub use layer::Next;
+pub use origin::allows_origin;
 pub use response::{Reply, Response};
 pub use router::Router;
 pub use server::{Server, ServerHandle};

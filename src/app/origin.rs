@@ -2,12 +2,14 @@
 
 use crate::h3::Request;
 
-/// Whether a request for a session is allowed: its origin is the server's own or in the list. A request without an
-/// origin is allowed only if every origin is.
+/// Whether a request for a session is allowed: its origin is the server's own or in `allowed`, such as
+/// [`allow_origins`](crate::WebTransportConfig::allow_origins), where `*` is any. A request without an origin is allowed
+/// only if every origin is. [`Server`](crate::Server) checks this; an own loop around an [`Endpoint`](crate::Endpoint)
+/// must, before it accepts a session: any page may ask for one.
 ///
 /// Origins are compared as clients serialise them (RFC 6454 section 6.2), apart from case: a URL parser would read
 /// `https://own.example\@evil.example` as one of them.
-pub(super) fn is_allowed(request: &Request, allowed: &[String]) -> bool {
+pub fn allows_origin(request: &Request, allowed: &[String]) -> bool {
     if allowed.iter().any(|origin| origin == "*") {
         return true;
     }
@@ -36,7 +38,7 @@ mod tests {
             if let Some(origin) = origin {
                 request.head.headers.insert("origin", HeaderValue::from_static(origin));
             }
-            is_allowed(&request, &allowed.iter().map(|&a| a.to_owned()).collect::<Vec<_>>())
+            allows_origin(&request, &allowed.iter().map(|&a| a.to_owned()).collect::<Vec<_>>())
         };
         assert!(ask(Some("https://example.com:4433"), &[]));
         assert!(ask(Some("https://EXAMPLE.com:4433"), &[]));

@@ -11,7 +11,7 @@ use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::http_error::answer;
 use super::mailbox::{Mailbox, Message};
 use super::offload::Pool;
-use super::origin;
+use super::origin::allows_origin;
 use super::panics::{self, catch};
 use super::response::{Answer, Body, Collect, Later, Reply, Response};
 use super::router::Router;
@@ -227,7 +227,7 @@ impl App {
     }
 
     fn on_session_request(&mut self, now: Instant, mut request: Box<Request>, endpoint: &mut Endpoint) {
-        if !origin::is_allowed(&request, &self.allow_origins) {
+        if !allows_origin(&request, &self.allow_origins) {
             let origin = request.header("origin").unwrap_or("none").to_owned();
             log::info!("{:?}: session rejected because of its origin: {origin}", request.stream_id());
             let body = format!("origin {origin} is not allowed here\n");

@@ -1,7 +1,8 @@
 //! The chapters of the course show the code that is in the milestones' files, and name files that exist.
 //!
 //! Code in a chapter is compiled as a documentation test of `guide`. A block behind `<!-- excerpt of FILE -->` is also in
-//! that file of the milestone, and that of a solution is its `solution.rs`, which the milestone's check runs.
+//! that file of the milestone, and that of a solution is its `solution.rs` or `solution.c`, which the milestone's check
+//! runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,16 +56,20 @@ fn each_exercise_has_a_solution_that_is_compiled() {
         let solution = text.split_once("\n## Exercise\n").and_then(|(_, rest)| rest.split_once("<summary>Solution"));
         let (_, solution) = solution.unwrap_or_else(|| panic!("{}: no solution", dir.display()));
         assert!(solution.contains("</details>"), "{}: the solution has no end", dir.display());
-        let file = dir.join("solution.rs");
-        if !file.exists() {
-            continue;
+        for (name, language, use_of_it) in
+            [("solution.rs", "rust", "\nmod solution;\n"), ("solution.c", "c", "(\"solution.c\")")]
+        {
+            let file = dir.join(name);
+            if !file.exists() {
+                continue;
+            }
+            // The check uses some of its items.
+            let code = read(&file).replace("pub(crate) ", "");
+            let (_, code) = code.split_once("\n\n").expect("a comment about the file");
+            let shown: Vec<_> = blocks(solution).into_iter().filter(|(of, _)| *of == language).collect();
+            assert_eq!(shown, [(language, code.trim_end())], "{}: the solution is another one", dir.display());
+            assert!(read(&dir.join("check.rs")).contains(use_of_it), "{}: nothing runs it", dir.display());
         }
-        // The check uses some of its items.
-        let code = read(&file).replace("pub(crate) ", "");
-        let (_, code) = code.split_once("\n\n").expect("a comment about the file");
-        let shown: Vec<_> = blocks(solution).into_iter().filter(|(language, _)| *language == "rust").collect();
-        assert_eq!(shown, [("rust", code.trim_end())], "{}: the solution is another one", dir.display());
-        assert!(read(&dir.join("check.rs")).contains("\nmod solution;\n"), "{}: nothing runs it", dir.display());
     }
 }
 
@@ -72,13 +77,21 @@ fn each_exercise_has_a_solution_that_is_compiled() {
 fn code_is_compiled_and_programs_are_short() {
     for (dir, text) in chapters() {
         for (language, code) in blocks(&text) {
-            let known = ["rust", "rust,no_run", "console", "text", "sh", "html", "js", "python"];
+            let known = ["rust", "rust,no_run", "console", "text", "sh", "html", "js", "python", "ts", "c"];
             assert!(known.contains(&language), "{}: {language:?}:\n{code}", dir.display());
         }
-        let lines = read(&dir.join("main.rs")).lines().count();
-        assert!(lines <= 120, "{}: main.rs has {lines} lines", dir.display());
+        let program = ["main.rs", "main.ts"].map(|name| dir.join(name)).into_iter().find(|path| path.exists());
+        let program = program.unwrap_or_else(|| panic!("{}: no program", dir.display()));
+        let lines = read(&program).lines().count();
+        assert!(lines <= 120, "{} has {lines} lines", program.display());
     }
-    for (path, limit) in [("m04_routing/rest.rs", 80), ("m04_routing/tokio.rs", 65), ("m08_webtransport/chat.rs", 50)] {
+    let others = [
+        ("m04_routing/rest.rs", 80),
+        ("m04_routing/tokio.rs", 65),
+        ("m08_webtransport/chat.rs", 50),
+        ("m10_bun/server.c", 40),
+    ];
+    for (path, limit) in others {
         let lines = read(&root().join("milestones").join(path)).lines().count();
         assert!(lines <= limit, "{path} has {lines} lines");
     }

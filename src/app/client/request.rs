@@ -274,6 +274,13 @@ impl SessionOptions {
         self
     }
 
+    /// Appends a header field, which the server's [`SessionRequest`](crate::SessionRequest) shows.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.request = self.request.append_header(name, value);
+        self
+    }
+
     /// Time limit until the server has accepted the session.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
