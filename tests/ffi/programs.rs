@@ -10,7 +10,7 @@ use mio_quiche::ffi::*;
 use crate::abi::{Engine, cert, ok};
 
 /// What `scripts/test` sets.
-fn tool(variable: &str) -> PathBuf {
+pub(crate) fn tool(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => panic!(
@@ -19,7 +19,7 @@ fn tool(variable: &str) -> PathBuf {
     }
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -342,7 +342,11 @@ export class Session implements Target {
         if (event.flags & (FLAG_BY_PEER | FLAG_LOCAL)) {
           const told = { closeCode: event.code, reason: decode(event.data) };
           this.end(event.flags & FLAG_BY_PEER ? told : (this.#closing ?? told));
-        } else this.fail(new WebTransportError("the connection ended", { source: "session" }));
+        } else {
+          const reason = decode(event.data);
+          const message = reason ? `the connection ended: ${reason}` : "the connection ended";
+          this.fail(new WebTransportError(message, { source: "session" }));
+        }
         break;
       case EVENT_FAILED: {
         const failure = quicheError(event.code, decode(event.data));
