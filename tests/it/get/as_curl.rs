@@ -69,7 +69,7 @@ fn fields_and_data() {
         &["-A", "one", "-H", "User-Agent: two"],
         &["-e", "https://from.example/page"],
         &["-G", "-d", "a=1", "-d", "@query", "--data-urlencode", "q=ä b/c"],
-        &["-G", "-I", "-d", "a=1"],
+        &["-G", "-I", "-d", "a=1", "-o", "/dev/null"],
         &["-G", "-X", "DELETE", "-d", "x"],
         // Repeated options are as if they were given once, or the last one counts.
         &["-A", "one", "-A", "two", "-i", "-i", "-o", "/dev/null"],
