@@ -35,7 +35,7 @@ impl Trust {
         let mut config = ClientConfig::default();
         config.ca_file = self.cacert.clone();
         config.cert_hashes = self.cert_hash.clone();
-        config.resolver = self.known.resolver();
+        config.resolver = self.known.resolver(None);
         if self.insecure {
             config.dangerous().accept_any_certificate();
         }
@@ -51,6 +51,13 @@ pub(super) struct KnownHosts {
     resolve: Vec<KnownHost>,
 }
 
+/// Of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    V4,
+    V6,
+}
+
 #[derive(Clone, Debug)]
 struct KnownHost {
     host: String,
@@ -59,17 +66,20 @@ struct KnownHost {
 }
 
 impl KnownHosts {
-    /// A resolver for these hosts, which asks the system for all others.
-    pub(super) fn resolver(&self) -> Option<Resolver> {
+    /// A resolver for these hosts, which asks the system for all others. `only`: addresses of other families are left
+    /// out.
+    pub(super) fn resolver(&self, only: Option<Family>) -> Option<Resolver> {
         let known = self.resolve.clone();
         let resolver = Resolver::new(move |host, port| {
             let is_it = |it: &&KnownHost| it.port == port && (it.host == "*" || it.host.eq_ignore_ascii_case(host));
-            match known.iter().find(is_it) {
-                Some(found) => Ok(found.addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
-                None => Ok((host, port).to_socket_addrs()?.collect()),
-            }
+            let mut found: Vec<SocketAddr> = match known.iter().find(is_it) {
+                Some(found) => found.addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect(),
+                None => (host, port).to_socket_addrs()?.collect(),
+            };
+            found.retain(|address| only.is_none_or(|family| address.is_ipv4() == (family == Family::V4)));
+            Ok(found)
         });
-        (!self.resolve.is_empty()).then_some(resolver)
+        (!self.resolve.is_empty() || only.is_some()).then_some(resolver)
     }
 }
 

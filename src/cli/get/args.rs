@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args as ClapArgs;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, RANGE, REFERER, USER_AGENT,
+};
 use http::{HeaderMap, Method};
 use mio_quiche::{Certificate, ClientConfig, ClientRequest};
 
 use super::body::{Body, Part};
-use super::failure::{CA_FILE, CLIENT_CERTIFICATE, Problem, READ, URL, USAGE, WRITE};
+use super::data::DataArgs;
+use super::failure::{CA_FILE, CLIENT_CERTIFICATE, PROXY, Problem, READ, URL, USAGE, WRITE};
 use super::rate::parse_rate;
-use crate::cli::remote::KnownHosts;
+use crate::cli::remote::{Family, KnownHosts};
 
 /// Options that curl has keep their names and meanings.
 #[derive(Debug, ClapArgs)]
@@ -41,18 +43,26 @@ pub(super) struct RequestArgs {
     /// Header field 'Name: value'; 'Name:' leaves one out, 'Name;' sends it empty; repeatable
     #[arg(short = 'H', long = "header", value_name = "FIELD", allow_hyphen_values = true)]
     headers: Vec<String>,
-    /// POST this, or the contents of @FILE without line ends (@- is standard input); repeatable, joined by &
-    #[arg(short = 'd', long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
-    data: Vec<String>,
-    /// As --data, with line ends
-    #[arg(long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
-    data_binary: Vec<String>,
+    #[command(flatten)]
+    data: DataArgs,
     /// PUT this file (- is standard input); to a URL that ends in / its name is appended
-    #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["data", "data_binary", "head"])]
+    #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["DataArgs", "head"])]
     upload_file: Option<PathBuf>,
     /// Send HEAD, and show the header fields only
-    #[arg(short = 'I', long, conflicts_with_all = ["data", "data_binary"])]
+    #[arg(short = 'I', long)]
     pub(super) head: bool,
+    /// Name and password (HTTP Basic), for the URLs' own hosts
+    #[arg(short = 'u', long, value_name = "NAME:PASSWORD")]
+    user: Option<String>,
+    /// User-Agent; '' sends none
+    #[arg(short = 'A', long, value_name = "TEXT")]
+    user_agent: Option<String>,
+    /// Referer
+    #[arg(short = 'e', long, value_name = "URL")]
+    referer: Option<String>,
+    /// Ask for these bytes only, such as 0-99, 500- or -100 (the last 100)
+    #[arg(short = 'r', long, value_name = "RANGE", allow_hyphen_values = true)]
+    range: Option<String>,
     /// Follow redirects, at most 50
     #[arg(short = 'L', long)]
     pub(super) location: bool,
@@ -73,9 +83,21 @@ pub(super) struct OutputArgs {
     /// Print the response's header fields before its body
     #[arg(short = 'i', long)]
     pub(super) include: bool,
+    /// Write the response's heads to this file (- is standard output)
+    #[arg(short = 'D', long, value_name = "FILE")]
+    pub(super) dump_header: Option<PathBuf>,
+    /// Make missing directories of output files
+    #[arg(long)]
+    pub(super) create_dirs: bool,
     /// Fail with exit code 22 on status 400 and above, without the body
     #[arg(short = 'f', long)]
     pub(super) fail: bool,
+    /// As -f, with the body
+    #[arg(long, conflicts_with = "fail")]
+    pub(super) fail_with_body: bool,
+    /// Fail with exit code 63 on a larger body; k, M and G are powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
+    pub(super) max_filesize: Option<u64>,
     /// Print one JSON object per request on standard output; bodies are discarded without -o
     #[arg(long, conflicts_with = "include")]
     pub(super) json: bool,
@@ -116,6 +138,21 @@ pub(super) struct ConnectionArgs {
     cert_hash: Vec<String>,
     #[command(flatten)]
     known: KnownHosts,
+    /// Connect to IPv4 addresses only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+    /// Connect to IPv6 addresses only
+    #[arg(short = '6', long)]
+    ipv6: bool,
+    /// Nothing: only HTTP/3 is spoken here
+    #[arg(long, hide = true)]
+    http3: bool,
+    /// Nothing: only HTTP/3 is spoken here
+    #[arg(long, hide = true)]
+    http3_only: bool,
+    /// Not supported: HTTP/3 does not go through a proxy
+    #[arg(short = 'x', long, value_name = "URL", hide = true)]
+    proxy: Option<String>,
     /// Time limit for each transfer, in seconds
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     pub(super) max_time: Option<Duration>,
@@ -180,6 +217,8 @@ pub(super) struct Template {
     /// `-X` was given: redirects do not change the method.
     pub(super) is_method_forced: bool,
     pub(super) body: Option<Body>,
+    /// Fields of options such as `-u`, which those of `-H` replace; `None` leaves one out.
+    own: Vec<(HeaderName, Option<HeaderValue>)>,
     fields: Vec<Field>,
 }
 
@@ -206,6 +245,12 @@ impl Template {
                 request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             }
         }
+        for (name, value) in self.own.iter().filter(|(name, _)| credentials || !is_credential(name)) {
+            request = match value {
+                Some(value) => request.header(name.clone(), value.clone()),
+                None => request.without_header(name),
+            };
+        }
         let mut seen = HeaderMap::new();
         for field in &self.fields {
             request = match field {
@@ -225,14 +270,18 @@ impl Template {
 }
 
 fn is_credential(name: &HeaderName) -> bool {
-    *name == http::header::AUTHORIZATION || *name == http::header::COOKIE
+    *name == AUTHORIZATION || *name == COOKIE
 }
 
 impl Args {
     pub(super) fn jobs(&self) -> Result<Vec<Job>, Problem> {
         let mut jobs = Vec::new();
+        let query = self.request.data.query()?;
         for (n, url) in self.urls.iter().enumerate() {
             let mut url = complete(url);
+            if let Some(query) = &query {
+                url = with_query(&url, query)?;
+            }
             if let Some(file) = self.request.upload_file.as_deref().filter(|file| url.ends_with('/') && !is_stdin(file))
             {
                 url.push_str(&file.file_name().unwrap_or_default().to_string_lossy());
@@ -272,7 +321,29 @@ impl Args {
             None => Method::GET,
         };
         let fields = request.headers.iter().map(|text| field(text)).collect::<Result<_, _>>()?;
-        Ok(Template { method, is_method_forced: request.method.is_some(), body, fields })
+        Ok(Template { method, is_method_forced: request.method.is_some(), body, own: self.own_fields()?, fields })
+    }
+
+    /// The fields of options of their own.
+    fn own_fields(&self) -> Result<Vec<(HeaderName, Option<HeaderValue>)>, Problem> {
+        let request = &self.request;
+        let mut fields = Vec::new();
+        if let Some(user) = &request.user {
+            let missing = || Problem::new(USAGE, format!("-u '{user}': without a password (use NAME:PASSWORD)"));
+            user.contains(':').then_some(()).ok_or_else(missing)?;
+            let value = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));
+            fields.push((AUTHORIZATION, Some(value)));
+        }
+        let agent = request.user_agent.as_ref();
+        fields.extend(agent.map(|text| (USER_AGENT, (!text.is_empty()).then(|| text.clone()))));
+        fields.extend(request.referer.as_ref().map(|text| (REFERER, Some(text.clone()))));
+        fields.extend(request.range.as_ref().map(|text| (RANGE, Some(format!("bytes={text}")))));
+        let valid = |(name, text): (HeaderName, Option<String>)| {
+            let value = text.as_deref().map(HeaderValue::from_str).transpose();
+            let wrong = |_| Problem::new(USAGE, format!("'{}' cannot be sent as {name}", text.unwrap_or_default()));
+            Ok((name.clone(), value.map_err(wrong)?))
+        };
+        fields.into_iter().map(valid).collect()
     }
 
     fn body(&self) -> Result<Option<Body>, Problem> {
@@ -281,22 +352,14 @@ impl Args {
             let part = if is_stdin(file) { Part::Stdin { strip: false } } else { file_part(file, false)? };
             return Ok(Some(Body::upload(part)));
         }
-        let texts = request.data.iter().map(|text| (text, true));
-        let mut parts = Vec::new();
-        for (text, strip) in texts.chain(request.data_binary.iter().map(|text| (text, false))) {
-            if !parts.is_empty() {
-                parts.push(Part::Bytes(Bytes::from_static(b"&")));
-            }
-            parts.push(match text.strip_prefix('@') {
-                Some("-") => Part::Stdin { strip },
-                Some(file) => file_part(Path::new(file), strip)?,
-                None => Part::Bytes(Bytes::from(text.clone())),
-            });
+        let body = request.data.body()?;
+        if body.is_some() && request.head {
+            return Err(Problem::new(
+                USAGE,
+                "-I sends no body: use -X HEAD with -d, or -G to put the data in the query",
+            ));
         }
-        if parts.iter().filter(|part| matches!(part, Part::Stdin { .. })).count() > 1 {
-            return Err(Problem::new(USAGE, "standard input can be sent only once, but @- is given twice"));
-        }
-        Ok((!parts.is_empty()).then(|| Body::form(parts)))
+        Ok(body)
     }
 
     pub(super) fn config(&self) -> Result<ClientConfig, Problem> {
@@ -321,7 +384,16 @@ impl Args {
                 format!("cannot use the CA directory '{}': {e} (--capath)", dir.display()),
             ));
         }
-        config.resolver = connection.known.resolver();
+        if let Some(proxy) = &connection.proxy {
+            let message = format!("-x '{proxy}': HTTP/3 goes over UDP, which HTTP proxies do not carry (leave it out)");
+            return Err(Problem::new(PROXY, message));
+        }
+        let only = match (connection.ipv4, connection.ipv6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        };
+        config.resolver = connection.known.resolver(only);
         config.alt_svc = connection.alt_svc.is_some();
         (config.ca_file, config.ca_dir) = (connection.cacert.clone(), connection.capath.clone());
         if let Some(cert) = &connection.cert {
@@ -357,6 +429,17 @@ fn complete(url: &str) -> String {
     if url.contains("://") { url.to_owned() } else { format!("https://{url}") }
 }
 
+/// The URL with more in its query.
+fn with_query(url: &str, more: &str) -> Result<String, Problem> {
+    let mut parsed = url::Url::parse(url).map_err(|e| Problem::new(URL, format!("URL '{url}': {e}")))?;
+    let query = match parsed.query() {
+        Some(query) if !query.is_empty() => format!("{query}&{more}"),
+        _ => more.to_owned(),
+    };
+    parsed.set_query(Some(&query));
+    Ok(parsed.into())
+}
+
 fn remote_name(url: &str) -> Result<PathBuf, Problem> {
     let parsed = url::Url::parse(url).map_err(|e| Problem::new(URL, format!("URL '{url}': {e}")))?;
     match parsed.path().rsplit('/').next().filter(|name| !name.is_empty()) {
@@ -367,7 +450,7 @@ fn remote_name(url: &str) -> Result<PathBuf, Problem> {
     }
 }
 
-fn file_part(path: &Path, strip: bool) -> Result<Part, Problem> {
+pub(super) fn file_part(path: &Path, strip: bool) -> Result<Part, Problem> {
     Part::file(path, strip).map_err(|e| Problem::new(READ, format!("cannot read '{}': {e}", path.display())))
 }
 

@@ -65,7 +65,7 @@ fn stripped_length(file: &mut File) -> io::Result<u64> {
     }
 }
 
-fn is_kept(byte: &&u8) -> bool {
+pub(super) fn is_kept(byte: &&u8) -> bool {
     !matches!(**byte, b'\r' | b'\n' | 0)
 }
 

@@ -8,6 +8,7 @@ use mio_quiche::{ClientError, Error, ErrorCode, StreamError, Violation};
 pub(super) const SCHEME: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 pub(super) const URL: u8 = 3;
+pub(super) const PROXY: u8 = 5;
 const RESOLVE: u8 = 6;
 const CONNECT: u8 = 7;
 const PARTIAL: u8 = 18;
@@ -21,6 +22,7 @@ const SEND: u8 = 55;
 const RECV: u8 = 56;
 pub(super) const CLIENT_CERTIFICATE: u8 = 58;
 const CERTIFICATE: u8 = 60;
+pub(super) const TOO_LARGE: u8 = 63;
 pub(super) const REWIND: u8 = 65;
 pub(super) const CA_FILE: u8 = 77;
 const STREAM: u8 = 92;
@@ -32,16 +34,16 @@ Exit codes, as curl's; with several URLs, that of the last failure:
    0  done                                47  more than 50 redirects
    1  not an https URL                    55  sending failed
    2  wrong arguments or settings         56  receiving failed: the connection ended
-   3  malformed URL                       60  the certificate was rejected
-   6  the host has no address             65  a redirect needs the body again, which cannot be repeated
-   7  connection refused                  77  a CA file or directory cannot be used
-  18  the response ended too early        92  the server reset the stream
-  22  status 400 or above, with -f        95  the server broke the rules of HTTP/3, or the request is invalid
-  23  writing failed                     130  interrupted
-  26  reading what to send failed
+   3  malformed URL                       58  the client's certificate or key cannot be used
+   5  a proxy, which HTTP/3 has no use of 60  the certificate was rejected
+   6  the host has no address             63  the body is larger than --max-filesize
+   7  connection refused                  65  a redirect needs the body again, which cannot be repeated
+  18  the response ended too early        77  a CA file or directory cannot be used
+  22  status 400 or above, with -f        92  the server reset the stream
+  23  writing failed                      95  the server broke the rules of HTTP/3, or the request is invalid
+  26  reading what to send failed        130  interrupted
   28  -m or --connect-timeout passed
-  35  the handshake failed
-  58  the client's certificate or key cannot be used";
+  35  the handshake failed";
 
 /// Why a transfer failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod alt_svc;
 mod args;
 mod body;
+mod data;
 mod failure;
 mod output;
 mod rate;
@@ -62,6 +63,8 @@ struct Run {
     client: Client,
     console: Console,
     stdout: Stdout,
+    /// Of `-D`.
+    heads: Option<Rc<RefCell<Output>>>,
     /// Input came, or output went.
     notifier: Notifier,
     queue: VecDeque<Job>,
@@ -103,6 +106,11 @@ impl Run {
             alternatives.give_to(&mut client);
         }
         let notifier = Notifier::new(client.waker());
+        let stdout = Stdout::start(notifier.clone());
+        let heads = args.output.dump_header.as_ref().map(|file| {
+            let target = if file.as_os_str() == "-" { Target::Stdout } else { Target::File(file.clone()) };
+            Rc::new(RefCell::new(Output::new(&target, &stdout, args.output.create_dirs)))
+        });
         let (request, output) = (&args.request, &args.output);
         let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
@@ -110,13 +118,16 @@ impl Run {
         Ok(Run {
             options: Options {
                 heads: output.include || request.head && !output.json,
-                fail: output.fail,
+                fail: output.fail || output.fail_with_body,
+                fail_with_body: output.fail_with_body,
+                max_filesize: output.max_filesize,
                 follow: request.location,
                 verbose: output.verbose,
                 limit_rate: args.connection.limit_rate,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
-            stdout: Stdout::start(notifier.clone()),
+            heads,
+            stdout,
             notifier,
             template,
             client,
@@ -192,7 +203,8 @@ impl Run {
     }
 
     fn begin(&mut self, job: Job) {
-        let output = Rc::new(RefCell::new(Output::new(&job.target, &self.stdout)));
+        let output = Output::new(&job.target, &self.stdout, self.args.output.create_dirs);
+        let output = Rc::new(RefCell::new(output));
         let (method, has_body) = (self.template.method.clone(), self.template.body.is_some());
         let mut active = Active {
             id: RequestId::default(),
@@ -229,7 +241,8 @@ impl Run {
         }
         active.head = show_request(request.head());
         let source = body.map(|body| body.open(&self.notifier));
-        let transfer = Transfer::new(self.options, Rc::clone(&active.state), Rc::clone(&active.output), source);
+        let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
+        let transfer = Transfer::new(self.options, state, output, self.heads.clone(), source);
         active.id = self.client.start(request, transfer);
         Ok(())
     }

@@ -90,15 +90,17 @@ pub(super) enum Output {
     File {
         path: PathBuf,
         file: Option<File>,
+        /// Missing directories are made.
+        create_dirs: bool,
     },
 }
 
 impl Output {
-    pub(super) fn new(target: &Target, out: &Stdout) -> Self {
+    pub(super) fn new(target: &Target, out: &Stdout, create_dirs: bool) -> Self {
         match target {
             Target::Nowhere => Output::Nowhere,
             Target::Stdout => Output::Stdout { out: out.clone(), begun: false },
-            Target::File(path) => Output::File { path: path.clone(), file: None },
+            Target::File(path) => Output::File { path: path.clone(), file: None, create_dirs },
         }
     }
 
@@ -142,9 +144,10 @@ impl Output {
     }
 
     fn open(&mut self) -> Result<Option<(&PathBuf, &mut File)>, Problem> {
-        let Output::File { path, file } = self else { return Ok(None) };
+        let Output::File { path, file, create_dirs } = self else { return Ok(None) };
         if file.is_none() {
-            let made = File::create(&*path);
+            let dir = path.parent().filter(|_| *create_dirs);
+            let made = dir.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(&*path));
             let failed = |e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display()));
             *file = Some(made.map_err(failed)?);
         }

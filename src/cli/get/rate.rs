@@ -12,7 +12,7 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
         },
     };
     let rate = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).filter(|rate| *rate > 0);
-    rate.ok_or_else(|| "not a number of bytes per second, such as 500k".to_owned())
+    rate.ok_or_else(|| "not a number of bytes above 0, such as 500k".to_owned())
 }
 
 /// Grants bytes at a steady rate.

@@ -12,7 +12,7 @@ use mio_quiche::{
 };
 
 use super::body::{Next, Source};
-use super::failure::{Problem, READ, STATUS};
+use super::failure::{Problem, READ, STATUS, TOO_LARGE};
 use super::output::Output;
 use super::rate::Limiter;
 
@@ -25,6 +25,8 @@ pub(super) struct Options {
     /// Heads are part of the output.
     pub(super) heads: bool,
     pub(super) fail: bool,
+    pub(super) fail_with_body: bool,
+    pub(super) max_filesize: Option<u64>,
     pub(super) follow: bool,
     pub(super) verbose: bool,
     pub(super) limit_rate: Option<u64>,
@@ -69,6 +71,8 @@ pub(super) struct Transfer {
     pub(super) options: Options,
     pub(super) state: Rc<RefCell<State>>,
     pub(super) output: Rc<RefCell<Output>>,
+    /// Heads go here, too.
+    heads: Option<Rc<RefCell<Output>>>,
     source: Option<Source>,
     /// The body is not sent completely, and the server still reads it.
     sending: bool,
@@ -82,11 +86,12 @@ impl Transfer {
         options: Options,
         state: Rc<RefCell<State>>,
         output: Rc<RefCell<Output>>,
+        heads: Option<Rc<RefCell<Output>>>,
         source: Option<Source>,
     ) -> Self {
         let (up, down) = (options.limit_rate.map(Limiter::new), options.limit_rate.map(Limiter::new));
         let sending = source.is_some();
-        Transfer { options, state, output, source, sending, unsent: Bytes::new(), up, down }
+        Transfer { options, state, output, heads, source, sending, unsent: Bytes::new(), up, down }
     }
 
     /// Sends available data of the body; returns when to continue, if it waits for a time.
@@ -152,6 +157,7 @@ impl Transfer {
             match s.read_chunk(max)? {
                 Recv::Data(chunk) => {
                     state.received += chunk.len() as u64;
+                    self.check_size(state, state.received)?;
                     if let Some(limiter) = &mut self.down {
                         limiter.moved(chunk.len());
                     }
@@ -173,6 +179,16 @@ impl Transfer {
         }
     }
 
+    fn check_size(&self, state: &mut State, size: u64) -> Result<()> {
+        match self.options.max_filesize {
+            Some(max) if size > max => {
+                let message = format!("the body has more than {max} bytes (--max-filesize)");
+                Err(state.failed(Problem::new(TOO_LARGE, message)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn note_fields(&self, state: &mut State, fields: &HeaderMap) {
         if self.options.verbose {
             state.notes.push(Note::Text(field_lines(fields, "< ", "\n")));
@@ -185,9 +201,10 @@ impl Transfer {
             let text = format!("< HTTP/3 {}\n{}<\n", head.status.as_u16(), field_lines(&head.headers, "< ", "\n"));
             state.notes.push(Note::Text(text));
         }
-        if self.options.heads {
+        let outputs = [self.options.heads.then_some(&self.output), self.heads.as_ref()];
+        for output in outputs.into_iter().flatten() {
             let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
-            self.output.borrow_mut().write(text.into()).map_err(|problem| state.failed(problem))?;
+            output.borrow_mut().write(text.into()).map_err(|problem| state.failed(problem))?;
         }
         Ok(())
     }
@@ -214,9 +231,15 @@ impl ResponseHandler for Transfer {
             state.redirect = location.map(std::borrow::Cow::into_owned);
         }
         if self.options.fail && status >= 400 {
-            let message = format!("the server answered with status {status} (-f was given)");
-            return Err(state.failed(Problem::new(STATUS, message)));
+            let option = if self.options.fail_with_body { "--fail-with-body" } else { "-f" };
+            let message = format!("the server answered with status {status} ({option} was given)");
+            let problem = Problem::new(STATUS, message);
+            if !self.options.fail_with_body {
+                return Err(state.failed(problem));
+            }
+            state.problem = Some(problem);
         }
+        self.check_size(state, state.length.unwrap_or_default())?;
         Ok(())
     }
 

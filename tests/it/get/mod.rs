@@ -1,6 +1,7 @@
 //! `mio-quiche get` against our own server, three foreign ones, and servers that misbehave.
 
 mod alternatives;
+mod as_curl;
 mod certificates;
 mod early;
 mod foreign;

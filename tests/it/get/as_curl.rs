@@ -1,0 +1,135 @@
+//! The same arguments for curl and for `get`: the same fields, bodies, files and exit codes.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::get_with;
+use crate::support::server::Server;
+use crate::support::{curl, payload};
+
+/// What one of them did.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    code: i32,
+    out: Vec<u8>,
+    /// The fields of the requests.
+    sent: Vec<String>,
+}
+
+/// The lines of `-v` for the requests, in order, without those that name the program.
+fn sent(shown: &str) -> Vec<String> {
+    let lower = |line: &str| match line.split_once(": ") {
+        Some((name, value)) => format!("{}: {value}", name.to_lowercase()),
+        None => line.to_owned(),
+    };
+    let lines = shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| lower(line.trim_end()));
+    let own = |line: &String| line.starts_with("user-agent: curl/") || line.starts_with("user-agent: mio-quiche/");
+    let mut lines: Vec<_> = lines.filter(|line| !line.is_empty() && !own(line)).collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// Files for `@`, in the directories that both run in.
+fn fill(dir: &Path) {
+    fs::write(dir.join("data"), "two\r\nlines & ä\n").expect("a file");
+    fs::write(dir.join("query"), "b=2\r\n&c=3\n").expect("a file");
+}
+
+fn by_curl(args: &[&str]) -> (Done, TempDir) {
+    let dir = TempDir::new().expect("a directory");
+    fill(dir.path());
+    let done = curl::command().args(["-ksSv"]).args(args).current_dir(dir.path()).output().expect("curl runs");
+    let sent = sent(&String::from_utf8_lossy(&done.stderr));
+    (Done { code: done.status.code().expect("a code"), out: done.stdout, sent }, dir)
+}
+
+/// Runs both, and expects curl to end with `code`. Returns the directories that they ran in.
+fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
+    let (theirs, dir) = by_curl(args);
+    let ended = get_with(&[&["-kv"], args].concat(), fill);
+    let ours = Done { code: ended.code, out: ended.out.clone(), sent: sent(&ended.err) };
+    assert_eq!(ours, theirs, "{args:?}: {}", ended.err);
+    assert_eq!(theirs.code, code, "{args:?}");
+    (dir, ended.dir)
+}
+
+#[test]
+fn fields_and_data() {
+    let server = Server::with_files(|root| fs::write(root.join("file"), payload(1000)).expect("a file"), &[]);
+    let url = |path: &str| server.url(path);
+    let (home, echo, file) = (url("/"), url("/api/echo"), url("/files/file"));
+    let fields: &[&[&str]] = &[
+        &["-u", "ada:pass word"],
+        &["-u", "ada:"],
+        &["-u", "a:b", "-H", "authorization: Bearer x"],
+        &["-A", "an agent/1.0"],
+        &["-A", ""],
+        &["-A", "one", "-H", "User-Agent: two"],
+        &["-e", "https://from.example/page"],
+        &["-G", "-d", "a=1", "-d", "@query", "--data-urlencode", "q=ä b/c"],
+        &["-G", "-I", "-d", "a=1", "-o", "/dev/null"],
+        &["-G", "-X", "DELETE", "-d", "x"],
+        // Repeated options are as if they were given once, or the last one counts.
+        &["-A", "one", "-A", "two", "-i", "-i", "-o", "/dev/null"],
+    ];
+    for args in fields {
+        both(&[*args, &[&*home]].concat(), 0);
+    }
+    both(&["-G", "-d", "b=2", &url("/api/users?a=1")], 0);
+    for range in ["5-9", "990-", "-3", "0-0"] {
+        both(&["-r", range, &file], 0);
+    }
+    both(&["-r", "1000-", "-o", "/dev/null", &file], 0);
+    let data: &[&[&str]] = &[
+        &["--data-raw", "@data"],
+        &["--data-ascii", "@data"],
+        &["--data-urlencode", "plain ä &"],
+        &["--data-urlencode", "=with = and @"],
+        &["--data-urlencode", "name=a b+c~._-/"],
+        &["--data-urlencode", "@data"],
+        &["--data-urlencode", "name@data"],
+        &["-d", "x", "--data-binary", "@data", "--data-urlencode", "n=v w"],
+    ];
+    for args in data {
+        both(&[*args, &[&*echo]].concat(), 0);
+    }
+}
+
+#[test]
+fn outputs_and_limits() {
+    let server = Server::with_files(|root| fs::write(root.join("file"), payload(1000)).expect("a file"), &[]);
+    let url = |path: &str| server.url(path);
+    both(&["--fail-with-body", &url("/status/404")], 22);
+    both(&["--fail-with-body", &url("/")], 0);
+    both(&["--max-filesize", "1000", &url("/stream/1000")], 0);
+    both(&["--max-filesize", "999", "-o", "/dev/null", &url("/stream/1000")], 63);
+    let (theirs, ours) = both(&["--create-dirs", "-o", "a/b/c", &url("/files/file")], 0);
+    for dir in [&theirs, &ours] {
+        assert_eq!(fs::read(dir.path().join("a/b/c")).expect("the file"), payload(1000));
+    }
+    let (theirs, ours) = both(&["-D", "heads", &url("/files/file"), &url("/status/404")], 0);
+    let heads = |dir: &TempDir| fs::read_to_string(dir.path().join("heads")).expect("the heads");
+    let fixed = |text: String| text.lines().filter(|line| !line.starts_with("date:")).collect::<Vec<_>>().join("\n");
+    assert_eq!(fixed(heads(&ours)), fixed(heads(&theirs)));
+    assert_eq!(heads(&ours).matches("HTTP/3 ").count(), 2);
+    let port = server.port();
+    let (only4, only6) = (format!("other.example:{port}:127.0.0.1"), format!("other.example:{port}:::1"));
+    let other = format!("https://other.example:{port}/");
+    both(&["-4", "--resolve", &only4, &other], 0);
+    both(&["-4", "--resolve", &only6, "-o", "/dev/null", &other], 6);
+    both(&["-6", "--resolve", &only4, "-o", "/dev/null", &other], 6);
+}
+
+#[test]
+fn what_only_curl_offers() {
+    let refused = |args: &[&str], code, message: &str| get_with(args, fill).assert_failed(code, message);
+    refused(
+        &["-x", "http://proxy.example:3128", "https://a.example/"],
+        5,
+        "-x 'http://proxy.example:3128': HTTP/3 goes over UDP, which HTTP proxies do not carry (leave it out)",
+    );
+    refused(&["-u", "ada", "https://a.example/"], 2, "-u 'ada': without a password (use NAME:PASSWORD)");
+    refused(&["-A", "a\nb", "https://a.example/"], 2, "'a\nb' cannot be sent as user-agent");
+}
