@@ -27,7 +27,7 @@ import process
 import report
 import suites
 from measure import Cores
-from servers import HTTP, Fixture
+from servers import BUN, HTTP, BunServer, Fixture
 from suites import CLIENTS, FANOUT, GROUPS, SESSIONS, SUITES, Bench
 
 DOCUMENT = ROOT / "docs/benchmarks.md"
@@ -41,7 +41,7 @@ def positive(text):
 
 
 def parsed(arguments):
-    peers = list(dict.fromkeys([*HTTP, *SESSIONS, *FANOUT, *CLIENTS]))
+    peers = list(dict.fromkeys([*HTTP, *SESSIONS, *FANOUT, *BUN, *CLIENTS]))
     names = [*GROUPS, *(suite.name for suite in SUITES)]
     parser = argparse.ArgumentParser(usage=__doc__)
     for name, default in (("rounds", 3), ("seconds", 2), ("mib", 256)):
@@ -153,6 +153,7 @@ def about(options, tools, taken):
     ]
     versions = [f"{server.title} {server.version(tools)}" for peer, server in HTTP.items()
                 if peer in options.peer and tools.get(server.variable) and server.version(tools)]
+    versions += [f"Bun {BunServer.version(tools)}"] if tools.get(BunServer.variable) else []
     return "\n".join(lines) + ("\n" + ", ".join(versions) + "." if versions else "")
 
 

@@ -9,6 +9,7 @@ import subprocess
 from measure import cpu_seconds, descendants, pinned, resident_kib
 from process import Failure, Process, free_port, is_bound, wait_for
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 SMALL = "Hello, HTTP/3!\n"
 
 
@@ -71,10 +72,13 @@ class Server:
     def run(self, *command, env=None):
         self.process = Process(pinned([self.program, *command], self.cores), self.fixture.directory, "server", env)
         child = self.process.child
-        wait_for(f"{self.title} listens", lambda: is_bound(self.port) or child.poll() is not None)
+        wait_for(f"{self.title} listens", lambda: self.is_ready() or child.poll() is not None)
         if child.poll() is not None:
             self.process.wait(0)
             raise Failure(f"{self.title} ended")
+
+    def is_ready(self):
+        return is_bound(self.port)
 
     def url(self, path):
         return f"https://127.0.0.1:{self.port}{path}"
@@ -237,8 +241,7 @@ class Stack(Server):
 
     @classmethod
     def version(cls, tools):
-        here = os.path.dirname(os.path.abspath(__file__))
-        with open(os.path.join(here, "..", "servers", "Cargo.lock")) as lock:
+        with open(os.path.join(HERE, "..", "servers", "Cargo.lock")) as lock:
             return re.search(rf'^name = "{cls.package}"\nversion = "(.*)"$', lock.read(), re.MULTILINE)[1]
 
 
@@ -280,8 +283,43 @@ class Fanout(Server):
         self.run("server", *options, "--cert", self.fixture.cert, "--key", self.fixture.key)
 
 
+class BunServer(Server):
+    """A server of benches/bun, which chooses its port."""
+
+    variable, kind, has_workers = "MIO_QUICHE_BUN", "", False
+
+    def start(self):
+        script = os.path.join(os.path.dirname(HERE), "bun", "server.ts")
+        self.run(script, self.kind, self.fixture.cert, self.fixture.key)
+
+    def is_ready(self):
+        port = re.match(r"listening on port (\d+)\n", self.process.text())
+        if port:
+            self.port = int(port[1])
+        return port
+
+    @classmethod
+    def version(cls, tools):
+        return said([tools[cls.variable], "--version"], r"(\S+)")
+
+
+class BunPackage(BunServer):
+    """The package of src/bun, on the library of MIO_QUICHE_LIBRARY."""
+
+    title, kind, session = "ours in Bun", "mio-quiche", "/wt/echo"
+
+
+class BunHttp3(BunServer):
+    title, kind = "Bun.serve, HTTP/3", "http3"
+
+
+class BunHttp1(BunServer):
+    title, kind = "Bun.serve, HTTP/1.1", "http1"
+
+
 HTTP = {
     "ours": Ours, "baseline": Baseline, "quiche": Quiche, "nginx": Nginx, "haproxy": Haproxy, "quinn": Quinn,
     "tokio-quiche": TokioQuiche, "s2n-quic": S2nQuic,
 }
 SESSIONS = {"ours": Ours, "baseline": Baseline, "wtransport": Wtransport}
+BUN = {"ours": Ours, "bun": BunPackage, "bun-http3": BunHttp3, "bun-http1": BunHttp1}

@@ -9,7 +9,7 @@ from typing import Callable
 import measure
 from measure import BUSY, Figure
 from process import Failure, Process, wait_for
-from servers import HTTP, SESSIONS, Fanout, OursForClients
+from servers import BUN, HTTP, SESSIONS, Fanout, OursForClients
 
 # Longer than any load takes beside its duration: connecting, a transfer, closing.
 SPARE = 60
@@ -77,12 +77,19 @@ def get(connections, streams, sockets=10):
     return run
 
 
+def h2load_options(peer, connections, streams):
+    if peer == "bun-http1":
+        # A connection has one request at a time.
+        return ["--alpn-list=http/1.1", "-c", connections * streams, "-m", 1]
+    return ["--alpn-list=h3", "-c", connections, "-m", streams]
+
+
 def get_by_h2load(connections, streams):
     # It connects meanwhile, to all at once, and packets get lost then.
     warmup = 1 + connections // 500
 
-    def run(bench, server, _):
-        command = [bench.tools["MIO_QUICHE_H2LOAD"], "--alpn-list=h3", "-t", 1, "-c", connections, "-m", streams]
+    def run(bench, server, peer):
+        command = [bench.tools["MIO_QUICHE_H2LOAD"], *h2load_options(peer, connections, streams), "-t", 1]
         command += ["-D", bench.seconds, "--warm-up-time", warmup, server.url(server.small)]
         return [measure.h2load(command, bench.cores.load, server.pids(), bench.seconds + SPARE)]
     return run
@@ -177,6 +184,8 @@ def start_sessions(bench, peer, workers=1):
 
 def echoes(mode):
     def run(bench, server, _):
+        if not server.session:
+            return None
         options = ["--url", server.url(server.session), "--duration", bench.seconds]
         report = bench.load(server, mode, *options, program="MIO_QUICHE_WT")
         is_busy = report["client_cpu_seconds"] >= BUSY * report["seconds"]
@@ -219,6 +228,13 @@ def fanout(bench, server, peer):
     with start_fanout(bench, peer, 0) as silent:
         memory = members(silent, 1)["kib_per_member"]
     return [Figure(report["datagrams_per_second"], report["server_us_per_datagram"]), Figure(memory)]
+
+
+# ---- Bun ----
+
+
+def start_bun(bench, peer, workers=1):
+    return BUN[peer](bench.tools, bench.fixture, bench.cores, workers)
 
 
 # ---- clients ----
@@ -289,6 +305,10 @@ def wt_suite(name, peers, steps, start, program):
     return Suite(name, "webtransport", tuple(peers), steps, start, (program,))
 
 
+def bun_suite(name, steps, program):
+    return Suite(name, "bun", tuple(BUN), steps, start_bun, (program, "MIO_QUICHE_LIBRARY"))
+
+
 SUITES = (
     http_suite("get", tuple(Step((f"GET {c} x {s}, {REQUESTS}",), get(c, s)) for c, s in SHAPES)),
     http_suite(
@@ -333,6 +353,19 @@ SUITES = (
         (Step(("fan-out to 1000 sessions, datagrams/s (CPU us)", "KiB per silent member"), fanout, fresh=True),),
         lambda bench, peer, _: start_fanout(bench, peer, 20), "MIO_QUICHE_FANOUT",
     ),
+    bun_suite(
+        "bun-get",
+        tuple(Step((f"GET {c} x {s} by h2load, {REQUESTS}",), get_by_h2load(c, s)) for c, s in SHAPES[:2]),
+        "MIO_QUICHE_H2LOAD",
+    ),
+    bun_suite(
+        "bun-sessions",
+        (
+            Step(("datagrams, echoes/s (CPU us)",), echoes("datagrams")),
+            Step(("streams, echoes/s (CPU us)",), echoes("streams")),
+        ),
+        "MIO_QUICHE_WT",
+    ),
     Suite(
         "client", "client", CLIENTS,
         (
@@ -344,18 +377,20 @@ SUITES = (
 )
 
 # Names that stand for several suites.
-GROUPS = {"http": tuple(suite.name for suite in SUITES if suite.table == "http")}
+GROUPS = {table: tuple(suite.name for suite in SUITES if suite.table == table) for table in ("http", "bun")}
 
 
 def variable_of(suite, peer):
     """The variable with the path of a peer's program."""
     if suite.table == "http":
         return HTTP[peer].variable
+    if suite.table == "bun":
+        return BUN[peer].variable
     if suite.name == "webtransport":
         return SESSIONS[peer].variable
     return "MIO_QUICHE_FANOUT" if suite.name == "fanout" else CLIENT_VARIABLES[peer]
 
 
 def title_of(peer):
-    known = HTTP.get(peer) or SESSIONS.get(peer)
+    known = HTTP.get(peer) or SESSIONS.get(peer) or BUN.get(peer)
     return known.title if known else peer

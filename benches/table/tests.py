@@ -12,6 +12,7 @@ sys.path.append(str(ROOT / "tests/interop"))
 import main
 import measure
 import report
+import suites
 from measure import Cores, Figure
 from process import Failure, is_bound
 from servers import Fixture
@@ -128,6 +129,12 @@ class Options(unittest.TestCase):
         self.assertIn("MIO_QUICHE_H2LOAD", needed("--suite", "http"))
         self.assertNotIn("MIO_QUICHE_WT", needed("--suite", "http"))
         self.assertIn("MIO_QUICHE_CURL", needed())
+        of_bun = ["MIO_QUICHE_H2LOAD", "MIO_QUICHE_LIBRARY", "MIO_QUICHE_OURS", "MIO_QUICHE_BUN", "MIO_QUICHE_WT"]
+        self.assertEqual(needed("--suite", "bun"), of_bun)
+
+    def test_requests_at_a_time(self):
+        self.assertEqual(suites.h2load_options("bun", 10, 10), ["--alpn-list=h3", "-c", 10, "-m", 10])
+        self.assertEqual(suites.h2load_options("bun-http1", 10, 10), ["--alpn-list=http/1.1", "-c", 100, "-m", 1])
 
     def test_no_row_is_in_two_suites(self):
         rows = [(suite.table, row) for suite in SUITES for step in suite.steps for row in step.rows]

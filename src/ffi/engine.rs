@@ -78,7 +78,9 @@ impl<D: Driver> Engine<D> {
         }
         self.apply(&mut state);
         // Whoever polls in this thread wants what there is.
-        let until = if state.front().is_some() && !shared.is_threaded() { Some(net::now()) } else { until };
+        let has_events = state.front().is_some() && !shared.is_threaded();
+        // A shutdown with nothing to wait for wakes nobody.
+        let until = if has_events || self.driver.is_shut_down() { Some(net::now()) } else { until };
         state.sleeps = true;
         shared.signal(state);
 

@@ -234,24 +234,26 @@ fn many_events_are_one_wake_up_until_they_are_taken() {
     };
     let mut server = Engine::adopt(handle);
     assert!(!readable());
+    let mut polls = 0;
     for round in 1..=3 {
         for _ in 0..50 {
             ok(mq_stats(handle));
         }
-        let until = std::time::Instant::now() + DEADLINE;
-        while !readable() {
-            assert!(std::time::Instant::now() < until);
-            thread::yield_now();
-        }
         let mut taken = 0;
         while taken < 50 {
-            assert!(readable(), "as long as there are events");
-            let before = WAKE_UPS.load(Ordering::SeqCst);
+            // The engine may not have come to all of them.
+            let until = std::time::Instant::now() + DEADLINE;
+            while !readable() {
+                assert!(std::time::Instant::now() < until);
+                thread::yield_now();
+            }
             taken += server.poll(7, 1000).len();
-            assert!(WAKE_UPS.load(Ordering::SeqCst) <= before + 1);
+            polls += 1;
         }
-        assert!(!readable() || taken > 50);
+        assert!(!readable());
         assert!(WAKE_UPS.load(Ordering::SeqCst) >= round);
     }
-    assert!(WAKE_UPS.load(Ordering::SeqCst) < 60, "150 events");
+    // The first one, and at most one more after each poll that left nothing.
+    let wake_ups = WAKE_UPS.load(Ordering::SeqCst);
+    assert!(wake_ups <= 1 + polls, "{wake_ups} after {polls} polls");
 }

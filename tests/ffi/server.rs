@@ -1,5 +1,7 @@
 //! Requests and responses, seen from the server.
 
+use std::time::{Duration, Instant};
+
 use mio_quiche::ffi::*;
 
 use crate::abi::{Engine, cert, last_error, ok};
@@ -215,6 +217,18 @@ fn a_shutdown_lets_responses_end_and_reports_its_end() {
     assert_eq!(server.poll(8, 0), []);
     assert_eq!(mq_stop(server.handle), MQ_OK);
     assert_eq!(mq_stop(server.handle), MQ_ERR_HANDLE);
+}
+
+#[test]
+fn an_engine_with_nothing_to_do_shuts_down_at_once() {
+    for engine in [Engine::server, Engine::client] {
+        let mut engine = engine(&[]);
+        let began = Instant::now();
+        ok(mq_shutdown(engine.handle));
+        engine.next(MQ_EVENT_ENDED);
+        // Sessions and requests would have 5 seconds and more to end.
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
 }
 
 #[test]

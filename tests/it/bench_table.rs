@@ -17,5 +17,5 @@ fn figures_tables_and_turns() {
         .expect("python starts");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("Ran 13 tests"), "{text}");
+    assert!(text.contains("Ran 14 tests"), "{text}");
 }
