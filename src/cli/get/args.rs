@@ -13,7 +13,7 @@ use mio_quiche::{Certificate, ClientConfig, ClientRequest};
 
 use super::body::{Body, Part};
 use super::data::DataArgs;
-use super::failure::{CA_FILE, CLIENT_CERTIFICATE, PROXY, Problem, READ, URL, USAGE, WRITE};
+use super::failure::{CA_FILE, CLIENT_CERTIFICATE, PROXY, Problem, URL, USAGE, WRITE};
 use super::rate::parse_rate;
 use crate::cli::remote::{Family, KnownHosts};
 
@@ -349,7 +349,7 @@ impl Args {
     fn body(&self) -> Result<Option<Body>, Problem> {
         let request = &self.request;
         if let Some(file) = &request.upload_file {
-            let part = if is_stdin(file) { Part::Stdin { strip: false } } else { file_part(file, false)? };
+            let part = if is_stdin(file) { Part::Stdin { strip: false } } else { Part::file(file, false)? };
             return Ok(Some(Body::upload(part)));
         }
         let body = request.data.body()?;
@@ -448,10 +448,6 @@ fn remote_name(url: &str) -> Result<PathBuf, Problem> {
             Err(Problem::new(WRITE, format!("URL '{url}' does not end in a file name (use -o FILE instead of -O)")))
         }
     }
-}
-
-pub(super) fn file_part(path: &Path, strip: bool) -> Result<Part, Problem> {
-    Part::file(path, strip).map_err(|e| Problem::new(READ, format!("cannot read '{}': {e}", path.display())))
 }
 
 fn field(text: &str) -> Result<Field, Problem> {

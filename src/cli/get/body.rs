@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 
 use bytes::Bytes;
 
+use super::failure::{Problem, READ};
 use crate::cli::notify::Notifier;
 
 /// Bytes read per call.
@@ -31,7 +32,16 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) fn file(path: &Path, strip: bool) -> io::Result<Self> {
+    /// A file, which is read when it is sent.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn file(path: &Path, strip: bool) -> Result<Self, Problem> {
+        let failed = |e| Problem::new(READ, format!("cannot read '{}': {e}", path.display()));
+        Self::of_file(path, strip).map_err(failed)
+    }
+
+    fn of_file(path: &Path, strip: bool) -> io::Result<Self> {
         let metadata = std::fs::metadata(path)?;
         if metadata.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use clap::Args as ClapArgs;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::body::{Body, Part};
+use super::body::{Body, Part, is_kept};
 use super::failure::{Problem, READ, USAGE};
 
 /// What curl leaves as it is: RFC 3986's unreserved characters.
@@ -88,7 +88,7 @@ fn add(parts: &mut Vec<Part>, part: Part) {
 fn part(text: &str, strip: bool) -> Result<Part, Problem> {
     Ok(match text.strip_prefix('@') {
         Some("-") => Part::Stdin { strip },
-        Some(file) => super::args::file_part(Path::new(file), strip)?,
+        Some(file) => Part::file(Path::new(file), strip)?,
         None => Part::Bytes(Bytes::from(text.to_owned())),
     })
 }
@@ -116,5 +116,5 @@ fn contents(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 fn stripped(data: Vec<u8>, strip: bool) -> impl Iterator<Item = u8> {
-    data.into_iter().filter(move |byte| !strip || super::body::is_kept(&byte))
+    data.into_iter().filter(move |byte| !strip || is_kept(&byte))
 }
