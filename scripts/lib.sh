@@ -390,14 +390,17 @@ need_browsers() {
     "$MIO_QUICHE_NODE" -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' ||
         die "$MIO_QUICHE_NODE is not node 18 or newer: set MIO_QUICHE_NODE to the path of one that is"
     if [ -z "${MIO_QUICHE_NODE_MODULES-}" ]; then
-        install_browser_drivers
+        install_packages browser "${BROWSER_DRIVERS[@]}"
         MIO_QUICHE_NODE_MODULES=$TOOLS/browser/node_modules
     fi
     export MIO_QUICHE_NODE_MODULES
 }
 
-install_browser_drivers() (
-    dir=$TOOLS/browser log=$TOOLS/browser.log wanted=${BROWSER_DRIVERS[*]}
+# install_packages NAME PACKAGE...: packages of npm in $TOOLS/NAME, once.
+install_packages() (
+    dir=$TOOLS/$1 log=$TOOLS/$1.log
+    shift
+    wanted=$*
     installed() { [ "$(cat "$dir/installed" 2>/dev/null)" = "$wanted" ]; }
     ! installed || exit 0
     mkdir -p "$TOOLS"
@@ -408,9 +411,9 @@ install_browser_drivers() (
     say "fetching $wanted into $dir"
     rm -rf "$dir" "$dir.new"
     mkdir "$dir.new"
-    # No scripts: they would fetch browsers of their own.
+    # No scripts: they would fetch browsers of their own, and the packages of a platform have their programs.
     npm install --prefix "$dir.new" --ignore-scripts --no-audit --no-fund --no-update-notifier --save-exact \
-        "${BROWSER_DRIVERS[@]}" >"$log" 2>&1 </dev/null ||
+        "$@" >"$log" 2>&1 </dev/null ||
         { tail -n 5 "$log" >&2; die "npm could not install $wanted; see $log"; }
     echo "$wanted" >"$dir.new/installed"
     mv "$dir.new" "$dir"
@@ -419,31 +422,11 @@ install_browser_drivers() (
 # Bun, Deno, and what the TypeScript package is checked and used with in Node. Sets MIO_QUICHE_BUN and MIO_QUICHE_DENO.
 need_bun() {
     if [ -z "${MIO_QUICHE_NODE-}" ] && ! have node; then apt_install nodejs; fi
-    install_bun
+    [ "$(uname -sm)" = "Linux x86_64" ] || die "Bun's package here is for Linux on x86-64"
+    install_packages bun "${BUN_PACKAGES[@]}"
     export MIO_QUICHE_BUN=${MIO_QUICHE_BUN:-$TOOLS/bun/node_modules/@oven/bun-linux-x64/bin/bun}
     export MIO_QUICHE_DENO=${MIO_QUICHE_DENO:-$TOOLS/bun/node_modules/@deno/linux-x64-glibc/deno}
 }
-
-install_bun() (
-    dir=$TOOLS/bun log=$TOOLS/bun.log wanted=${BUN_PACKAGES[*]}
-    installed() { [ "$(cat "$dir/installed" 2>/dev/null)" = "$wanted" ]; }
-    ! installed || exit 0
-    [ "$(uname -sm)" = "Linux x86_64" ] || die "Bun's package here is for Linux on x86-64"
-    mkdir -p "$TOOLS"
-    have npm || apt_install npm
-    exec 9>"$TOOLS/.lock"
-    flock 9
-    ! installed || exit 0
-    say "fetching $wanted into $dir"
-    rm -rf "$dir" "$dir.new"
-    mkdir "$dir.new"
-    # No scripts: the packages of the platform have the programs.
-    npm install --prefix "$dir.new" --ignore-scripts --no-audit --no-fund --no-update-notifier --save-exact \
-        "${BUN_PACKAGES[@]}" >"$log" 2>&1 </dev/null ||
-        { tail -n 5 "$log" >&2; die "npm could not install $wanted; see $log"; }
-    echo "$wanted" >"$dir.new/installed"
-    mv "$dir.new" "$dir"
-)
 
 # The programs that the tests run, in these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
 # MIO_QUICHE_HTTP3_SERVER, MIO_QUICHE_GTLSCLIENT, MIO_QUICHE_NGINX, MIO_QUICHE_PROMTOOL, MIO_QUICHE_NODE,
