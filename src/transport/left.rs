@@ -25,6 +25,8 @@ pub(super) struct Left {
     pub(super) spared: bool,
     /// quiche cannot send on it: the peer used its local id at another address, too, and has retired the id.
     pub(super) stranded: bool,
+    /// It was challenged since a packet arrived on it. That is enough while quiche may fall back to it.
+    pub(super) challenged: bool,
     /// The next packet is not held back.
     pub(super) passing: bool,
     /// It is probed after it failed, so that an answer shows in its state.
@@ -45,6 +47,7 @@ impl Left {
             failing: false,
             spared: false,
             stranded: false,
+            challenged: false,
             passing: false,
             retrying: false,
             retries: 0,

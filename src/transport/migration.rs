@@ -22,6 +22,9 @@
 //! a challenge, even if it was validated before. So `config/` makes quiche allow far more, and the limit of each path
 //! is kept here.
 //!
+//! While an address is not validated, the path that quiche would fall back to is challenged once only, so that it does not
+//! fail, too; see also [`silence`](super::silence).
+//!
 //! Nothing changes before quiche has authenticated a packet, except that a path is made to fail in time for a packet
 //! that finds no free path.
 
@@ -33,7 +36,10 @@ use quiche::{PathEvent, RecvInfo, SendInfo};
 use super::amplification::Amplification;
 use super::buf::Quic;
 use super::left::{Datagram, Left};
-use super::path_state::{Addresses, addresses, is_failed, is_reachable, is_validated, max_probe_len, stats};
+use super::path_state::{
+    Addresses, Place, TakenOver, addresses, is_failed, is_reachable, is_validated, max_probe_len, send_on, stats,
+};
+use super::silence::Silence;
 use crate::config::MAX_PATHS;
 
 /// Room for a packet with a PATH_CHALLENGE frame.
@@ -82,25 +88,10 @@ pub(super) struct Migration {
     is_stuck: bool,
     /// Packets received since.
     stuck: usize,
+    /// Of the active path.
+    silence: Silence,
     /// Packets to send next.
     packets: VecDeque<Datagram>,
-}
-
-/// Where a datagram arrives.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// On a path that quiche knows, or makes.
-    Known(Addresses),
-    /// On a path whose addresses are then the datagram's.
-    TakeOver(Addresses),
-}
-
-#[derive(Debug)]
-struct TakenOver {
-    /// The path that quiche knows.
-    path: Addresses,
-    /// The actual addresses of its packets.
-    actual: Addresses,
 }
 
 impl Migration {
@@ -116,6 +107,7 @@ impl Migration {
             awaited: 0,
             is_stuck: false,
             stuck: 0,
+            silence: Silence::default(),
             packets: VecDeque::new(),
         }
     }
@@ -342,6 +334,8 @@ impl Migration {
         }
         let before = self.active;
         self.follow(quic);
+        let may_fail = !is_validated(quic, self.active) && self.has_other(quic);
+        self.silence.on_timeout(quic, self.active, may_fail);
         if self.active != before {
             // The path failed, and quiche fell back to one that was validated before. The peer has not moved.
             self.redirect(self.active, self.current);
@@ -386,12 +380,20 @@ impl Migration {
         }
     }
 
+    /// Whether quiche could fall back to a path if the active one failed.
+    fn has_other(&self, quic: &Quic) -> bool {
+        let is_failing = |path| self.left.iter().any(|left| left.failing && left.path == path);
+        let mut others = quic.path_stats().filter(|stats| !stats.active).map(|stats| addresses(&stats));
+        others.any(|path| is_validated(quic, path) && !is_failing(path))
+    }
+
     /// quiche sends on `path` from now on.
     fn leave(&mut self, quic: &mut Quic, path: Addresses) {
         let old = std::mem::replace(&mut self.active, path);
         if old == path {
             return;
         }
+        self.silence = Silence::new(quic, path);
         self.left.retain(|left| left.path != path);
         if !is_validated(quic, path) {
             // A challenge in flight may have gone to another address.
@@ -422,7 +424,11 @@ impl Migration {
     ) -> Result<(usize, SendInfo), quiche::Error> {
         // quiche would choose a path without regard to our limits.
         let is_limited = self.limits.iter().any(|(path, _)| !self.is_left(*path));
-        if !is_limited {
+        let silence = self.silence.limit(quic);
+        // The path that quiche would fall back to.
+        let spare = self.is_moving().then(|| self.path(self.current));
+        let chooses = is_limited || silence.is_some() || spare.is_some();
+        if !chooses {
             let sent = if allowed > 0 { quic.send(&mut buf[..allowed]) } else { Err(quiche::Error::Done) };
             // A probe that cannot be sent keeps quiche from sending anything on a path of its own choice: it exceeds
             // the path's congestion window (`Done`), or the local id of its path is one that the peer took to another
@@ -432,6 +438,7 @@ impl Migration {
             }
         }
         if let Some(allowed) = self.allowed(self.active, allowed).filter(|allowed| *allowed > 0) {
+            let allowed = silence.map_or(allowed, |limit| limit.min(allowed));
             let sent = send_on(quic, &mut buf[..allowed], self.active);
             self.is_stuck = matches!(sent, Err(quiche::Error::InvalidState));
             if !self.is_stuck {
@@ -442,14 +449,18 @@ impl Migration {
             }
         }
         for left in &mut self.left {
+            if left.challenged && spare == Some(left.path) {
+                continue;
+            }
             let sent = send_on(quic, buf, left.path);
             left.stranded = !self.is_stuck && matches!(sent, Err(quiche::Error::InvalidState));
             if sent.is_ok() {
+                left.challenged = true;
                 return sent;
             }
         }
         let others: Vec<_> =
-            if is_limited { quic.path_stats().map(|path| addresses(&path)).collect() } else { Vec::new() };
+            if chooses { quic.path_stats().map(|path| addresses(&path)).collect() } else { Vec::new() };
         for path in others.into_iter().filter(|path| *path != self.active && !self.is_left(*path)) {
             if let Some(allowed) = self.allowed(path, buf.len())
                 && let Ok(sent) = send_on(quic, &mut buf[..allowed], path)
@@ -509,6 +520,12 @@ impl Migration {
     fn received(&mut self, quic: &mut Quic, path: Addresses) {
         if path != self.active {
             self.follow(quic);
+        }
+        if path == self.active {
+            self.silence.on_received();
+        }
+        if let Some(left) = self.left.iter_mut().find(|left| left.path == path) {
+            left.challenged = false;
         }
         if path == self.active && self.is_unproven(path) {
             self.unanswered += 1;
@@ -576,10 +593,4 @@ impl Migration {
     fn path(&self, actual: Addresses) -> Addresses {
         self.taken_over.iter().find(|taken| taken.actual == actual).map_or(actual, |taken| taken.path)
     }
-}
-
-/// Writes a packet for a path. With both addresses given, quiche would send data even on a path that is not the active
-/// one.
-fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
-    quic.send_on_path(buf, None, Some(path.1))
 }

@@ -27,6 +27,7 @@ mod paths;
 mod peek;
 mod reset;
 mod signals;
+mod silence;
 mod stall;
 pub(crate) mod steering;
 mod stop_credit;

@@ -1,11 +1,30 @@
-//! The state of a path that quiche exposes.
+//! Paths: their addresses, and what quiche exposes of them.
 
 use std::net::SocketAddr;
+
+use quiche::SendInfo;
 
 use super::buf::Quic;
 
 /// The local address and the peer's.
 pub(super) type Addresses = (SocketAddr, SocketAddr);
+
+/// Where a datagram arrives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    /// On a path that quiche knows, or makes.
+    Known(Addresses),
+    /// On a path whose addresses are then the datagram's.
+    TakeOver(Addresses),
+}
+
+#[derive(Debug)]
+pub(super) struct TakenOver {
+    /// The path that quiche knows.
+    pub(super) path: Addresses,
+    /// The actual addresses of its packets.
+    pub(super) actual: Addresses,
+}
 
 pub(super) fn addresses(stats: &quiche::PathStats) -> Addresses {
     (stats.local_addr, stats.peer_addr)
@@ -39,4 +58,10 @@ pub(super) fn max_probe_len(quic: &Quic) -> usize {
     const PATH_CHALLENGE: usize = 9;
     const TAG: usize = 16;
     FIRST_BYTE + quic.destination_id().len() + PACKET_NUMBER + PATH_CHALLENGE + TAG
+}
+
+/// Writes a packet for a path. With both addresses given, quiche would send data even on a path that is not the active
+/// one.
+pub(super) fn send_on(quic: &mut Quic, buf: &mut [u8], path: Addresses) -> Result<(usize, SendInfo), quiche::Error> {
+    quic.send_on_path(buf, None, Some(path.1))
 }

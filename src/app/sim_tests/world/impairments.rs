@@ -214,3 +214,30 @@ fn download_behind_a_nat(seed: u64) {
     world.run_until("the rest", |world| received_by(world, size) && world.peers[peer].is_through());
     assert!(world.peers[peer].answers[&id].body == payload(size));
 }
+
+/// quiche fails a path, even a validated one, after three timeouts with a challenge in flight, which here take 0.3 s.
+#[test]
+fn a_client_that_sleeps_after_a_move_keeps_its_connection() {
+    // Each world mostly waits.
+    std::thread::scope(|scope| {
+        for half_ms in 0..12 {
+            scope.spawn(move || sleep_after_a_move(Duration::from_micros(500 * half_ms)));
+        }
+    });
+}
+
+/// The client sleeps so long after it has sent from another port.
+fn sleep_after_a_move(after: Duration) {
+    const NAP: Duration = Duration::from_secs(2);
+    eprintln!("asleep after {after:?}");
+    let mut world = World::new(1, Link::LAN);
+    let peer = world.peer(|_| {});
+    transfer(&mut world, peer);
+    world.network.rebind(world.peers[peer].addr);
+    world.peers[peer].quic.send_ack_eliciting().expect("a PING");
+    world.run_for(after);
+    world.peers[peer].asleep_until = Some(net::now() + NAP);
+    world.run_for(NAP);
+    transfer(&mut world, peer);
+    assert_eq!(world.servers[0].endpoint.stats().migrations, 1);
+}

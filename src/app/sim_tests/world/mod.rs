@@ -194,7 +194,7 @@ impl World {
             assert!(net::now() < deadline, "{what} took too long; seed {seed}, {link:?}, {counts:?}");
             for peer in &self.peers {
                 let (ours, theirs) = (peer.quic.local_error(), peer.quic.peer_error());
-                assert!(!peer.quic.is_closed(), "closed while waiting for {what}: {ours:?} {theirs:?}");
+                assert!(!peer.quic.is_closed(), "closed while waiting for {what}: {ours:?} {theirs:?}; seed {seed}");
             }
             let next = self.step();
             let wait = next.map(|at| at.saturating_duration_since(net::now())).unwrap_or_default();

@@ -15,6 +15,8 @@ pub(crate) struct Peer {
     pub(crate) h3: Option<h3::Connection>,
     pub(crate) answers: BTreeMap<u64, Answer>,
     pub(super) inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// It gets no processor before.
+    pub(crate) asleep_until: Option<Instant>,
     bodies: BTreeMap<u64, Vec<u8>>,
 }
 
@@ -26,7 +28,8 @@ impl Peer {
         let scid: [u8; 16] = std::array::from_fn(|_| rng.next() as u8);
         let scid = quiche::ConnectionId::from_ref(&scid);
         let quic = quiche::connect(Some("localhost"), &scid, addr, server, &mut config).expect("a client");
-        Peer { addr, quic, h3: None, answers: BTreeMap::new(), inbox: VecDeque::new(), bodies: BTreeMap::new() }
+        let (answers, inbox, bodies) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Peer { addr, quic, h3: None, answers, inbox, asleep_until: None, bodies }
     }
 
     pub(crate) fn get(&mut self, path: &str) -> u64 {
@@ -52,6 +55,9 @@ impl Peer {
 
     /// One turn; returns the datagrams to send.
     pub(super) fn turn(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        if self.asleep_until.is_some_and(|until| until > net::now()) {
+            return Vec::new();
+        }
         for (from, mut data) in self.inbox.drain(..) {
             // Rejected packets show in its responses.
             let _ = self.quic.recv(&mut data, quiche::RecvInfo { from, to: self.addr });
@@ -75,6 +81,7 @@ impl Peer {
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        self.quic.timeout().map(|timeout| net::now() + timeout)
+        let asleep_until = self.asleep_until.filter(|until| *until > net::now());
+        asleep_until.or_else(|| self.quic.timeout().map(|timeout| net::now() + timeout))
     }
 }
