@@ -330,6 +330,7 @@ impl Migration {
     /// quiche's timers have run.
     pub(super) fn on_timeout(&mut self, quic: &mut Quic) {
         if self.left.is_empty() {
+            self.silence = Silence::new(quic, self.active);
             return;
         }
         let before = self.active;
@@ -521,9 +522,7 @@ impl Migration {
         if path != self.active {
             self.follow(quic);
         }
-        if path == self.active {
-            self.silence.on_received();
-        }
+        self.silence.on_received();
         if let Some(left) = self.left.iter_mut().find(|left| left.path == path) {
             left.challenged = false;
         }

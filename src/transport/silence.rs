@@ -9,26 +9,36 @@ use super::path_state::{Addresses, max_probe_len, stats};
 
 #[derive(Debug, Default)]
 pub(super) struct Silence {
-    /// quiche's count of the path's timeouts.
-    timeouts: usize,
+    counts: Counts,
     lasts: bool,
+}
+
+/// quiche's counts of a path. It takes the timer that finds losses for a timeout, too.
+#[derive(Debug, Default)]
+struct Counts {
+    timeouts: usize,
+    lost: usize,
 }
 
 impl Silence {
     /// Of a path that becomes the active one.
     pub(super) fn new(quic: &Quic, path: Addresses) -> Self {
-        Silence { timeouts: timeouts(quic, path), lasts: false }
+        Silence { counts: counts(quic, path), lasts: false }
     }
 
     /// quiche's timers have run. `may_fail`: another path would take over.
     pub(super) fn on_timeout(&mut self, quic: &Quic, path: Addresses, may_fail: bool) {
-        let timeouts = timeouts(quic, path);
-        if std::mem::replace(&mut self.timeouts, timeouts) != timeouts {
+        let now = counts(quic, path);
+        let before = std::mem::replace(&mut self.counts, now);
+        if self.counts.lost != before.lost {
+            // What was lost is sent again, and possibly nothing else is in flight whose timeout would end the silence.
+            self.lasts = false;
+        } else if self.counts.timeouts != before.timeouts {
             self.lasts = quic.is_server() && !may_fail;
         }
     }
 
-    /// An authentic packet arrived on the path.
+    /// An authentic packet arrived, on any path: it may acknowledge everything in flight, so that no timer runs.
     pub(super) fn on_received(&mut self) {
         self.lasts = false;
     }
@@ -40,6 +50,6 @@ impl Silence {
     }
 }
 
-fn timeouts(quic: &Quic, path: Addresses) -> usize {
-    stats(quic, path).map_or(0, |stats| stats.total_pto_count)
+fn counts(quic: &Quic, path: Addresses) -> Counts {
+    stats(quic, path).map_or(Counts::default(), |stats| Counts { timeouts: stats.total_pto_count, lost: stats.lost })
 }

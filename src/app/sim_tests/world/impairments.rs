@@ -226,6 +226,22 @@ fn a_client_that_sleeps_after_a_move_keeps_its_connection() {
     });
 }
 
+/// A timer finds most losses in responses of three packets, and then nothing else is in flight.
+#[test]
+fn a_loss_after_a_move_is_made_good() {
+    let mut world = World::new(1, Link { loss: 10, ..Link::LAN });
+    let peer = world.peer(|_| {});
+    for n in 0..50 {
+        if n == 10 {
+            world.network.rebind(world.peers[peer].addr);
+        }
+        let id = world.peers[peer].get("/stream/3000");
+        world.run_until("the answer", |world| world.peers[peer].is_through());
+        assert_eq!(world.peers[peer].answers[&id].body, payload(3000));
+    }
+    assert_eq!(world.servers[0].endpoint.stats().migrations, 1);
+}
+
 /// The client sleeps so long after it has sent from another port.
 fn sleep_after_a_move(after: Duration) {
     const NAP: Duration = Duration::from_secs(2);
