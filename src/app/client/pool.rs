@@ -24,6 +24,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const ALTERNATIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time within which ICMP repeats its report of an unreachable port, once for each packet sent there.
 const ICMP_REPEAT_WINDOW: Duration = Duration::from_secs(1);
+/// How long the connection of a session stays after it, so that the session's close arrives even if it is lost once.
+const SESSION_LINGER: Duration = Duration::from_secs(3);
 /// Connections per origin.
 const MAX_PER_ORIGIN: usize = 6;
 /// Connections in all.
@@ -59,6 +61,7 @@ impl Pooled {
     /// When it is closed, if it gets no request.
     fn idle_until(&self, max_idle: Duration) -> Option<Instant> {
         let is_idle = self.active == 0 && self.ready && !self.closed_to_new;
+        let max_idle = if self.for_session && self.used { max_idle.min(SESSION_LINGER) } else { max_idle };
         is_idle.then(|| self.idle_since.checked_add(max_idle)).flatten()
     }
 }
@@ -156,9 +159,9 @@ impl Pool {
         None
     }
 
-    /// An unused connection that was opened for a session.
+    /// A connection that was opened for a session and has carried none: servers may close one whose session has ended.
     pub(super) fn pick_for_session(&mut self, origin: &Origin) -> Option<ConnId> {
-        let free = |c: &Pooled| c.origin == *origin && c.ready && c.for_session && c.active == 0 && !c.closed_to_new;
+        let free = |c: &Pooled| c.origin == *origin && c.ready && c.for_session && !c.used && !c.closed_to_new;
         self.conns.iter().find(|(_, c)| free(c)).map(|(id, _)| *id)
     }
 

@@ -149,3 +149,32 @@ fn a_session_that_is_not_there_fails() {
     assert_eq!(error.as_deref(), Some("the server rejected the session with status 404 Not Found"));
     assert!(!world.clients[0].core.is_busy());
 }
+
+/// Closes its session at once, and says when that is over.
+struct Brief(Rc<RefCell<bool>>);
+
+impl SessionHandler for Brief {
+    fn opened(&mut self, s: &mut Session<'_>) -> Result<()> {
+        s.close(0, "");
+        Ok(())
+    }
+
+    fn closed(&mut self, _: StreamId, _: &SessionEnd) {
+        *self.0.borrow_mut() = true;
+    }
+}
+
+/// Servers may close a connection whose session has ended.
+#[test]
+fn every_session_has_a_connection_of_its_own() {
+    let mut world = World::new(1, Link::LAN);
+    world.client(|_| {});
+    for n in 1..=3 {
+        let ended = Rc::new(RefCell::new(false));
+        let request = SessionOptions::new("https://localhost:4433/wt/echo").expect("a URL").into_request();
+        world.clients[0].core.open_session(net::now(), request, Box::new(Brief(ended.clone())));
+        world.run_until("the end of the session", |_| *ended.borrow());
+        assert_eq!(world.servers[0].endpoint.stats().connections, n);
+    }
+    world.run_until("the end of the connections", |world| world.servers[0].endpoint.connection_count() == 0);
+}
