@@ -1,5 +1,7 @@
 //! Runs the corpus of every fuzz target, without a fuzzer.
 
+#[path = "abi.rs"]
+mod abi;
 #[path = "clock.rs"]
 mod clock;
 
@@ -38,5 +40,12 @@ fn every_input_of_the_small_targets_passes() {
 fn every_script_of_the_endpoint_passes() {
     for (path, input) in corpus("endpoint") {
         run(&path, || clock::virtual_time(|| fuzz::endpoint(&input, &clock::advance)));
+    }
+}
+
+#[test]
+fn every_script_of_the_abi_passes() {
+    for (path, input) in corpus("abi") {
+        run(&path, || abi::run(&input));
     }
 }

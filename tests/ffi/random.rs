@@ -1,81 +1,21 @@
 //! Calls in random order with random arguments: whatever comes, none fails inside the library, and it works afterwards.
 
-use std::ptr::null;
+#[path = "../../fuzz/calls.rs"]
+mod calls;
 
+use calls::{Choices, call};
 use mio_quiche::ffi::*;
 
-use crate::abi::{Engine, ok, section};
+use crate::abi::{Engine, ok};
 
 /// Numbers that look random, the same ones for a seed.
 struct Random(u64);
 
-impl Random {
-    /// Less than `n`.
+impl Choices for Random {
     fn below(&mut self, n: u64) -> u64 {
         // The generator of Knuth's MMIX.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    /// A small id mostly, which may name something.
-    fn id(&mut self) -> u64 {
-        match self.below(20) {
-            0 => self.pick(&[0, u64::MAX, 1 << 53]),
-            _ => 1 + self.below(60),
-        }
-    }
-
-    fn flags(&mut self) -> u32 {
-        self.pick(&[0, 0, MQ_FLAG_END, MQ_FLAG_END, MQ_FLAG_UNI, u32::MAX])
-    }
-}
-
-/// Calls something of an engine, and returns its code.
-fn call(random: &mut Random, engine: &Engine, url: &str, memory: &mut [u8]) -> i32 {
-    let (handle, id, other) = (engine.handle, random.id(), random.id());
-    let len = random.below(memory.len() as u64) as usize;
-    let len = random.pick(&[0, 1, 100, len]);
-    let fields = match random.below(4) {
-        0 => section(&[("x-a", "1"), ("x-b", "")]),
-        1 => b"wrong".to_vec(),
-        _ => Vec::new(),
-    };
-    let (f, f_len) = (fields.as_ptr(), fields.len());
-    let data = if random.below(20) == 0 { null() } else { memory.as_ptr() };
-    let (code, status, mut place, mut lent) =
-        (random.pick(&[0, 7, 0x10c, 1 << 40, u64::MAX]), random.below(700), 0, null());
-    // SAFETY: there is as much memory as the lengths say, or null.
-    unsafe {
-        match random.below(24) {
-            0..=2 => mq_respond(handle, id, status as u32, f, f_len, data, len, random.flags()),
-            3..=4 => mq_respond(handle, id, 200, null(), 0, data, len, random.flags()),
-            5..=6 => mq_write(handle, id, data, len, random.flags()),
-            7 => mq_finish(handle, id, f, f_len),
-            8 => mq_read(handle, id, memory.as_mut_ptr(), len),
-            9 => mq_read_lent(handle, id, &mut lent),
-            10 => mq_reset(handle, id, code),
-            11 => mq_reset_send(handle, id, code),
-            12 => mq_stop_receiving(handle, id, code),
-            13 if random.below(3) == 0 => mq_release(handle, id),
-            14 => mq_accept(handle, id, f, f_len),
-            15..=16 => mq_open_stream(handle, id, other as u32 % 2, &mut place),
-            17 => mq_send_datagram(handle, id, data, len),
-            18 => mq_send_quic_datagram(handle, id, data, len),
-            19 if random.below(8) == 0 => mq_close_session(handle, id, code as u32, data, len % 2000),
-            20 if random.below(20) == 0 => mq_close_connection(handle, id, code, data, len % 2000),
-            21 => mq_inform(handle, id, status as u32, f, f_len),
-            22 => mq_drain_session(handle, id),
-            _ if random.below(2) == 0 => mq_connect(handle, url.as_ptr(), url.len(), f, f_len, &mut place),
-            _ => {
-                let method = random.pick(&["GET", "POST", "HEAD", "G T"]);
-                let (m, m_len, u, u_len) = (method.as_ptr(), method.len(), url.as_ptr(), url.len());
-                mq_request(handle, m, m_len, u, u_len, f, f_len, data, len, random.flags(), &mut place)
-            }
-        }
     }
 }
 
@@ -90,7 +30,7 @@ fn calls_in_random_order_never_fail_inside_the_library() {
         let (mut worked, mut kinds) = (0, std::collections::BTreeSet::new());
         for n in 0..4000 {
             let engine = if random.below(2) == 0 { &server } else { &client };
-            let code = call(&mut random, engine, &url, &mut memory);
+            let code = call(&mut random, engine.handle, &url, &mut memory);
             assert_ne!(code, MQ_ERR_INTERNAL, "seed {seed}, call {n}: {}", crate::abi::last_error());
             worked += u32::from(code >= 0);
             if n % 20 == 0 {
