@@ -101,14 +101,14 @@ impl Engine {
         format!("https://{}{path}", addr.expect("an address"))
     }
 
-    /// Polls once, for up to 1 ms and `cap` events, at most 16. Payloads are copied to `buf`, or else lent.
-    fn poll(&self, cap: usize, buf: Option<&mut [u8]>) -> Vec<(mq_event, Vec<u8>)> {
+    /// Polls once, for up to `ms` milliseconds and `cap` events, at most 16. Payloads are copied to `buf`, or else lent.
+    fn poll(&self, cap: usize, ms: i32, buf: Option<&mut [u8]>) -> Vec<(mq_event, Vec<u8>)> {
         // SAFETY: all-zero is a valid event.
         let mut events = [unsafe { std::mem::zeroed::<mq_event>() }; 16];
         // SAFETY: there is as much room.
         let count = checked(match buf {
-            Some(buf) => unsafe { mq_poll_into(self.0, events.as_mut_ptr(), cap, buf.as_mut_ptr(), buf.len(), 1) },
-            None => unsafe { mq_poll(self.0, events.as_mut_ptr(), cap, 1) },
+            Some(buf) => unsafe { mq_poll_into(self.0, events.as_mut_ptr(), cap, buf.as_mut_ptr(), buf.len(), ms) },
+            None => unsafe { mq_poll(self.0, events.as_mut_ptr(), cap, ms) },
         });
         let Ok(count) = usize::try_from(count) else { return Vec::new() };
         assert!(count <= cap, "{count} of {cap} events");
@@ -157,14 +157,14 @@ pub(crate) fn run(input: &[u8]) {
             12 => {
                 let (cap, room) = (input.pick(&[0, 1, 16]), input.pick(&[0, 10, 20_000]));
                 let engine = if input.below(2) == 0 { &server } else { &client };
-                engine.poll(cap, Some(&mut memory[..room]));
+                engine.poll(cap, 0, Some(&mut memory[..room]));
                 // SAFETY: there is as much room.
                 checked(unsafe { mq_last_error(memory.as_mut_ptr(), room) });
             }
             _ => {
                 for _ in 0..=input.below(4) {
-                    server.poll(16, None);
-                    client.poll(16, None);
+                    server.poll(16, 0, None);
+                    client.poll(16, 0, None);
                 }
             }
         }
@@ -196,14 +196,14 @@ fn answers(server: &Engine) {
     };
     assert_eq!(code, 0);
     for _ in 0..PATIENCE {
-        for (event, payload) in server.poll(16, None) {
+        for (event, payload) in server.poll(16, 1, None) {
             if event.kind == MQ_EVENT_REQUEST && payload.split(|byte| *byte == 0).any(|part| part == b"/after") {
                 // SAFETY: everything is there.
                 let code = unsafe { mq_respond(server.0, event.id, 204, [].as_ptr(), 0, [].as_ptr(), 0, MQ_FLAG_END) };
                 assert_eq!(code, 0);
             }
         }
-        for (event, _) in client.poll(16, None) {
+        for (event, _) in client.poll(16, 1, None) {
             if event.kind == MQ_EVENT_RESPONSE {
                 assert_eq!((event.id, event.code), (id, 204));
                 return;

@@ -123,7 +123,8 @@
 //! - `qlog` (default): qlog files of connections (`TransportConfig::qlog_dir`), and reading them (`observe::qlog`).
 //! - `workers` (default): a server on several threads (`Workers`).
 //! - `files`: `StaticFiles`.
-//! - `admin`: the admin port (`ServerConfig::admin`), and metrics for Prometheus (`observe::prometheus`).
+//! - `admin`: the admin port (`ServerConfig::admin`), the redirect port for clients without HTTP/3
+//!   (`ServerConfig::redirect`), and metrics for Prometheus (`observe::prometheus`).
 //! - `cert`: development certificates (`app::cert`).
 //! - `demo`: the routes of the demo server (`app::demo`); adds `files` and `webtransport`.
 //! - `ffi`: the C ABI (`ffi`); adds `admin`, `client` and `webtransport`.

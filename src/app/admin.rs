@@ -2,8 +2,6 @@
 //! the engine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-#[cfg(feature = "workers")]
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,9 +12,9 @@ use data_encoding::BASE64;
 use http::StatusCode;
 use ring::digest::{SHA256, digest};
 
-use crate::config::{Certificate, ServerConfig};
+use crate::config::Certificate;
 use crate::error::{ConfigError, Result};
-use crate::net::{AdminPort, AdminResponse, Waker};
+use crate::net::{Http1Port, Http1Response, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -72,19 +70,19 @@ impl Questions {
 /// An open admin port.
 #[derive(Debug)]
 pub(super) struct Admin {
-    port: AdminPort,
-    page: Reloader,
+    port: Http1Port,
+    page: Page,
 }
 
 /// Updates the port's page.
 #[derive(Clone, Debug)]
-pub(super) struct Reloader {
+pub(super) struct Page {
     demos: Sender<Bytes>,
     server: SocketAddr,
     certificate: Certificate,
 }
 
-impl Reloader {
+impl Page {
     /// Updates the page for a new certificate.
     ///
     /// # Errors
@@ -97,46 +95,24 @@ impl Reloader {
     }
 }
 
-/// What a server's settings say about the port.
-pub(super) struct Settings {
-    addr: SocketAddr,
-    certificate: Certificate,
-}
-
 impl Admin {
-    pub(super) fn settings(config: &ServerConfig) -> Option<Settings> {
-        let certificate = config.certificates.first()?.clone();
-        config.admin.map(|addr| Settings { addr, certificate })
-    }
-
     /// Opens the port of a server at `server`. Its page tells of the server's first certificate.
     ///
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(settings: Settings, server: SocketAddr, loops: Loops) -> Result<Self> {
-        let Settings { addr, certificate } = settings;
+    pub(super) fn open(addr: SocketAddr, certificate: Certificate, server: SocketAddr, loops: Loops) -> Result<Self> {
         let demo = demo(server, &certificate)?;
         let (demos, new_demos) = channel();
         let mut pages = Pages { loops, policy: policy(), demo, new_demos };
-        let port = AdminPort::open(addr, move |method, path| pages.answer(method, path))?;
+        let port = Http1Port::open("admin", addr, None, move |method, path| pages.answer(method, path))?;
         if !port.local_addr().ip().is_loopback() {
             log::warn!("the admin port is unauthenticated and not bound to a loopback address");
         }
-        Ok(Admin { port, page: Reloader { demos, server, certificate } })
+        Ok(Admin { port, page: Page { demos, server, certificate } })
     }
 
-    pub(super) fn page(&self) -> &Reloader {
-        &self.page
-    }
-
-    /// Lets others update the page.
-    #[cfg(feature = "workers")]
-    pub(super) fn share_page(&self, with: &OnceLock<Reloader>) {
-        let _ = with.set(self.page.clone());
-    }
-
-    pub(super) fn origins(&self) -> Vec<String> {
-        admin_origins(self.local_addr())
+    pub(super) fn page(&self) -> Page {
+        self.page.clone()
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {
@@ -224,19 +200,19 @@ struct Pages {
 }
 
 impl Pages {
-    fn answer(&mut self, method: &str, path: &str) -> AdminResponse {
+    fn answer(&mut self, method: &str, path: &str) -> Http1Response {
         if !["/", "/metrics", "/metrics/workers", "/healthz", "/demo.json"].contains(&path) {
-            return AdminResponse::text(
+            return Http1Response::text(
                 StatusCode::NOT_FOUND,
                 "not found: try /, /metrics, /metrics/workers, /healthz or /demo.json\n",
             );
         }
         if !["GET", "HEAD"].contains(&method) {
-            let mut answer = AdminResponse::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let mut answer = Http1Response::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             answer.fields.push(("allow", "GET, HEAD".to_owned()));
             return answer;
         }
-        let ok = |content_type, body| AdminResponse { content_type, ..AdminResponse::text(StatusCode::OK, body) };
+        let ok = |content_type, body| Http1Response { content_type, ..Http1Response::text(StatusCode::OK, body) };
         match path {
             "/" => {
                 let mut page = ok("text/html; charset=utf-8", Bytes::from_static(PAGE.as_bytes()));
@@ -254,7 +230,7 @@ impl Pages {
                 ok("application/json", self.demo.clone())
             }
             _ => match self.snapshots() {
-                None => AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
+                None => Http1Response::text(StatusCode::SERVICE_UNAVAILABLE, "the event loop does not answer\n"),
                 Some(all) if path == "/metrics" => {
                     ok(prometheus::CONTENT_TYPE, prometheus::encode(Snapshot::sum(all)).into())
                 }
@@ -262,9 +238,9 @@ impl Pages {
                     ok(prometheus::CONTENT_TYPE, prometheus::encode_workers(all).into())
                 }
                 Some(all) if all.iter().any(|snapshot| snapshot.shutting_down) => {
-                    AdminResponse::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
+                    Http1Response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
                 }
-                Some(_) => AdminResponse::text(StatusCode::OK, "ok\n"),
+                Some(_) => Http1Response::text(StatusCode::OK, "ok\n"),
             },
         }
     }

@@ -1,6 +1,6 @@
 //! The application: routes, handlers, responses, files, and the server that runs them.
 
-#[cfg_attr(not(feature = "admin"), path = "no_admin.rs")]
+#[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "cert")]
 pub mod cert;
@@ -23,6 +23,10 @@ mod mailbox;
 mod offload;
 mod origin;
 mod panics;
+#[cfg_attr(not(feature = "admin"), path = "no_ports.rs")]
+mod ports;
+#[cfg(feature = "admin")]
+mod redirect;
 mod response;
 mod router;
 mod server;

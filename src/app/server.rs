@@ -1,4 +1,4 @@
-//! The server: the event loop's turns, signals and the admin port around the application.
+//! The server: the event loop's turns, signals and the TCP ports around the application.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "admin")]
-use super::admin::Questions;
-use super::admin::{Admin, Loops};
+use super::admin::{Loops, Questions};
 use super::mailbox::{self, Mailbox};
 use super::offload::Pool;
+#[cfg(not(feature = "admin"))]
+use super::ports::Loops;
+use super::ports::{self, Ports};
 use super::router::Router;
 use super::server_context::{ServerCall, ServerContext};
 use super::serving::App;
@@ -40,10 +42,10 @@ pub struct Server {
     event_loop: EventLoop,
     endpoint: Endpoint,
     app: App,
-    // In this order: first pending questions fail, then the port's thread ends.
+    // In this order: first pending questions fail, then the ports' threads end.
     #[cfg(feature = "admin")]
     questions: Questions,
-    admin: Option<Admin>,
+    ports: Ports,
     asked: Arc<Asked>,
     shutdown_timeout: Duration,
 }
@@ -159,13 +161,13 @@ impl Server {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
         let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
-        let (mut settings, admin) = (Settings::of(&config), Admin::settings(&config));
+        let (mut settings, ports) = (Settings::of(&config), ports::Settings::of(&config));
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, settings.signals)?;
         let loops = Loops::default();
-        let admin = admin.map(|admin| Admin::open(admin, event_loop.local_addr(), loops.clone())).transpose()?;
-        settings.allow_origins.extend(admin.iter().flat_map(Admin::origins));
-        Ok(Server { admin, ..Self::of(endpoint, event_loop, router, settings, &loops, 0) })
+        let ports = Ports::open(ports, event_loop.local_addr(), &loops)?;
+        settings.allow_origins.extend(ports.origins());
+        Ok(Server { ports, ..Self::of(endpoint, event_loop, router, settings, &loops, 0) })
     }
 
     /// A server, or worker `index` of one, whose admin port asks `loops`.
@@ -187,7 +189,7 @@ impl Server {
             event_loop,
             endpoint,
             app,
-            admin: None,
+            ports: Ports::default(),
             asked: Arc::default(),
             shutdown_timeout: settings.shutdown_timeout,
         }
@@ -200,7 +202,12 @@ impl Server {
 
     /// The address of the admin port, if [`ServerConfig::admin`] is set.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Admin::local_addr)
+        self.ports.admin_addr()
+    }
+
+    /// The address of the redirect port, if `ServerConfig::redirect` is set.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.ports.redirect_addr()
     }
 
     /// A handle for other threads.
@@ -247,7 +254,7 @@ impl Server {
             signals += wakeup.signals;
             if wakeup.hangup || (wakeup.waker && self.asked.reload.swap(false, Ordering::AcqRel)) {
                 let read = self.endpoint.reload().map_err(Error::from);
-                match read.and_then(|()| self.admin.as_ref().map_or(Ok(()), |admin| admin.page().reload())) {
+                match read.and_then(|()| self.ports.reloader().reload()) {
                     Ok(()) => log::info!("certificate and keys reloaded"),
                     Err(e) => log::error!("certificate and keys were not reloaded: {e}"),
                 }

@@ -11,7 +11,11 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::admin::{Admin, Loops, Reloader};
+#[cfg(feature = "admin")]
+use super::admin::Loops;
+#[cfg(not(feature = "admin"))]
+use super::ports::Loops;
+use super::ports::{self, Ports, Reloader};
 use super::router::Router;
 use super::server::{Server, ServerHandle, Settings, parse_addr};
 use super::server_context::ServerContext;
@@ -51,7 +55,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 pub struct Workers {
     shared: Arc<Shared>,
     threads: Vec<Thread>,
-    admin: Option<Admin>,
+    ports: Ports,
     signals: bool,
     stats: Stats,
 }
@@ -87,8 +91,8 @@ pub struct WorkersHandle {
     workers: Arc<Mutex<Vec<ServerHandle>>>,
     /// A shutdown has begun.
     is_stopping: Arc<AtomicBool>,
-    /// The page of the admin port, if there is one.
-    page: Arc<OnceLock<Reloader>>,
+    /// Of the TCP ports.
+    reloader: Arc<OnceLock<Reloader>>,
 }
 
 impl WorkersHandle {
@@ -114,10 +118,10 @@ impl WorkersHandle {
     /// Reloads certificate, private key and ticket key of all workers, as [`ServerHandle::reload`] does.
     ///
     /// # Errors
-    /// The error of the system when a loop cannot be woken, or of the certificate for the admin port's page.
+    /// The error of the system when a loop cannot be woken, or of a certificate for the TCP ports.
     pub fn reload(&self) -> Result<()> {
         self.each(ServerHandle::reload)?;
-        self.page.get().map_or(Ok(()), Reloader::reload)
+        self.reloader.get().map_or(Ok(()), Reloader::reload)
     }
 
     /// Calls `call` on the thread of each worker, as [`ServerHandle::post`] does.
@@ -154,21 +158,19 @@ impl Workers {
         config.webtransport.enabled |= first.has_sessions();
         drop(first);
         let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
-        let (mut settings, admin) = (Settings::of(&config), Admin::settings(&config));
+        let (mut settings, ports) = (Settings::of(&config), ports::Settings::of(&config));
         let signals = std::mem::replace(&mut settings.signals, false);
         let endpoints = endpoint::Workers::new(config, count, net::now())?;
         let sockets = UdpSocket::bind_group(addr, buffer, count)?;
         let addr = sockets.first().map_or(addr, UdpSocket::local_addr);
         let loops = Loops::default();
-        let admin = admin.map(|admin| Admin::open(admin, addr, loops.clone())).transpose()?;
-        settings.allow_origins.extend(admin.iter().flat_map(Admin::origins));
+        let ports = Ports::open(ports, addr, &loops)?;
+        settings.allow_origins.extend(ports.origins());
         let (steering, handle) = (Arc::new(net::Workers::new(count)), WorkersHandle::default());
-        if let Some(admin) = &admin {
-            admin.share_page(&handle.page);
-        }
+        let _ = handle.reloader.set(ports.reloader());
         let shared = Shared { addr, endpoints, steering, settings, loops, router: Box::new(router), handle };
         let mut workers =
-            Workers { shared: Arc::new(shared), threads: Vec::new(), admin, signals, stats: Stats::default() };
+            Workers { shared: Arc::new(shared), threads: Vec::new(), ports, signals, stats: Stats::default() };
         for (index, socket) in (0..count).zip(sockets) {
             workers.start(index, socket)?;
         }
@@ -203,7 +205,12 @@ impl Workers {
     /// The address of the admin port, if [`ServerConfig::admin`] is set. `/metrics` has the sums over all workers, and
     /// `/metrics/workers` the metrics of each.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Admin::local_addr)
+        self.ports.admin_addr()
+    }
+
+    /// The address of the redirect port, if `ServerConfig::redirect` is set.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.ports.redirect_addr()
     }
 
     /// The number of workers.

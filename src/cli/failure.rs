@@ -50,9 +50,10 @@ fn remedy(error: &mio_quiche::Error) -> &'static str {
         Error::Bind { source, .. } if source.kind() == ErrorKind::AddrInUse => {
             "; choose a port with --listen ADDR:PORT"
         }
-        Error::Admin { source, .. } if source.kind() == ErrorKind::AddrInUse => {
-            "; choose a port with --admin ADDR:PORT"
-        }
+        Error::Port { name, source, .. } if source.kind() == ErrorKind::AddrInUse => match *name {
+            "redirect" => "; choose a port with --redirect ADDR:PORT",
+            _ => "; choose a port with --admin ADDR:PORT",
+        },
         _ => "",
     }
 }

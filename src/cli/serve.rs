@@ -38,6 +38,10 @@ pub(super) struct Args {
     /// Open the admin port here: demo page, /metrics for Prometheus, /healthz; HTTP/1.1, unauthenticated
     #[arg(long, value_name = "ADDR:PORT")]
     admin: Option<SocketAddr>,
+    /// Respond to clients without HTTP/3 here, on TCP with the same certificates: a page that says so, and alt-svc, which
+    /// leads browsers to HTTP/3; without ADDR:PORT, on the address and port of --listen
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    redirect: Option<String>,
     /// Log level or filter, such as debug or mio_quiche=trace
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     log: String,
@@ -200,13 +204,13 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let stats = match workers {
         1 => {
             let mut server = Server::bind(&listen, config, router()?)?;
-            announce(server.local_addr(), server.admin_addr())?;
+            announce(server.local_addr(), server.admin_addr(), server.redirect_addr())?;
             server.run()?;
             server.stats()
         }
         _ => {
             let mut workers = Workers::bind(&listen, config, workers, router)?;
-            announce(workers.local_addr(), workers.admin_addr())?;
+            announce(workers.local_addr(), workers.admin_addr(), workers.redirect_addr())?;
             log::info!("{} workers", workers.count());
             workers.run()?;
             workers.stats()
@@ -225,15 +229,30 @@ fn router(root: Option<&Path>, root_at: Option<&str>) -> mio_quiche::Result<Rout
     Ok(router.get(&pattern, move |req, res| files.respond(req, "*", res)))
 }
 
-fn announce(addr: SocketAddr, admin: Option<SocketAddr>) -> Result<(), Failure> {
+fn announce(addr: SocketAddr, admin: Option<SocketAddr>, redirect: Option<SocketAddr>) -> Result<(), Failure> {
     print(&format!("listening on {addr}\n"))?;
-    match admin {
-        Some(addr) => print(&format!("admin on http://{addr}/\n")),
+    if let Some(addr) = admin {
+        print(&format!("admin on http://{addr}/\n"))?;
+    }
+    match redirect {
+        Some(addr) => print(&format!("redirect on https://{addr}/, by HTTP/1.1\n")),
         None => Ok(()),
     }
 }
 
+/// The address of `--redirect`; without a value, that of `--listen` with port 0, which takes the same port.
+fn redirect_addr(value: &str, listen: &str) -> Result<SocketAddr, Failure> {
+    let text = if value.is_empty() { listen } else { value };
+    let mut addr: SocketAddr =
+        text.parse().map_err(|_| Failure::Usage(format!("--redirect '{text}' is not ADDR:PORT, such as [::]:4433")))?;
+    if value.is_empty() {
+        addr.set_port(0);
+    }
+    Ok(addr)
+}
+
 fn config(args: Args) -> Result<ServerConfig, Failure> {
+    let redirect = args.redirect.as_deref().map(|value| redirect_addr(value, &args.listen)).transpose()?;
     let Args { cert, key, client_ca, admin, transport, webtransport, limits, diagnostics, .. } = args;
     if cert.len() != key.len() {
         return Err(Failure::Usage(format!("{} --cert, but {} --key: give one for each", cert.len(), key.len())));
@@ -280,6 +299,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;
+    config.redirect = redirect;
     config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]
     {

@@ -93,6 +93,11 @@ pub struct ServerConfig {
     /// health (`/healthz`). It is unauthenticated: bind it to a loopback address. Default: none.
     #[cfg(feature = "admin")]
     pub admin: Option<SocketAddr>,
+    /// TCP address where `Server` responds over TLS, by HTTP/1.1 and with its own certificates, to clients without
+    /// HTTP/3, such as browsers that do not know yet that there is a server: 505 with a page that says so, and an
+    /// `alt-svc` field that leads to the UDP port (RFC 9114 section 3.1.1). Port 0: the UDP port's number. Default: none.
+    #[cfg(feature = "admin")]
+    pub redirect: Option<SocketAddr>,
     /// `Server::run` handles signals: SIGINT and SIGTERM begin a graceful shutdown, a second one ends it at once; SIGHUP
     /// [reloads](crate::ServerHandle::reload) certificate and keys; SIGUSR1 opens the key log again; SIGUSR2 is ignored.
     /// Default: on.
@@ -134,6 +139,8 @@ impl ServerConfig {
             webtransport: WebTransportConfig::default(),
             #[cfg(feature = "admin")]
             admin: None,
+            #[cfg(feature = "admin")]
+            redirect: None,
             handle_signals: true,
         }
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use boring::error::ErrorStack;
+#[cfg(feature = "admin")]
+use boring::ssl::{AlpnError, SslContext, SslVersion, select_next_proto};
 use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod, SslVerifyMode};
 
 use super::certificate::{Certificate, Identities, Identity};
@@ -77,6 +79,19 @@ impl ServerTls {
         c.set_ticket_key(&self.ticket_key.read()?).map_err(ConfigError::refused(TICKET_KEY))?;
         Ok(c)
     }
+}
+
+/// The settings of a TLS server on TCP that speaks HTTP/1.1, with the same choice of certificates by host name.
+///
+/// # Errors
+/// A certificate or key that cannot be used.
+#[cfg(feature = "admin")]
+pub(crate) fn tcp_context(certificates: &[Certificate]) -> Result<SslContext, ConfigError> {
+    let identities: Vec<_> = certificates.iter().map(Certificate::load).collect::<Result<_, _>>()?;
+    let mut context = context(identities).map_err(ConfigError::refused(TLS))?;
+    context.set_min_proto_version(Some(SslVersion::TLS1_2)).map_err(ConfigError::refused(TLS))?;
+    context.set_alpn_select_callback(|_, offered| select_next_proto(b"\x08http/1.1", offered).ok_or(AlpnError::NOACK));
+    Ok(context.build())
 }
 
 /// The TLS settings of connections with these certificates. Trusts nobody yet.

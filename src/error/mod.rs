@@ -58,9 +58,11 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
-    /// The admin port's address cannot be bound.
-    #[error("cannot open the admin port on {addr}: {source}{}", bind_hint(source))]
-    Admin {
+    /// The address of the admin port or the redirect port cannot be bound.
+    #[error("cannot open the {name} port on {addr}: {source}{}", bind_hint(source))]
+    Port {
+        /// `admin` or `redirect`.
+        name: &'static str,
         /// The requested address.
         addr: SocketAddr,
         /// The error of the system.

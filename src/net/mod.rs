@@ -1,8 +1,8 @@
 //! The I/O layer: the UDP socket, the event loop and the clock. The only module that does I/O.
 
-#[cfg(feature = "admin")]
-mod admin;
 mod event_loop;
+#[cfg(feature = "admin")]
+mod http1;
 #[cfg(feature = "client")]
 mod resolver;
 mod socket;
@@ -12,9 +12,9 @@ mod waker;
 #[cfg(feature = "workers")]
 mod workers;
 
-#[cfg(feature = "admin")]
-pub use admin::{AdminPort, AdminResponse};
 pub use event_loop::{EventLoop, Wakeup};
+#[cfg(feature = "admin")]
+pub use http1::{Http1Port, Http1Response, TlsContext};
 #[cfg(feature = "client")]
 pub use resolver::resolve;
 #[cfg(feature = "client")]

@@ -203,7 +203,7 @@ pub(super) fn bind_any<T>(addr: SocketAddr, bind: impl Fn(SocketAddr) -> Result<
         Err(error) if addr.is_ipv6() && addr.ip().is_unspecified() => error,
         other => return other,
     };
-    let (Error::Bind { source, .. } | Error::Admin { source, .. }) = &error else { return Err(error) };
+    let (Error::Bind { source, .. } | Error::Port { source, .. }) = &error else { return Err(error) };
     if !is_without_ipv6(source) {
         return Err(error);
     }

@@ -29,6 +29,7 @@ mod msrv;
 mod quic_datagrams;
 mod quiche_client;
 mod raw;
+mod redirect;
 mod restart;
 mod shutdown;
 mod system;

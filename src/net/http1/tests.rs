@@ -1,4 +1,4 @@
-//! The admin port against a plain TCP client.
+//! A port against a plain TCP client.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use super::*;
 
-fn open() -> AdminPort {
-    AdminPort::open(([127, 0, 0, 1], 0).into(), |method, path| match path {
-        "/large" => AdminResponse::text(StatusCode::OK, vec![b'x'; 4 << 20]),
-        _ => AdminResponse::text(StatusCode::OK, format!("{method} {path}\n")),
+fn open() -> Http1Port {
+    Http1Port::open("admin", ([127, 0, 0, 1], 0).into(), None, |method, path| match path {
+        "/large" => Http1Response::text(StatusCode::OK, vec![b'x'; 4 << 20]),
+        _ => Http1Response::text(StatusCode::OK, format!("{method} {path}\n")),
     })
     .unwrap()
 }
 
-fn connect(port: &AdminPort) -> TcpStream {
+fn connect(port: &Http1Port) -> TcpStream {
     let stream = TcpStream::connect(port.local_addr()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
 
 /// Status line and body.
-fn ask(port: &AdminPort, request: &[u8]) -> (String, String) {
+fn ask(port: &Http1Port, request: &[u8]) -> (String, String) {
     let mut stream = connect(port);
     stream.write_all(request).unwrap();
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! The admin port's transport: a small HTTP/1.1 server on its own thread.
+//! A small HTTP/1.1 server on its own thread, for the admin port and the redirect port; with TLS if it gets a context.
 //!
 //! Everything is bounded: connections, the size of a head, time. It serves one request per connection and ignores
 //! request bodies. tiny_http is not used because (as of 0.12) it allocates as much as a `content-length` claims, and
@@ -6,11 +6,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use boring::ssl::{Ssl, SslContext, SslStream};
 use bytes::Bytes;
 use http::StatusCode;
 use mio::net::{TcpListener, TcpStream};
@@ -20,11 +21,16 @@ use slab::Slab;
 use super::socket::bind_any;
 use crate::error::{Error, Result};
 
+/// The TLS settings of new connections.
+pub type TlsContext = Arc<Mutex<SslContext>>;
+
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 
 /// Concurrent connections; others wait in the system's queue. A browser opens some in advance.
 const MAX_CONNECTIONS: usize = 16;
+/// As [`MAX_CONNECTIONS`], of a port with TLS, which is for anybody.
+const MAX_TLS_CONNECTIONS: usize = 1024;
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 8 * 1024;
 /// Header fields of a request.
@@ -34,9 +40,9 @@ const MAX_BODY: usize = 64 * 1024;
 /// Time for a connection to send its request and to receive the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A response of the admin port.
+/// A response of a port.
 #[derive(Clone, Debug)]
-pub struct AdminResponse {
+pub struct Http1Response {
     /// The status.
     pub status: StatusCode,
     /// The media type of the body.
@@ -47,10 +53,10 @@ pub struct AdminResponse {
     pub body: Bytes,
 }
 
-impl AdminResponse {
+impl Http1Response {
     /// A plain text response.
     pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
-        AdminResponse { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
+        Http1Response { status, content_type: "text/plain; charset=utf-8", fields: Vec::new(), body: text.into() }
     }
 
     fn serialize(&self, with_body: bool) -> Vec<u8> {
@@ -74,36 +80,41 @@ impl AdminResponse {
     }
 }
 
-/// An open admin port. Dropping it ends its thread and closes it.
+/// An open port. Dropping it ends its thread and closes it.
 #[derive(Debug)]
-pub struct AdminPort {
+pub struct Http1Port {
     addr: SocketAddr,
     stop: Arc<AtomicBool>,
     waker: mio::Waker,
     thread: Option<JoinHandle<()>>,
 }
 
-impl AdminPort {
+impl Http1Port {
     /// Listens on `addr`, as a [`UdpSocket`](super::UdpSocket) does; `answer` is called on the port's own thread with
-    /// the method and the path of each request.
+    /// the method and the path of each request. `name` is for errors, logs and the thread.
     ///
     /// # Errors
     /// An address that cannot be bound, or another error of the system.
-    pub fn open(addr: SocketAddr, answer: impl FnMut(&str, &str) -> AdminResponse + Send + 'static) -> Result<Self> {
-        let bind = |addr| TcpListener::bind(addr).map_err(|source| Error::Admin { addr, source });
+    pub fn open(
+        name: &'static str,
+        addr: SocketAddr,
+        tls: Option<TlsContext>,
+        answer: impl FnMut(&str, &str) -> Http1Response + Send + 'static,
+    ) -> Result<Self> {
+        let bind = |addr| TcpListener::bind(addr).map_err(|source| Error::Port { name, addr, source });
         let mut listener = bind_any(addr, bind)?;
         let addr = listener.local_addr()?;
         let poll = Poll::new()?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = mio::Waker::new(poll.registry(), WAKER)?;
         let stop = Arc::<AtomicBool>::default();
-        let mut port = Port { poll, listener, peers: Slab::new(), stop: stop.clone(), answer };
-        let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
+        let mut port = Port { name, poll, listener, tls, peers: Slab::new(), stop: stop.clone(), answer };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             if let Err(e) = port.run() {
-                log::error!("the admin port failed: {e}");
+                log::error!("the {name} port failed: {e}");
             }
         })?;
-        Ok(AdminPort { addr, stop, waker, thread: Some(thread) })
+        Ok(Http1Port { addr, stop, waker, thread: Some(thread) })
     }
 
     /// The address that it listens on, with the port that the system chose for port 0.
@@ -112,7 +123,7 @@ impl AdminPort {
     }
 }
 
-impl Drop for AdminPort {
+impl Drop for Http1Port {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         // A thread that cannot be woken is left alone rather than waited for.
@@ -125,14 +136,16 @@ impl Drop for AdminPort {
 }
 
 struct Port<F> {
+    name: &'static str,
     poll: Poll,
     listener: TcpListener,
+    tls: Option<TlsContext>,
     peers: Slab<Peer>,
     stop: Arc<AtomicBool>,
     answer: F,
 }
 
-impl<F: FnMut(&str, &str) -> AdminResponse> Port<F> {
+impl<F: FnMut(&str, &str) -> Http1Response> Port<F> {
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(64);
         loop {
@@ -158,27 +171,81 @@ impl<F: FnMut(&str, &str) -> AdminResponse> Port<F> {
     }
 
     fn accept(&mut self, now: Instant) -> io::Result<()> {
-        while self.peers.len() < MAX_CONNECTIONS {
+        let limit = if self.tls.is_some() { MAX_TLS_CONNECTIONS } else { MAX_CONNECTIONS };
+        while self.peers.len() < limit {
             let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => continue,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) => {
-                    log::debug!("the admin port cannot accept: {e}");
+                    log::debug!("the {} port cannot accept: {e}", self.name);
                     break;
                 }
             };
             let slot = self.peers.vacant_entry();
             // The first event, that it is writable, comes at once.
             self.poll.registry().register(&mut stream, Token(slot.key()), Interest::READABLE | Interest::WRITABLE)?;
+            let stream = match &self.tls {
+                None => Transport::Plain(stream),
+                Some(context) => {
+                    // Nothing panics while it is locked.
+                    let ssl = Ssl::new(&context.lock().unwrap_or_else(PoisonError::into_inner))?;
+                    Transport::Tls(SslStream::new(ssl, stream)?)
+                }
+            };
             slot.insert(Peer { stream, deadline: now + REQUEST_TIMEOUT, state: State::Reading(Vec::new()) });
         }
         Ok(())
     }
 }
 
+enum Transport {
+    Plain(TcpStream),
+    Tls(SslStream<TcpStream>),
+}
+
+impl Transport {
+    /// Ends the sending direction.
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Transport::Plain(stream) => stream.shutdown(Shutdown::Write),
+            Transport::Tls(stream) => {
+                // Fails when the peer is gone, as the next step shows.
+                let _ = stream.shutdown();
+                stream.get_ref().shutdown(Shutdown::Write)
+            }
+        }
+    }
+}
+
+impl Read for Transport {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(stream) => stream.read(buf),
+            Transport::Tls(stream) if !stream.ssl().is_init_finished() => {
+                stream.accept().map_err(|e| e.into_io_error().unwrap_or_else(io::Error::other))?;
+                stream.read(buf)
+            }
+            Transport::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Transport {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Transport::Plain(stream) => stream.write(buf),
+            Transport::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Peer {
-    stream: TcpStream,
+    stream: Transport,
     deadline: Instant,
     state: State,
 }
@@ -194,7 +261,7 @@ enum State {
 
 impl Peer {
     /// Progresses as far as the socket allows. An error, including the one for the regular end, closes the connection.
-    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
+    fn step(&mut self, answer: &mut impl FnMut(&str, &str) -> Http1Response) -> io::Result<()> {
         loop {
             match self.advance(answer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -204,7 +271,7 @@ impl Peer {
         }
     }
 
-    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> io::Result<()> {
+    fn advance(&mut self, answer: &mut impl FnMut(&str, &str) -> Http1Response) -> io::Result<()> {
         let mut buf = [0; 2048];
         match &mut self.state {
             State::Reading(head) => {
@@ -217,7 +284,7 @@ impl Peer {
             State::Writing(output, sent) => {
                 *sent += self.stream.write(&output[*sent..])?;
                 if *sent == output.len() {
-                    self.stream.shutdown(Shutdown::Write)?;
+                    self.stream.finish()?;
                     self.state = State::Discarding(0);
                 }
             }
@@ -233,7 +300,7 @@ impl Peer {
 }
 
 /// As [`Read::read`], with the end as an error.
-fn read(stream: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+fn read(stream: &mut Transport, buf: &mut [u8]) -> io::Result<usize> {
     match stream.read(buf)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         n => Ok(n),
@@ -241,9 +308,9 @@ fn read(stream: &mut TcpStream, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The response to a complete or invalid head.
-fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> AdminResponse) -> Option<Vec<u8>> {
+fn respond(head: &[u8], answer: &mut impl FnMut(&str, &str) -> Http1Response) -> Option<Vec<u8>> {
     const TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    let refuse = |status| Some(AdminResponse::text(status, format!("{status}\n")).serialize(true));
+    let refuse = |status| Some(Http1Response::text(status, format!("{status}\n")).serialize(true));
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
