@@ -148,7 +148,8 @@
 #define MQ_EVENT_SESSION_OPENED 15
 
 // A session has ended, and with it its streams. `code` and the payload are the code and the reason of its close;
-// `MQ_FLAG_BY_PEER`: the peer closed it. Neither `MQ_FLAG_BY_PEER` nor `MQ_FLAG_LOCAL`: its connection ended.
+// `MQ_FLAG_BY_PEER`: the peer closed it. Neither `MQ_FLAG_BY_PEER` nor `MQ_FLAG_LOCAL`: its connection ended, and the
+// payload says why.
 #define MQ_EVENT_SESSION_CLOSED 16
 
 // The peer asks to end the session soon.

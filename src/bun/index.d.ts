@@ -105,7 +105,7 @@ export class ServerSession implements AsyncDisposable {
   readonly protocol: string;
   data: unknown;
   readonly datagrams: WebTransportDatagrams;
-  readonly incomingBidirectionalStreams: ReadableStream<WebTransportStream>;
+  readonly incomingBidirectionalStreams: ReadableStream<WebTransportBidirectionalStream>;
   readonly incomingUnidirectionalStreams: ReadableStream<ReadableStream<Uint8Array>>;
   /** Resolves at a close, and rejects if the connection ends without one. */
   readonly closed: Promise<Required<WebTransportCloseInfo>>;
@@ -113,7 +113,7 @@ export class ServerSession implements AsyncDisposable {
   readonly draining: Promise<void>;
   /** Sends a datagram. Returns false if it was dropped: too many wait, or the session has ended. */
   sendDatagram(data: Uint8Array | ArrayBuffer | string): boolean;
-  createBidirectionalStream(): Promise<WebTransportStream>;
+  createBidirectionalStream(): Promise<WebTransportBidirectionalStream>;
   createUnidirectionalStream(): Promise<WritableStream<Uint8Array>>;
   /** Asks the client to end the session soon. */
   drain(): void;

@@ -83,7 +83,8 @@ pub const MQ_EVENT_QUIC_DATAGRAM: u32 = 14;
 /// A session is open. On a client, `code` is the status and the payload has the response's fields.
 pub const MQ_EVENT_SESSION_OPENED: u32 = 15;
 /// A session has ended, and with it its streams. `code` and the payload are the code and the reason of its close;
-/// `MQ_FLAG_BY_PEER`: the peer closed it. Neither `MQ_FLAG_BY_PEER` nor `MQ_FLAG_LOCAL`: its connection ended.
+/// `MQ_FLAG_BY_PEER`: the peer closed it. Neither `MQ_FLAG_BY_PEER` nor `MQ_FLAG_LOCAL`: its connection ended, and the
+/// payload says why.
 pub const MQ_EVENT_SESSION_CLOSED: u32 = 16;
 /// The peer asks to end the session soon.
 pub const MQ_EVENT_SESSION_DRAINING: u32 = 17;

@@ -2,7 +2,7 @@ import type { Engine } from "./engine.ts";
 import { argumentError } from "./errors.ts";
 import { encodeFields } from "./fields.ts";
 import type { Server } from "./serve.ts";
-import { type CloseInfo, type Datagrams, Session, type SessionStream } from "./session.ts";
+import { type BidirectionalStream, type CloseInfo, type Datagrams, Session, type SessionStream } from "./session.ts";
 
 interface Accepted {
   protocol?: string;
@@ -49,7 +49,7 @@ export class ServerSession implements AsyncDisposable {
   }
 
   /** Bidirectional streams of the client, if there is no handler `stream`. */
-  get incomingBidirectionalStreams(): ReadableStream<SessionStream> {
+  get incomingBidirectionalStreams(): ReadableStream<BidirectionalStream> {
     return this.#session.bidirectional.stream;
   }
 
@@ -71,12 +71,12 @@ export class ServerSession implements AsyncDisposable {
     return this.#session.sendDatagram(data);
   }
 
-  createBidirectionalStream(): Promise<SessionStream> {
-    return this.#session.openStream(false);
+  createBidirectionalStream(): Promise<BidirectionalStream> {
+    return this.#session.openBidirectional();
   }
 
-  async createUnidirectionalStream(): Promise<WritableStream<Uint8Array>> {
-    return (await this.#session.openStream(true)).writable!;
+  createUnidirectionalStream(): Promise<WritableStream<Uint8Array>> {
+    return this.#session.openUnidirectional();
   }
 
   /** Asks the client to end the session soon. */

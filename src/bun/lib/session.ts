@@ -31,6 +31,12 @@ function codeOf(reason: unknown): number {
   return code !== null && Number.isInteger(code) && code >= 0 && code < 2 ** 32 ? code : 0;
 }
 
+/** A stream with both directions. */
+export type BidirectionalStream = SessionStream & {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+};
+
 /** A stream of a session: `readable` unless it only sends, `writable` unless it only receives. */
 export class SessionStream implements Target {
   readonly readable: ReadableStream<Uint8Array> | undefined;
@@ -246,7 +252,7 @@ export interface SessionHooks {
 export class Session implements Target {
   readonly streams = new Set<SessionStream>();
   readonly bytesOfEnded = { sent: 0, received: 0 };
-  readonly bidirectional = new Incoming<SessionStream>((stream) => this.#refuse(stream));
+  readonly bidirectional = new Incoming<BidirectionalStream>((stream) => this.#refuse(stream));
   readonly unidirectional = new Incoming<ReadableStream<Uint8Array>>((stream) => void stream.cancel().catch(() => {}));
   readonly datagrams: Datagrams;
   readonly hooks: SessionHooks = {};
@@ -332,7 +338,7 @@ export class Session implements Target {
         const stream = new SessionStream(this, this.#engine, event.id, true, !isUni);
         if (this.hooks.stream) this.hooks.stream(stream);
         else if (isUni) this.unidirectional.push(stream.readable!);
-        else this.bidirectional.push(stream);
+        else this.bidirectional.push(stream as BidirectionalStream);
         break;
       }
       case EVENT_SESSION_DRAINING:
@@ -410,8 +416,17 @@ export class Session implements Target {
     return true;
   }
 
-  /** Opens a stream. Resolves when the peer allows it. */
-  async openStream(unidirectional: boolean): Promise<SessionStream> {
+  /** Opens a stream with both directions. Resolves when the peer allows it. */
+  async openBidirectional(): Promise<BidirectionalStream> {
+    return (await this.#open(false)) as BidirectionalStream;
+  }
+
+  /** Opens a stream to send on. Resolves when the peer allows it. */
+  async openUnidirectional(): Promise<WritableStream<Uint8Array>> {
+    return (await this.#open(true)).writable!;
+  }
+
+  async #open(unidirectional: boolean): Promise<SessionStream> {
     await this.opened;
     const closed = (): DOMException => new DOMException("the session is closed", "InvalidStateError");
     if (this.#state === "closed") throw closed();

@@ -3,7 +3,15 @@ import { borrow, type ClientOptions } from "./client.ts";
 import { bytesOf, encode, type EngineEvent } from "./engine.ts";
 import { argumentError } from "./errors.ts";
 import { decodeFields, encodeFields } from "./fields.ts";
-import { type CloseInfo, type Datagrams, Session, type SessionStream } from "./session.ts";
+import { type BidirectionalStream, type CloseInfo, type Datagrams, Session } from "./session.ts";
+
+export interface Stats {
+  bytesSent: number;
+  bytesReceived: number;
+  streamsOpened: number;
+  streamsReceived: number;
+  datagrams: { sent: number; received: number; droppedIncoming: number; lostOutgoing: number };
+}
 
 export interface WebTransportHash {
   algorithm: string;
@@ -144,7 +152,7 @@ export class WebTransport implements AsyncDisposable {
     return this.#session.datagrams;
   }
 
-  get incomingBidirectionalStreams(): ReadableStream<SessionStream> {
+  get incomingBidirectionalStreams(): ReadableStream<BidirectionalStream> {
     return this.#session.bidirectional.stream;
   }
 
@@ -152,16 +160,16 @@ export class WebTransport implements AsyncDisposable {
     return this.#session.unidirectional.stream;
   }
 
-  createBidirectionalStream(): Promise<SessionStream> {
-    return this.#session.openStream(false);
+  createBidirectionalStream(): Promise<BidirectionalStream> {
+    return this.#session.openBidirectional();
   }
 
-  async createUnidirectionalStream(): Promise<WritableStream<Uint8Array>> {
-    return (await this.#session.openStream(true)).writable!;
+  createUnidirectionalStream(): Promise<WritableStream<Uint8Array>> {
+    return this.#session.openUnidirectional();
   }
 
   /** Counts of this session. Bytes are those of the program, without what QUIC adds. */
-  async getStats(): Promise<Record<string, unknown>> {
+  async getStats(): Promise<Stats> {
     const { counts, streams, bytesOfEnded, dropped } = this.#session;
     let sent = counts.bytesSent + bytesOfEnded.sent;
     let received = counts.bytesReceived + bytesOfEnded.received;
