@@ -31,6 +31,7 @@ mod quiche_client;
 mod raw;
 mod restart;
 mod shutdown;
+mod site;
 mod system;
 mod transfer;
 mod workers;

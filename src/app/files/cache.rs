@@ -217,10 +217,11 @@ impl FileRoot {
 
     /// The form of a file for a client. For a range of it, nothing is compressed: the range is of the file's own bytes.
     pub(in crate::app) fn form(&mut self, file: &File, accepted: &Accepted, is_range: bool) -> Form {
+        // What was compressed in advance costs nothing.
+        if let Some(entry) = accepted.iter().find_map(|coding| file.entry.encoded_as(coding)) {
+            return Form::Ready(Arc::clone(entry));
+        }
         for coding in accepted.iter() {
-            if let Some(entry) = file.entry.encoded_as(coding) {
-                return Form::Ready(Arc::clone(entry));
-            }
             if is_range || !file.entry.is_compressible() || coding == Coding::Zstd {
                 continue;
             }

@@ -221,6 +221,11 @@ impl FileEntry {
         self.coding
     }
 
+    /// Whether it was compressed for a client: a range is never of its bytes.
+    pub(super) fn is_made(&self) -> bool {
+        self.etag.as_bytes().starts_with(b"W/")
+    }
+
     /// Reads at most `max` bytes from `offset` on; empty only at the end of the entry or for `max` 0.
     ///
     /// Takes no copy and no system call for a file in memory. May return fewer bytes than `max`. A long file is read

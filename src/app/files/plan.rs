@@ -47,7 +47,9 @@ pub fn plan(entry: &FileEntry, method: &Method, headers: &HeaderMap) -> FilePlan
 fn content(entry: &FileEntry, method: &Method, range: Requested) -> FilePlan {
     let len = entry.len();
     let mut headers = validators(entry);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if !entry.is_made() {
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
     let (status, body) = match range {
         Requested::Whole => (StatusCode::OK, 0..len),
         Requested::Part(part) => {
