@@ -123,7 +123,8 @@ class Ours(Server):
         self.upload += "?checksum=off"
         options = ["--listen", f"127.0.0.1:{self.port}", "--cert", self.fixture.cert, "--key", self.fixture.key]
         options += ["--no-qlog", "--allow-origin", "*", *self.options]
-        # An older build may not know the option.
+        # An older build may not know these options.
+        options += ["--demo"] if said([self.program, "serve", "--help"], r"(--demo)") else []
         options += ["--workers", self.workers] if self.workers > 1 else []
         self.run("serve", *options, env={"RUST_LOG": "warn"})
 

@@ -28,7 +28,7 @@ case ${ROLE-} in
     server)
         read -ra params <<<"${SERVER_PARAMS-}"
         exec mio-quiche serve --listen '[::]:443' --cert /certs/cert.pem --key /certs/priv.key \
-            --root /www --root-at / --retry off "${params[@]}"
+            --retry off "${params[@]}" /www
         ;;
     *)
         echo "ROLE is client or server, not '${ROLE-}'" >&2

@@ -24,7 +24,7 @@ pub(super) enum Message<S> {
     Call(S),
 }
 
-/// Messages that wait. Answers of deferred responses and news of topics are not refused, but count.
+/// Messages that wait. Answers of deferred responses, resumed streams and news of topics are not refused, but count.
 pub(super) const CAPACITY: usize = 16 * 1024;
 
 /// Shared by the loop and the handles of it. A clone is another handle. `S` is what [`post`](Mailbox::post) passes.
@@ -146,6 +146,10 @@ impl<S> Inner<S> {
 impl<S: Send> Loop for Inner<S> {
     fn wake(&self, id: StreamId) -> Result<(), PostError> {
         self.offer(Message::Wake(id))
+    }
+
+    fn resume(&self, id: StreamId) {
+        self.add(Message::Wake(id));
     }
 
     fn on_news(&self, topic: &Topic) {

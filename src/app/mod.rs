@@ -15,6 +15,8 @@ pub mod demo;
 #[cfg(feature = "demo")]
 mod demo_sessions;
 #[cfg(feature = "files")]
+mod file_body;
+#[cfg(feature = "files")]
 pub mod files;
 mod handler_result;
 mod http_error;

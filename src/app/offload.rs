@@ -5,6 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::response::{Answer, Reply};
+#[cfg(feature = "files")]
+use super::topic::Loop;
+#[cfg(feature = "files")]
+use crate::transport::table::StreamId;
 
 /// Jobs that wait and run at a time.
 pub(super) const CAPACITY: usize = 1024;
@@ -26,8 +30,8 @@ struct Inner {
 /// Why a job is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotTaken {
-    #[error("{CAPACITY} jobs wait for {0} threads (offload_threads)")]
-    Full(usize),
+    #[error("{0} jobs wait for {1} threads (offload_threads)")]
+    Full(usize, usize),
     #[error("no threads (offload_threads): {0}")]
     Threads(#[from] rayon_core::ThreadPoolBuildError),
 }
@@ -37,11 +41,11 @@ impl Pool {
         Pool(Arc::new(Inner { threads, pool: OnceLock::new(), jobs: AtomicUsize::new(0) }))
     }
 
-    /// Whether another job is taken.
-    pub(super) fn check(&self) -> Result<(), NotTaken> {
+    /// Whether another job is taken, of so many that may wait and run.
+    pub(super) fn check(&self, capacity: usize) -> Result<(), NotTaken> {
         let Inner { threads, pool, jobs } = &*self.0;
-        if jobs.load(Ordering::Relaxed) >= CAPACITY {
-            return Err(NotTaken::Full(*threads));
+        if jobs.load(Ordering::Relaxed) >= capacity {
+            return Err(NotTaken::Full(capacity, *threads));
         }
         if pool.get().is_none() {
             let builder = rayon_core::ThreadPoolBuilder::new().num_threads(*threads);
@@ -53,10 +57,7 @@ impl Pool {
 
     /// Runs a job that [may be taken](Pool::check), unless the client is gone when its turn comes.
     pub(super) fn start(&self, job: Job, reply: Reply) {
-        let Some(pool) = self.0.pool.get() else { return };
-        let inner = Arc::clone(&self.0);
-        inner.jobs.fetch_add(1, Ordering::Relaxed);
-        pool.spawn(move || {
+        self.spawn(move || {
             if !reply.is_cancelled() {
                 match catch_unwind(AssertUnwindSafe(job)) {
                     Ok(answer) => reply.send(answer),
@@ -64,7 +65,41 @@ impl Pool {
                     Err(panic) => reply.send(|_| resume_unwind(panic)),
                 }
             }
+        });
+    }
+
+    /// Runs what does not panic.
+    fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+        let Some(pool) = self.0.pool.get() else { return };
+        let inner = Arc::clone(&self.0);
+        inner.jobs.fetch_add(1, Ordering::Relaxed);
+        pool.spawn(move || {
+            job();
             inner.jobs.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+}
+
+/// Runs blocking work for the handler of a stream.
+#[cfg(feature = "files")]
+pub(super) struct Worker {
+    pub(super) pool: Pool,
+    pub(super) id: StreamId,
+    pub(super) the_loop: Arc<dyn Loop>,
+    /// Jobs of the pool that may wait and run.
+    pub(super) capacity: usize,
+}
+
+#[cfg(feature = "files")]
+impl Worker {
+    /// Runs `work`, which does not panic, and then polls the handler.
+    pub(super) fn run(&self, work: impl FnOnce() + Send + 'static) -> Result<(), NotTaken> {
+        self.pool.check(self.capacity)?;
+        let (the_loop, id) = (Arc::clone(&self.the_loop), self.id);
+        self.pool.spawn(move || {
+            work();
+            the_loop.resume(id);
+        });
+        Ok(())
     }
 }

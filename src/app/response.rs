@@ -12,6 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handler_result::HandlerResult;
+#[cfg(feature = "files")]
+use super::offload::Worker;
+use super::offload::{CAPACITY, Pool};
 use super::stream_handler::{StreamHandle, StreamHandler};
 use super::topic::{Loop, Topic};
 use super::typed_body;
@@ -37,21 +40,21 @@ pub(super) enum Body {
     Make(Make),
     /// Called with the promise to answer.
     Later(Box<dyn FnOnce(Reply)>),
-    /// Blocking work makes the answer, on another thread.
-    Offload(Box<dyn FnOnce() -> Answer + Send>),
+    /// Blocking work makes the answer, on another thread, if fewer jobs wait and run.
+    Offload(Box<dyn FnOnce() -> Answer + Send>, usize),
     /// Needs the request's body.
     Collect(Collect),
 }
 
-/// Makes the handler of a response on this stream and loop.
-type Make = Box<dyn FnOnce(StreamId, Arc<dyn Loop>) -> Box<dyn StreamHandler>>;
+/// Makes the handler of a response on this stream and loop, with these threads for blocking work.
+type Make = Box<dyn FnOnce(StreamId, Arc<dyn Loop>, &Pool) -> Box<dyn StreamHandler>>;
 
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = match &self.body {
             Body::Bytes(bytes) => format!("{} bytes", bytes.len()),
             Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
-            Body::Later(_) | Body::Offload(_) => "later".to_owned(),
+            Body::Later(_) | Body::Offload(..) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         };
         f.debug_struct("Response").field("head", &self.head).field("body", &body).finish()
@@ -189,8 +192,22 @@ impl Response {
     /// ```
     #[must_use]
     pub fn stream_with<H: StreamHandler + 'static>(mut self, make: impl FnOnce(StreamHandle) -> H + 'static) -> Self {
-        self.body =
-            Body::Make(Box::new(move |id, the_loop| Box::new(make(StreamHandle::new(id, move || the_loop.wake(id))))));
+        self.body = Body::Make(Box::new(move |id, the_loop, _| {
+            Box::new(make(StreamHandle::new(id, move || the_loop.wake(id))))
+        }));
+        self
+    }
+
+    /// As [`stream`](Response::stream), with threads for blocking work, of which `capacity` jobs may wait and run.
+    #[cfg(feature = "files")]
+    pub(super) fn stream_with_pool<H: StreamHandler + 'static>(
+        mut self,
+        capacity: usize,
+        make: impl FnOnce(Worker) -> H + 'static,
+    ) -> Self {
+        self.body = Body::Make(Box::new(move |id, the_loop, pool| {
+            Box::new(make(Worker { pool: pool.clone(), id, the_loop, capacity }))
+        }));
         self
     }
 
@@ -199,7 +216,7 @@ impl Response {
     #[must_use]
     pub fn feed(mut self, topic: &Topic, history: usize) -> Self {
         let topic = topic.clone();
-        self.body = Body::Make(Box::new(move |id, the_loop| Box::new(topic.feed(the_loop, id, history))));
+        self.body = Body::Make(Box::new(move |id, the_loop, _| Box::new(topic.feed(the_loop, id, history))));
         self
     }
 
@@ -254,14 +271,25 @@ impl Response {
     /// ```
     #[must_use]
     pub fn offload<T: Send + 'static, R: HandlerResult<Response>>(
-        mut self,
+        self,
         work: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(T, Response) -> R + Send + 'static,
     ) -> Self {
-        self.body = Body::Offload(Box::new(|| {
+        self.offload_within(CAPACITY, work, then)
+    }
+
+    /// As [`offload`](Response::offload), with another number of jobs that may wait and run.
+    pub(super) fn offload_within<T: Send + 'static, R: HandlerResult<Response>>(
+        mut self,
+        capacity: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T, Response) -> R + Send + 'static,
+    ) -> Self {
+        let job = || -> Answer {
             let result = work();
             Box::new(|res| then(result, res).into_result())
-        }));
+        };
+        self.body = Body::Offload(Box::new(job), capacity);
         self
     }
 
@@ -560,7 +588,7 @@ impl Response {
         match &self.body {
             Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Body::Handler(_) | Body::Make(_) => "streamed".to_owned(),
-            Body::Later(_) | Body::Offload(_) => "later".to_owned(),
+            Body::Later(_) | Body::Offload(..) => "later".to_owned(),
             Body::Collect(_) => "after the request's body".to_owned(),
         }
     }

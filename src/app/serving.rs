@@ -271,7 +271,7 @@ impl App {
             }
             Body::Collect(collect) => Sender::Collect(collect, head),
             Body::Later(start) => return self.answer_later(now, request, began, head, start, endpoint),
-            Body::Offload(job) => match self.pool.check() {
+            Body::Offload(job, capacity) => match self.pool.check(capacity) {
                 Ok(()) => {
                     let reply = self.promise(now, request, began, head, endpoint);
                     return self.pool.start(job, reply);
@@ -286,7 +286,7 @@ impl App {
             _ if request.method() == Method::HEAD => Sender::Whole(SendWhole { head: Some(head), body: Bytes::new() }),
             Body::Bytes(body) => Sender::Whole(SendWhole { head: Some(head), body }),
             Body::Handler(handler) => Sender::streaming(handler, head, endpoint.stream(now, id)),
-            Body::Make(make) => match catch(|| make(id, self.mailbox.as_loop())) {
+            Body::Make(make) => match catch(|| make(id, self.mailbox.as_loop(), &self.pool)) {
                 Ok(handler) => Sender::streaming(handler, head, endpoint.stream(now, id)),
                 Err(error) => {
                     self.panicked(request.pattern(), &error);

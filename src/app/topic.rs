@@ -99,6 +99,11 @@ pub(super) trait Loop: Send + Sync {
     /// Makes a stream ready.
     fn wake(&self, id: StreamId) -> Result<(), PostError>;
 
+    /// Makes a stream ready whose work for another thread is done. It is not refused: there is no more of it than there
+    /// are streams.
+    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "files are read on other threads"))]
+    fn resume(&self, id: StreamId);
+
     /// A topic has messages for members there, or has closed.
     fn on_news(&self, topic: &Topic);
 }
@@ -408,6 +413,8 @@ mod tests {
     struct Told(AtomicUsize);
 
     impl Loop for Told {
+        fn resume(&self, _: StreamId) {}
+
         fn wake(&self, _: StreamId) -> Result<(), PostError> {
             Err(PostError::Closed)
         }

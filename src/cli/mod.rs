@@ -13,7 +13,7 @@ mod wt;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub(crate) use failure::{Failure, print, seconds};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
@@ -29,8 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the demo server
-    #[command(after_help = EXIT_CODES)]
+    /// Serve a directory, or the demo
+    #[command(after_help = serve::AFTER_HELP)]
     Serve(Box<serve::Args>),
     /// Transfer URLs over HTTP/3, as curl does
     #[command(after_help = get::EXIT_CODES, args_override_self = true)]
@@ -51,8 +51,12 @@ enum Command {
 }
 
 pub(crate) fn run() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Serve(args) => serve::run(*args),
+    let (command, file) = match parse() {
+        Ok(parsed) => parsed,
+        Err(failure) => return fail(&failure),
+    };
+    let result = match command {
+        Command::Serve(args) => serve::run(*args, file),
         Command::Get(args) => return get::run(*args),
         Command::Bench(args) => bench::run(&args),
         Command::Wt(args) => wt::run(*args),
@@ -60,7 +64,35 @@ pub(crate) fn run() -> ExitCode {
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
     };
-    let Err(failure) = result else { return ExitCode::SUCCESS };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
     eprintln!("mio-quiche: {}", failure.message());
     ExitCode::from(failure.code())
+}
+
+/// Reads the arguments, and those of `serve` in a file that they name.
+fn parse() -> Result<(Command, Option<serve::File>), Failure> {
+    let command = Cli::command();
+    let mut matches = command.clone().get_matches();
+    let mut file = None;
+    if let Some(("serve", given)) = matches.subcommand()
+        && let Some(found) = serve::File::read(given)?
+        && let Some(serve) = command.find_subcommand("serve")
+    {
+        let mut arguments: Vec<_> = std::env::args_os().collect();
+        // Behind the program and the subcommand, and before what may follow `--`.
+        arguments.splice(2..2, found.arguments(serve, given)?);
+        matches = command.try_get_matches_from(arguments).unwrap_or_else(|error| {
+            eprintln!("{}", found.blame());
+            error.exit()
+        });
+        file = Some(found);
+    }
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Ok((cli.command, file))
 }

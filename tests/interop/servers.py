@@ -64,8 +64,9 @@ class Ours(Server):
 
     def start(self):
         case = self.case.name
-        command = [self.tools["binary"], "serve", "--listen", f"{bracketed(self.host)}:0", "--admin", "127.0.0.1:0"]
-        command += ["--cert", self.cert, "--key", self.key, "--root", self.fixture.path("root"), "--log", "warn"]
+        command = [self.tools["binary"], "serve", "--demo", "--listen", f"{bracketed(self.host)}:0"]
+        command += ["--admin", "127.0.0.1:0", "--cert", self.cert, "--key", self.key, "--log", "warn"]
+        command += [self.fixture.path("root")]
         command += ["--handshake-timeout", "100", "--retry", "on" if case == "retry" else "off"]
         command += ["--shutdown-timeout", "1"]
         command += ["--early-data"] if case == "zerortt" else []

@@ -261,7 +261,7 @@ fn addresses_that_do_not_do() {
     make_cert(dir.path());
     let serve = |admin: &str| {
         let pair = ["--cert", "cert.pem", "--key", "key.pem"];
-        let args = [&["serve", "--listen", "127.0.0.1:0"], &pair[..], &["--admin", admin]].concat();
+        let args = [&["serve", "--demo", "--listen", "127.0.0.1:0"], &pair[..], &["--admin", admin]].concat();
         let output = mio_quiche().args(args).current_dir(dir.path()).output().unwrap();
         assert_eq!(output.stdout, b"", "nothing but the error");
         (output.status.code(), String::from_utf8(output.stderr).unwrap())

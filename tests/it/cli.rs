@@ -36,14 +36,14 @@ fn assert_fails(dir: &Path, args: &[&str], code: i32, message: &str) {
 const PAIR: [&str; 4] = ["--cert", "cert.pem", "--key", "key.pem"];
 
 fn serve<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&["serve", "--listen", "127.0.0.1:0"], &PAIR[..], more].concat()
+    [&["serve", "--demo", "--listen", "127.0.0.1:0"], &PAIR[..], more].concat()
 }
 
 #[test]
 fn certificates_and_keys_that_do_not_do() {
     let dir = certified();
     let dir = dir.path();
-    let with = |cert, key| ["serve", "--listen", "127.0.0.1:0", "--cert", cert, "--key", key];
+    let with = |cert, key| ["serve", "--demo", "--listen", "127.0.0.1:0", "--cert", cert, "--key", key];
     const REMEDY: &str = "(make one with: mio-quiche cert)";
     let missing = "No such file or directory (os error 2)";
     let message = format!("cannot read certificate 'nowhere.pem': {missing} {REMEDY}");
@@ -79,11 +79,11 @@ fn certificates_and_keys_that_do_not_do() {
 #[test]
 fn addresses_that_do_not_do() {
     let dir = certified();
-    for listen in ["localhost", "127.0.0.1", "4433", "[::1]", "127.0.0.1:70000", ""] {
+    for listen in ["127.0.0.1:70000", "https://localhost", ":", ""] {
         let message = format!(
-            "the address to listen on is '{listen}', but must be ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433"
+            "--listen '{listen}': give ADDRESS:PORT, HOST:PORT or :PORT, such as 127.0.0.1:4433, localhost:4433 or :4433"
         );
-        assert_fails(dir.path(), &[&["serve", "--listen", listen], &PAIR[..]].concat(), 2, &message);
+        assert_fails(dir.path(), &[&["serve", "--demo", "--listen", listen], &PAIR[..]].concat(), 2, &message);
     }
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
@@ -91,10 +91,10 @@ fn addresses_that_do_not_do() {
         "cannot listen on {addr}: Address already in use (os error 98) \
          (another server runs there); choose a port with --listen ADDR:PORT"
     );
-    assert_fails(dir.path(), &[&["serve", "--listen", &addr], &PAIR[..]].concat(), 1, &message);
+    assert_fails(dir.path(), &[&["serve", "--demo", "--listen", &addr], &PAIR[..]].concat(), 1, &message);
     let message = "cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99) \
                    (no interface of this machine has that address)";
-    assert_fails(dir.path(), &[&["serve", "--listen", "192.0.2.1:0"], &PAIR[..]].concat(), 1, message);
+    assert_fails(dir.path(), &[&["serve", "--demo", "--listen", "192.0.2.1:0"], &PAIR[..]].concat(), 1, message);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn settings_that_do_not_do() {
     let message = "ticket key is more than 4096 bytes in '/dev/zero', but must be 48 random bytes (make them with: head \
                    -c 48 /dev/urandom)";
     assert_fails(dir, &serve(&["--ticket-key", "/dev/zero"]), 2, message);
-    let (code, out, err) = run(dir, &serve(&["--root", "nowhere"]));
+    let (code, out, err) = run(dir, &serve(&["nowhere"]));
     assert_eq!((code, out.as_str()), (Some(2), ""));
     assert!(err.starts_with("mio-quiche: cannot use root directory 'nowhere': ") && err.lines().count() == 1, "{err}");
     let (code, out, err) = run(dir, &serve(&["--keylog", "nowhere/keys"]));
@@ -197,7 +197,10 @@ fn version_and_help() {
         "--listen",
         "--cert",
         "--key",
-        "--root",
+        "--demo",
+        "--spa",
+        "--cache-control",
+        "--config",
         "--qlog-dir",
         "--no-qlog",
         "--retry",

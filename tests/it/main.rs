@@ -32,6 +32,7 @@ mod raw;
 mod redirect;
 mod restart;
 mod shutdown;
+mod site;
 mod system;
 mod transfer;
 mod workers;

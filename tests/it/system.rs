@@ -46,8 +46,13 @@ fn without_ipv6_the_default_address_is_that_of_ipv4() {
     let mut other = mio_quiche();
     without_ipv6(&mut other, server.dir());
     let (cert, key) = (server.dir().join("cert.pem"), server.dir().join("key.pem"));
-    let failed =
-        other.args(["serve", "--listen", "[::1]:0", "--cert"]).arg(cert).arg("--key").arg(key).output().unwrap();
+    let failed = other
+        .args(["serve", "--demo", "--listen", "[::1]:0", "--cert"])
+        .arg(cert)
+        .arg("--key")
+        .arg(key)
+        .output()
+        .unwrap();
     assert_eq!(failed.status.code(), Some(1), "an address of its own has no substitute");
 }
 

@@ -203,7 +203,7 @@ fn signals_reach_every_worker() {
 
 #[test]
 fn a_wrong_number_of_workers_is_named() {
-    let output = mio_quiche().args(["serve", "--workers", "129"]).output().unwrap();
+    let output = mio_quiche().args(["serve", "--demo", "--workers", "129"]).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("the number of workers is 129, but must be 0 (one for each processor) to 128"), "{told}");
 }

@@ -2,35 +2,30 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt};
-use http::HeaderValue;
+use cap_std::fs::Dir;
 
-use crate::h3::TEXT_PLAIN;
+use super::coding::{Accepted, Coding};
+use super::compressed::Compressed;
+use super::entry::{FileEntry, OpenSettings, Opened};
+use super::lookup_error::LookupError;
 
 /// Served for a directory.
 const INDEX: &str = "index.html";
 /// RFC 8615. The only directory at the root that is served although its name begins with a dot.
 const WELL_KNOWN: &[u8] = b".well-known";
 
-/// First second of the year 10000, from where an HTTP date (RFC 9110, section 5.6.7) cannot be written.
-const YEAR_10000: u64 = 253_402_300_800;
-
 /// Bounds of the file cache.
 ///
-/// The cache takes at most `max_entries * max_cached_len` bytes (64 MiB by default). A file kept in memory needs no
-/// file descriptor, a longer one needs one, so there are at most `max_entries` descriptors, besides those of responses
-/// that are still being sent.
+/// The cache takes at most `max_entries * max_cached_len` bytes (64 MiB by default), or four times that with
+/// precompressed files. A file kept in memory needs no file descriptor, a longer one needs one, so there are at most
+/// `max_entries` descriptors (four times that), besides those of responses that are still being sent.
 #[derive(Debug, Clone)]
 pub struct FileCacheConfig {
     /// Files kept; the least recently used one is evicted when the cache is full. Default 1024; 0 counts as 1.
@@ -39,69 +34,30 @@ pub struct FileCacheConfig {
     pub max_cached_len: u64,
     /// How long an entry is used before the file is checked again. Default 1 s.
     pub revalidate_after: Duration,
+    /// Bytes of files that were compressed for clients. Default 32 MiB.
+    pub max_compressed: u64,
 }
 
 impl Default for FileCacheConfig {
     fn default() -> Self {
-        Self { max_entries: 1024, max_cached_len: 64 * 1024, revalidate_after: Duration::from_secs(1) }
-    }
-}
-
-/// Why no file was found for a path.
-#[derive(Debug)]
-pub enum LookupError {
-    /// There is nothing to serve: no such file, a hidden one, not a regular file, or a path that leaves the root.
-    /// Answer 404.
-    NotFound,
-    /// The path names a directory and lacks the slash at its end. Answer with a redirect to the path with the slash, or
-    /// relative links on the page would point to the wrong place.
-    RedirectToSlash,
-    /// The file exists and cannot be read: permissions, descriptors used up, a failing disk. Answer 500 and log it.
-    Io(io::Error),
-}
-
-impl fmt::Display for LookupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("no such file"),
-            Self::RedirectToSlash => f.write_str("a directory needs a slash at the end of its path"),
-            Self::Io(e) => write!(f, "cannot read the file: {e}"),
-        }
-    }
-}
-
-impl std::error::Error for LookupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(e) => Some(e),
-            Self::NotFound | Self::RedirectToSlash => None,
-        }
-    }
-}
-
-impl From<io::Error> for LookupError {
-    /// Everything a client can cause by the choice of the path is "not found"; the rest is an error of the server.
-    fn from(e: io::Error) -> Self {
-        match e.raw_os_error() {
-            // ENXIO: a socket in the file system.
-            Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG | libc::ENXIO | libc::EXDEV) => {
-                Self::NotFound
-            }
-            // cap-std's own error for a path that leads outside carries no OS code.
-            None if e.kind() == io::ErrorKind::PermissionDenied => Self::NotFound,
-            _ => Self::Io(e),
+        Self {
+            max_entries: 1024,
+            max_cached_len: 64 * 1024,
+            revalidate_after: Duration::from_secs(1),
+            max_compressed: 32 * 1024 * 1024,
         }
     }
 }
 
 /// A directory whose files are served, with a cache so that no request opens a file that was opened before.
-///
-/// Not shared between threads: one event loop owns it.
 #[derive(Debug)]
 pub struct FileRoot {
-    dir: Dir,
+    dir: Arc<Dir>,
     config: FileCacheConfig,
+    precompressed: bool,
+    compress: bool,
     entries: HashMap<OsString, Slot>,
+    compressed: Compressed,
     /// Counts lookups; the order of use for eviction.
     clock: u64,
 }
@@ -109,8 +65,55 @@ pub struct FileRoot {
 #[derive(Debug)]
 struct Slot {
     entry: Arc<FileEntry>,
+    /// When it was known to be current, or a check of that began.
     checked: Instant,
     used: u64,
+}
+
+/// What a cache knows of a path.
+pub(in crate::app) enum Known {
+    File(File),
+    /// The file system must be asked.
+    Ask(Question),
+}
+
+/// A file by its name.
+pub(in crate::app) struct File {
+    name: OsString,
+    entry: Arc<FileEntry>,
+}
+
+/// What must be asked of the file system. That may take its time.
+pub(in crate::app) struct Question {
+    dir: Arc<Dir>,
+    name: OsString,
+    /// The path was that of the file itself, and not of a directory whose index it is.
+    is_exact: bool,
+    known: Option<Arc<FileEntry>>,
+    settings: OpenSettings,
+}
+
+impl Question {
+    pub(in crate::app) fn ask(self) -> (OsString, Result<Arc<FileEntry>, LookupError>) {
+        let Question { dir, name, is_exact, known, settings } = self;
+        if let Some(known) = known.filter(|entry| entry.is_current(&dir, &name, settings.precompressed)) {
+            return (name, Ok(known));
+        }
+        let entry = match FileEntry::open(&dir, &name, settings) {
+            Ok(Opened::File(entry)) => Ok(entry),
+            Ok(Opened::Directory) if is_exact => Err(LookupError::RedirectToSlash),
+            Ok(Opened::Directory | Opened::Other) => Err(LookupError::NotFound),
+            Err(error) => Err(error),
+        };
+        (name, entry)
+    }
+}
+
+/// Which form of a file a client gets.
+pub(in crate::app) enum Form {
+    Ready(Arc<FileEntry>),
+    /// One that must be compressed first.
+    Compress(Coding),
 }
 
 impl FileRoot {
@@ -130,7 +133,29 @@ impl FileRoot {
         let opened = Dir::open_ambient_dir(dir, ambient_authority()).map_err(|e| {
             io::Error::new(e.kind(), format!("cannot serve files from '{}': {e} (name a directory)", dir.display()))
         })?;
-        Ok(Self { dir: opened, config, entries: HashMap::new(), clock: 0 })
+        Ok(Self {
+            dir: Arc::new(opened),
+            config,
+            precompressed: false,
+            compress: false,
+            entries: HashMap::new(),
+            compressed: Compressed::default(),
+            clock: 0,
+        })
+    }
+
+    /// Whether `FILE.br`, `FILE.zst` and `FILE.gz` are encoded forms of FILE.
+    pub(in crate::app) fn set_precompressed(&mut self, on: bool) {
+        self.precompressed = on;
+    }
+
+    /// Whether texts are compressed when a client asks for them.
+    pub(in crate::app) fn set_compress(&mut self, on: bool) {
+        self.compress = on;
+    }
+
+    pub(in crate::app) fn dir(&self) -> Arc<Dir> {
+        Arc::clone(&self.dir)
     }
 
     /// Finds the file for `path`: the URL path below the root, percent-decoded, without the slash in front.
@@ -142,29 +167,76 @@ impl FileRoot {
     /// # Errors
     /// See [`LookupError`].
     pub fn lookup(&mut self, now: Instant, path: impl AsRef<[u8]>) -> Result<Arc<FileEntry>, LookupError> {
+        match self.peek(now, path)? {
+            Known::File(file) => Ok(file.entry),
+            Known::Ask(question) => {
+                let (name, entry) = question.ask();
+                self.store(now, &name, &entry);
+                entry
+            }
+        }
+    }
+
+    /// As [`lookup`](Self::lookup), without asking the file system. While one asks whether a file is current, others get
+    /// what is known of it.
+    pub(in crate::app) fn peek(&mut self, now: Instant, path: impl AsRef<[u8]>) -> Result<Known, LookupError> {
         let path = path.as_ref();
         let name = resolve(path)?;
         self.clock += 1;
+        let mut known = None;
         if let Some(slot) = self.entries.get_mut(&name) {
-            let due = now.saturating_duration_since(slot.checked) >= self.config.revalidate_after;
-            if !due || slot.entry.is_current(&self.dir, &name) {
-                slot.used = self.clock;
-                if due {
-                    slot.checked = now;
-                }
-                return Ok(Arc::clone(&slot.entry));
+            let is_due = now.saturating_duration_since(slot.checked) >= self.config.revalidate_after;
+            slot.used = self.clock;
+            if !is_due {
+                return Ok(Known::File(File { name, entry: Arc::clone(&slot.entry) }));
             }
-            self.entries.remove(&name);
+            slot.checked = now;
+            known = Some(Arc::clone(&slot.entry));
         }
-
-        let entry = match FileEntry::open(&self.dir, &name, self.config.max_cached_len)? {
-            Opened::File(entry) => entry,
-            Opened::Directory if path == name.as_bytes() => return Err(LookupError::RedirectToSlash),
-            Opened::Directory | Opened::Other => return Err(LookupError::NotFound),
+        let settings = OpenSettings {
+            max_cached_len: self.config.max_cached_len,
+            precompressed: self.precompressed,
+            compress: self.compress,
         };
-        self.make_room();
-        self.entries.insert(name, Slot { entry: Arc::clone(&entry), checked: now, used: self.clock });
-        Ok(entry)
+        let is_exact = path == name.as_bytes();
+        Ok(Known::Ask(Question { dir: Arc::clone(&self.dir), name, is_exact, known, settings }))
+    }
+
+    /// Remembers the answer to a [`Question`] of `now`.
+    pub(in crate::app) fn store(&mut self, now: Instant, name: &OsStr, answer: &Result<Arc<FileEntry>, LookupError>) {
+        let Ok(entry) = answer else {
+            self.entries.remove(name);
+            return;
+        };
+        if !self.entries.contains_key(name) {
+            self.make_room();
+        }
+        let slot = Slot { entry: Arc::clone(entry), checked: now, used: self.clock };
+        self.entries.insert(name.to_owned(), slot);
+    }
+
+    /// The form of a file for a client. For a range of it, nothing is compressed: the range is of the file's own bytes.
+    pub(in crate::app) fn form(&mut self, file: &File, accepted: &Accepted, is_range: bool) -> Form {
+        // What was compressed in advance costs nothing.
+        if let Some(entry) = accepted.iter().find_map(|coding| file.entry.encoded_as(coding)) {
+            return Form::Ready(Arc::clone(entry));
+        }
+        for coding in accepted.iter() {
+            if is_range || !file.entry.is_compressible() || coding == Coding::Zstd {
+                continue;
+            }
+            match self.compressed.get(&file.name, &file.entry, coding) {
+                Some(Some(entry)) => return Form::Ready(entry),
+                Some(None) => {}
+                None => return Form::Compress(coding),
+            }
+        }
+        Form::Ready(Arc::clone(&file.entry))
+    }
+
+    /// Remembers the compressed form of a file.
+    pub(in crate::app) fn store_compressed(&mut self, file: &File, coding: Coding, form: Option<Arc<FileEntry>>) {
+        self.compressed.insert(&file.name, &file.entry, coding, form, self.config.max_compressed);
     }
 
     /// Number of files in the cache now.
@@ -186,6 +258,17 @@ impl FileRoot {
     }
 }
 
+impl File {
+    pub(in crate::app) fn new(name: OsString, entry: Arc<FileEntry>) -> Self {
+        File { name, entry }
+    }
+
+    /// Compresses it, which takes its time.
+    pub(in crate::app) fn compress(&self, coding: Coding) -> io::Result<Option<Arc<FileEntry>>> {
+        self.entry.compress(coding)
+    }
+}
+
 /// Checks the path and adds `index.html` where it ends in a slash. A path rejected here never reaches the file system;
 /// `Dir` guards against the rest (links). One spelling per file, so that a file has one cache entry.
 fn resolve(path: &[u8]) -> Result<OsString, LookupError> {
@@ -204,191 +287,4 @@ fn resolve(path: &[u8]) -> Result<OsString, LookupError> {
         name.push(INDEX);
     }
     Ok(name)
-}
-
-enum Opened {
-    File(Arc<FileEntry>),
-    Directory,
-    Other,
-}
-
-/// Distinguishes states of a file.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: SystemTime,
-}
-
-/// A snapshot of a file when it was opened: its metadata, and its content or a handle to read it from.
-///
-/// The entry outlives its place in the cache, so a response keeps using it even if the file is replaced meanwhile.
-pub struct FileEntry {
-    stamp: Stamp,
-    len: u64,
-    body: Body,
-    etag: HeaderValue,
-    modified: Option<SystemTime>,
-    last_modified: Option<HeaderValue>,
-    content_type: HeaderValue,
-}
-
-enum Body {
-    Memory(Bytes),
-    File(File),
-}
-
-impl fmt::Debug for FileEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileEntry")
-            .field("len", &self.len)
-            .field("etag", &self.etag)
-            .field("content_type", &self.content_type)
-            .field("in_memory", &matches!(self.body, Body::Memory(_)))
-            .finish_non_exhaustive()
-    }
-}
-
-impl FileEntry {
-    fn open(dir: &Dir, name: &OsStr, max_cached_len: u64) -> Result<Opened, LookupError> {
-        let mut options = OpenOptions::new();
-        // Without O_NONBLOCK, opening a FIFO would stop the event loop until a writer comes.
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        let file = dir.open_with(name, &options)?.into_std();
-        let meta = file.metadata()?;
-        if meta.is_dir() {
-            return Ok(Opened::Directory);
-        }
-        if !meta.is_file() {
-            return Ok(Opened::Other);
-        }
-
-        let stamp = Stamp { device: meta.dev(), inode: meta.ino(), len: meta.len(), modified: meta.modified()? };
-        let (len, body) = if stamp.len <= max_cached_len {
-            let content = read_up_to(&file, 0, stamp.len)?;
-            // Shorter than the metadata says if the file shrank meanwhile; the next revalidation sees that.
-            (content.len() as u64, Body::Memory(content))
-        } else {
-            (stamp.len, Body::File(file))
-        };
-        let since_epoch = stamp.modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let etag = format!("\"{:x}-{len:x}\"", since_epoch.as_nanos());
-        // `httpdate` panics outside of these years; such a file gets no Last-Modified.
-        let modified = Some(UNIX_EPOCH + Duration::from_secs(since_epoch.as_secs()))
-            .filter(|_| since_epoch.as_secs() < YEAR_10000 && stamp.modified >= UNIX_EPOCH);
-        Ok(Opened::File(Arc::new(Self {
-            len,
-            body,
-            etag: header_value(&etag),
-            modified,
-            last_modified: modified.map(|time| header_value(&httpdate::fmt_http_date(time))),
-            content_type: content_type(name),
-            stamp,
-        })))
-    }
-
-    /// Whether `name` still leads to the file this entry was made from, unchanged.
-    fn is_current(&self, dir: &Dir, name: &OsStr) -> bool {
-        let Ok(meta) = dir.metadata(name) else { return false };
-        let Ok(modified) = meta.modified() else { return false };
-        self.stamp == Stamp { device: meta.dev(), inode: meta.ino(), len: meta.len(), modified: modified.into_std() }
-    }
-
-    /// Reads at most `max` bytes from `offset` on; empty only at the end of the entry or for `max` 0.
-    ///
-    /// Takes no copy and no system call for a file in memory. May return fewer bytes than `max`.
-    ///
-    /// # Errors
-    /// The error of the read, or [`io::ErrorKind::UnexpectedEof`] when the file is now shorter than it was when opened:
-    /// the body would be shorter than `content-length`, so the stream must be reset.
-    pub fn read_at(&self, offset: u64, max: usize) -> io::Result<Bytes> {
-        let left = self.len.saturating_sub(offset);
-        let take = left.min(max as u64);
-        match &self.body {
-            Body::Memory(content) => {
-                // Both fit: they are within `content`.
-                let start = offset.min(self.len) as usize;
-                Ok(content.slice(start..start + take as usize))
-            }
-            Body::File(file) => {
-                let read = read_up_to(file, offset, take)?;
-                if read.is_empty() && take > 0 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        format!("the file was truncated below {} bytes while it was sent", self.len),
-                    ));
-                }
-                Ok(read)
-            }
-        }
-    }
-
-    /// Length in bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether the file has no bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The strong entity tag (RFC 9110, section 8.8.3) with its quotes: modification time in nanoseconds and length, in
-    /// hexadecimal.
-    #[must_use]
-    pub fn etag(&self) -> &HeaderValue {
-        &self.etag
-    }
-
-    /// Modification time in whole seconds as `last-modified` states it; `None` before 1970 and after 9999.
-    #[must_use]
-    pub fn last_modified(&self) -> Option<SystemTime> {
-        self.modified
-    }
-
-    /// [`Self::last_modified`] as a header value.
-    pub(super) fn last_modified_value(&self) -> Option<&HeaderValue> {
-        self.last_modified.as_ref()
-    }
-
-    /// Media type by the file's extension, with `charset=utf-8` for `text/*`; `application/octet-stream` if unknown.
-    #[must_use]
-    pub fn content_type(&self) -> &HeaderValue {
-        &self.content_type
-    }
-}
-
-fn read_up_to(file: &File, offset: u64, len: u64) -> io::Result<Bytes> {
-    let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let mut buf = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut buf[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    buf.truncate(filled);
-    Ok(buf.into())
-}
-
-fn content_type(name: &OsStr) -> HeaderValue {
-    let mime = mime_guess::from_path(name).first_or_octet_stream();
-    if mime == mime_guess::mime::TEXT_PLAIN {
-        HeaderValue::from_static(TEXT_PLAIN)
-    } else if mime.type_() == mime_guess::mime::TEXT {
-        header_value(&format!("{}; charset=utf-8", mime.essence_str()))
-    } else {
-        header_value(mime.essence_str())
-    }
-}
-
-/// For generated text, which is always valid.
-fn header_value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

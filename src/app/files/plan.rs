@@ -4,12 +4,12 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-use super::FileEntry;
+use super::entry::FileEntry;
 
 /// How to answer a request for a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +47,9 @@ pub fn plan(entry: &FileEntry, method: &Method, headers: &HeaderMap) -> FilePlan
 fn content(entry: &FileEntry, method: &Method, range: Requested) -> FilePlan {
     let len = entry.len();
     let mut headers = validators(entry);
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if !entry.is_made() {
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
     let (status, body) = match range {
         Requested::Whole => (StatusCode::OK, 0..len),
         Requested::Part(part) => {
@@ -61,6 +63,9 @@ fn content(entry: &FileEntry, method: &Method, range: Requested) -> FilePlan {
     };
     if status != StatusCode::RANGE_NOT_SATISFIABLE {
         headers.insert(CONTENT_TYPE, entry.content_type().clone());
+        if let Some(coding) = entry.coding() {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.token()));
+        }
     }
     headers.insert(CONTENT_LENGTH, (body.end - body.start).into());
     let body = if method == Method::GET { body } else { 0..0 };
@@ -81,6 +86,9 @@ fn validators(entry: &FileEntry) -> HeaderMap {
     headers.insert(ETAG, entry.etag().clone());
     if let Some(value) = entry.last_modified_value() {
         headers.insert(LAST_MODIFIED, value.clone());
+    }
+    if entry.varies() {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
     }
     headers
 }
@@ -168,7 +176,12 @@ struct EntityTag<'a> {
 
 impl EntityTag<'_> {
     fn matches(&self, entry: &FileEntry, comparison: Comparison) -> bool {
-        self.opaque == entry.etag().as_bytes() && !(self.weak && comparison == Comparison::Strong)
+        let own = entry.etag().as_bytes();
+        let (is_weak, opaque) = match own.strip_prefix(b"W/") {
+            Some(opaque) => (true, opaque),
+            None => (false, own),
+        };
+        self.opaque == opaque && !((self.weak || is_weak) && comparison == Comparison::Strong)
     }
 }
 

@@ -59,8 +59,8 @@ class Server:
         quiet = {"stdin": subprocess.DEVNULL, "cwd": self.dir.name}
         subprocess.run([binary, "cert", "--out", "."], check=True, stdout=subprocess.DEVNULL, **quiet)
         self.log = open(self.path("log"), "w+", errors="replace")
-        command = [binary, "serve", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem", "--no-qlog"]
-        command += ["--admin", "127.0.0.1:0", "--log", "warn", "--handshake-timeout", "2", *args]
+        command = [binary, "serve", "--demo", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem"]
+        command += ["--no-qlog", "--admin", "127.0.0.1:0", "--log", "warn", "--handshake-timeout", "2", *args]
         command += [] if "--idle-timeout" in args else ["--idle-timeout", "5"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True, **quiet)
         lines = [self.process.stdout.readline() for _ in range(2)]

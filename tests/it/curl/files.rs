@@ -1,4 +1,4 @@
-//! Files below `--root`.
+//! Files of the directory that is served, below `/files/`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -175,10 +175,8 @@ fn nothing_outside_of_the_root_and_nothing_hidden() {
         "ten.txt/",
         "ten.txt%00",
         "dir//index.html",
-        "bare/",
         "missing",
         "%ff",
-        "",
     ] {
         let reply = curl(&server, &format!("/files/{path}"), &[]);
         assert_eq!((reply.status, reply.text()), (404, NOT_FOUND), "{path}");
@@ -210,7 +208,7 @@ fn no_root_no_files() {
 
 #[test]
 fn files_beside_the_paths_of_the_demo() {
-    let server = Server::with_files(fill, &["--root-at", "/"]);
+    let server = Server::with_files(fill, &[]);
     for (path, body) in [("/ten.txt", "0123456789"), ("/files/ten.txt", "0123456789"), ("/", "Hello, HTTP/3!\n")] {
         assert_eq!(curl(&server, path, &[]).text(), body, "{path}");
     }

@@ -18,6 +18,10 @@ pub(crate) fn mio_quiche() -> Command {
     for variable in ["RUST_LOG", "QLOGDIR", "SSLKEYLOGFILE"] {
         command.env_remove(variable);
     }
+    // Settings of the command; the tests' own variables do no harm.
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MIO_QUICHE_")) {
+        command.env_remove(variable);
+    }
     command.stdin(Stdio::null());
     command
 }
@@ -61,7 +65,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `mio-quiche serve` on a free port of 127.0.0.1 with further arguments.
+    /// Starts `mio-quiche serve --demo` on a free port of 127.0.0.1 with further arguments.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::prepared("127.0.0.1:0", |_| {}, args)
     }
@@ -74,8 +78,17 @@ impl Server {
                 fs::create_dir(dir.join("root")).unwrap();
                 fill(&dir.join("root"));
             },
-            &[args, &["--root", "root"]].concat(),
+            &[args, &["root"]].concat(),
         )
+    }
+
+    /// Starts `mio-quiche serve root`, without the demo's routes, with the directory that `fill` has made.
+    pub(crate) fn site(fill: impl FnOnce(&Path), args: &[&str]) -> Self {
+        let prepare = |_: &mut Command, dir: &Path| {
+            fs::create_dir(dir.join("root")).unwrap();
+            fill(&dir.join("root"));
+        };
+        Self::spawn("127.0.0.1:0", prepare, &[&["root"], args].concat())
     }
 
     /// As [`start`](Server::start). `prepare` gets the directory that the server will run in.
@@ -86,6 +99,10 @@ impl Server {
 
     /// As [`prepared`](Server::prepared). `prepare` gets the command, too.
     pub(crate) fn run(listen: &str, prepare: impl FnOnce(&mut Command, &Path), args: &[&str]) -> Self {
+        Self::spawn(listen, prepare, &[&["--demo"], args].concat())
+    }
+
+    fn spawn(listen: &str, prepare: impl FnOnce(&mut Command, &Path), args: &[&str]) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         make_cert(dir.path());
         let mut command = mio_quiche();

@@ -6,7 +6,7 @@ import { Program, root, tool } from "./program.ts";
 import { first, read, useEcho } from "./session.ts";
 
 test("sessions with mio-quiche's command", async () => {
-  const listen = ["serve", "--listen", "127.0.0.1:0", "--cert", files.cert, "--key", files.key];
+  const listen = ["serve", "--demo", "--listen", "127.0.0.1:0", "--cert", files.cert, "--key", files.key];
   await using server = new Program(tool("MIO_QUICHE"), listen);
   const origin = `https://${(await server.line()).replace("listening on ", "")}`;
   assert.equal(await (await fetch(origin, trust)).text(), "Hello, HTTP/3!\n");
