@@ -49,6 +49,8 @@ pub(super) struct Args {
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
+    access_log: super::access_log::Flags,
+    #[command(flatten)]
     diagnostics: Diagnostics,
 }
 
@@ -234,7 +236,7 @@ fn announce(addr: SocketAddr, admin: Option<SocketAddr>) -> Result<(), Failure> 
 }
 
 fn config(args: Args) -> Result<ServerConfig, Failure> {
-    let Args { cert, key, client_ca, admin, transport, webtransport, limits, diagnostics, .. } = args;
+    let Args { cert, key, client_ca, admin, transport, webtransport, limits, access_log, diagnostics, .. } = args;
     if cert.len() != key.len() {
         return Err(Failure::Usage(format!("{} --cert, but {} --key: give one for each", cert.len(), key.len())));
     }
@@ -280,6 +282,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;
+    config.access_log = access_log.settings();
     config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]
     {

@@ -3,6 +3,7 @@
 //! A [`ServerConfig`] and a [`ClientConfig`] each hold a [`TransportConfig`], for what both sides have in common, and a
 //! [`WebTransportConfig`].
 
+mod access_log;
 mod certificate;
 mod check;
 mod client;
@@ -14,6 +15,7 @@ mod tls;
 mod transport;
 mod webtransport;
 
+pub use access_log::{AccessLog, AccessLogFormat};
 pub use certificate::Certificate;
 pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
