@@ -10,6 +10,7 @@ mod notify;
 mod qlog;
 mod remote;
 mod serve;
+mod units;
 mod wt;
 
 use std::process::ExitCode;

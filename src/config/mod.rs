@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod endpoint;
 mod limits;
+mod pem;
 mod secret;
 mod server;
 mod tls;

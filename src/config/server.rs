@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::access_log::AccessLog;
 use super::certificate::Certificate;
+use super::pem::Part;
 use super::secret::Secret;
 use super::tls::{ServerTls, TicketKey, Tls};
 use super::transport::NO_LIMIT;
@@ -111,8 +112,8 @@ impl ServerConfig {
     /// the server is built.
     pub fn from_pem(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let (cert, key) = (cert.into(), key.into());
-        check::pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
-        check::pem("private key", &key, &["PRIVATE KEY"])?;
+        check::pem(Part::Chain, &cert)?;
+        check::pem(Part::Key, &key)?;
         Ok(Self::new(vec![Certificate::from_files(cert, key)]))
     }
 
