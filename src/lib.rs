@@ -202,8 +202,8 @@ pub use app::{Session, SessionHandle, SessionHandler, SessionRequest, SessionRes
 pub use app::{Workers, WorkersHandle};
 #[doc(inline)]
 pub use config::{
-    Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits, Resolver, ResponseLimits,
-    RetryPolicy, ServerConfig, TransportConfig, WebTransportConfig,
+    AccessLog, AccessLogFormat, Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits,
+    Resolver, ResponseLimits, RetryPolicy, ServerConfig, TransportConfig, WebTransportConfig,
 };
 #[doc(inline)]
 pub use endpoint::{Datagrams, Endpoint, RequestError, RequestHead, Stream};

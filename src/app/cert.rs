@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::error::ErrorStack;
-use boring::x509::X509;
+use boring::nid::Nid;
+use boring::x509::{GeneralNameRef, X509, X509NameRef};
 use data_encoding::{BASE64, HEXLOWER};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -23,6 +24,10 @@ use ring::digest::{SHA256, digest};
 
 use crate::config::Certificate;
 use crate::error::ConfigError;
+
+/// The common names of the authority and of its certificate.
+const CA_NAME: &str = "mio-quiche development CA";
+const LEAF_NAME: &str = "mio-quiche development certificate";
 
 /// Names in every development certificate.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -62,6 +67,8 @@ pub enum CertError {
         /// The cause.
         source: io::Error,
     },
+    /// The file is not one that [`DevCert::write`] wrote.
+    Foreign(PathBuf),
 }
 
 impl fmt::Display for CertError {
@@ -77,6 +84,7 @@ impl fmt::Display for CertError {
                 f,
                 "cannot put '{name}' into a certificate: give a host name or an IP address (other scripts as xn--...)"
             ),
+            Self::Foreign(path) => write!(f, "'{}' is not a file of a development certificate", path.display()),
             Self::Generate(e) => write!(f, "cannot generate a certificate: {e}"),
             Self::Write { path, source } => {
                 write!(f, "cannot write '{}': {source} (name a directory you may write to)", path.display())
@@ -90,7 +98,7 @@ impl std::error::Error for CertError {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             Self::Generate(e) => Some(e),
-            Self::Parse { .. } | Self::Name(_) => None,
+            Self::Parse { .. } | Self::Name(_) | Self::Foreign(_) => None,
         }
     }
 }
@@ -143,14 +151,14 @@ impl DevCert {
         let not_after = not_before + LIFETIME;
 
         let mut ca = CertificateParams::default();
-        ca.distinguished_name.push(DnType::CommonName, "mio-quiche development CA");
+        ca.distinguished_name.push(DnType::CommonName, CA_NAME);
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         (ca.not_before, ca.not_after) = (not_before.into(), not_after.into());
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)?;
 
         let mut leaf = CertificateParams::new(sans)?;
-        leaf.distinguished_name.push(DnType::CommonName, "mio-quiche development certificate");
+        leaf.distinguished_name.push(DnType::CommonName, LEAF_NAME);
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
@@ -184,6 +192,28 @@ impl DevCert {
         Certificate::from_pem(self.cert_pem(), self.key_pem())
     }
 
+    /// Checks that [`write`](Self::write) would replace nothing in `dir` but a development certificate with its CA and its
+    /// key. A key alone may belong to anything.
+    ///
+    /// # Errors
+    /// [`CertError::Foreign`] with the first other file, [`CertError::Read`] if one cannot be read.
+    pub fn check_replaceable(dir: &Path) -> Result<(), CertError> {
+        let foreign = |name| Err(CertError::Foreign(dir.join(name)));
+        let read = |name| match fs::read(dir.join(name)) {
+            Ok(content) => Ok(Some(content)),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(source) => Err(CertError::Read { path: dir.join(name), source }),
+        };
+        let (leaf, ca, key) = (read("cert.pem")?, read("ca.pem")?, read("key.pem")?);
+        for (name, content, subject) in [("cert.pem", &leaf, LEAF_NAME), ("ca.pem", &ca, CA_NAME)] {
+            if content.as_ref().is_some_and(|pem| !is_issued_here(pem, subject)) {
+                return foreign(name);
+            }
+        }
+        let Some(key) = key else { return Ok(()) };
+        Certificate::from_pem(leaf.unwrap_or_default(), key).check().or_else(|_| foreign("key.pem"))
+    }
+
     /// Writes `key.pem` (mode 0600), `cert.pem` and `ca.pem` into `dir`, which is created if missing. Each file is
     /// replaced atomically: a reader sees the old or the new content, never a mixture.
     ///
@@ -198,6 +228,17 @@ impl DevCert {
             replace(dir, &path, content, mode).map_err(|source| CertError::Write { path, source })?;
         }
         Ok(())
+    }
+}
+
+/// Whether a PEM file holds a single certificate with this name, by the development CA.
+fn is_issued_here(pem: &[u8], subject: &str) -> bool {
+    let is = |name: &X509NameRef, expected: &str| {
+        name.entries_by_nid(Nid::COMMONNAME).any(|entry| entry.data().as_slice() == expected.as_bytes())
+    };
+    match X509::stack_from_pem(pem).as_deref() {
+        Ok([cert]) => is(cert.issuer_name(), CA_NAME) && is(cert.subject_name(), subject),
+        _ => false,
     }
 }
 
@@ -230,6 +271,8 @@ pub struct CertInfo {
     pub sha256: [u8; 32],
     /// SHA-256 of the SubjectPublicKeyInfo's DER: for Chrome's `--ignore-certificate-errors-spki-list`.
     pub spki_sha256: [u8; 32],
+    /// The host names and IP addresses in the subjectAltName, as they are there.
+    pub names: Vec<String>,
 }
 
 impl CertInfo {
@@ -264,6 +307,21 @@ impl CertInfo {
             not_after: time_of(leaf.not_after())?,
             sha256: sha256(&leaf.to_der()?),
             spki_sha256: sha256(&leaf.public_key()?.public_key_to_der()?),
+            names: names_of(leaf),
+        })
+    }
+
+    /// Whether the certificate is for a host name, also by a wildcard in place of its first label (RFC 9525 section 6.3), or
+    /// for an IP address. A name with a wildcard has to be there itself.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        let address = name.parse::<IpAddr>().ok();
+        let wildcard = name.split_once('.').map(|(_, rest)| format!("*.{rest}"));
+        self.names.iter().any(|have| match address {
+            Some(address) => have.parse() == Ok(address),
+            None => {
+                have.eq_ignore_ascii_case(name) || wildcard.as_ref().is_some_and(|name| have.eq_ignore_ascii_case(name))
+            }
         })
     }
 
@@ -290,6 +348,16 @@ impl CertInfo {
     pub fn is_valid_for(&self, now: SystemTime, d: Duration) -> bool {
         now >= self.not_before && now.checked_add(d).is_some_and(|end| end <= self.not_after)
     }
+}
+
+fn names_of(leaf: &X509) -> Vec<String> {
+    let address = |bytes: &[u8]| match bytes.len() {
+        4 => bytes.try_into().ok().map(|bytes: [u8; 4]| IpAddr::from(bytes).to_string()),
+        _ => bytes.try_into().ok().map(|bytes: [u8; 16]| IpAddr::from(bytes).to_string()),
+    };
+    let names = leaf.subject_alt_names();
+    let name = |name: &GeneralNameRef| name.dnsname().map(str::to_owned).or_else(|| address(name.ipaddress()?));
+    names.iter().flatten().filter_map(|found| name(found)).collect()
 }
 
 fn time_of(time: &Asn1TimeRef) -> Result<SystemTime, ErrorStack> {

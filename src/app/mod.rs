@@ -1,5 +1,6 @@
 //! The application: routes, handlers, responses, files, and the server that runs them.
 
+mod access_log;
 #[cfg(feature = "admin")]
 mod admin;
 #[cfg(feature = "cert")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::access_log::OpenAccessLog;
 #[cfg(feature = "admin")]
 use super::admin::{Loops, Questions};
 use super::mailbox::{self, Mailbox};
@@ -17,7 +18,7 @@ use super::server_context::{ServerCall, ServerContext};
 use super::serving::App;
 use crate::config::ServerConfig;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorCode, PostError, Result};
+use crate::error::{ConfigError, Error, ErrorCode, PostError, Result};
 use crate::net::{self, EventLoop, UdpSocket, Waker};
 #[cfg(feature = "admin")]
 use crate::observe::prometheus::Snapshot;
@@ -66,22 +67,25 @@ pub(super) struct Settings {
     pub(super) allow_origins: Vec<String>,
     pub(super) pool: Pool,
     pub(super) shutdown_timeout: Duration,
+    access_log: Option<OpenAccessLog>,
 }
 
 impl Settings {
-    pub(super) fn of(config: &ServerConfig) -> Self {
-        Settings {
+    /// Opens the access log.
+    pub(super) fn of(config: &ServerConfig) -> Result<Self, ConfigError> {
+        Ok(Settings {
             signals: config.handle_signals,
             allow_origins: config.webtransport.allow_origins.clone(),
             pool: Pool::new(config.offload_threads),
             shutdown_timeout: config.shutdown_timeout,
-        }
+            access_log: config.access_log.as_ref().map(OpenAccessLog::open).transpose()?,
+        })
     }
 }
 
 /// Parses the address of a server.
 pub(super) fn parse_addr(addr: &str) -> Result<SocketAddr> {
-    Ok(addr.parse().map_err(|_| crate::error::ConfigError::Range {
+    Ok(addr.parse().map_err(|_| ConfigError::Range {
         setting: "the address to listen on",
         value: format!("'{addr}'"),
         expected: "ADDRESS:PORT, such as 127.0.0.1:4433 or [::]:4433",
@@ -113,7 +117,7 @@ impl ServerHandle {
         Ok(self.waker.wake()?)
     }
 
-    /// Opens the key log again, as SIGUSR1 does.
+    /// Opens the logs again, as SIGUSR1 does.
     #[cfg(feature = "workers")]
     pub(super) fn reopen_logs(&self) -> Result<()> {
         self.asked.reopen_logs.store(true, Ordering::Release);
@@ -161,7 +165,7 @@ impl Server {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
         let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
-        let (mut settings, ports) = (Settings::of(&config), ports::Settings::of(&config));
+        let (mut settings, ports) = (Settings::of(&config)?, ports::Settings::of(&config));
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, settings.signals)?;
         let loops = Loops::default();
@@ -181,6 +185,7 @@ impl Server {
     ) -> Self {
         let mut app = App::new(router, settings.allow_origins, mailbox::waking(event_loop.waker()));
         app.set_pool(settings.pool);
+        app.set_access_log(settings.access_log);
         #[cfg(not(feature = "admin"))]
         let _ = (loops, index);
         Server {
@@ -264,6 +269,7 @@ impl Server {
                     Ok(()) => log::info!("key log opened again"),
                     Err(e) => log::error!("the key log stays as it is: {e}"),
                 }
+                self.app.reopen_access_log();
             }
             let stop = signals.max(self.asked.stop.load(Ordering::Acquire));
             if stop > 0 && shutdown_deadline.is_none() {

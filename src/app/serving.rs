@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::access_log::{self, Entry, OpenAccessLog};
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::http_error::answer;
 use super::mailbox::{Mailbox, Message};
@@ -45,6 +46,7 @@ pub(crate) struct App {
     responses: ResponseCounts,
     durations: RequestDurations,
     panics: PanicCounts,
+    access_log: Option<OpenAccessLog>,
     /// The current second, and its `date` field.
     date: (u64, HeaderValue),
 }
@@ -59,6 +61,23 @@ struct Running {
     request: Box<Request>,
     handler: Sender,
     began: Instant,
+    progress: Progressed,
+}
+
+/// How far a response has come.
+#[derive(Clone, Copy, Default)]
+struct Progressed {
+    /// That of the head, once it was sent.
+    status: Option<StatusCode>,
+    sent: u64,
+    received: u64,
+}
+
+impl Progressed {
+    fn of(stream: &Stream<'_>) -> Self {
+        let status = stream.status().filter(|_| stream.is_answered());
+        Progressed { status, sent: stream.sent(), received: stream.received() }
+    }
 }
 
 /// The handler of a response body. A body in memory is by far the most frequent, and needs no box.
@@ -115,6 +134,7 @@ impl App {
             responses: ResponseCounts::default(),
             durations: RequestDurations::default(),
             panics: PanicCounts::default(),
+            access_log: None,
             date,
         }
     }
@@ -133,15 +153,33 @@ impl App {
         self.durations
     }
 
-    /// Counts a response that is complete or was given up.
-    fn count(&mut self, now: Instant, running: &Running, status: Option<StatusCode>) {
-        self.responses.count(running.request.pattern(), status);
-        self.durations.0.observe_duration(now.saturating_duration_since(running.began));
+    /// Counts and logs a response that is complete or was given up.
+    fn ended(&mut self, running: &Running, progress: Progressed, error: Option<&Error>) {
+        // Later than the turn's time, as handlers run within turns.
+        let duration = net::now().saturating_duration_since(running.began);
+        self.responses.count(running.request.pattern(), progress.status);
+        self.durations.0.observe_duration(duration);
+        let Progressed { status, sent, received } = progress;
+        let (request, sent, received) = (&running.request, Some(sent), Some(received));
+        let error = error.map(Error::to_string);
+        access_log::log(self.access_log.as_ref(), &Entry { request, status, sent, received, duration, error });
     }
 
     /// Sets the threads for blocking work, before there is any.
     pub(super) fn set_pool(&mut self, pool: Pool) {
         self.pool = pool;
+    }
+
+    pub(super) fn set_access_log(&mut self, log: Option<OpenAccessLog>) {
+        self.sessions.set_access_log(log.clone());
+        self.access_log = log;
+    }
+
+    /// Opens the access log's file again.
+    pub(super) fn reopen_access_log(&self) {
+        if let Some(log) = &self.access_log {
+            log.reopen();
+        }
     }
 
     /// The server shuts down: tells the handlers.
@@ -295,7 +333,7 @@ impl App {
                 }
             },
         };
-        self.run(now, id, Running { request, handler, began }, None, endpoint);
+        self.run(now, id, Running::new(request, handler, began), None, endpoint);
         if self.is_draining {
             self.drain_one(now, id, endpoint);
         }
@@ -329,13 +367,13 @@ impl App {
         let id = request.stream_id();
         let mailbox = self.mailbox.clone();
         let (later, reply) = Later::new(head, move |answer| mailbox.reply(id, answer));
-        self.run(now, id, Running { request, handler: Sender::Later(later), began }, None, endpoint);
+        self.run(now, id, Running::new(request, Sender::Later(later), began), None, endpoint);
         reply
     }
 
     /// The body of a request is whole.
     fn on_body(&mut self, now: Instant, running: Running, endpoint: &mut Endpoint) {
-        let Running { request, handler: Sender::Collect(collect, head), began } = running else { return };
+        let Running { request, handler: Sender::Collect(collect, head), began, .. } = running else { return };
         let response = self.continued(&request, head, |res| collect.finish(&request, res));
         self.respond(now, request, began, response, endpoint);
     }
@@ -343,7 +381,7 @@ impl App {
     /// A response that was promised is there, or will not be.
     fn on_reply(&mut self, now: Instant, id: StreamId, answer: Option<Answer>, endpoint: &mut Endpoint) {
         // The client may be gone.
-        let Some(Running { request, handler: Sender::Later(later), began }) = self.running.remove(&id) else {
+        let Some(Running { request, handler: Sender::Later(later), began, .. }) = self.running.remove(&id) else {
             return;
         };
         let head = later.head.clone();
@@ -393,6 +431,7 @@ impl App {
         });
         let error = match result {
             Ok(Progress::Pending) => {
+                running.progress = Progressed::of(&stream);
                 self.running.insert(id, running);
                 return;
             }
@@ -405,9 +444,8 @@ impl App {
                 Some(error)
             }
         };
-        let status = stream.status();
-        running.log(now, status, stream.sent(), error.as_ref());
-        self.count(now, &running, status);
+        let progress = Progressed { status: stream.status(), ..Progressed::of(&stream) };
+        self.ended(&running, progress, error.as_ref());
         endpoint.release(now, id);
     }
 
@@ -481,8 +519,7 @@ impl App {
         for id in cut {
             if let Some(running) = self.running.remove(&id) {
                 log::debug!("{id:?}: {cause}");
-                self.count(now, &running, None);
-                running.log(now, None, 0, Some(&Error::Stream(StreamError::Closed)));
+                self.ended(&running, running.progress, Some(&Error::Stream(StreamError::Closed)));
             }
         }
     }
@@ -532,20 +569,8 @@ impl Application for App {
 }
 
 impl Running {
-    /// The access log. Logs addresses of clients only at debug level.
-    fn log(&self, now: Instant, status: Option<StatusCode>, sent: u64, error: Option<&Error>) {
-        const TARGET: &str = "mio_quiche::access";
-        if !log::log_enabled!(target: TARGET, log::Level::Info) {
-            return;
-        }
-        let request = &self.request;
-        let route = request.pattern().unwrap_or("-");
-        let status = status.map_or(0, |s| s.as_u16());
-        let ms = (now - self.began).as_secs_f64() * 1e3;
-        let outcome = error.map(|e| format!(" ({e})")).unwrap_or_default();
-        let (method, stream) = (request.method(), request.stream_id());
-        log::info!(target: TARGET, "{method} {route} {status} {sent} bytes {ms:.1} ms{outcome}");
-        log::debug!(target: TARGET, "{stream:?} from {}: {method} {}", request.peer_addr(), request.head.target);
+    fn new(request: Box<Request>, handler: Sender, began: Instant) -> Self {
+        Running { request, handler, began, progress: Progressed::default() }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
+use super::access_log::{Entry, OpenAccessLog};
 use super::panics::{self, catch};
 use super::session::{Changes, Session, SessionCall, SessionHandler, SessionLoop, Ties};
 use super::stream_handler::{Progress, StreamHandler};
@@ -28,6 +29,7 @@ pub(super) struct Sessions {
     streams: BTreeMap<StreamId, (StreamId, Option<Box<dyn StreamHandler>>)>,
     /// On a server, whose loop survives them.
     panics: Option<PanicCounts>,
+    access_log: Option<OpenAccessLog>,
     /// For handles and topics.
     the_loop: Arc<dyn SessionLoop>,
 }
@@ -38,16 +40,22 @@ struct Running {
     route: String,
     began: Instant,
     ties: Ties,
+    /// For the access log, if there is one.
+    request: Option<Box<Request>>,
 }
 
 impl Sessions {
     /// `the_loop` passes what handles want to the loop, which calls [`on_call`](Sessions::on_call).
     pub(super) fn of_client(the_loop: Arc<dyn SessionLoop>) -> Self {
-        Sessions { open: BTreeMap::new(), streams: BTreeMap::new(), panics: None, the_loop }
+        Sessions { open: BTreeMap::new(), streams: BTreeMap::new(), panics: None, access_log: None, the_loop }
     }
 
     pub(super) fn of_server(the_loop: Arc<dyn SessionLoop>) -> Self {
         Sessions { panics: Some(PanicCounts::default()), ..Sessions::of_client(the_loop) }
+    }
+
+    pub(super) fn set_access_log(&mut self, log: Option<OpenAccessLog>) {
+        self.access_log = log;
     }
 
     /// The ids of the open sessions.
@@ -105,7 +113,8 @@ impl Sessions {
         if endpoint.accept_session(now, id, headers).is_err() {
             return endpoint.release(now, id);
         }
-        self.begin(now, id, route, handler, endpoint);
+        let request = Some(request).filter(|_| self.access_log.is_some());
+        self.insert(now, id, route, request, handler, endpoint);
     }
 
     /// A session is open.
@@ -117,8 +126,20 @@ impl Sessions {
         handler: Box<dyn SessionHandler>,
         endpoint: &mut Endpoint,
     ) {
+        self.insert(now, id, route, None, handler, endpoint);
+    }
+
+    fn insert(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        route: String,
+        request: Option<Box<Request>>,
+        handler: Box<dyn SessionHandler>,
+        endpoint: &mut Endpoint,
+    ) {
         log::info!("{id:?}: session {route} opened");
-        self.open.insert(id, Running { handler, route, began: now, ties: Ties::default() });
+        self.open.insert(id, Running { handler, route, began: now, ties: Ties::default(), request });
         self.with(now, id, None, endpoint, |handler, s| handler.opened(s));
     }
 
@@ -191,8 +212,13 @@ impl Sessions {
     pub(super) fn on_closed(&mut self, now: Instant, id: StreamId, end: &SessionEnd) {
         let Some(mut running) = self.open.remove(&id) else { return };
         let route = &running.route;
-        let seconds = (now - running.began).as_secs_f64();
-        log::info!("{id:?}: session {route} {end} after {seconds:.3} s");
+        let duration = now.saturating_duration_since(running.began);
+        log::info!("{id:?}: session {route} {end} after {:.3} s", duration.as_secs_f64());
+        if let (Some(log), Some(request)) = (&self.access_log, &running.request) {
+            let error = (end.by == EndedBy::Connection).then(|| end.to_string());
+            let status = Some(StatusCode::OK);
+            log.write(&Entry { request, status, sent: None, received: None, duration, error });
+        }
         let (first, last) = (StreamId { id: 0, ..id }, StreamId { id: u64::MAX, ..id });
         let mine = self.streams.range(first..=last).filter(|(_, (session, _))| *session == id);
         for stream in mine.map(|(stream, _)| *stream).collect::<Vec<_>>() {

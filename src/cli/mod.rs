@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access_log;
 mod bench;
 mod cert;
 mod failure;
@@ -9,6 +10,7 @@ mod notify;
 mod qlog;
 mod remote;
 mod serve;
+mod units;
 mod wt;
 
 use std::process::ExitCode;

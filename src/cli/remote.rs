@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
+use mio_quiche::endpoint::ClosedBy;
 use mio_quiche::{ClientConfig, ClientError, Resolver};
 
 use super::Failure;
@@ -102,9 +102,9 @@ fn hash(text: &str) -> Result<[u8; 32], String> {
     <[u8; 32]>::try_from(bytes).map_err(|bytes| format!("{} bytes, but SHA-256 has 32", bytes.len()))
 }
 
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+/// The URL, for which `https://` may be omitted.
+pub(super) fn url(text: &str) -> String {
+    if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
 impl From<ClientError> for Failure {
@@ -125,7 +125,20 @@ impl From<&ClientError> for Failure {
             ClientError::Handshake { .. } => 7,
             _ => 1,
         };
-        Failure::Coded(code, error.to_string())
+        Failure::Coded(code, format!("{error}{}", hint(error)))
+    }
+}
+
+/// What can be done about an error, in terms of the command line.
+fn hint(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Resolve { .. } if !error.is_timeout() => " (is the name right?)",
+        ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP?)",
+        ClientError::Handshake { cause, .. } if error.is_refusal() && cause.by == ClosedBy::Us => {
+            " (is it an HTTP/3 server, on UDP, and the port right?)"
+        }
+        ClientError::Handshake { .. } if error.is_certificate() => " (use --cacert FILE, --cert-hash HASH or -k)",
+        _ => "",
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use boring::error::ErrorStack;
 use boring::pkey::{PKey, Private};
 use boring::ssl::SslRef;
 use boring::x509::X509;
 
-use super::check;
+use super::pem::Part;
+use super::{check, pem};
 use crate::error::ConfigError;
 
 /// A certificate chain and its private key, in PEM form.
@@ -45,22 +47,6 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// One of a [`Certificate`]'s two parts, for errors.
-#[derive(Clone, Copy, Debug)]
-enum Part {
-    Chain,
-    Key,
-}
-
-impl Part {
-    fn name(self) -> &'static str {
-        match self {
-            Part::Chain => "certificate",
-            Part::Key => "private key",
-        }
-    }
-}
-
 impl Certificate {
     /// Reads two files, at the start and at each [reload](crate::ServerHandle::reload): the chain, which begins with
     /// the own certificate, and the private key. Both may be the same file.
@@ -92,12 +78,26 @@ impl Certificate {
         check::read(part.name(), path).map(Arc::from)
     }
 
-    fn not_pem(&self, part: Part) -> ConfigError {
-        let what = part.name();
+    /// The file of a part, if it is one.
+    fn path(&self, part: Part) -> Option<&Path> {
         match (&self.0, part) {
-            (Source::Memory { .. }, _) => ConfigError::NotPemInMemory { what },
-            (Source::Files { chain, .. }, Part::Chain) => ConfigError::NotPem { what, path: chain.clone() },
-            (Source::Files { key, .. }, Part::Key) => ConfigError::NotPem { what, path: key.clone() },
+            (Source::Memory { .. }, _) => None,
+            (Source::Files { chain, .. }, Part::Chain) => Some(chain),
+            (Source::Files { key, .. }, Part::Key) => Some(key),
+        }
+    }
+
+    fn unusable(&self, part: Part, reason: impl Into<String>) -> ConfigError {
+        check::unusable(part.name(), self.path(part), reason)
+    }
+
+    /// The error for a part that cannot be read.
+    fn not_pem(&self, part: Part, bytes: &[u8], error: Option<&ErrorStack>) -> ConfigError {
+        let what = part.name();
+        match (pem::fault(part, bytes, error), self.path(part)) {
+            (Some(reason), _) => self.unusable(part, reason),
+            (None, None) => ConfigError::NotPemInMemory { what },
+            (None, Some(path)) => ConfigError::NotPem { what, path: path.to_owned() },
         }
     }
 
@@ -108,21 +108,42 @@ impl Certificate {
 
     /// Not empty.
     fn chain(&self) -> Result<Vec<X509>, ConfigError> {
-        let chain = X509::stack_from_pem(&self.read(Part::Chain)?).unwrap_or_default();
-        if chain.is_empty() { Err(self.not_pem(Part::Chain)) } else { Ok(chain) }
+        let pem = self.read(Part::Chain)?;
+        match X509::stack_from_pem(&pem) {
+            Ok(chain) if !chain.is_empty() => Ok(chain),
+            read => Err(self.not_pem(Part::Chain, &pem, read.err().as_ref())),
+        }
     }
 
     pub(super) fn load(&self) -> Result<Identity, ConfigError> {
         let mut chain = self.chain()?;
         let leaf = chain.remove(0);
-        let key = PKey::private_key_from_pem(&self.read(Part::Key)?).map_err(|_| self.not_pem(Part::Key))?;
-        if !leaf.public_key().is_ok_and(|public| public.public_eq(&key)) {
-            return Err(match &self.0 {
-                Source::Files { chain, key } => ConfigError::Mismatch { cert: chain.clone(), key: key.clone() },
-                Source::Memory { .. } => ConfigError::MismatchInMemory,
-            });
+        let pem = self.read(Part::Key)?;
+        let key = PKey::private_key_from_pem(&pem).map_err(|e| self.not_pem(Part::Key, &pem, Some(&e)))?;
+        let Ok(public) = leaf.public_key() else { return Err(self.unusable(Part::Chain, pem::UNSUPPORTED)) };
+        if !public.public_eq(&key) {
+            return Err(self.mismatch(&leaf, &chain, &key));
         }
         Ok(Identity { leaf, intermediates: chain, key })
+    }
+
+    /// The error for a key that is not that of the first certificate.
+    fn mismatch(&self, leaf: &X509, others: &[X509], key: &PKey<Private>) -> ConfigError {
+        let is_of = |cert: &X509| cert.public_key().is_ok_and(|public| public.public_eq(key));
+        if let Some(at) = others.iter().position(is_of) {
+            let number = at + 2;
+            let reason =
+                format!("the private key belongs to certificate {number} of the chain, but has to belong to the first");
+            return self.unusable(Part::Chain, reason);
+        }
+        if others.is_empty() && leaf.issued(leaf).is_ok() {
+            let reason = "the private key does not belong to it, and it has signed itself: is it that of an authority?";
+            return self.unusable(Part::Chain, reason);
+        }
+        match &self.0 {
+            Source::Files { chain, key } => ConfigError::Mismatch { cert: chain.clone(), key: key.clone() },
+            Source::Memory { .. } => ConfigError::MismatchInMemory,
+        }
     }
 }
 
@@ -184,7 +205,7 @@ impl Identities {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 
     use super::*;
 
@@ -194,6 +215,13 @@ mod tests {
         (cert.pem(), signing_key.serialize_pem())
     }
 
+    /// A certificate by an authority.
+    fn signed() -> String {
+        let authority = rcgen::CertifiedIssuer::self_signed(CertificateParams::default(), KeyPair::generate().unwrap());
+        let leaf = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        leaf.signed_by(&KeyPair::generate().unwrap(), &authority.unwrap()).unwrap().pem()
+    }
+
     #[test]
     fn what_memory_holds_is_checked() {
         let ((cert, key), (_, other)) = (pem(&["a.test"]), pem(&["a.test"]));
@@ -201,14 +229,21 @@ mod tests {
         assert_eq!(told(&cert, &key), None);
         assert_eq!(told(&format!("{key}{cert}"), &format!("{cert}{key}")), None);
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        for chain in ["", "text", &key, broken, &format!("{cert}{broken}")] {
-            assert_eq!(told(chain, &key).as_deref(), Some("certificate in memory is not in PEM form"), "{chain}");
-        }
-        for key in ["", "text", &cert] {
-            assert_eq!(told(&cert, key).as_deref(), Some("private key in memory is not in PEM form"), "{key}");
+        assert_eq!(told("text", &key).as_deref(), Some("certificate in memory is not in PEM form"));
+        assert_eq!(told(&cert, "text").as_deref(), Some("private key in memory is not in PEM form"));
+        let damaged = "certificate in memory cannot be used: its PEM block is damaged";
+        for chain in [broken, &format!("{cert}{broken}")] {
+            assert_eq!(told(chain, &key).as_deref(), Some(damaged), "{chain}");
         }
         let mismatch = Some("private key in memory does not belong to its certificate".to_owned());
-        assert_eq!(told(&cert, &other), mismatch);
+        let (own, other_cert) = (signed(), pem(&["b.test"]).0);
+        assert_eq!(told(&own, &other), mismatch);
+        let order = "certificate in memory cannot be used: the private key belongs to certificate 2 of the chain, but has \
+                     to belong to the first";
+        assert_eq!(told(&format!("{other_cert}{cert}"), &key).as_deref(), Some(order));
+        let itself = "certificate in memory cannot be used: the private key does not belong to it, and it has signed \
+                      itself: is it that of an authority?";
+        assert_eq!(told(&cert, &other).as_deref(), Some(itself));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::pem::{self, Part};
 use crate::error::ConfigError;
 
 /// A number that must be in its range.
@@ -42,14 +43,28 @@ pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigErr
     std::fs::read(path).map_err(|source| ConfigError::Unreadable { what, path: path.to_owned(), source })
 }
 
-/// A file that must hold a PEM block with one of these labels.
-pub(super) fn pem(what: &'static str, path: &Path, labels: &[&str]) -> Result<(), ConfigError> {
+/// A file that must hold a PEM block of its kind. Whether that can be used is found out later.
+pub(super) fn pem(part: Part, path: &Path) -> Result<(), ConfigError> {
+    let what = part.name();
     let bytes = read(what, path)?;
     let text = String::from_utf8_lossy(&bytes);
+    let labels: &[&str] = match part {
+        Part::Chain => &["BEGIN CERTIFICATE-", "BEGIN X509 CERTIFICATE-"],
+        Part::Key => &["PRIVATE KEY"],
+    };
     match labels.iter().any(|label| text.contains(label)) {
         true => Ok(()),
-        false => Err(ConfigError::NotPem { what, path: path.to_owned() }),
+        false => Err(match pem::fault(part, &bytes, None) {
+            Some(reason) => unusable(what, Some(path), reason),
+            None => ConfigError::NotPem { what, path: path.to_owned() },
+        }),
     }
+}
+
+/// The error for a certificate or key with a fault.
+pub(super) fn unusable(what: &'static str, path: Option<&Path>, reason: impl Into<String>) -> ConfigError {
+    let place = path.map_or_else(|| "in memory".to_owned(), |path| format!("'{}'", path.display()));
+    ConfigError::Unusable { what, place, reason: reason.into() }
 }
 
 /// A path in the form that quiche accepts.

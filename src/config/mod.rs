@@ -3,17 +3,20 @@
 //! A [`ServerConfig`] and a [`ClientConfig`] each hold a [`TransportConfig`], for what both sides have in common, and a
 //! [`WebTransportConfig`].
 
+mod access_log;
 mod certificate;
 mod check;
 mod client;
 mod endpoint;
 mod limits;
+mod pem;
 mod secret;
 mod server;
 mod tls;
 mod transport;
 mod webtransport;
 
+pub use access_log::{AccessLog, AccessLogFormat};
 pub use certificate::Certificate;
 pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;

@@ -6,7 +6,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::access_log::AccessLog;
 use super::certificate::Certificate;
+use super::pem::Part;
 use super::secret::Secret;
 use super::tls::{ServerTls, TicketKey, Tls};
 use super::transport::NO_LIMIT;
@@ -84,6 +86,9 @@ pub struct ServerConfig {
     pub max_request_body: Option<u64>,
     /// Limits on a request's head.
     pub request_limits: RequestLimits,
+    /// A line for each request and session; servers that share a file append to it in turn. Without it, requests are logged
+    /// with their route at the level info, target `mio_quiche::access`, and with path and address at debug. Default: none.
+    pub access_log: Option<AccessLog>,
     /// Threads for blocking work of handlers ([`Response::offload`](crate::Response::offload)), started with the first job.
     /// Default: 8.
     pub offload_threads: usize,
@@ -99,7 +104,7 @@ pub struct ServerConfig {
     #[cfg(feature = "admin")]
     pub redirect: Option<SocketAddr>,
     /// `Server::run` handles signals: SIGINT and SIGTERM begin a graceful shutdown, a second one ends it at once; SIGHUP
-    /// [reloads](crate::ServerHandle::reload) certificate and keys; SIGUSR1 opens the key log again; SIGUSR2 is ignored.
+    /// [reloads](crate::ServerHandle::reload) certificate and keys; SIGUSR1 opens the access log and the key log again; SIGUSR2 is ignored.
     /// Default: on.
     pub handle_signals: bool,
 }
@@ -112,8 +117,8 @@ impl ServerConfig {
     /// the server is built.
     pub fn from_pem(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let (cert, key) = (cert.into(), key.into());
-        check::pem("certificate", &cert, &["BEGIN CERTIFICATE", "BEGIN X509 CERTIFICATE"])?;
-        check::pem("private key", &key, &["PRIVATE KEY"])?;
+        check::pem(Part::Chain, &cert)?;
+        check::pem(Part::Key, &key)?;
         Ok(Self::new(vec![Certificate::from_files(cert, key)]))
     }
 
@@ -135,6 +140,7 @@ impl ServerConfig {
             max_request_rate: None,
             max_request_body: None,
             request_limits: RequestLimits::default(),
+            access_log: None,
             offload_threads: OFFLOAD_THREADS,
             webtransport: WebTransportConfig::default(),
             #[cfg(feature = "admin")]

@@ -9,6 +9,7 @@ use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, Ssl
 
 use super::certificate::{Certificate, Identities, Identity};
 use super::check;
+use super::pem::Part;
 use super::secret::{Secret, read_key, wrong_length};
 use crate::error::ConfigError;
 
@@ -72,7 +73,7 @@ impl ServerTls {
         let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
             .map_err(ConfigError::refused(TLS))?;
         if let Some(ca) = &self.client_ca {
-            check::pem("certificate", ca, &["BEGIN CERTIFICATE"])?;
+            check::pem(Part::Chain, ca)?;
             let ca = check::utf8("client authority", ca)?;
             c.load_verify_locations_from_file(ca).map_err(ConfigError::refused("client_ca"))?;
         }
@@ -130,7 +131,7 @@ impl ClientTls {
         let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
             .map_err(ConfigError::refused(TLS))?;
         if let Some(file) = &self.ca_file {
-            check::pem("certificate", file, &["BEGIN CERTIFICATE"])?;
+            check::pem(Part::Chain, file)?;
             let file = check::utf8("certificate authority", file)?;
             c.load_verify_locations_from_file(file).map_err(ConfigError::refused("ca_file"))?;
         }

@@ -55,7 +55,8 @@ impl Connection {
         self.insert_request(stream, state);
         let is_early = self.transport.is_in_early_data();
         cx.core.stats.early_requests += u64::from(is_early);
-        let request = Box::new(Request::new(head, cx.id(stream), self.transport.peer_addr(), is_early));
+        let (peer, is_resumed) = (self.transport.peer_addr(), self.transport.is_resumed());
+        let request = Box::new(Request::new(head, cx.id(stream), peer, is_early, is_resumed));
         if is_early && !request.method().is_safe() {
             // RFC 8470 section 5.2: requests that can be replayed must be safe.
             return self.respond_plainly(cx, stream, StatusCode::TOO_EARLY);

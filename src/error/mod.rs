@@ -176,6 +176,16 @@ pub enum ConfigError {
         /// What may be meant.
         proposal: String,
     },
+    /// A certificate or key has a fault that can be named, such as an encrypted key, or a chain in the wrong order.
+    #[error("{what} {place} cannot be used: {reason}")]
+    Unusable {
+        /// `certificate` or `private key`.
+        what: &'static str,
+        /// The file in quotation marks, or `in memory`.
+        place: String,
+        /// The fault.
+        reason: String,
+    },
     /// A directory or log file cannot be used.
     #[error("cannot use {what} '{}': {source}", path.display())]
     Path {

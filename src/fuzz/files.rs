@@ -70,7 +70,7 @@ pub fn paths(input: &[u8]) {
     let list = fields.map(|(name, value)| Header::new(name, value));
     let Ok(head) = validate_request(&list, &HeadLimits::from(&RequestLimits::default()), false) else { return };
     let id = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };
-    let mut request = Request::new(head, id, ([192, 0, 2, 1], 1).into(), false);
+    let mut request = Request::new(head, id, ([192, 0, 2, 1], 1).into(), false, false);
     let normal = normalize(request.path()).into_owned();
     assert_eq!(normalize(&normal), normal, "a normal path is its own normal form");
     assert!(normal.starts_with('/') && normal.is_ascii() && !normal.contains(['"', '<', ' ']));

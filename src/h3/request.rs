@@ -23,6 +23,7 @@ pub struct Request {
     stream: StreamId,
     peer: SocketAddr,
     is_early: bool,
+    is_resumed: bool,
     pattern: Option<Arc<str>>,
     /// The path in normal form, if that differs.
     normal_path: Option<String>,
@@ -32,9 +33,9 @@ pub struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool) -> Self {
+    pub(crate) fn new(head: Head, stream: StreamId, peer: SocketAddr, is_early: bool, is_resumed: bool) -> Self {
         let (pattern, normal_path, params, extensions) = Default::default();
-        Request { head, stream, peer, is_early, pattern, normal_path, params, extensions }
+        Request { head, stream, peer, is_early, is_resumed, pattern, normal_path, params, extensions }
     }
 
     /// The method.
@@ -181,6 +182,11 @@ impl Request {
         self.is_early
     }
 
+    /// Whether the connection resumed a TLS session (RFC 8446 section 2.2).
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
     /// The id of the stream, which includes the connection.
     pub fn stream_id(&self) -> StreamId {
         self.stream
@@ -218,6 +224,6 @@ impl Request {
             content_length: None,
         };
         let stream = StreamId { conn: ConnId { index: 0, generation: 0 }, id: 0 };
-        Request::new(head, stream, SocketAddr::from(([192, 0, 2, 1], 1)), false)
+        Request::new(head, stream, SocketAddr::from(([192, 0, 2, 1], 1)), false, false)
     }
 }

@@ -117,6 +117,79 @@ fn uploads_methods_and_fields() {
 }
 
 #[test]
+fn bodies_are_sent_byte_for_byte() {
+    let mut server = Server::start(&["--access-log", "access", "--access-log-format", "json"]);
+    let url = server.url("/api/echo");
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_000).collect();
+    std::fs::write(server.dir().join("body"), &bytes).unwrap();
+    let file = format!("@{}", server.dir().join("body").display());
+    let found = report(0, &["-n", "6", "-c", "2", "-d", &file, "-H", "content-type: application/json", &url]);
+    assert_eq!((&found["bytes_out"], &found["bytes_in"]), (&json!(1_800_000), &json!(1_800_000)));
+    let found = report(0, &["-n", "1", "-d", "a=b", &url]);
+    assert_eq!((&found["bytes_out"], &found["bytes_in"]), (&json!(3), &json!(3)));
+    assert_eq!(bench(&["-n", "1", "-d", "@nowhere", &url]).0, 2);
+    server.stop();
+    let log = std::fs::read_to_string(server.dir().join("access")).unwrap();
+    let whole = log.lines().filter(|line| line.contains("\"POST\"") && line.contains("\"received\":300000,")).count();
+    assert_eq!((log.lines().count(), whole), (7, 6), "{log}");
+}
+
+#[test]
+fn numbers_with_units_workers_histogram_and_csv() {
+    let mut server = Server::start(&["--admin", "127.0.0.1:0"]);
+    let url = server.url("/");
+    let found = report(0, &["-n", "1k", "-c", "5", "-m", "4", "--workers", "3", &url]);
+    assert_eq!((&found["requests"], &found["workers"], &found["connections"]), (&json!(1000), &json!(3), &json!(5)));
+    let histogram = found["histogram"].as_array().unwrap();
+    assert_eq!(histogram.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum::<u64>(), 1000, "{found}");
+    assert_eq!(metric(&server, "mio_quiche_connections_total"), Some(5));
+    // 100 in all, though none of the three has a whole number of them.
+    let found = report(0, &["-t", "500ms", "-r", "0.2k", "-c", "3", "--workers", "3", &url]);
+    assert_eq!((&found["requests"], &found["errors"]), (&json!(100), &json!({})));
+    let (code, out, _) = bench(&["-n", "20", "--histogram", url.strip_prefix("https://").unwrap()]);
+    let bars: Vec<&str> = out.lines().filter(|line| line.starts_with("  <= ") && line.contains(" ms ")).collect();
+    assert!(code == 0 && !bars.is_empty() && bars.iter().any(|bar| bar.ends_with(&"#".repeat(50))), "{out}");
+    let (code, out, _) = bench(&["-n", "20", "--csv", &url]);
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((code, lines.len(), lines[0].len()), (0, 2, lines[1].len()), "{out}");
+    let column = |name| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
+    assert_eq!([column("requests"), column("errors"), column("bytes_in")], ["20", "0", "300"]);
+    assert_eq!(column("url"), format!("\"{url}\""));
+    server.stop();
+}
+
+/// T6: it took as much memory as it could get, and never ended.
+#[test]
+fn a_rate_that_cannot_be_reached_ends_in_time() {
+    let mut server = Server::start(&[]);
+    let began = Instant::now();
+    let child = mio_quiche()
+        .args(["bench", "-k", "--json", "-t", "1s", "--rate", "1e9", "-c", "1", "-m", "1", &server.url("/")])
+        .stdout(Stdio::piped())
+        .spawn();
+    let child = child.expect("mio-quiche bench runs");
+    let status = format!("/proc/{}/status", child.id());
+    let most = std::thread::spawn(move || {
+        let mut most = 0_u64;
+        while let Ok(text) = std::fs::read_to_string(&status) {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let Some(line) = line else { break };
+            most = most.max(line.trim().trim_end_matches(" kB").parse().unwrap());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        most
+    });
+    let output = child.wait_with_output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{found}");
+    assert!(found["errors"]["unfinished"].as_u64().unwrap() > 900_000_000, "{found}");
+    assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+    let most = most.join().unwrap();
+    assert!((1..200 * 1024).contains(&most), "{most} KiB");
+    server.stop();
+}
+
+#[test]
 fn sessions_datagrams_and_streams() {
     let mut server = Server::start(&[]);
     let url = server.url("/wt/echo");
@@ -181,7 +254,8 @@ fn servers_that_cannot_be_reached() {
     let url = server.url("/");
     let output = mio_quiche().args(["bench", "-n", "1", &url]).output().unwrap();
     let message = format!(
-        "mio-quiche: cannot connect to {}: the certificate is not signed by a trusted authority\n",
+        "mio-quiche: cannot connect to {}: the certificate is not signed by a trusted authority \
+         (use --cacert FILE, --cert-hash HASH or -k)\n",
         server.addr()
     );
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(60), message));
@@ -189,6 +263,18 @@ fn servers_that_cannot_be_reached() {
         assert_eq!(bench(&[&wrong[..], &[&url]].concat()).0, 2, "{wrong:?}");
     }
     assert_eq!(bench(&["-n", "1", "-t", "1", &url]).0, 2);
+    // T6: at once, instead of when the handshake's time is over.
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let told = format!(
+        "mio-quiche: cannot connect to {closed}: connection refused \
+         (is it an HTTP/3 server, on UDP, and the port right?)\n"
+    );
+    for workers in ["1", "2"] {
+        let began = Instant::now();
+        let ended = bench(&["-n", "2", "--workers", workers, &closed.to_string()]);
+        assert_eq!(ended, (7, String::new(), told.clone()));
+        assert!(began.elapsed() < std::time::Duration::from_secs(9), "{:?}", began.elapsed());
+    }
     let (code, _, err) = bench(&["-n", "1", "https://nowhere.invalid/"]);
     assert_eq!(code, 6, "{err}");
     server.stop();

@@ -65,9 +65,20 @@ fn certificates_and_keys_that_do_not_do() {
     );
     // The right label with nonsense in it, and the files the wrong way round.
     fs::write(dir.join("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    let message = format!("'broken.pem' holds no certificate in PEM form {REMEDY}");
-    assert_fails(dir, &with("broken.pem", "key.pem"), 2, &message);
-    assert_fails(dir, &with("key.pem", "cert.pem"), 2, &format!("'key.pem' holds no certificate in PEM form {REMEDY}"));
+    let message = "certificate 'broken.pem' cannot be used: its PEM block is damaged";
+    assert_fails(dir, &with("broken.pem", "key.pem"), 2, message);
+    let swapped = "it holds a private key and no certificate: are the two files swapped?";
+    let message = format!("certificate 'key.pem' cannot be used: {swapped}");
+    assert_fails(dir, &with("key.pem", "cert.pem"), 2, &message);
+    // T5: the authority's certificate, and a chain in the wrong order.
+    let message = "certificate 'ca.pem' cannot be used: the private key does not belong to it, and it has signed itself: \
+                   is it that of an authority?";
+    assert_fails(dir, &with("ca.pem", "key.pem"), 2, message);
+    let read = |name| fs::read_to_string(dir.join(name)).unwrap();
+    fs::write(dir.join("chain.pem"), read("ca.pem") + &read("cert.pem")).unwrap();
+    let message = "certificate 'chain.pem' cannot be used: the private key belongs to certificate 2 of the chain, but has \
+                   to belong to the first";
+    assert_fails(dir, &with("chain.pem", "key.pem"), 2, message);
     make_cert(&dir.join("other"));
     let message = "private key 'other/key.pem' does not belong to certificate 'cert.pem' \
                    (make a new pair with: mio-quiche cert)";
@@ -245,6 +256,77 @@ fn certificates_are_made_and_kept() {
     fs::remove_file(dir.join("made/key.pem")).unwrap();
     assert_eq!(run(dir, &["cert", "--out", "made", "--if-needed"]).0, Some(0));
     assert_ne!(read()[0], second[0], "a certificate without its key is of no use");
+}
+
+#[test]
+fn a_certificate_that_is_not_for_the_names_is_not_good_enough() {
+    let dir = TempDir::new().unwrap();
+    let made = |names: &[&str]| {
+        let before = fs::read(dir.path().join("certs/cert.pem")).unwrap_or_default();
+        let names: Vec<&str> = names.iter().flat_map(|name| ["--name", name]).collect();
+        assert_eq!(run(dir.path(), &[&["cert", "--if-needed"], &names[..]].concat()).0, Some(0));
+        fs::read(dir.path().join("certs/cert.pem")).unwrap() != before
+    };
+    assert!(made(&[]) && !made(&[]) && !made(&["127.0.0.1"]));
+    assert!(made(&["a.test", "192.0.2.1"]) && !made(&["192.0.2.1"]) && !made(&["A.test"]) && !made(&[]));
+    assert!(made(&["b.test"]) && made(&["*.test"]) && !made(&["c.test"]));
+    // The key of another certificate.
+    make_cert(&dir.path().join("other"));
+    fs::copy(dir.path().join("other/key.pem"), dir.path().join("certs/key.pem")).unwrap();
+    let message = "'certs/key.pem' is not a file of a development certificate: it is kept \
+                   (--force replaces it, --out names another directory)";
+    assert_fails(dir.path(), &["cert", "--if-needed"], 1, message);
+}
+
+#[test]
+fn what_cert_did_not_make_is_kept() {
+    let dir = TempDir::new().unwrap();
+    let certs = dir.path().join("certs");
+    fs::create_dir(&certs).unwrap();
+    for name in ["key.pem", "cert.pem", "ca.pem"] {
+        fs::write(certs.join(name), "precious\n").unwrap();
+        let message = format!(
+            "'certs/{name}' is not a file of a development certificate: it is kept \
+             (--force replaces it, --out names another directory)"
+        );
+        for args in [&["cert"][..], &["cert", "--if-needed"]] {
+            assert_fails(dir.path(), args, 1, &message);
+        }
+        assert_eq!(fs::read_to_string(certs.join(name)).unwrap(), "precious\n");
+        assert_eq!(fs::read_dir(&certs).unwrap().count(), 1, "and nothing was made beside it");
+        fs::remove_file(certs.join(name)).unwrap();
+    }
+    fs::write(certs.join("key.pem"), "precious\n").unwrap();
+    assert_eq!(run(dir.path(), &["cert", "--force"]).0, Some(0));
+    assert!(fs::read_to_string(certs.join("key.pem")).unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+    assert_eq!(run(dir.path(), &["cert"]).0, Some(0), "its own files are replaced");
+}
+
+#[test]
+fn hash_and_trust_only_read() {
+    let dir = TempDir::new().unwrap();
+    let missing = "cannot read certificate 'certs/cert.pem': No such file or directory (os error 2) \
+                   (make one with: mio-quiche cert)";
+    for option in ["--print-hash", "--trust"] {
+        assert_fails(dir.path(), &["cert", option], 1, missing);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{option}");
+    }
+    let told = run(dir.path(), &["cert", "--if-needed", "--print-hash"]);
+    assert_eq!((told.0, told.2.as_str()), (Some(0), ""));
+    let before = fs::read(dir.path().join("certs/cert.pem")).unwrap();
+    assert_eq!(run(dir.path(), &["cert", "--print-hash"]), told);
+    let (code, text, _) = run(dir.path(), &["cert", "--trust"]);
+    assert_eq!(code, Some(0));
+    for part in [
+        "curl --http3-only --cacert certs/ca.pem ",
+        "update-ca-certificates",
+        "certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n mio-quiche -i certs/ca.pem",
+        "network.http.http3.disable_when_third_party_roots_found",
+        told.1.trim(),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(fs::read(dir.path().join("certs/cert.pem")).unwrap(), before);
 }
 
 #[test]

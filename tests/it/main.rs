@@ -8,6 +8,7 @@
 
 mod support;
 
+mod access_log;
 mod admin;
 mod aioquic;
 mod attacks;

@@ -37,6 +37,15 @@ fn wt_with(args: &[&str], stdin: &[u8]) -> Ran {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// As [`wt_with`], with standard output as bytes.
+fn wt_bytes(args: &[&str], stdin: &[u8]) -> (i32, Vec<u8>, String) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("stdin");
+    fs::write(&path, stdin).unwrap();
+    let output = mio_quiche().arg("wt").args(args).stdin(fs::File::open(path).unwrap()).output().unwrap();
+    (output.status.code().unwrap(), output.stdout, String::from_utf8(output.stderr).unwrap())
+}
+
 fn wt(args: &[&str]) -> Ran {
     wt_with(&[&["-k"], args].concat(), b"")
 }
@@ -191,6 +200,50 @@ fn standard_input_on_one_stream() {
     server.stop();
 }
 
+/// T2
+#[test]
+fn what_is_piped_in_is_sent_byte_for_byte() {
+    let mut server = Server::start(&[]);
+    let url = server.url("/wt/echo");
+    let data: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    // From a file, and without the scheme of the URL.
+    let (code, out, err) = wt_bytes(&["-k", url.strip_prefix("https://").unwrap()], &data);
+    assert_eq!((code, out == data), (0, true), "{} bytes came back: {err}", out.len());
+    assert!(err.ends_with("session    closed by us with code 0\n"), "{err}");
+    // Nothing is no stream, so that a script can check that there is a session, of any kind.
+    let (code, out, err) = wt_bytes(&["-k", &server.url("/wt/echo")], b"");
+    assert_eq!((code, out.as_slice()), (0, &b""[..]), "{err}");
+    assert_eq!(err.lines().count(), 2, "{err}");
+    assert_eq!(wt_bytes(&["-kq", &url], b"\xff"), (0, b"\xff".to_vec(), String::new()));
+    // Typed lines, too, and what follows them.
+    let (code, out, err) = wt_bytes(&["-k", "--interactive", &url], b"a\xffb\nnext\n/dgram \xfe\n");
+    assert_eq!((code, err.as_str()), (0, ""));
+    let out = String::from_utf8(out).unwrap();
+    let mut lines: Vec<&str> = out.lines().filter(|line| !line.starts_with("session ")).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["< a\\xffb", "< next", "datagram: \\xfe"]);
+    server.stop();
+}
+
+#[test]
+fn options_that_a_session_cannot_have() {
+    let fails = |args: &[&str], told: &str| {
+        let (code, _, err) = wt_with(args, b"");
+        assert!(code == 2 && err.contains(told), "{args:?}: {code}, {err}");
+    };
+    // T2: these would be left out of the field.
+    for name in ["", "caf\u{e9}", "a\tb"] {
+        let told = "a subprotocol consists of one or more printable ASCII characters";
+        fails(&["--subprotocol", name, "https://localhost/"], told);
+    }
+    fails(&["--timeout", "1d", "https://localhost/"], "not a time such as 10, 10s, 500ms, 2m or 1h");
+    let mut server = Server::start(&[]);
+    // No limit, as curl has it.
+    let found = report(0, &["--timeout", "0", "--bidi", "1", "--size", "1k", &server.url("/wt/echo")]);
+    assert_eq!(found["bidi"]["bytes"], json!(1024));
+    server.stop();
+}
+
 #[test]
 fn lines_typed() {
     let mut server = Server::start(&[]);
@@ -289,19 +342,24 @@ fn certificates_and_failures() {
         assert_eq!(wt_with(&[&["-q"], args].concat(), b""), expected, "{args:?}");
     };
     let addr = server.addr();
-    let message = format!("cannot connect to {addr}: the certificate is not signed by a trusted authority");
+    let remedy = "(use --cacert FILE, --cert-hash HASH or -k)";
+    let message = format!("cannot connect to {addr}: the certificate is not signed by a trusted authority {remedy}");
     fails(&[&url], 60, &message);
     let ca = server.dir().join("ca.pem");
     assert_eq!(wt_with(&["-q", "--cacert", ca.to_str().unwrap(), &url], b""), (0, String::new(), String::new()));
     let made = mio_quiche().args(["cert", "--if-needed", "--print-hash", "--out"]).arg(server.dir()).output().unwrap();
     let hash = String::from_utf8(made.stdout).unwrap();
     assert_eq!(wt_with(&["-q", "--cert-hash", hash.trim(), &url], b""), (0, String::new(), String::new()));
-    let message = format!("cannot connect to {addr}: the certificate has none of the expected hashes");
+    let message = format!("cannot connect to {addr}: the certificate has none of the expected hashes {remedy}");
     fails(&["--cert-hash", &"00".repeat(32), &url], 60, &message);
     // A socket that answers nothing.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let silent = format!("https://{}/wt", silent.local_addr().unwrap());
     fails(&["--timeout", "0.3", &silent], 28, &format!("no session at {silent} within 0.3 s"));
+    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let message =
+        format!("cannot connect to {closed}: connection refused (is it an HTTP/3 server, on UDP, and the port right?)");
+    fails(&[&format!("https://{closed}/wt")], 7, &message);
     fails(&["http://localhost/"], 2, "URL 'http://localhost/': HTTP/3 needs https");
     let (code, out, err) = wt_with(&["-q", "https://nowhere.invalid/"], b"");
     assert_eq!((code, out.as_str()), (6, ""));

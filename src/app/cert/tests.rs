@@ -116,6 +116,15 @@ fn info_of_a_certificate() {
     let (_, spki) = x509_parser::pem::parse_x509_pem(key.public_key_pem().as_bytes()).unwrap();
     assert_eq!(info.spki_sha256_base64(), BASE64.encode(digest(&SHA256, &spki.contents).as_ref()));
 
+    assert_eq!(info.names, ["localhost", "127.0.0.1", "::1"]);
+    let wild = CertInfo::parse(DevCert::generate(&["*.two.test".into()]).unwrap().cert_pem().as_bytes()).unwrap();
+    for name in ["localhost", "LOCALHOST", "127.0.0.1", "::1", "0:0::1", "a.two.test", "*.two.test"] {
+        assert!(wild.is_for(name), "{name}");
+    }
+    for name in ["two.test", "a.b.two.test", "127.0.0.2", "", "*.test"] {
+        assert!(!wild.is_for(name), "{name}");
+    }
+
     let now = crate::net::wall_clock();
     assert!(info.is_valid_for(now, Duration::ZERO));
     assert!(info.is_valid_for(now, 12 * DAY));
@@ -128,6 +137,37 @@ fn info_of_a_certificate() {
     let both = dir.path().join("both.pem");
     fs::write(&both, format!("{}{}{}", cert.key_pem(), cert.cert_pem(), cert.ca_pem())).unwrap();
     assert_eq!(CertInfo::read(&both).unwrap(), info);
+}
+
+#[test]
+fn only_development_certificates_are_replaceable() {
+    let (dir, cert) = written(&[]);
+    let certs = dir.path().join("new/certs");
+    let check = || DevCert::check_replaceable(&certs);
+    let foreign = |name| match check() {
+        Err(CertError::Foreign(path)) => assert_eq!(path, certs.join(name)),
+        other => panic!("{name}: {other:?}"),
+    };
+    check().unwrap();
+    DevCert::check_replaceable(dir.path()).unwrap();
+    DevCert::check_replaceable(&dir.path().join("nowhere")).unwrap();
+    let other = DevCert::generate(&[]).unwrap();
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    fs::write(certs.join("key.pem"), other.key_pem()).unwrap();
+    foreign("key.pem");
+    fs::write(certs.join("key.pem"), cert.key_pem()).unwrap();
+    for content in [own.cert.pem(), String::new(), "text".to_owned(), cert.cert_pem().repeat(2)] {
+        for name in ["cert.pem", "ca.pem"] {
+            let before = fs::read(certs.join(name)).unwrap();
+            fs::write(certs.join(name), &content).unwrap();
+            foreign(name);
+            fs::write(certs.join(name), before).unwrap();
+        }
+    }
+    fs::remove_file(certs.join("cert.pem")).unwrap();
+    foreign("key.pem");
+    fs::remove_file(certs.join("key.pem")).unwrap();
+    check().unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The connections that are kept open, and their sessions.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use mio_quiche::endpoint::{CloseCause, ClosedBy};
@@ -48,6 +49,20 @@ impl Engine {
             self.by_conn.insert(id, index);
         }
         Ok(())
+    }
+
+    /// The host is reported to be unreachable: attempts at it end at once. (ICMP is not trusted further than that.)
+    pub(super) fn on_unreachable(&mut self, now: Instant, ip: IpAddr, endpoint: &mut Endpoint) {
+        let waiting = self.by_conn.iter().filter(|(_, index)| !self.slots[**index].ready).map(|(id, _)| *id);
+        let is_there = |id: &ConnId| endpoint.peer_addr(*id).is_some_and(|peer| peer.ip().to_canonical() == ip);
+        let tried: Vec<ConnId> = waiting.chain(self.racing.keys().copied()).filter(is_there).collect();
+        // RFC 9000 section 20.1: CONNECTION_REFUSED.
+        let (by, code, reason) = (ClosedBy::Us, ErrorCode(0x2), "unreachable".to_owned());
+        let cause = CloseCause { by, application: false, code, reason };
+        for id in tried {
+            endpoint.close(id, ErrorCode::H3_NO_ERROR, b"");
+            self.on_closed(now, id, &cause, endpoint);
+        }
     }
 
     pub(super) fn on_connected(&mut self, id: ConnId, endpoint: &mut Endpoint) {

@@ -14,6 +14,7 @@ use mio_quiche::{
 };
 
 use super::request::{Request, kind};
+use super::schedule::Schedule;
 use super::slot::Slot;
 use super::tally::Tally;
 use crate::cli::Failure;
@@ -38,6 +39,7 @@ impl Mode {
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Plan {
     pub(super) mode: Mode,
     /// The request to repeat, or the one for a session.
@@ -46,6 +48,8 @@ pub(super) struct Plan {
     /// Concurrent requests on each connection.
     pub(super) streams: usize,
     pub(super) rate: Option<f64>,
+    /// The body to send; otherwise it is zeros.
+    pub(super) body: Option<Bytes>,
     pub(super) size: usize,
     pub(super) timeout: Duration,
 }
@@ -68,10 +72,7 @@ pub(super) struct Engine {
     pub(super) next_datagram: u64,
     /// Slots with credit for a request.
     pub(super) free: VecDeque<usize>,
-    /// Due times of the requests that wait for a free slot.
-    pub(super) due: VecDeque<Instant>,
-    pub(super) scheduled: u64,
-    pub(super) schedule_began: Instant,
+    pub(super) schedule: Option<Schedule>,
     pub(super) counting: bool,
     /// Requests that may still be started.
     pub(super) budget: u64,
@@ -90,7 +91,6 @@ impl Engine {
         local: SocketAddr,
         connect_timeout: Duration,
     ) -> Result<Self, Failure> {
-        let now = net::now();
         let tally = Tally::new().map_err(|e| Failure::Runtime(e.to_string()))?;
         Ok(Engine {
             head: plan.request.head().clone(),
@@ -107,9 +107,7 @@ impl Engine {
             datagrams: HashMap::new(),
             next_datagram: 0,
             free: VecDeque::new(),
-            due: VecDeque::new(),
-            scheduled: 0,
-            schedule_began: now,
+            schedule: None,
             counting: false,
             budget: 0,
             tally,
@@ -123,6 +121,10 @@ impl Engine {
         &self.tally
     }
 
+    pub(super) fn into_tally(self) -> Tally {
+        self.tally
+    }
+
     /// End of the last request, or of the run.
     pub(super) fn last_end(&self) -> Option<Instant> {
         self.last_end
@@ -133,14 +135,13 @@ impl Engine {
         self.tally = Tally::new()?;
         self.counting = true;
         self.last_end = None;
-        self.due.clear();
         Ok(())
     }
 
     /// Allows `count` requests, or any number. On a schedule the first one is due at `began`.
     pub(super) fn plan_load(&mut self, count: Option<u64>, began: Instant) {
         self.budget = count.unwrap_or(u64::MAX);
-        (self.scheduled, self.schedule_began) = (0, began);
+        self.schedule = self.plan.rate.map(|rate| Schedule::new(rate, began));
         for slot in 0..self.slots.len() {
             self.list(slot);
         }
@@ -160,37 +161,36 @@ impl Engine {
             return;
         }
         let open = self.requests.values().chain(self.datagrams.values()).filter(|request| request.counts);
-        let ages: Vec<Duration> =
-            open.map(|request| request.since).chain(self.due.drain(..)).map(|at| now - at).collect();
-        for age in ages {
-            self.tally.record(age);
-            self.tally.error("unfinished", || "not finished at the end".to_owned());
+        let mut ages: Vec<(Duration, u64)> = open.map(|request| (now - request.since, 1)).collect();
+        ages.extend(self.schedule.iter_mut().flat_map(|schedule| schedule.give_up(now)));
+        for (age, count) in ages {
+            self.tally.record(age, count);
+            self.tally.error("unfinished", count, || "not finished at the end".to_owned());
         }
     }
 
-    /// Queues the requests that are due.
+    /// Notes the requests that are due.
     pub(super) fn schedule(&mut self, now: Instant, until: Option<Instant>) {
-        let Some(rate) = self.plan.rate else { return };
-        while self.scheduled < self.budget {
-            let at = self.schedule_began + Duration::from_secs_f64(self.scheduled as f64 / rate);
-            if at > now || until.is_some_and(|until| at >= until) {
-                return;
-            }
-            self.due.push_back(at);
-            self.scheduled += 1;
+        if let Some(schedule) = &mut self.schedule {
+            schedule.advance(now, until, self.budget);
         }
     }
 
     /// The next due time of the schedule.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let rate = self.plan.rate.filter(|_| self.scheduled < self.budget)?;
-        Some(self.schedule_began + Duration::from_secs_f64(self.scheduled as f64 / rate))
+        self.schedule?.next(self.budget)
+    }
+
+    /// Requests that are due, or under way.
+    pub(super) fn open_requests(&self) -> usize {
+        let waiting = self.schedule.map_or(0, |schedule| schedule.waiting());
+        self.requests.len() + self.datagrams.len() + usize::try_from(waiting).unwrap_or(usize::MAX / 2)
     }
 
     /// Whether a connection can be loaded at once.
     fn may_start(&self) -> bool {
-        match self.plan.rate {
-            Some(_) => !self.due.is_empty(),
+        match &self.schedule {
+            Some(schedule) => schedule.waiting() > 0,
             None => self.budget > 0,
         }
     }
@@ -214,13 +214,13 @@ impl Engine {
                 if !room || !self.may_start() {
                     break;
                 }
-                let since = self.due.front().copied().unwrap_or(now);
+                let since = self.schedule.and_then(|schedule| schedule.first()).unwrap_or(now);
                 if !self.start_one(now, index, since, endpoint) {
                     break;
                 }
-                match self.plan.rate {
-                    Some(_) => {
-                        self.due.pop_front();
+                match &mut self.schedule {
+                    Some(schedule) => {
+                        schedule.start_one();
                         self.list(index);
                         break;
                     }
@@ -299,7 +299,10 @@ impl Engine {
     fn advance(&mut self, now: Instant, id: StreamId, endpoint: &mut Endpoint) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let result = match endpoint.stream(now, id) {
-            Some(mut stream) => request.advance(&mut stream, &self.block, &mut self.scratch),
+            Some(mut stream) => {
+                let body = self.plan.body.as_ref();
+                request.advance(&mut stream, body, &self.block, &mut self.scratch)
+            }
             None => Err(StreamError::Closed),
         };
         let wrong = match result {
@@ -341,7 +344,7 @@ impl Engine {
         };
         match wrong {
             None => self.tally.answer(status, now - since),
-            Some((kind, what)) => self.tally.error(kind, || what),
+            Some((kind, what)) => self.tally.error(kind, 1, || what),
         }
         self.last_end = Some(now);
     }
@@ -422,38 +425,5 @@ impl Application for Engine {
 
     fn on_round(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.start(now, endpoint);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn engine(rate: f64) -> Engine {
-        let plan = Plan {
-            mode: Mode::Http { upload: 0 },
-            request: ClientRequest::get("https://localhost/").unwrap(),
-            connections: 2,
-            streams: 1,
-            rate: Some(rate),
-            size: 0,
-            timeout: Duration::from_secs(10),
-        };
-        let addr = ([127, 0, 0, 1], 4433).into();
-        let engine = Engine::new(plan, "localhost".to_owned(), vec![addr], addr, Duration::from_secs(10));
-        engine.unwrap_or_else(|failure| panic!("{}", failure.message()))
-    }
-
-    #[test]
-    fn as_many_are_due_as_fit_into_the_time_however_late_the_loop_is() {
-        let (began, second) = (net::now(), Duration::from_secs(1));
-        let mut engine = engine(200.0);
-        engine.plan_load(None, began);
-        engine.schedule(began + second, Some(began + second / 2));
-        assert_eq!(engine.due.len(), 100);
-        assert_eq!((engine.due[0], engine.due[99]), (began, began + 99 * second / 200));
-        engine.plan_load(Some(7), began);
-        engine.schedule(began + second, None);
-        assert_eq!((engine.due.len(), engine.next_due()), (107, None));
     }
 }

@@ -21,16 +21,20 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Returns true when everything is sent and read.
+    /// Sends what is left of `body`, or else of zeros. Returns true when everything is sent and read.
     pub(super) fn advance(
         &mut self,
         stream: &mut Stream<'_>,
+        body: Option<&Bytes>,
         block: &Bytes,
         scratch: &mut [u8],
     ) -> Result<bool, StreamError> {
         while !self.ended {
-            let len = self.left.min(block.len() as u64) as usize;
-            let mut piece = block.slice(..len);
+            let mut piece = match body {
+                Some(body) => body.slice(body.len().saturating_sub(self.left as usize)..),
+                None => block.slice(..self.left.min(block.len() as u64) as usize),
+            };
+            let len = piece.len();
             let last = len as u64 == self.left;
             self.ended = match last {
                 true => stream.finish_with(&mut piece)?,

@@ -40,13 +40,16 @@ impl Runner {
         // Before signals are caught, as it may take long.
         let addresses = net::resolve(config.resolver.as_ref(), &host, port, local)
             .map_err(|source| ClientError::Resolve { host: host.clone(), source: source.into() })?;
+        if let Err(e) = socket.keep_errors() {
+            log::debug!("no ICMP errors; unreachable addresses time out: {e}");
+        }
         let event_loop = EventLoop::for_client(socket, true)?;
         let engine = Engine::new(plan, host, addresses.into(), local, config.connect_timeout)?;
         Ok(Runner { event_loop, endpoint, engine, next_tick: now, interrupted: false })
     }
 
-    pub(super) fn tally(&self) -> &Tally {
-        self.engine.tally()
+    pub(super) fn into_tally(self) -> Tally {
+        self.engine.into_tally()
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
@@ -91,8 +94,7 @@ impl Runner {
             }
             let all_done = engine.tally.done >= target;
             let rest = engine.plan.rate.is_some() && engine.counting && until.is_some_and(|until| now < until + GRACE);
-            let open = engine.due.len() + engine.requests.len() + engine.datagrams.len();
-            if self.interrupted || all_done || over && (!rest || open == 0) {
+            if self.interrupted || all_done || over && (!rest || engine.open_requests() == 0) {
                 break;
             }
             if engine.slots.iter().all(|slot| slot.failures >= MAX_FAILURES) {
@@ -134,6 +136,11 @@ impl Runner {
         let wakeup = self.event_loop.sleep(now, &self.endpoint, until).map_err(mio_quiche::Error::from)?;
         self.interrupted |= wakeup.signals > 0 || wakeup.hangup;
         let now = net::now();
+        while wakeup.error
+            && let Some(ip) = self.event_loop.socket().unreachable()
+        {
+            self.engine.on_unreachable(now, ip, &mut self.endpoint);
+        }
         self.event_loop.turn(now, &mut self.endpoint, &mut self.engine).map_err(mio_quiche::Error::from)?;
         if now >= self.next_tick {
             self.next_tick = now + TICK;

@@ -51,18 +51,53 @@ impl Tally {
     pub(super) fn answer(&mut self, status: u16, latency: Duration) {
         self.done += 1;
         *self.statuses.entry(status).or_default() += 1;
-        self.record(latency);
+        self.record(latency, 1);
     }
 
-    /// Adds a latency, or the time until a request was given up.
-    pub(super) fn record(&mut self, latency: Duration) {
-        self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    /// Adds latencies, or the times until requests were given up.
+    pub(super) fn record(&mut self, latency: Duration, count: u64) {
+        self.latency.saturating_record_n(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX), count);
     }
 
-    pub(super) fn error(&mut self, kind: &'static str, what: impl FnOnce() -> String) {
-        self.done += 1;
-        *self.errors.entry(kind).or_default() += 1;
+    pub(super) fn error(&mut self, kind: &'static str, count: u64, what: impl FnOnce() -> String) {
+        self.done += count;
+        *self.errors.entry(kind).or_default() += count;
         self.first.get_or_insert_with(what);
+    }
+
+    /// Adds what another worker counted.
+    pub(super) fn add(&mut self, other: &Tally) {
+        // Both have the same bounds.
+        let _ = self.latency.add(&other.latency);
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+        }
+        for (kind, count) in &other.errors {
+            *self.errors.entry(kind).or_default() += count;
+        }
+        self.first = self.first.take().or_else(|| other.first.clone());
+        self.started += other.started;
+        self.done += other.done;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.reconnects += other.reconnects;
+    }
+
+    /// How many latencies there are up to each bound, in nanoseconds: 1, 2 and 5 times a power of ten. The first and the
+    /// last one are not 0.
+    pub(super) fn histogram(&self) -> Vec<(u64, u64)> {
+        let bounds = (3..13).flat_map(|power| [1, 2, 5].map(|n| n * 10_u64.pow(power)));
+        let mut buckets: Vec<(u64, u64)> = bounds.map(|bound| (bound, 0)).collect();
+        for value in self.latency.iter_recorded() {
+            let at = self.latency.lowest_equivalent(value.value_iterated_to());
+            if let Some((_, count)) = buckets.iter_mut().find(|(bound, _)| at <= *bound) {
+                *count += value.count_since_last_iteration();
+            }
+        }
+        let used = |(_, count): &(u64, u64)| *count > 0;
+        let first = buckets.iter().position(used).unwrap_or(buckets.len());
+        let end = buckets.iter().rposition(used).map_or(first, |last| last + 1);
+        buckets[first..end].to_vec()
     }
 
     pub(super) fn answers(&self) -> u64 {
@@ -80,6 +115,7 @@ pub(super) struct Report<'a> {
     pub(super) mode: &'static str,
     pub(super) connections: usize,
     pub(super) streams: usize,
+    pub(super) workers: usize,
     pub(super) rate: Option<f64>,
     pub(super) began: Instant,
     pub(super) ended: Instant,
@@ -139,6 +175,8 @@ impl Report<'_> {
                 "min": ms(tally.latency.min()), "mean": ms(tally.latency.mean() as u64), "p50": at(0.5), "p90": at(0.9),
                 "p99": at(0.99), "p99.9": at(0.999), "max": ms(tally.latency.max()),
             },
+            "histogram": tally.histogram().iter().map(|(bound, count)| json!([ms(*bound), count])).collect::<Vec<_>>(),
+            "workers": self.workers,
             "statuses": statuses,
             "errors": tally.errors,
             "reconnects": tally.reconnects,
@@ -147,7 +185,51 @@ impl Report<'_> {
         })
     }
 
-    pub(super) fn text(&self) -> String {
+    /// Two lines: the names of the columns, and their values.
+    pub(super) fn csv(&self) -> String {
+        let (tally, at) = (self.tally, |q| ms(self.tally.latency.value_at_quantile(q)));
+        // RFC 4180: a quote in a quoted value is doubled.
+        let url = format!("\"{}\"", self.url.replace('"', "\"\""));
+        let not_2xx: u64 = tally.statuses.iter().filter(|(status, _)| !is_fine(**status)).map(|(_, n)| n).sum();
+        let columns = [
+            ("url", url),
+            ("mode", self.mode.to_owned()),
+            ("workers", self.workers.to_string()),
+            ("connections", self.connections.to_string()),
+            ("streams", self.streams.to_string()),
+            ("rate", self.rate.map(|rate| rate.to_string()).unwrap_or_default()),
+            ("seconds", format!("{:.6}", self.seconds())),
+            ("requests", tally.answers().to_string()),
+            ("errors", tally.errors().to_string()),
+            ("not_2xx", not_2xx.to_string()),
+            ("requests_per_second", format!("{:.3}", self.per_second(tally.answers()))),
+            ("bytes_in", tally.bytes_in.to_string()),
+            ("bytes_out", tally.bytes_out.to_string()),
+            ("min_ms", ms(tally.latency.min()).to_string()),
+            ("mean_ms", ms(tally.latency.mean() as u64).to_string()),
+            ("p50_ms", at(0.5).to_string()),
+            ("p90_ms", at(0.9).to_string()),
+            ("p99_ms", at(0.99).to_string()),
+            ("p99.9_ms", at(0.999).to_string()),
+            ("max_ms", ms(tally.latency.max()).to_string()),
+            ("reconnects", tally.reconnects.to_string()),
+            ("client_cpu_seconds", format!("{:.6}", self.cpu.as_secs_f64())),
+        ];
+        let (names, values): (Vec<&str>, Vec<String>) = columns.into_iter().unzip();
+        format!("{}\n{}\n", names.join(","), values.join(","))
+    }
+
+    /// A bar for each bucket of latencies.
+    fn bars(&self) -> String {
+        const WIDTH: u64 = 50;
+        let buckets = self.tally.histogram();
+        let most = buckets.iter().map(|(_, count)| *count).max().unwrap_or(1).max(1);
+        let bar = |count: u64| "#".repeat((count * WIDTH).div_ceil(most) as usize);
+        let line = |(bound, count): &(u64, u64)| format!("  <= {:>9} ms {count:>9} {}\n", ms(*bound), bar(*count));
+        buckets.iter().map(line).collect()
+    }
+
+    pub(super) fn text(&self, histogram: bool) -> String {
         let (tally, at) = (self.tally, |q| ms(self.tally.latency.value_at_quantile(q)));
         let mut out = String::new();
         let what = match self.mode {
@@ -176,6 +258,9 @@ impl Report<'_> {
             at(0.999),
             ms(tally.latency.max()),
         );
+        if histogram {
+            out.push_str(&self.bars());
+        }
         if self.mode == "http" {
             let _ = writeln!(out, "answers    {}", list(statuses));
         }
@@ -192,4 +277,27 @@ impl Report<'_> {
 /// A status that is 2xx, or 0 for sessions.
 fn is_fine(status: u16) -> bool {
     status == 0 || (200..300).contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_latency_is_in_one_bucket() {
+        let mut tally = Tally::new().unwrap();
+        for micros in [700, 1000, 1001, 2000, 4999, 5000, 70_000] {
+            tally.record(Duration::from_micros(micros), 1);
+        }
+        tally.record(Duration::from_secs(7200), 3);
+        let counts = |tally: &Tally| tally.histogram().iter().map(|(_, count)| *count).collect::<Vec<_>>();
+        let found = counts(&tally);
+        assert_eq!(found.iter().sum::<u64>(), 10);
+        assert_eq!((tally.histogram()[0], found.last()), ((1_000_000, 2), Some(&3)));
+        assert!(counts(&Tally::new().unwrap()).is_empty());
+        let mut sum = Tally::new().unwrap();
+        sum.add(&tally);
+        sum.add(&tally);
+        assert_eq!(counts(&sum), found.iter().map(|count| 2 * count).collect::<Vec<_>>());
+    }
 }

@@ -83,6 +83,8 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     pub(super) limits: Limits,
     #[command(flatten)]
+    pub(super) access_log: crate::cli::access_log::Flags,
+    #[command(flatten)]
     pub(super) diagnostics: Diagnostics,
 }
 

@@ -70,7 +70,7 @@ mod tests {
         }
         for listen in ["", ":", ":70000", "70000", "127.0.0.1:70000", "[::1", "a:b:1", "https://localhost", "host:"] {
             let message = address("--listen", listen, None).unwrap_err().message().to_owned();
-            assert!(message.starts_with(&format!("{option} '{listen}': give ADDRESS:PORT")), "{message}");
+            assert!(message.starts_with(&format!("--listen '{listen}': give ADDRESS:PORT")), "{message}");
         }
         let message = address("--listen", "no.such.host.invalid:1", None).unwrap_err().message().to_owned();
         assert!(message.starts_with("--listen 'no.such.host.invalid:1': failed to lookup address"), "{message}");

@@ -6,7 +6,7 @@ use super::args::{Args, Cc, Retry, WtDrafts};
 use crate::cli::Failure;
 
 pub(super) fn config(args: Args) -> Result<ServerConfig, Failure> {
-    let Args { cert, key, client_ca, admin, transport, webtransport, limits, diagnostics, .. } = args;
+    let Args { cert, key, client_ca, admin, transport, webtransport, limits, access_log, diagnostics, .. } = args;
     if cert.len() != key.len() {
         return Err(Failure::Usage(format!("{} --cert, but {} --key: give one for each", cert.len(), key.len())));
     }
@@ -52,6 +52,7 @@ pub(super) fn config(args: Args) -> Result<ServerConfig, Failure> {
     config.transport.handshake_timeout = limits.handshake_timeout;
     config.shutdown_timeout = limits.shutdown_timeout;
     config.admin = admin;
+    config.access_log = access_log.settings();
     config.transport.keylog = diagnostics.keylog;
     #[cfg(feature = "qlog")]
     {

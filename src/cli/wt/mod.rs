@@ -22,22 +22,23 @@ use mio_quiche::{
 
 use super::notify::Notifier;
 use super::remote::{self, Trust};
-use super::{Failure, print};
-use input::Command;
+use super::{Failure, print, units};
+use input::{Command, Input};
 use output::{printable, show};
 use pump::pump;
 use state::{Plan, Shared, State};
 use streams::FromPeer;
 
 pub(super) const AFTER_HELP: &str = "\
-Without counts, and with a terminal as standard input (or with --interactive), each line typed goes out on one
-bidirectional stream of its own, and responses are shown as they arrive; /help lists commands for the rest.
+Without counts, what is piped in goes out on one bidirectional stream, as with --stdin. With a terminal as standard input
+(or with --interactive), each line typed goes out on a bidirectional stream of its own, and responses are shown as they
+arrive; /help lists commands for the rest.
 
 Lost datagrams are not a failure, unless all are lost.";
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
-    /// https://HOST[:PORT]/PATH
+    /// https://HOST[:PORT]/PATH; https:// may be omitted
     url: String,
     #[command(flatten)]
     trust: Trust,
@@ -51,22 +52,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     uni: u64,
     /// Bytes of each datagram and stream
-    #[arg(long, value_name = "BYTES", default_value_t = 1000)]
+    #[arg(long, value_name = "BYTES", default_value = "1000", value_parser = units::bytes)]
     size: u64,
-    /// Send standard input on one bidirectional stream and print the echo
+    /// Send standard input on one bidirectional stream and print the echo, byte for byte
     #[arg(long, conflicts_with_all = ["json", "interactive"])]
     stdin: bool,
     /// Send typed lines even if standard input is not a terminal
     #[arg(long, conflicts_with = "json")]
     interactive: bool,
     /// Offer a subprotocol; repeatable
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = subprotocol)]
     subprotocol: Vec<String>,
     /// The origin to send [default: that of the URL]
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Stay open at least this long, for data that the server sends on its own
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = remote::seconds)]
+    /// Stay open at least this long, for data that the server sends on its own; seconds, or with ms, s, m or h
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::duration)]
     wait: Duration,
     /// Close with this code and reason
     #[arg(long, value_name = "CODE:REASON", default_value = "0:", value_parser = input::close_of)]
@@ -77,11 +78,11 @@ pub(super) struct Args {
     /// Print one JSON object
     #[arg(long, conflicts_with = "quiet")]
     json: bool,
-    /// Print only errors (and with --stdin the echo)
+    /// Print only errors (and the echo of standard input)
     #[arg(short, long)]
     quiet: bool,
-    /// Time limit in seconds [default: 30; none for typed lines or standard input]
-    #[arg(long, value_name = "SECONDS", value_parser = remote::seconds)]
+    /// Time limit, 0 for none [default: 30s; none for typed lines or standard input]
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
     timeout: Option<Duration>,
     /// Write a qlog file here
     #[cfg(feature = "qlog")]
@@ -98,6 +99,24 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Interval of checking for the acknowledgement.
 const GOODBYE_STEP: Duration = Duration::from_millis(5);
+
+/// What becomes of standard input that is not typed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    None,
+    /// Sent on a stream.
+    Input,
+    /// The same, unless it is empty.
+    InputIfAny,
+}
+
+/// A string of structured fields (RFC 9651 section 3.3.3).
+fn subprotocol(text: &str) -> Result<String, String> {
+    match !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        true => Ok(text.to_owned()),
+        false => Err("a subprotocol consists of one or more printable ASCII characters".to_owned()),
+    }
+}
 
 struct Handler(Shared);
 
@@ -155,16 +174,23 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let waits = args.expect_close || !args.wait.is_zero();
     let typed = args.interactive
         || !(counts || waits || args.stdin || args.json || args.quiet) && std::io::stdin().is_terminal();
+    let source = match args.stdin {
+        true => Source::Input,
+        false if !(counts || waits || typed || args.json) && input::is_piped() => Source::InputIfAny,
+        false => Source::None,
+    };
+    let has_input = source != Source::None;
     let mut config = args.trust.config();
     config.handle_signals = true;
-    let timeout = args.timeout.or((!typed && !args.stdin).then_some(TIMEOUT + args.wait));
+    let timeout =
+        args.timeout.or((!typed && !has_input).then_some(TIMEOUT + args.wait)).filter(|limit| !limit.is_zero());
     config.connect_timeout = config.connect_timeout.min(timeout.unwrap_or(config.connect_timeout));
     config.transport.keylog = args.keylog.clone();
     #[cfg(feature = "qlog")]
     {
         config.transport.qlog_dir = args.qlog_dir.clone();
     }
-    let mut options = SessionOptions::new(&args.url)?;
+    let mut options = SessionOptions::new(&remote::url(&args.url))?;
     for name in &args.subprotocol {
         options = options.subprotocol(name);
     }
@@ -172,7 +198,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         options = options.origin(origin);
     }
     let began = net::now();
-    let shows = !(args.json || args.quiet || args.stdin);
+    let shows = !(args.json || args.quiet || has_input);
     let Args { datagrams, bidi, uni, wait, expect_close, .. } = args;
     let plan = Plan { datagrams, bidi, uni, wait, shows, typed, expect_close };
     let shared = State::new(plan, args.size, args.close.clone(), began).map_err(|e| Failure::Runtime(e.to_string()))?;
@@ -182,6 +208,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         timeout: timeout.unwrap_or_default(),
         lines: None,
         notifier: None,
+        source,
         typed,
         args: &args,
         shared: shared.clone(),
@@ -194,7 +221,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let seconds = (net::now() - began).as_secs_f64();
     if args.json {
         print(&format!("{}\n", report::json(&args.url, &state, seconds, message)))?;
-    } else if args.stdin && !args.quiet {
+    } else if has_input && !args.quiet {
         eprint!("{}", report::text(&state));
     } else if !args.quiet {
         print(&report::text(&state))?;
@@ -206,9 +233,10 @@ struct Run<'a> {
     client: Client,
     deadline: Option<Instant>,
     timeout: Duration,
-    lines: Option<Receiver<String>>,
+    lines: Option<Receiver<Vec<u8>>>,
     /// Set when standard input has data.
     notifier: Option<Notifier>,
+    source: Source,
     typed: bool,
     args: &'a Args,
     shared: Shared,
@@ -275,11 +303,14 @@ impl Run<'_> {
 
     /// Handles typed lines and standard input.
     fn read_input(&mut self, session: StreamId) {
-        if self.args.stdin && self.notifier.is_none() {
-            let (chunks, notifier) = input::chunks(self.client.waker());
-            self.shared.borrow_mut().input = Some(chunks);
+        if self.source != Source::None && self.notifier.is_none() {
+            let (input, notifier) = Input::read(self.client.waker());
+            let mut state = self.shared.borrow_mut();
+            state.listening = self.source == Source::InputIfAny;
+            *(if state.listening { &mut state.piped } else { &mut state.input }) = Some(input);
             self.notifier = Some(notifier);
         }
+        self.shared.borrow_mut().take_piped();
         if self.notifier.as_ref().is_some_and(Notifier::take)
             && let Some(stream) = self.shared.borrow().input_stream
         {
@@ -298,7 +329,7 @@ impl Run<'_> {
             self.shared.borrow_mut().listening = true;
             self.lines = Some(input::lines(self.client.waker()));
         }
-        while let Some(lines) = self.lines.as_ref().filter(|_| self.shared.borrow().listening) {
+        while let Some(lines) = self.lines.as_ref().filter(|_| self.shared.borrow().may_type()) {
             self.shared.borrow_mut().last = net::now();
             match lines.try_recv() {
                 Ok(line) => self.obey(session, Command::parse(&line)),
@@ -310,12 +341,12 @@ impl Run<'_> {
 
     fn obey(&mut self, session: StreamId, command: Command) {
         match command {
-            Command::Line(text) => self.shared.borrow_mut().typed.push_back((text + "\n", true)),
-            Command::Uni(text) => self.shared.borrow_mut().typed.push_back((text + "\n", false)),
-            Command::Datagram(text) => {
+            Command::Line(line) => self.shared.borrow_mut().type_line(line, true),
+            Command::Uni(line) => self.shared.borrow_mut().type_line(line, false),
+            Command::Datagram(payload) => {
                 let mut sent = Ok(());
                 self.client.with_session(session, |s| {
-                    sent = s.send_datagram(text.as_bytes());
+                    sent = s.send_datagram(&payload);
                     Ok(())
                 });
                 if let Err(error) = sent {

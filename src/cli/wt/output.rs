@@ -41,16 +41,21 @@ impl Lines {
     }
 }
 
-/// Text that is safe to print on a terminal.
+/// Text that is safe to print on a terminal. Bytes that are not UTF-8 are shown as `\xHH`.
 pub(super) fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().fold(String::new(), |mut out, c| {
-        match c.is_control() && c != '\t' {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c.is_control() && c != '\t' {
+                true => out.extend(c.escape_default()),
+                false => out.push(c),
+            }
         }
-        out
-    })
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
 }
 
 /// Writes to standard output. Errors are ignored here: a closed pipe is reported at the end.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use data_encoding::BASE64;
 use hdrhistogram::Histogram;
 use mio_quiche::EndedBy;
 use serde_json::{Value, json};
@@ -37,7 +38,11 @@ pub(super) fn json(url: &str, state: &State, seconds: f64, error: Option<&str>) 
     let closed = state.end.as_ref().map(|end| json!({ "by": by(end.by), "code": end.code, "reason": end.reason }));
     let peer = |s: &super::state::PeerStream| {
         let kind = if s.is_bidi { "bidi" } else { "uni" };
-        json!({ "kind": kind, "bytes": s.bytes, "text": String::from_utf8_lossy(&s.text) })
+        let mut stream = json!({ "kind": kind, "bytes": s.bytes, "text": String::from_utf8_lossy(&s.text) });
+        if std::str::from_utf8(&s.text).is_err() {
+            stream["base64"] = BASE64.encode(&s.text).into();
+        }
+        stream
     };
     let more = json!({
         "opened_ms": ms((opened - state.began).as_nanos() as u64),

@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hdrhistogram::Histogram;
 use mio_quiche::{EndedBy, SessionEnd, StreamId};
 
 use super::content::Content;
+use super::input::Input;
 use crate::cli::Failure;
 
 /// Concurrent streams of each kind.
@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const SILENT: Duration = Duration::from_secs(3);
 /// Datagrams of the server kept for the report.
 const MAX_KEPT: usize = 1000;
+/// Typed lines that wait for their stream.
+const MAX_TYPED: usize = 64;
 /// The longest latency recorded, in nanoseconds; longer ones are clamped.
 const MAX_NANOS: u64 = 3_600_000_000_000;
 /// Significant digits of the latencies.
@@ -131,9 +133,11 @@ pub(super) struct State {
     /// The peer allows no more streams for now.
     pub(super) blocked: bool,
     /// Typed lines not sent yet; true for a bidirectional stream.
-    pub(super) typed: VecDeque<(String, bool)>,
+    pub(super) typed: VecDeque<(Vec<u8>, bool)>,
     /// Standard input, until its stream is open.
-    pub(super) input: Option<Receiver<Bytes>>,
+    pub(super) input: Option<Input>,
+    /// Standard input that gets a stream only if it is not empty.
+    pub(super) piped: Option<Input>,
     pub(super) input_stream: Option<StreamId>,
     /// Open streams of typed lines or standard input.
     pub(super) asking: usize,
@@ -182,12 +186,36 @@ impl State {
             blocked: false,
             typed: VecDeque::new(),
             input: None,
+            piped: None,
             input_stream: None,
             asking: 0,
             listening: false,
             close,
             closing: false,
         })))
+    }
+
+    /// Whether another typed line can wait for its stream.
+    pub(super) fn may_type(&self) -> bool {
+        self.listening && self.typed.len() < MAX_TYPED
+    }
+
+    pub(super) fn type_line(&mut self, mut line: Vec<u8>, bidi: bool) {
+        line.push(b'\n');
+        self.typed.push_back((line, bidi));
+    }
+
+    /// Looks for the first bytes of an input that may be empty.
+    pub(super) fn take_piped(&mut self) {
+        let Some(mut input) = self.piped.take() else { return };
+        match input.next() {
+            Ok(first) => {
+                input.put_back(first);
+                (self.input, self.listening) = (Some(input), false);
+            }
+            Err(TryRecvError::Empty) => self.piped = Some(input),
+            Err(TryRecvError::Disconnected) => self.listening = false,
+        }
     }
 
     pub(super) fn problem(&mut self, what: String) {

@@ -1,10 +1,11 @@
 //! Handlers of the streams of a session.
 
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 
 use bytes::Bytes;
 use mio_quiche::{Progress, Recv, Result, Stream, StreamHandler};
 
+use super::input::Input;
 use super::output::{Lines, raw};
 use super::state::{PeerStream, Shared, State};
 
@@ -225,7 +226,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub(super) fn new(text: String, bidi: bool, shows: bool, shared: Shared) -> Self {
+    pub(super) fn new(text: Vec<u8>, bidi: bool, shows: bool, shared: Shared) -> Self {
         let lines = Lines::new("< ".to_owned(), !shows);
         Ask { text: text.into(), bidi, sent: false, lines, shared }
     }
@@ -269,7 +270,7 @@ impl StreamHandler for Ask {
 
 /// Standard input on one bidirectional stream; the echo goes to standard output unchanged.
 pub(super) struct Pipe {
-    input: Receiver<Bytes>,
+    input: Input,
     chunk: Bytes,
     ended: bool,
     sent: bool,
@@ -277,7 +278,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(input: Receiver<Bytes>, shared: Shared) -> Self {
+    pub(super) fn new(input: Input, shared: Shared) -> Self {
         Pipe { input, chunk: Bytes::new(), ended: false, sent: false, shared }
     }
 
@@ -285,7 +286,7 @@ impl Pipe {
     fn send(&mut self, s: &mut Stream<'_>) -> Result<()> {
         while !self.sent {
             if self.chunk.is_empty() && !self.ended {
-                match self.input.try_recv() {
+                match self.input.next() {
                     Ok(chunk) => self.chunk = chunk,
                     Err(TryRecvError::Empty) => return Ok(()),
                     Err(TryRecvError::Disconnected) => self.ended = true,
