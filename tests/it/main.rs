@@ -21,6 +21,7 @@ mod client;
 mod conformance;
 mod course;
 mod curl;
+mod fallback;
 mod get;
 mod gtls;
 mod handlers;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Browser, Kind, hash, spki_hash};
 use crate::support::server::Server;
+use crate::support::{DEADLINE, wait_for};
 
 #[test]
 fn chromium_loads_a_page_and_opens_sessions_from_it() {
@@ -28,6 +29,22 @@ fn chromium_loads_a_page_and_opens_sessions_from_it() {
     let refused = json!([["WebTransportError", "session"], ["WebTransportError", "session"]]);
     assert_eq!(run("refused", &server.url("/wt/echo")), refused);
     assert_eq!(run("load", &page), json!([200, "h3", "Hello, HTTP/3!\n"]));
+}
+
+#[test]
+fn chromium_moves_from_http1_to_http3() {
+    let server = Server::prepared("[::]:0", |_| {}, &["--redirect"]);
+    let page = format!("https://localhost:{}/", server.port());
+    let spki = format!("--ignore-certificate-errors-spki-list={}", spki_hash(&server));
+    let mut browser = Browser::start(Kind::Chromium, &[&spki]);
+    let first = browser.run(Some(&page), "load", json!({}));
+    assert_eq!((&first[0], &first[1]), (&json!(505), &json!("http/1.1")), "{first}");
+    // It tries HTTP/3 beside TCP, which may be faster at first.
+    let loaded = wait_for("HTTP/3", DEADLINE, || {
+        let loaded = browser.run(Some(&page), "load", json!({}));
+        (loaded[1] == "h3").then_some(loaded)
+    });
+    assert_eq!(loaded, json!([200, "h3", "Hello, HTTP/3!\n"]));
 }
 
 #[test]
