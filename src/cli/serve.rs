@@ -168,6 +168,9 @@ struct Diagnostics {
     #[cfg(feature = "qlog")]
     #[arg(long)]
     no_qlog: bool,
+    #[cfg(feature = "qlog")]
+    #[command(flatten)]
+    qlog_limits: super::qlog::Limits,
     /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 reopens it
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylog: Option<PathBuf>,
@@ -284,6 +287,7 @@ fn config(args: Args) -> Result<ServerConfig, Failure> {
     #[cfg(feature = "qlog")]
     {
         config.transport.qlog_dir = diagnostics.qlog_dir.filter(|_| !diagnostics.no_qlog);
+        config.transport.qlog_max = diagnostics.qlog_limits.max;
     }
     Ok(config)
 }

@@ -21,6 +21,8 @@ pub(crate) use limits::{HeadLimits, MAX_PATHS};
 pub use limits::{MAX_RESPONSE_HEAD, RequestLimits, ResponseLimits};
 pub(crate) use server::OFFLOAD_THREADS;
 pub use server::ServerConfig;
+#[cfg(feature = "qlog")]
+pub use transport::QlogMax;
 pub use transport::{CongestionControl, RetryPolicy, TransportConfig};
 pub use webtransport::{Drafts, WebTransportConfig};
 pub(crate) use webtransport::{

@@ -1,16 +1,18 @@
 //! `mio-quiche qlog`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args as ClapArgs;
-use mio_quiche::observe::qlog::Summary;
+use mio_quiche::observe::qlog::{self, Chart, Summary};
 
 use super::{Failure, print};
 
+mod limits;
 mod table;
 
+pub(super) use limits::Limits;
 use table::Table;
 
 #[derive(Debug, ClapArgs)]
@@ -20,14 +22,55 @@ pub(super) struct Args {
     #[arg(value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
     /// Print JSON: one object per connection and line
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["svg", "html"])]
     json: bool,
+    /// Draw one file into this SVG file: packets, congestion window, round trips, flow control, streams, events; - for
+    /// standard output
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// The same as a page of HTML that needs no network, also for phones
+    #[arg(long, value_name = "FILE", conflicts_with = "svg")]
+    html: Option<PathBuf>,
+    /// Tell the handshake of one file packet by packet, with sections of the RFCs
+    #[arg(long, conflicts_with_all = ["json", "svg", "html"])]
+    explain: bool,
 }
 
 /// Endings of the names of files that are read in a directory.
 const ENDINGS: [&str; 6] = [".sqlog", ".qlog", ".json", ".sqlog.gz", ".qlog.gz", ".json.gz"];
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    match (&args.svg, &args.html) {
+        (Some(out), _) => draw(&args.files, out, Chart::to_svg),
+        (_, Some(out)) => draw(&args.files, out, Chart::to_html),
+        (None, None) if args.explain => {
+            let (reader, name) = open(one(&args.files, "--explain takes")?).map_err(Failure::Runtime)?;
+            print(&qlog::explain(reader, &name).map_err(|e| Failure::Runtime(e.to_string()))?)
+        }
+        (None, None) => summarise(args),
+    }
+}
+
+fn draw(files: &[PathBuf], out: &Path, content: fn(&Chart) -> String) -> Result<(), Failure> {
+    let path = one(files, "--svg and --html draw")?;
+    let (reader, name) = open(path).map_err(Failure::Runtime)?;
+    let chart = Chart::read(reader, &name).map_err(|e| Failure::Runtime(e.to_string()))?;
+    let content = content(&chart);
+    if out == Path::new("-") {
+        return print(&content);
+    }
+    fs::write(out, content).map_err(|e| Failure::Runtime(format!("cannot write '{}': {e}", out.display())))
+}
+
+/// The only file given.
+fn one<'a>(files: &'a [PathBuf], what: &str) -> Result<&'a Path, Failure> {
+    match files {
+        [path] if !path.is_dir() => Ok(path),
+        _ => Err(Failure::Usage(format!("{what} one file"))),
+    }
+}
+
+fn summarise(args: &Args) -> Result<(), Failure> {
     let mut failures = Vec::new();
     let mut is_first = true;
     for path in &args.files {

@@ -94,7 +94,7 @@ impl Collector {
                 count.count += 1;
                 count.bytes = count.bytes.saturating_add(len);
             }
-            Frame::NewConnectionId { id, .. } => {
+            Frame::NewConnectionId(id) => {
                 let cids = &mut self.summary.cids;
                 list_new(if is_sent { &mut cids.local } else { &mut cids.remote }, &id);
             }

@@ -232,12 +232,12 @@ fn more<T>(listed: &Listed<T>) -> String {
     }
 }
 
-fn ms(ms: f64) -> String {
+pub(super) fn ms(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.3} s", ms / 1000.0) }
 }
 
 /// Text from the file, fit for a terminal: the peer chose some of it.
-fn text(foreign: &str) -> String {
+pub(super) fn text(foreign: &str) -> String {
     let mut out: String = foreign
         .chars()
         .take(MAX_TEXT)

@@ -38,6 +38,12 @@ pub(super) enum What {
         is_ours: bool,
         frame: Map<String, Value>,
     },
+    /// What a stream of HTTP/3 is for, such as `control`.
+    StreamType {
+        stream: u64,
+        is_ours: bool,
+        ty: String,
+    },
     /// The connection's path changed: what the event says, as text.
     Path(String),
     /// The state of the connection, such as `handshake_confirmed`.
@@ -140,28 +146,12 @@ pub(super) enum Frame {
     },
     Datagram(u64),
     MaxData(u64),
-    MaxStreamData {
-        id: u64,
-        max: u64,
-    },
-    NewConnectionId {
-        id: String,
-        sequence: Option<u64>,
-    },
-    RetireConnectionId(Option<u64>),
+    NewConnectionId(String),
     PathChallenge,
     PathResponse,
     HandshakeDone,
     NewToken,
     ConnectionClose(Close),
-    ResetStream {
-        id: u64,
-        code: Option<u64>,
-    },
-    StopSending {
-        id: u64,
-        code: Option<u64>,
-    },
     /// Any other, by name.
     Other(String),
 }
@@ -190,6 +180,7 @@ impl Event {
                 What::Session { session: number(&data["session_id"]), stream: number(&data["stream_id"]) }
             }
             "frame_created" | "frame_parsed" if category.starts_with('h') => http3(event == "frame_created", data),
+            "stream_type_set" if category.starts_with('h') => stream_type(data),
             "packet_sent" => What::Packet(Packet::new(true, data)),
             "packet_received" => What::Packet(Packet::new(false, data)),
             "packet_dropped" => What::Dropped,
@@ -283,12 +274,7 @@ impl Frame {
             },
             ("datagram", _) => Frame::Datagram(len()),
             ("max_data", _) => Frame::MaxData(get("maximum").unwrap_or(0)),
-            ("max_stream_data", Some(id)) => Frame::MaxStreamData { id, max: get("maximum").unwrap_or(0) },
-            ("new_connection_id", _) => Frame::NewConnectionId {
-                id: text(&frame["connection_id"]).unwrap_or_default(),
-                sequence: get("sequence_number"),
-            },
-            ("retire_connection_id", _) => Frame::RetireConnectionId(get("sequence_number")),
+            ("new_connection_id", _) => Frame::NewConnectionId(text(&frame["connection_id"]).unwrap_or_default()),
             ("path_challenge", _) => Frame::PathChallenge,
             ("path_response", _) => Frame::PathResponse,
             ("handshake_done", _) => Frame::HandshakeDone,
@@ -299,8 +285,6 @@ impl Frame {
                 reason: text(&frame["reason"]),
                 ..Close::default()
             }),
-            ("reset_stream", Some(id)) => Frame::ResetStream { id, code: get("error_code") },
-            ("stop_sending", Some(id)) => Frame::StopSending { id, code: get("error_code") },
             _ => Frame::Other(name),
         }
     }
@@ -333,6 +317,14 @@ fn http3(is_ours: bool, data: &Value) -> What {
             }
             What::Http3 { stream, is_ours, frame }
         }
+        _ => What::Other,
+    }
+}
+
+fn stream_type(data: &Value) -> What {
+    let is_ours = first(&[&data["initiator"], &data["owner"]]) != "remote";
+    match (number(&data["stream_id"]), text(first(&[&data["stream_type"], &data["new"]]))) {
+        (Some(stream), Some(ty)) => What::StreamType { stream, is_ours, ty },
         _ => What::Other,
     }
 }

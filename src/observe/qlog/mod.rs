@@ -10,12 +10,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+mod chart;
 mod collect;
 mod display;
 mod event;
+mod explain;
 mod read;
 mod summary;
 
+pub use chart::Chart;
+pub use explain::explain;
 pub use summary::{
     Close, Congestion, ConnectionIds, Count, Handshake, Listed, MAX_LISTED, MAX_REQUESTS, Packets, Request, Rtt,
     Skipped, Streams, Summary,
