@@ -170,7 +170,7 @@ struct Diagnostics {
     no_qlog: bool,
     #[cfg(feature = "qlog")]
     #[command(flatten)]
-    qlog_limits: super::qlog::Limits,
+    qlog_limits: super::qlog::QlogLimits,
     /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 reopens it
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylog: Option<PathBuf>,

@@ -156,6 +156,9 @@ impl QlogFile {
     /// Writes what is held; `is_end`: also an event that is not whole.
     fn write_out(&mut self, is_end: bool) {
         let len = if is_end || self.kept.is_none() { self.buffer.len() } else { whole_events(&self.buffer) };
+        if self.kept.is_some() && len == 0 {
+            return;
+        }
         if let Err(e) = self.write_events(len) {
             self.failures.add("the qlog file", &self.path, &e);
             self.state = State::Failed;

@@ -7,7 +7,7 @@ use mio_quiche::QlogMax;
 const FILES: usize = 100;
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Limits {
+pub(crate) struct QlogLimits {
     /// Keep the N newest qlog files (default 100) of at most BYTES each; a connection with more goes on in another file
     #[arg(long = "qlog-max", value_name = "BYTES[,N]", value_parser = parse)]
     pub(crate) max: Option<QlogMax>,

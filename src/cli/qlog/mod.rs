@@ -12,7 +12,7 @@ use super::{Failure, print};
 mod limits;
 mod table;
 
-pub(super) use limits::Limits;
+pub(super) use limits::QlogLimits;
 use table::Table;
 
 #[derive(Debug, ClapArgs)]

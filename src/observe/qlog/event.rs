@@ -297,8 +297,8 @@ impl Metrics {
         Metrics {
             min_rtt: rtt("min_rtt"),
             smoothed_rtt: rtt("smoothed_rtt"),
-            // ngtcp2 writes 0 before the first sample.
-            latest_rtt: rtt("latest_rtt").filter(|ms| *ms > 0.0),
+            // Before the first sample, ngtcp2 writes 0, and no least one.
+            latest_rtt: rtt("latest_rtt").filter(|ms| *ms > 0.0 || !data["min_rtt"].is_null()),
             window: number(first(&[&data["congestion_window"], &data["cwnd"]])),
             in_flight: number(&data["bytes_in_flight"]),
             pto_count: number(&data["pto_count"]),

@@ -93,7 +93,7 @@ pub(super) fn html(chart: &Chart) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{name}</title>\n\
          <style>{COLOURS}{MARKS}{PAGE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n<p>{}</p>\n\
-         <p class=\"dim\">Point at a mark to see what it is.</p>\n",
+         <p class=\"dim wide\">Point at a mark to see what it is.</p>\n",
         facts(chart)
     );
     let narrow = panels(chart, Layout::NARROW);
