@@ -201,6 +201,9 @@ pub use app::{Session, SessionHandle, SessionHandler, SessionRequest, SessionRes
 #[cfg(feature = "workers")]
 pub use app::{Workers, WorkersHandle};
 #[doc(inline)]
+#[cfg(feature = "qlog")]
+pub use config::QlogMax;
+#[doc(inline)]
 pub use config::{
     AccessLog, AccessLogFormat, Certificate, ClientConfig, CongestionControl, Drafts, MAX_RESPONSE_HEAD, RequestLimits,
     Resolver, ResponseLimits, RetryPolicy, ServerConfig, TransportConfig, WebTransportConfig,

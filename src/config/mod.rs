@@ -26,6 +26,8 @@ pub(crate) use server::OFFLOAD_THREADS;
 pub use server::ServerConfig;
 #[cfg(feature = "admin")]
 pub(crate) use tls::tcp_context;
+#[cfg(feature = "qlog")]
+pub use transport::QlogMax;
 pub use transport::{CongestionControl, RetryPolicy, TransportConfig};
 pub use webtransport::{Drafts, WebTransportConfig};
 pub(crate) use webtransport::{

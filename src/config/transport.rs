@@ -102,6 +102,9 @@ pub struct TransportConfig {
     /// address is validated (RFC 9000 section 8.1), with the events before. Default: none.
     #[cfg(feature = "qlog")]
     pub qlog_dir: Option<PathBuf>,
+    /// Limits the qlog files in the directory; without limits they fill the disk sooner or later. Default: none.
+    #[cfg(feature = "qlog")]
+    pub qlog_max: Option<QlogMax>,
     /// File to which TLS secrets are appended in the NSS key log format (RFC 9850), for packet captures; on a server, when
     /// the client's address is validated. [`Endpoint::reopen_logs`](crate::Endpoint::reopen_logs) opens it again, and
     /// `Server::run` does so at SIGUSR1. Default: none.
@@ -109,6 +112,25 @@ pub struct TransportConfig {
     /// Size of the kernel's buffers for the UDP socket, in each direction, in bytes; the kernel may give less. Default:
     /// 16 MiB for a server, 4 MiB for a client.
     pub socket_buffer: usize,
+}
+
+/// Limits of qlog files, for [`TransportConfig::qlog_max`].
+#[cfg(feature = "qlog")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QlogMax {
+    /// Bytes of a file, at least 32768. A connection with more goes on in another file, `{source connection id}.2.sqlog`
+    /// and so on, which begins with the same header. A single event that is larger is written all the same.
+    pub bytes: u64,
+    /// Files that are kept, at least 1. When there are more, the oldest are deleted: those of this server or client, with
+    /// all its workers, and those that an earlier one made in the directory. A connection whose current file is deleted
+    /// logs nothing more.
+    pub files: usize,
+}
+
+#[cfg(feature = "qlog")]
+impl QlogMax {
+    /// The first write of a connection has up to half of it.
+    const MIN_BYTES: u64 = 32 * 1024;
 }
 
 /// `transport/` keeps the limit of RFC 9000 section 8.1. quiche's own would make a path fail its validation when what
@@ -139,6 +161,8 @@ impl TransportConfig {
             early_data: false,
             #[cfg(feature = "qlog")]
             qlog_dir: None,
+            #[cfg(feature = "qlog")]
+            qlog_max: None,
             keylog: None,
             socket_buffer: 16 * 1024 * 1024,
         }
@@ -166,6 +190,11 @@ impl TransportConfig {
         let (uni, expected) = (self.max_streams_uni, "3 to 2^60 streams, as HTTP/3 itself needs three");
         check::range("max_streams_uni", uni, (3..=1 << 60).contains(&uni), expected)?;
         check::at_least_one("datagram_queue", self.datagram_queue.unwrap_or(1))?;
+        #[cfg(feature = "qlog")]
+        if let Some(QlogMax { bytes, files }) = self.qlog_max {
+            check::range("qlog_max.bytes", bytes, bytes >= QlogMax::MIN_BYTES, "at least 32768 bytes")?;
+            check::at_least_one("qlog_max.files", files)?;
+        }
         check::positive("idle_timeout", self.idle_timeout)?;
         check::positive("handshake_timeout", self.handshake_timeout)?;
         if self.alpn.is_empty() || self.alpn.iter().any(|p| p.is_empty() || p.len() > 255) {

@@ -8,6 +8,7 @@ use super::closing::Reason;
 use super::connection::Connection;
 use super::core::{CidChange, Cx, Role};
 use super::event::Event;
+use super::qlog;
 use super::streams::StreamState;
 use crate::error::{ErrorCode, StreamError};
 use crate::h3::StreamEnd;
@@ -366,6 +367,7 @@ impl Connection {
         }
         while let Some(migrated) = self.transport.poll_migrated() {
             cx.core.stats.migrations += 1;
+            qlog::migrated(&mut self.transport, migrated.peer);
             log::debug!("{:?}: the peer is at {}", cx.conn, migrated.peer);
         }
     }

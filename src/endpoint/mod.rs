@@ -14,12 +14,15 @@ mod first_flight;
 mod handshake;
 mod handshakes;
 mod keep_alive;
+mod log_failures;
 mod logs;
 mod outgoing;
 mod overload;
 mod prefix;
 mod progress;
 mod qlog;
+#[cfg(feature = "qlog")]
+mod qlog_files;
 mod rates;
 mod requests;
 mod responses;
@@ -210,7 +213,7 @@ impl Endpoint {
             quic,
             token_room,
             h3: settings.to_h3()?,
-            logs: Logs::open(&settings.transport)?,
+            logs: Logs::open(&settings.transport, &worker)?,
             cids: CidGenerator::new(&SystemRandom::new(), reset_key, worker.place()).ok_or(ConfigError::NoRandom)?,
             tokens: TokenKey::new(retry_key, now, wall, settings.retry_token_lifetime),
             settings,

@@ -1,10 +1,14 @@
 //! What the endpoints of one server's workers share, so that limits are those of the server.
 
+#[cfg(feature = "qlog")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::prefix::Prefix;
+#[cfg(feature = "qlog")]
+use super::qlog_files::QlogFiles;
 use super::rates::Rates;
 use crate::config::{EndpointConfig, ServerConfig};
 use crate::error::ConfigError;
@@ -24,6 +28,8 @@ struct Totals {
     connections: AtomicUsize,
     handshakes: AtomicUsize,
     rates: Option<Mutex<Rates>>,
+    #[cfg(feature = "qlog")]
+    qlogs: OnceLock<Arc<QlogFiles>>,
 }
 
 impl Workers {
@@ -48,7 +54,13 @@ impl Workers {
 impl Totals {
     fn new(settings: &EndpointConfig, now: Instant) -> Self {
         let rates = settings.max_request_rate.map(|rate| Mutex::new(Rates::new(rate, now)));
-        Totals { connections: AtomicUsize::new(0), handshakes: AtomicUsize::new(0), rates }
+        Totals {
+            connections: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
+            rates,
+            #[cfg(feature = "qlog")]
+            qlogs: OnceLock::new(),
+        }
     }
 }
 
@@ -67,6 +79,12 @@ impl Worker {
     pub(super) fn single(settings: &EndpointConfig, now: Instant) -> Self {
         let totals = Arc::new(Totals::new(settings, now));
         Worker { place: Place::ONLY, totals, connections: 0, handshakes: 0 }
+    }
+
+    /// The qlog files that are kept.
+    #[cfg(feature = "qlog")]
+    pub(super) fn qlogs(&self) -> &OnceLock<Arc<QlogFiles>> {
+        &self.totals.qlogs
     }
 
     pub(super) fn place(&self) -> Place {

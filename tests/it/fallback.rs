@@ -49,7 +49,9 @@ fn nginx_leads_curl_to_the_same_files_by_http3() {
     assert!(lines.map_while(Result::ok).any(|line| line.starts_with("chromium ")), "it tells how to open the site");
 
     let url = |path: &str| format!("https://localhost:{port}{path}");
-    wait_for("nginx", DEADLINE, || (curl(dir.path(), &url("/"), &["--http2", "-o", "first"]).0 == Some(0)).then_some(()));
+    wait_for("nginx", DEADLINE, || {
+        (curl(dir.path(), &url("/"), &["--http2", "-o", "first"]).0 == Some(0)).then_some(())
+    });
     let cache = ["--alt-svc", "alt-svc.txt", "-w", "%{http_version}", "-o", "data"];
     let data = || {
         let (code, version) = curl(dir.path(), &url("/data.bin"), &cache);

@@ -28,6 +28,7 @@ mod handlers;
 mod layers;
 mod metrics;
 mod msrv;
+mod qlog;
 mod quic_datagrams;
 mod quiche_client;
 mod raw;

@@ -229,6 +229,9 @@ pub(super) struct Diagnostics {
     #[cfg(feature = "qlog")]
     #[arg(long)]
     pub(super) no_qlog: bool,
+    #[cfg(feature = "qlog")]
+    #[command(flatten)]
+    pub(super) qlog_limits: crate::cli::qlog::QlogLimits,
     /// Append TLS secrets to this file, for decrypting packet captures; SIGUSR1 reopens it
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(super) keylog: Option<PathBuf>,

@@ -57,6 +57,7 @@ pub(super) fn config(args: Args) -> Result<ServerConfig, Failure> {
     #[cfg(feature = "qlog")]
     {
         config.transport.qlog_dir = diagnostics.qlog_dir.filter(|_| !diagnostics.no_qlog);
+        config.transport.qlog_max = diagnostics.qlog_limits.max;
     }
     Ok(config)
 }

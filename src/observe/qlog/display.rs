@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 use super::collect::sum;
-use super::{Close, Count, Listed, Summary};
+use super::{Close, Count, Listed, Skipped, Summary};
 use crate::error::transport_error;
 
 /// Longest foreign text shown, in characters.
@@ -14,15 +14,24 @@ const MAX_TEXT: usize = 100;
 impl Display for Summary {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         line(f, "file", &self.file)?;
-        line(f, "title", format_args!("{} ({})", text(self.title.as_deref().unwrap_or("-")), self.vantage_point))?;
+        line(
+            f,
+            "title",
+            format_args!("{} ({})", text(self.title.as_deref().unwrap_or("-")), text(&self.vantage_point)),
+        )?;
         if let Some(started) = &self.started {
             line(f, "started", text(started))?;
         }
         let cut = if self.truncated { ", the last record is cut off" } else { "" };
+        let skipped = match &self.first_skipped {
+            Some(Skipped { line: 0, reason }) => format!(": {}", text(reason)),
+            Some(Skipped { line, reason }) => format!(": line {line}: {}", text(reason)),
+            None => String::new(),
+        };
         line(
             f,
             "duration",
-            format_args!("{} ({} events, {} skipped{cut})", ms(self.duration_ms), self.events, self.skipped),
+            format_args!("{} ({} events, {} skipped{skipped}{cut})", ms(self.duration_ms), self.events, self.skipped),
         )?;
         self.fmt_handshake(f)?;
         self.fmt_cids(f)?;
@@ -162,10 +171,10 @@ impl Summary {
 fn fmt_close(f: &mut Formatter<'_>, close: &Close) -> fmt::Result {
     write!(f, "{:<12}after {}", "closed", ms(close.at_ms))?;
     if let Some(initiator) = &close.initiator {
-        write!(f, ", {initiator}")?;
+        write!(f, ", {}", text(initiator))?;
     }
     if let Some(code) = close.code {
-        write!(f, ", {} error 0x{code:x}", close.space.as_deref().unwrap_or("unknown"))?;
+        write!(f, ", {} error 0x{code:x}", text(close.space.as_deref().unwrap_or("unknown")))?;
         if let Some(name) = code_name(close.space.as_deref(), code) {
             write!(f, " ({name})")?;
         }
@@ -174,7 +183,7 @@ fn fmt_close(f: &mut Formatter<'_>, close: &Close) -> fmt::Result {
         write!(f, ", \"{}\"", text(reason))?;
     }
     if let Some(trigger) = &close.trigger {
-        write!(f, ", trigger {trigger}")?;
+        write!(f, ", trigger {}", text(trigger))?;
     }
     writeln!(f)
 }
@@ -223,12 +232,12 @@ fn more<T>(listed: &Listed<T>) -> String {
     }
 }
 
-fn ms(ms: f64) -> String {
+pub(super) fn ms(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.3} s", ms / 1000.0) }
 }
 
 /// Text from the file, fit for a terminal: the peer chose some of it.
-fn text(foreign: &str) -> String {
+pub(super) fn text(foreign: &str) -> String {
     let mut out: String = foreign
         .chars()
         .take(MAX_TEXT)

@@ -77,13 +77,13 @@ pub struct Packets {
 #[non_exhaustive]
 pub struct Rtt {
     /// Least.
-    pub min_ms: f32,
+    pub min_ms: f64,
     /// Smoothed, at the end.
-    pub smoothed_ms: f32,
+    pub smoothed_ms: f64,
     /// The last sample.
-    pub latest_ms: f32,
+    pub latest_ms: f64,
     /// The greatest sample logged.
-    pub max_ms: f32,
+    pub max_ms: f64,
 }
 
 /// Congestion control of the sending direction.
@@ -97,7 +97,7 @@ pub struct Congestion {
     /// Greatest number of bytes in flight.
     pub max_in_flight: Option<u64>,
     /// Greatest count of probe timeouts in a row.
-    pub max_pto_count: u16,
+    pub max_pto_count: u64,
     /// State changes: milliseconds from the start, and the new state.
     pub states: Listed<(f64, String)>,
 }
@@ -148,6 +148,16 @@ pub struct Close {
     pub trigger: Option<String>,
 }
 
+/// A record that was skipped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Skipped {
+    /// Its line in the file, from 1; 0 if it is not known.
+    pub line: u64,
+    /// Why.
+    pub reason: String,
+}
+
 /// Summary of a connection from its qlog file. `Display` prints a page of text; [`Summary::to_json`] is for programs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -162,10 +172,12 @@ pub struct Summary {
     pub started: Option<String>,
     /// From the first to the last event, in milliseconds.
     pub duration_ms: f64,
-    /// Events that were understood.
+    /// Events, whether or not they count for anything here.
     pub events: u64,
-    /// Records that were not understood: unknown events or broken records.
+    /// Broken records, and those that are no events.
     pub skipped: u64,
+    /// The first of these.
+    pub first_skipped: Option<Skipped>,
     /// Whether the last record is truncated, as in the log of a running or killed process.
     pub truncated: bool,
     /// The handshake.
@@ -178,7 +190,8 @@ pub struct Summary {
     pub rtt: Option<Rtt>,
     /// Congestion control.
     pub congestion: Congestion,
-    /// Streams by initiator and direction, such as `client bidi` (RFC 9000, section 2.1).
+    /// Streams by initiator and direction, such as `client bidi` (RFC 9000, section 2.1); the first
+    /// 1048576 of them.
     pub streams: BTreeMap<String, Streams>,
     /// QUIC datagrams sent (RFC 9221).
     pub datagrams_sent: Count,

@@ -133,11 +133,11 @@ fn a_log_cut_anywhere_is_read_up_to_there() {
     let (client, _) = sample::logs(tmp.path(), 1, 0);
     let content = fs::read(client).unwrap();
     let path = tmp.path().join("cut.sqlog");
-    let header = content.iter().skip(2).position(|&b| b == RECORD_SEPARATOR).unwrap() + 2;
+    let header = content.iter().skip(2).position(|&b| b == read::RECORD_SEPARATOR).unwrap() + 2;
     for cut in (header..content.len()).step_by(997) {
         fs::write(&path, &content[..cut]).unwrap();
         let summary = Summary::read(&path).unwrap();
-        let whole = matches!(content[cut - 1], RECORD_SEPARATOR | b'\n') || content[cut] == b'\n';
+        let whole = matches!(content[cut - 1], read::RECORD_SEPARATOR | b'\n') || content[cut] == b'\n';
         assert_eq!((summary.truncated, summary.skipped), (!whole, u64::from(!whole)), "{cut}");
         assert!(!summary.to_string().is_empty());
     }
@@ -156,12 +156,17 @@ fn unknown_and_broken_records_are_counted() {
         r#"[1,2"#,
         r#"{"time":7.5,"name":"quic:packet_lost","data":{}}"#,
         r#"{"time":9.5,"name":"quic:packet_dropped","data":{}}"#,
+        r#"{"time":1e400,"name":"quic:packet_dropped","data":{}}"#,
+        r#"{"name":"quic:packet_dropped","data":{}}"#,
     ]);
-    assert_eq!((summary.events, summary.skipped, summary.truncated), (2, 4, false));
+    assert_eq!((summary.events, summary.skipped, summary.truncated), (4, 4, false));
+    assert_eq!(summary.packets.sent["unknown"].count, 1);
+    let first = summary.first_skipped.as_ref().unwrap();
+    assert_eq!((first.line, first.reason.as_str()), (4, "expected ident"));
     assert_eq!((summary.packets.lost.count, summary.packets.dropped), (1, 1));
-    assert_eq!(summary.duration_ms, 2.0);
+    assert_eq!(summary.duration_ms, 4.5);
     let page = summary.to_string();
-    assert!(page.contains("duration    2.0 ms (2 events, 4 skipped)\n"), "{page}");
+    assert!(page.contains("duration    4.5 ms (4 events, 4 skipped: line 4: expected ident)\n"), "{page}");
     assert!(page.contains("handshake   not established\n") && page.contains("closed      not in this log\n"), "{page}");
 }
 
@@ -210,7 +215,7 @@ fn extreme_numbers_do_not_overflow() {
         .replace("packet_sent", "packet_received")
         .replace(r#""packet_type":"1RTT""#, r#""packet_type":"initial","dcil":255,"scil":255"#);
     let summary = log(&[&packet, &packet, &received, &received]);
-    assert_eq!(summary.events, 4);
+    assert_eq!((summary.events, summary.skipped), (4, 0));
     assert_eq!(summary.streams["server uni"].bytes_out, max);
     assert!(summary.to_string().contains("server uni"));
 }
@@ -218,11 +223,13 @@ fn extreme_numbers_do_not_overflow() {
 #[test]
 fn what_is_no_qlog_is_named() {
     assert!(read_error(b"").contains("it is empty"));
-    assert!(read_error(b"{\"qlog_version\":\"0.3\"}").contains("plain JSON"));
-    assert!(read_error(&[0x1f, 0x8b, 8, 0]).contains("gzip -d"));
+    assert!(read_error(b"{\"qlog_version\":\"0.3\"}").contains("it has no traces"));
+    assert!(read_error(b"{\n\"traces\":[\n{\"events\":[oops]}]}").contains("line 3: expected value"));
+    assert!(read_error(b"{\"traces\":[").contains("line 1: EOF while parsing"));
+    assert!(read_error(&[0x1f, 0x8b, 8, 0]).contains("cannot read qlog"));
     assert!(read_error(&[0x28, 0xb5, 0x2f, 0xfd, 0]).contains("zstd -d"));
-    assert!(read_error(b"-----BEGIN CERTIFICATE-----").contains("record separator"));
-    assert!(read_error(b"\x1e").contains("no header"));
+    assert!(read_error(b"-----BEGIN CERTIFICATE-----").contains("line 1: it begins neither with a record separator"));
+    assert!(read_error(b"\x1e").contains("line 1: it has no header"));
     assert!(read_error(b"\x1e\n\x1e\n").contains("no header"));
     assert!(read_error(b"\x1e{\"qlog_version\":\"0.3\"}\n").contains("header is unusable"));
     assert!(read_error(b"\x1e\xff\xfe\n").contains("header is unusable"));
@@ -230,4 +237,126 @@ fn what_is_no_qlog_is_named() {
     assert_eq!(missing.to_string(), "cannot read qlog 'nowhere.sqlog': No such file or directory (os error 2)");
     let tmp = TempDir::new().unwrap();
     assert!(matches!(Summary::read(tmp.path()), Err(QlogError::Read { .. })), "a directory");
+}
+
+/// The same connection as each implementation writes it: a request, its response, and a packet lost.
+#[test]
+fn times_and_names_of_all_drafts() {
+    // Newest: quiche.
+    let newest = [
+        r#"{"time":10.5,"name":"quic:packet_sent","data":{"header":{"packet_type":"1RTT","packet_number":7},"raw":{"length":100},"frames":[{"frame_type":"stream","stream_id":0,"offset":0,"raw":{"payload_length":60}}]}}"#,
+        r#"{"time":12.5,"name":"quic:recovery_metrics_updated","data":{"latest_rtt":2.0,"smoothed_rtt":2.5,"min_rtt":1.5,"congestion_window":12000}}"#,
+        r#"{"time":13.5,"name":"quic:packet_lost","data":{"header":{"packet_type":"1RTT","packet_number":7}}}"#,
+    ];
+    let newest = log(&newest);
+    let expect = |other: Summary, what: &str| {
+        assert_eq!((other.events, other.skipped, other.duration_ms), (3, 0, 3.0), "{what}");
+        assert_eq!(other.packets, newest.packets, "{what}");
+        assert_eq!((other.rtt, &other.congestion), (newest.rtt, &newest.congestion), "{what}");
+        assert_eq!(other.streams, newest.streams, "{what}");
+    };
+    expect(newest.clone(), "newest");
+    assert_eq!((newest.packets.lost.count, newest.packets.sent["1RTT"].bytes), (1, 100));
+    assert_eq!((newest.rtt.unwrap().latest_ms, newest.congestion.window), (2.0, Some(12000)));
+
+    // ngtcp2: draft 03, JSON-SEQ, categories, `relative`.
+    let header = r#"{"qlog_format":"JSON-SEQ","qlog_version":"0.3","trace":{"vantage_point":{"name":"ngtcp2","type":"client"},"common_fields":{"protocol_type":["QUIC"],"time_format":"relative","reference_time":0}}}"#;
+    let data = r#"{"frames":[{"frame_type":"stream","stream_id":0,"fin":false,"offset":0,"length":60}],"header":{"packet_type":"1RTT","packet_number":7},"raw":{"length":100}}"#;
+    let metrics = r#"{"min_rtt":1.5,"smoothed_rtt":2.5,"latest_rtt":2,"pto_count":0,"cwnd":12000}"#;
+    let lost = r#"{"type":"1RTT","packet_number":7}"#;
+    let at = |time: f64, name: &str, data: &str| format!(r#"{{"time":{time},"name":"{name}","data":{data}}}"#);
+    let events = |times: [f64; 3]| {
+        [
+            at(times[0], "transport:packet_sent", data),
+            at(times[1], "recovery:metrics_updated", metrics),
+            at(times[2], "recovery:packet_lost", lost),
+        ]
+    };
+    let sequence = |header: &str, separator: &str, times| {
+        let records: Vec<_> = events(times).iter().map(|record| format!("{separator}{record}\n")).collect();
+        format!("{separator}{header}\n{}", records.concat())
+    };
+    let read = |content: &str| Summary::read_all(content.as_bytes(), Path::new("made")).unwrap();
+    let one = |content: &str| <[Summary; 1]>::try_from(read(content)).unwrap().into_iter().next().unwrap();
+    let from_ngtcp2 = one(&sequence(header, "\x1e", [10.0, 12.0, 13.0]));
+    assert_eq!(from_ngtcp2.vantage_point, "client");
+    expect(from_ngtcp2, "ngtcp2");
+    // The same as lines of JSON, as quic-go wrote it.
+    expect(one(&sequence(header, "", [10.0, 12.0, 13.0])), "lines");
+    for format in ["delta", "relative_to_previous", "relative_to_previous_event"] {
+        let header = header.replace("\"relative\"", &format!("\"{format}\""));
+        expect(one(&sequence(&header, "\x1e", [500.0, 2.0, 1.0])), format);
+    }
+
+    // aioquic: one value, absolute times, the side behind the events.
+    let list = events([1795744419647.0, 1795744419649.0, 1795744419650.0]).join(",");
+    let trace = format!(
+        r#"{{"common_fields":{{"ODCID":"9963"}},"events":[{list}],"vantage_point":{{"name":"aioquic","type":"server"}}}}"#
+    );
+    let whole = format!(r#"{{"qlog_format":"JSON","qlog_version":"0.3","traces":[{trace}]}}"#);
+    let from_aioquic = one(&whole);
+    assert_eq!(from_aioquic.vantage_point, "server");
+    assert_eq!(from_aioquic.started.as_deref(), Some("Fri, 27 Nov 2026 01:53:39 GMT"));
+    expect(from_aioquic, "aioquic");
+    let two = read(&format!(r#"{{"traces":[{trace},{trace}],"title":"two"}}"#));
+    assert_eq!(two.len(), 2);
+    for cut in [whole.len() - 40, whole.len() - 20] {
+        let cut = one(&whole[..cut]);
+        assert!(cut.truncated);
+        expect(cut, "cut off");
+    }
+
+    // Draft 00 and 01: arrays, upper case, numbers as text, microseconds.
+    let old_data = r#"{"packet_type":"1RTT","header":{"packet_number":"7","packet_size":100},"frames":[{"frame_type":"STREAM","id":"0","offset":"0","length":"60"}]}"#;
+    let old = format!(
+        r#"{{"qlog_version":"draft-01","traces":[{{"vantage_point":"CLIENT","configuration":{{"time_units":"us"}},
+        "event_fields":["relative_time","CATEGORY","EVENT_TYPE","DATA"],"events":[
+        ["10000","TRANSPORT","PACKET_SENT",{old_data}],[12000,"RECOVERY","METRIC_UPDATE",{metrics}],[13000,"RECOVERY","PACKET_LOST",{lost}]]}}]}}"#
+    );
+    let old = one(&old);
+    assert_eq!(old.vantage_point, "client");
+    expect(old, "draft 01");
+}
+
+#[test]
+fn compressed_files_are_read() {
+    use std::io::Write;
+    let content = format!("\x1e{HEADER}\n\x1e{}\n", r#"{"time":1,"name":"quic:packet_dropped","data":{}}"#);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(content.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let [summary] = Summary::read_all(&gzip[..], Path::new("made.gz")).unwrap().try_into().unwrap();
+    assert_eq!((summary.events, summary.packets.dropped), (1, 1));
+}
+
+/// What would fill the memory ends, or is skipped.
+#[test]
+fn hostile_files_are_bounded() {
+    struct Endless(&'static [u8], Vec<u8>, u64);
+    impl std::io::Read for Endless {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            if self.1.is_empty() {
+                self.1 = self.0.repeat(1000);
+                self.2 += 1;
+                assert!(self.2 < 9000, "it is read for ever");
+            }
+            let len = buf.len().min(self.1.len());
+            buf[..len].copy_from_slice(&self.1[..len]);
+            self.1.drain(..len);
+            Ok(len)
+        }
+    }
+    let read = |start: &'static str, rest: &'static [u8]| {
+        let file = std::io::Read::chain(start.as_bytes(), Endless(rest, Vec::new(), 0));
+        Summary::read_all(file, Path::new("endless")).unwrap_err().to_string()
+    };
+    let too_long = "a record has more than 1048576 bytes";
+    assert!(read("{\"traces\":[{\"events\":[", b"[").contains("recursion limit"));
+    assert!(read("{\"traces\":[{\"events\":[{\"a\":\"", b"aaaa").contains(too_long));
+    assert!(read("{\"traces\":[{\"events\":[[0", b",0").contains(too_long));
+    assert!(read("{\"other\":", b"[[[[").contains(too_long));
+    assert!(read("\x1e", b"aaaa").contains("line 1: its header is unusable"));
+    let traces = "{\"events\":[]},".repeat(1001);
+    let many = Summary::read_all(format!("{{\"traces\":[{traces}").as_bytes(), Path::new("many")).unwrap_err();
+    assert!(many.to_string().contains("more than 1000 traces"), "{many}");
 }
