@@ -1,60 +1,55 @@
 //! `mio-quiche get`.
 
+mod active;
 mod alt_svc;
 mod args;
 mod body;
 mod data;
 mod failure;
+mod jobs;
 mod output;
 mod rate;
 mod replace;
 mod report;
 mod sessions;
+mod settings;
+mod show;
+mod template;
 mod transfer;
+mod write_out;
 
 use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 use http::Method;
 use mio_quiche::app::RequestId;
 use mio_quiche::{Client, ConnId, Error, MigrateError, net};
 use url::Url;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use active::{Active, Facts, Link};
 use alt_svc::AltServiceFile;
 pub(super) use args::Args;
-use args::{Job, Target, Template};
 pub(super) use failure::EXIT_CODES;
 use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
-use output::{Output, Stdout};
-use report::{Console, Report, TICK};
+use jobs::Job;
+use output::{Output, Stdout, Target};
+use report::{Console, TICK};
 use sessions::Sessions;
-use transfer::{Note, Options, State, Transfer, show_request};
+use template::Template;
+use transfer::{Options, Transfer, request_text, show_request};
+pub(super) use write_out::HELP as VARIABLES;
+use write_out::Sink;
 
 use super::notify::Notifier;
+use super::remote::Lookups;
 
 /// As curl.
 const MAX_REDIRECTS: usize = 50;
-
-/// A transfer under way.
-struct Active {
-    job: Job,
-    id: RequestId,
-    state: Rc<RefCell<State>>,
-    output: Rc<RefCell<Output>>,
-    started: Instant,
-    url: String,
-    method: Method,
-    has_body: bool,
-    redirects: usize,
-    /// The request's head, for `-v`.
-    head: String,
-    migrated: bool,
-    resumed: bool,
-}
 
 struct Run {
     args: Args,
@@ -74,6 +69,11 @@ struct Run {
     /// Origins that requests were sent to.
     origins: Vec<String>,
     shown: HashSet<ConnId>,
+    /// The connections so far.
+    links: HashMap<ConnId, Rc<Link>>,
+    lookups: Lookups,
+    /// The format of `-w`.
+    write_out: Option<String>,
     /// Bytes of finished transfers, for the overall progress bar.
     done: u64,
     exit_code: u8,
@@ -96,7 +96,9 @@ impl Run {
     fn new(args: Args) -> Result<Self, Problem> {
         let queue: VecDeque<Job> = args.jobs()?.into();
         let template = args.template(queue.len())?;
-        let mut client = Client::new(args.config()?)?;
+        let write_out = args.output.write_out.as_deref().map(write_out::format).transpose()?;
+        let lookups = Lookups::default();
+        let mut client = Client::new(args.config(&lookups)?)?;
         let sessions = args.connection.resume_session.as_deref().map(Sessions::read).transpose()?;
         if let Some(sessions) = &sessions {
             sessions.give_to(&mut client);
@@ -137,6 +139,9 @@ impl Run {
             alternatives,
             origins: Vec::new(),
             shown: HashSet::new(),
+            links: HashMap::new(),
+            lookups,
+            write_out,
             done: 0,
             exit_code: 0,
             args,
@@ -219,6 +224,11 @@ impl Run {
             head: String::new(),
             migrated: false,
             resumed: false,
+            link: None,
+            connects: 0,
+            redirected: Duration::ZERO,
+            request_size: 0,
+            header_size: 0,
         };
         match self.start(&mut active) {
             Ok(()) => self.active.push(active),
@@ -240,6 +250,7 @@ impl Run {
             self.origins.push(origin);
         }
         active.head = show_request(request.head());
+        active.request_size += request_text(request.head()).len() as u64;
         let source = body.map(|body| body.open(&self.notifier));
         let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
         let transfer = Transfer::new(self.options, state, output, self.heads.clone(), source);
@@ -254,7 +265,7 @@ impl Run {
             if active.state.borrow().waits && (notified || shown) {
                 self.client.wake(active.id);
             }
-            self.note_resumption(&mut active);
+            self.note_connection(&mut active);
             if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
                 active.migrated = self.migrate();
             }
@@ -268,14 +279,25 @@ impl Run {
     }
 
     /// Facts known only after the handshake.
-    fn note_resumption(&mut self, active: &mut Active) {
+    fn note_connection(&mut self, active: &mut Active) {
         let conn = active.state.borrow().stream.map(|stream| stream.conn);
+        let local = self.client.local_addr();
         let endpoint = self.client.endpoint();
-        let Some(conn) = conn.filter(|conn| endpoint.peer_addr(*conn).is_some() && !endpoint.is_early(*conn)) else {
-            return;
-        };
-        active.resumed = endpoint.is_resumed(conn);
-        active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
+        let Some((conn, peer)) = conn.and_then(|conn| Some((conn, endpoint.peer_addr(conn)?))) else { return };
+        let number = self.links.len();
+        let known = self.links.entry(conn);
+        if matches!(known, Entry::Vacant(_)) {
+            active.connects += 1;
+        }
+        let link = known.or_insert_with(|| {
+            let certificate = endpoint.peer_certificate(conn).map(<[u8]>::to_vec);
+            Rc::new(Link { number, local: source(local, peer), peer, certificate })
+        });
+        active.link = Some(Rc::clone(link));
+        if !endpoint.is_early(conn) {
+            active.resumed = endpoint.is_resumed(conn);
+            active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
+        }
     }
 
     /// Returns false to try again.
@@ -346,6 +368,8 @@ impl Run {
             let message = format!("{}: needs the body again, but standard input can be read only once", active.url);
             return Err(Problem::new(REWIND, message));
         }
+        active.header_size += active.state.borrow().header_size;
+        active.redirected = net::now().saturating_duration_since(active.started);
         active.state = Rc::default();
         self.start(active)
     }
@@ -366,92 +390,36 @@ impl Run {
             self.console.end_bar();
         }
         let now = net::now();
-        let ms = |at: Instant| at.saturating_duration_since(active.started).as_secs_f64() * 1000.0;
-        let round = |ms: f64| (ms * 1000.0).round() / 1000.0;
-        let report = Report {
-            url: active.url.clone(),
-            status: state.status,
-            bytes: state.received,
-            bytes_sent: state.sent,
-            connect_ms: state.sent_at.map(ms).map(round),
-            first_byte_ms: state.first_byte_at.map(ms).map(round),
-            total_ms: round(ms(now)),
-            redirects: active.redirects,
-            resumed: active.resumed,
-            early: state.early,
-            error: problem.map(|problem| problem.message.clone()),
-            exit_code: problem.map_or(0, |problem| problem.code),
-        };
-        let mut text = String::new();
-        if self.args.output.json {
-            text = serde_json::to_string(&report).unwrap_or_default() + "\n";
-        }
-        if let Some(format) = &self.args.output.write_out {
-            text.push_str(&report.write_out(format));
-        }
         drop(state);
-        let written = if text.is_empty() { Ok(()) } else { self.stdout.write(text.into()) };
+        let looked_up = host(&active.url).and_then(|host| self.lookups.at(&host));
+        let mut facts = active.facts(problem, now, looked_up);
+        facts.referer.clone_from(&self.args.request.referer);
+        let mut written = Ok(());
+        if self.args.output.json {
+            written = self.stdout.write((report::json(&facts) + "\n").into());
+        }
+        written = written.and_then(|()| self.write_out(&facts));
         if let Some(problem) = problem.or(written.as_ref().err()) {
             self.failed(problem);
         }
     }
 
-    fn show_progress(&mut self) {
-        if !self.console.has_bar() || self.active.is_empty() {
-            return;
+    /// `-w`.
+    fn write_out(&mut self, facts: &Facts) -> Result<(), Problem> {
+        let Some(format) = &self.write_out else { return Ok(()) };
+        let (pieces, unknown) = write_out::write_out(format, facts);
+        for name in unknown {
+            self.console.error(&format!("-w: there is no variable '{name}' (see --help)"));
         }
-        let states: Vec<_> = self.active.iter().map(|active| active.state.borrow()).collect();
-        let sent: u64 = states.iter().map(|state| state.sent).sum();
-        let received: u64 = states.iter().map(|state| state.received).sum();
-        let (done, length, message) = match sent > received {
-            true => (sent, self.template.body.as_ref().and_then(body::Body::length), "up "),
-            false if self.args.run.parallel => {
-                let left: Option<u64> = states.iter().map(|state| state.length).sum();
-                (self.done + received, left.filter(|_| self.queue.is_empty()).map(|left| self.done + left), "")
-            }
-            false => (received, states.first().and_then(|state| state.length), ""),
-        };
-        drop(states);
-        self.console.progress(done, length, message);
-    }
-
-    /// False if there are none.
-    fn show_notes(&mut self, active: &Active) -> bool {
-        let notes = std::mem::take(&mut active.state.borrow_mut().notes);
-        if !self.options.verbose || notes.is_empty() {
-            return false;
-        }
-        for note in notes {
-            match note {
-                Note::Text(text) => self.console.show(&text),
-                Note::Sent => {
-                    let conn = active.state.borrow().stream.map(|stream| stream.conn);
-                    let facts = conn.map(|conn| self.facts(conn, &active.url)).unwrap_or_default();
-                    let early = if active.state.borrow().early { "* sent in the first flight (0-RTT)\n" } else { "" };
-                    self.console.show(&format!("{facts}{early}{}", active.head));
-                }
+        for (sink, text) in pieces {
+            match sink {
+                Sink::Stdout if text.is_empty() => {}
+                Sink::Stdout => self.stdout.write(text.into())?,
+                Sink::Stderr => self.console.show(&text),
+                Sink::File { path, append } => Sink::write_file(&path, append, &text)?,
             }
         }
-        true
-    }
-
-    /// Describes the connection of a request.
-    fn facts(&mut self, conn: ConnId, url: &str) -> String {
-        let host = host(url).unwrap_or_default();
-        let host = host.trim_start_matches("https://");
-        let endpoint = self.client.endpoint();
-        let Some(peer) = endpoint.peer_addr(conn) else { return String::new() };
-        let address = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if !self.shown.insert(conn) {
-            return format!("* using the connection to {host} ({address}) again\n");
-        }
-        let resumed = if endpoint.is_resumed(conn) { ", resumed" } else { "" };
-        let mut text = format!("* connected to {host} ({address}): QUIC, TLS 1.3{resumed}, ALPN h3\n");
-        if let Some(Ok((_, cert))) = endpoint.peer_certificate(conn).map(X509Certificate::from_der) {
-            let (subject, issuer, until) = (cert.subject(), cert.issuer(), cert.validity().not_after);
-            text += &format!("* certificate: {subject}; issued by {issuer}; valid until {until}\n");
-        }
-        text
+        Ok(())
     }
 }
 
@@ -459,4 +427,16 @@ impl Run {
 fn host(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     Some(format!("https://{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// The address that packets to a peer come from, if the socket is bound to none.
+fn source(local: SocketAddr, peer: SocketAddr) -> SocketAddr {
+    if !local.ip().is_unspecified() {
+        return local;
+    }
+    // Connecting a UDP socket looks up the route, and sends nothing.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let any: std::net::IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(peer).and_then(|()| socket.local_addr()));
+    SocketAddr::new(routed.map_or(local.ip(), |at| at.ip()), local.port())
 }

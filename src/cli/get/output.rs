@@ -9,12 +9,19 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::args::Target;
 use super::failure::{Problem, WRITE};
 use crate::cli::notify::Notifier;
 
 /// Maximum bytes queued for standard output.
 const MAX_QUEUED: usize = 256 * 1024;
+
+/// The output of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Nowhere,
+    Stdout,
+    File(PathBuf),
+}
 
 /// Standard output. Its own thread writes, so that a slow reader holds up the transfer by flow control, but not timers
 /// and signals.

@@ -46,8 +46,16 @@ pub(super) struct State {
     pub(super) stream: Option<StreamId>,
     pub(super) early: bool,
     pub(super) sent_at: Option<Instant>,
+    /// The whole request was sent.
+    pub(super) sent_all_at: Option<Instant>,
     pub(super) first_byte_at: Option<Instant>,
     pub(super) status: Option<u16>,
+    /// The fields of the final response.
+    pub(super) fields: HeaderMap,
+    /// Bytes of the responses' heads, as text.
+    pub(super) header_size: u64,
+    pub(super) location: Option<String>,
+    /// A redirect to follow.
     pub(super) redirect: Option<String>,
     pub(super) length: Option<u64>,
     pub(super) received: u64,
@@ -107,6 +115,7 @@ impl Transfer {
                     }
                     Next::End => {
                         self.sending = false;
+                        state.sent_all_at = Some(net::now());
                         return match s.finish() {
                             Ok(()) | Err(StreamError::Stopped(_)) => Ok(None),
                             Err(e) => Err(e.into()),
@@ -201,10 +210,11 @@ impl Transfer {
             let text = format!("< HTTP/3 {}\n{}<\n", head.status.as_u16(), field_lines(&head.headers, "< ", "\n"));
             state.notes.push(Note::Text(text));
         }
+        let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
+        state.header_size += text.len() as u64;
         let outputs = [self.options.heads.then_some(&self.output), self.heads.as_ref()];
         for output in outputs.into_iter().flatten() {
-            let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
-            output.borrow_mut().write(text.into()).map_err(|problem| state.failed(problem))?;
+            output.borrow_mut().write(text.clone().into()).map_err(|problem| state.failed(problem))?;
         }
         Ok(())
     }
@@ -226,9 +236,13 @@ impl ResponseHandler for Transfer {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         state.length = length.and_then(|value| value.parse().ok());
         self.show(state, head)?;
-        if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
+        state.fields = head.headers.clone();
+        if matches!(status, 300..400) {
             let location = head.headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
-            state.redirect = location.map(std::borrow::Cow::into_owned);
+            state.location = location.map(std::borrow::Cow::into_owned);
+        }
+        if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
+            state.redirect.clone_from(&state.location);
         }
         if self.options.fail && status >= 400 {
             let option = if self.options.fail_with_body { "--fail-with-body" } else { "-f" };
@@ -248,6 +262,7 @@ impl ResponseHandler for Transfer {
         let state = &mut *state.borrow_mut();
         if state.stream != Some(s.id()) {
             (state.stream, state.early, state.sent_at) = (Some(s.id()), s.is_early(), Some(net::now()));
+            state.sent_all_at = state.sent_at.filter(|_| !self.sending);
             state.notes.push(Note::Sent);
         }
         if state.redirect.is_some() {
@@ -293,4 +308,10 @@ fn field_lines(fields: &HeaderMap, start: &str, end: &str) -> String {
 pub(super) fn show_request(head: &RequestHead) -> String {
     let fields = field_lines(&head.headers, "> ", "\n");
     format!("> {} {} HTTP/3\n> host: {}\n{fields}>\n", head.method, head.path, head.authority)
+}
+
+/// A request's head as text in the form of HTTP/1.1.
+pub(super) fn request_text(head: &RequestHead) -> String {
+    let fields = field_lines(&head.headers, "", "\r\n");
+    format!("{} {} HTTP/3\r\nhost: {}\r\n{fields}\r\n", head.method, head.path, head.authority)
 }

@@ -46,7 +46,7 @@ fn by_curl(args: &[&str]) -> (Done, TempDir) {
 }
 
 /// Runs both, and expects curl to end with `code`. Returns the directories that they ran in.
-fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
+pub(super) fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
     let (theirs, dir) = by_curl(args);
     let ended = get_with(&[&["-kv"], args].concat(), fill);
     let ours = Done { code: ended.code, out: ended.out.clone(), sent: sent(&ended.err) };

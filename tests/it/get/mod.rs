@@ -10,6 +10,7 @@ mod options;
 mod own;
 mod servers;
 mod terminal;
+mod write_out;
 
 use std::fs;
 use std::io::Write;

@@ -212,9 +212,9 @@ fn reports() {
     assert_eq!(failed.json()[0]["error"], *message);
     assert_eq!(failed.json()[0]["exit_code"], 22);
 
-    let format = "%{http_code} %{size_download} %{url_effective}%%\\n%{exitcode}%{no}";
+    let format = "%{http_code} %{size_download} %{url_effective}%%\\n%{exitcode}";
     let shown = get(&["-k", "-o", "file", "-w", format, &one]);
-    assert_eq!(shown.text(), format!("200 5000 {one}%\n0%{{no}}"));
+    assert_eq!(shown.text(), format!("200 5000 {one}%\n0"));
     let shown = get(&["-ks", "-f", "-w", "%{time_total} %{errormsg}", &two]);
     assert_eq!((shown.code, shown.err.as_str()), (22, ""));
     let shown = String::from_utf8(shown.out).unwrap();
