@@ -50,6 +50,13 @@ pub(super) struct Active {
     /// Bytes of heads, of all requests and of all responses, as text.
     pub(super) request_size: u64,
     pub(super) header_size: u64,
+    /// Bytes of the body that are there already (`-C`).
+    pub(super) resume_from: u64,
+    pub(super) retries: u32,
+    /// Of the first try.
+    pub(super) began: Instant,
+    /// The last pause between tries.
+    pub(super) pause: Duration,
 }
 
 /// A finished transfer.
@@ -66,6 +73,7 @@ pub(super) struct Facts {
     pub(super) connects: usize,
     pub(super) redirects: usize,
     pub(super) redirect_url: Option<String>,
+    pub(super) retries: u32,
     pub(super) status: Option<u16>,
     pub(super) fields: HeaderMap,
     pub(super) request_size: u64,
@@ -109,13 +117,14 @@ impl Active {
             method: self.method.clone(),
             referer: None,
             file: match &self.job.target {
-                Target::File(path) if state.status.is_some() => Some(path.clone()),
+                Target::File(path) => Some(path.clone()),
                 _ => None,
             },
             link: self.link.clone(),
             connects: self.connects,
             redirects: self.redirects,
             redirect_url: location.and_then(target).map(String::from),
+            retries: self.retries,
             status: state.status,
             fields: state.fields.clone(),
             request_size: self.request_size + state.sent,

@@ -23,6 +23,8 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     pub(super) connection: ConnectionArgs,
     #[command(flatten)]
+    pub(super) retry: RetryArgs,
+    #[command(flatten)]
     pub(super) run: RunArgs,
 }
 
@@ -55,6 +57,10 @@ pub(super) struct RequestArgs {
     /// Ask for these bytes only, such as 0-99, 500- or -100 (the last 100)
     #[arg(short = 'r', long, value_name = "RANGE", allow_hyphen_values = true)]
     pub(super) range: Option<String>,
+    /// Skip this many bytes of the body, and append the rest to the output; - takes the size of the file
+    #[arg(short = 'C', long, value_name = "BYTES|-", value_parser = parse_resume, allow_hyphen_values = true,
+        conflicts_with_all = ["range", "upload_file"])]
+    pub(super) continue_at: Option<Resume>,
     /// Follow redirects, at most 50
     #[arg(short = 'L', long)]
     pub(super) location: bool,
@@ -92,7 +98,7 @@ pub(super) struct OutputArgs {
     pub(super) max_filesize: Option<u64>,
     /// Print one JSON object per request on standard output; bodies are discarded without -o
     #[arg(long, conflicts_with = "include")]
-    pub(super) json: bool,
+    pub(super) report: bool,
     /// Print this after each transfer, such as '%{http_code} %{size_download} %{time_total} %{url_effective}\n', or %{json}
     #[arg(short = 'w', long, value_name = "FORMAT|@FILE")]
     pub(super) write_out: Option<String>,
@@ -145,13 +151,13 @@ pub(super) struct ConnectionArgs {
     /// Not supported: HTTP/3 does not go through a proxy
     #[arg(short = 'x', long, value_name = "URL", hide = true)]
     pub(super) proxy: Option<String>,
-    /// Time limit for each transfer, in seconds
+    /// Time limit for each transfer, in seconds; 0 is none
     #[arg(short = 'm', long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
     pub(super) max_time: Option<Duration>,
-    /// Time limit for connecting, in seconds
+    /// Time limit for connecting, in seconds; 0 is 300
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = crate::cli::seconds)]
     pub(super) connect_timeout: Duration,
-    /// Maximum bytes per second in each direction; k, M and G are powers of 1024
+    /// Maximum bytes per second in each direction, 0 is no limit; k, M and G are powers of 1024
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(super) limit_rate: Option<u64>,
     /// Use the alternative services that servers announce (RFC 7838), and store them in this file in curl's format;
@@ -174,6 +180,42 @@ pub(super) struct ConnectionArgs {
     /// Append TLS secrets to this file, for decrypting packet captures
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(super) keylog: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Retries")]
+pub(super) struct RetryArgs {
+    /// Try again up to N times after a time-out, a host without address, or status 408, 429, 500, 502, 503, 504, 522 or
+    /// 524; when Retry-After says, or after 1, 2, 4, ... seconds
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) retry: u32,
+    /// Seconds between tries, instead of 1, 2, 4, ...
+    #[arg(long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
+    pub(super) retry_delay: Option<Duration>,
+    /// Begin no further try when this many seconds have passed since the first one
+    #[arg(long, value_name = "SECONDS", value_parser = crate::cli::seconds)]
+    pub(super) retry_max_time: Option<Duration>,
+    /// Also when the connection is refused
+    #[arg(long)]
+    pub(super) retry_connrefused: bool,
+    /// After every failure
+    #[arg(long)]
+    pub(super) retry_all_errors: bool,
+}
+
+/// Where `-C` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resume {
+    At(u64),
+    /// At the size of the output file.
+    FileSize,
+}
+
+fn parse_resume(text: &str) -> Result<Resume, String> {
+    match text {
+        "-" => Ok(Resume::FileSize),
+        text => text.parse().map(Resume::At).map_err(|_| "neither a number of bytes nor -".to_owned()),
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -36,7 +36,7 @@ impl Args {
                 Some(file) if file.as_os_str() == "-" => Target::Stdout,
                 Some(file) => Target::File(file.clone()),
                 None if self.output.remote_name => Target::File(remote_name(&url)?),
-                None if self.output.json => Target::Nowhere,
+                None if self.output.report => Target::Nowhere,
                 None => Target::Stdout,
             };
             for _ in 0..self.request.repeat {
@@ -48,8 +48,8 @@ impl Args {
             let message = format!("{} -o for {} URLs: one for each", self.output.outputs.len(), self.urls.len());
             return Err(Problem::new(USAGE, message));
         }
-        if self.output.json && jobs.iter().any(|job| job.target == Target::Stdout) {
-            return Err(Problem::new(USAGE, "--json and -o - both want standard output (give a file to -o)"));
+        if self.output.report && jobs.iter().any(|job| job.target == Target::Stdout) {
+            return Err(Problem::new(USAGE, "--report and -o - both want standard output (give a file to -o)"));
         }
         Ok(jobs)
     }

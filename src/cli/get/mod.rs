@@ -11,6 +11,7 @@ mod output;
 mod rate;
 mod replace;
 mod report;
+mod retry;
 mod sessions;
 mod settings;
 mod show;
@@ -24,9 +25,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::Method;
+use http::header::RANGE;
+use http::{HeaderValue, Method};
 use mio_quiche::app::RequestId;
 use mio_quiche::{Client, ConnId, Error, MigrateError, net};
 use url::Url;
@@ -34,11 +36,13 @@ use url::Url;
 use active::{Active, Facts, Link};
 use alt_svc::AltServiceFile;
 pub(super) use args::Args;
+use args::Resume;
 pub(super) use failure::EXIT_CODES;
 use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
 use jobs::Job;
 use output::{Output, Stdout, Target};
 use report::{Console, TICK};
+use retry::{Next, Try};
 use sessions::Sessions;
 use template::Template;
 use transfer::{Options, Transfer, request_text, show_request};
@@ -64,6 +68,8 @@ struct Run {
     notifier: Notifier,
     queue: VecDeque<Job>,
     active: Vec<Active>,
+    /// Transfers that are tried again, and when.
+    paused: Vec<(Instant, Active)>,
     sessions: Option<Sessions>,
     alternatives: Option<AltServiceFile>,
     /// Origins that requests were sent to.
@@ -111,21 +117,22 @@ impl Run {
         let stdout = Stdout::start(notifier.clone());
         let heads = args.output.dump_header.as_ref().map(|file| {
             let target = if file.as_os_str() == "-" { Target::Stdout } else { Target::File(file.clone()) };
-            Rc::new(RefCell::new(Output::new(&target, &stdout, args.output.create_dirs)))
+            Rc::new(RefCell::new(Output::new(&target, &stdout, args.output.create_dirs, false)))
         });
         let (request, output) = (&args.request, &args.output);
         let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
-        let with_bar = !(output.silent || output.json || output.verbose || request.head || shows_body);
+        let with_bar = !(output.silent || output.report || output.verbose || request.head || shows_body);
         Ok(Run {
             options: Options {
-                heads: output.include || request.head && !output.json,
+                heads: output.include || request.head && !output.report,
                 fail: output.fail || output.fail_with_body,
                 fail_with_body: output.fail_with_body,
-                max_filesize: output.max_filesize,
+                max_filesize: output.max_filesize.filter(|max| *max > 0),
                 follow: request.location,
                 verbose: output.verbose,
-                limit_rate: args.connection.limit_rate,
+                limit_rate: args.connection.limit_rate.filter(|rate| *rate > 0),
+                resume_from: 0,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
             heads,
@@ -135,6 +142,7 @@ impl Run {
             client,
             queue,
             active: Vec::new(),
+            paused: Vec::new(),
             sessions,
             alternatives,
             origins: Vec::new(),
@@ -151,15 +159,18 @@ impl Run {
     fn run(&mut self) -> Result<u8, Problem> {
         let at_a_time = if self.args.run.parallel { self.args.run.parallel_max.max(1) } else { 1 };
         loop {
-            while self.active.len() < at_a_time
+            self.go_on();
+            while self.active.len() + self.paused.len() < at_a_time
                 && let Some(job) = self.queue.pop_front()
             {
                 self.begin(job);
             }
-            if self.active.is_empty() && (self.queue.is_empty() || self.client.signals() > 0) {
+            let is_over = self.active.is_empty() && self.paused.is_empty() && self.queue.is_empty();
+            if is_over || self.active.is_empty() && self.client.signals() > 0 {
                 break;
             }
-            self.client.turn(self.console.has_bar().then(|| net::now() + TICK))?;
+            let tick = self.console.has_bar().then(|| net::now() + TICK);
+            self.client.turn(self.paused.iter().map(|(at, _)| *at).chain(tick).min())?;
             if self.client.signals() > 0 {
                 return Ok(self.interrupt());
             }
@@ -208,14 +219,20 @@ impl Run {
     }
 
     fn begin(&mut self, job: Job) {
-        let output = Output::new(&job.target, &self.stdout, self.args.output.create_dirs);
+        let resume_from = self.resume_from(&job);
+        let output = Output::new(&job.target, &self.stdout, self.args.output.create_dirs, resume_from > 0);
         let output = Rc::new(RefCell::new(output));
         let (method, has_body) = (self.template.method.clone(), self.template.body.is_some());
+        let now = net::now();
         let mut active = Active {
             id: RequestId::default(),
             state: Rc::default(),
             output,
-            started: net::now(),
+            started: now,
+            began: now,
+            retries: 0,
+            pause: Duration::ZERO,
+            resume_from,
             url: job.url.clone(),
             job,
             method,
@@ -236,12 +253,89 @@ impl Run {
         }
     }
 
+    /// Bytes that need not come (`-C`).
+    fn resume_from(&self, job: &Job) -> u64 {
+        match (self.args.request.continue_at, &job.target) {
+            (Some(Resume::At(offset)), _) => offset,
+            (Some(Resume::FileSize), Target::File(path)) => std::fs::metadata(path).map_or(0, |file| file.len()),
+            _ => 0,
+        }
+    }
+
+    /// Starts the transfers whose pause is over.
+    fn go_on(&mut self) {
+        let now = net::now();
+        for (at, mut active) in std::mem::take(&mut self.paused) {
+            if at > now {
+                self.paused.push((at, active));
+                continue;
+            }
+            match self.start(&mut active) {
+                Ok(()) => self.active.push(active),
+                Err(problem) => self.report(&active, Some(&problem)),
+            }
+        }
+    }
+
+    /// Prepares another try of a transfer, unless it is to end. Returns it then.
+    fn retry(&mut self, mut active: Active, problem: Option<&Problem>) -> Option<Active> {
+        let now = net::now();
+        let next = {
+            let state = active.state.borrow();
+            self.args.retry.next(&Try {
+                exit_code: problem.map_or(0, |problem| problem.code),
+                status: state.status,
+                fields: &state.fields,
+                retries: active.retries,
+                pause: active.pause,
+                elapsed: now.saturating_duration_since(active.began),
+                wall: net::wall_clock(),
+            })
+        };
+        let (wait, pause) = match next {
+            Next::After { wait, pause } => (wait, pause),
+            Next::Give => return Some(active),
+            Next::TooLong => {
+                self.console.error("the server asks to be tried again later than --retry-max-time allows");
+                return Some(active);
+            }
+        };
+        if self.template.body.as_ref().is_some_and(body::Body::is_stdin) {
+            self.console.error("no further try: standard input can be read only once");
+            return Some(active);
+        }
+        if self.args.request.continue_at == Some(Resume::FileSize) {
+            // The next try continues behind what has come.
+            active.resume_from = self.resume_from(&active.job);
+        } else if let Err(problem) = active.output.borrow_mut().restart() {
+            self.console.error(&problem.message);
+        }
+        let status = active.state.borrow().status.map(|status| format!("{}: status {status}", active.url));
+        let why = problem.map(|problem| problem.message.clone()).or(status).unwrap_or_default();
+        let left = self.args.retry.retry.saturating_sub(active.retries + 1);
+        self.console.error(&format!("{why} (trying again in {:.1} s; {left} more after that)", wait.as_secs_f64()));
+        active.retries += 1;
+        active.pause = pause;
+        active.started = now + wait;
+        active.url.clone_from(&active.job.url);
+        active.method = self.template.method.clone();
+        active.has_body = self.template.body.is_some();
+        (active.redirects, active.connects, active.redirected) = (0, 0, Duration::ZERO);
+        (active.request_size, active.header_size) = (0, 0);
+        active.state = Rc::default();
+        self.paused.push((now + wait, active));
+        None
+    }
+
     /// Sends the request for the transfer's current URL.
     fn start(&mut self, active: &mut Active) -> Result<(), Problem> {
         let credentials = active.redirects == 0 || host(&active.url) == host(&active.job.url);
         let body = self.template.body.as_ref().filter(|_| active.has_body);
         let mut request = self.template.request(&active.method, &active.url, body, credentials)?;
-        if let Some(max) = self.args.connection.max_time {
+        if active.resume_from > 0 && body.is_none() {
+            request = request.header(RANGE, range(active.resume_from));
+        }
+        if let Some(max) = self.args.connection.max_time.filter(|max| !max.is_zero()) {
             request = request.timeout(max.saturating_sub(net::now() - active.started));
         }
         if let Some(origin) = host(&active.url)
@@ -253,7 +347,13 @@ impl Run {
         active.request_size += request_text(request.head()).len() as u64;
         let source = body.map(|body| body.open(&self.notifier));
         let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
-        let transfer = Transfer::new(self.options, state, output, self.heads.clone(), source);
+        let transfer = Transfer::new(
+            Options { resume_from: active.resume_from, ..self.options },
+            state,
+            output,
+            self.heads.clone(),
+            source,
+        );
         active.id = self.client.start(request, transfer);
         Ok(())
     }
@@ -341,7 +441,9 @@ impl Run {
         if self.args.connection.migrate && !active.migrated && self.options.verbose {
             self.console.show("* did not move to another port: the server issued no connection id for that\n");
         }
-        self.report(&active, problem.as_ref());
+        if let Some(active) = self.retry(active, problem.as_ref()) {
+            self.report(&active, problem.as_ref());
+        }
     }
 
     fn follow(&mut self, active: &mut Active, location: &str) -> Result<(), Problem> {
@@ -395,7 +497,7 @@ impl Run {
         let mut facts = active.facts(problem, now, looked_up);
         facts.referer.clone_from(&self.args.request.referer);
         let mut written = Ok(());
-        if self.args.output.json {
+        if self.args.output.report {
             written = self.stdout.write((report::json(&facts) + "\n").into());
         }
         written = written.and_then(|()| self.write_out(&facts));
@@ -439,4 +541,10 @@ fn source(local: SocketAddr, peer: SocketAddr) -> SocketAddr {
     let any: std::net::IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(peer).and_then(|()| socket.local_addr()));
     SocketAddr::new(routed.map_or(local.ip(), |at| at.ip()), local.port())
+}
+
+/// The field for everything from an offset on.
+fn range(from: u64) -> HeaderValue {
+    let value = HeaderValue::try_from(format!("bytes={from}-"));
+    value.unwrap_or_else(|_| HeaderValue::from_static("bytes=0-"))
 }

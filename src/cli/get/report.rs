@@ -81,7 +81,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
-/// A finished transfer, in the form of `--json`.
+/// A finished transfer, in the form of `--report`.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     url: &'a str,
@@ -98,7 +98,7 @@ struct Report<'a> {
     exit_code: u8,
 }
 
-/// The line of `--json`.
+/// The line of `--report`.
 pub(super) fn json(facts: &Facts) -> String {
     let ms = |time: Duration| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0;
     let report = Report {

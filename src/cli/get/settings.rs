@@ -1,10 +1,15 @@
 //! The client's settings.
 
+use std::time::Duration;
+
 use mio_quiche::{Certificate, ClientConfig};
 
 use super::args::Args;
 use super::failure::{CA_FILE, CLIENT_CERTIFICATE, PROXY, Problem, USAGE};
 use crate::cli::remote::{Family, Lookups};
+
+/// What `--connect-timeout 0` means to curl.
+const NO_LIMIT: Duration = Duration::from_secs(300);
 
 impl Args {
     pub(super) fn config(&self, lookups: &Lookups) -> Result<ClientConfig, Problem> {
@@ -52,7 +57,10 @@ impl Args {
         if connection.insecure {
             config.dangerous().accept_any_certificate();
         }
-        config.connect_timeout = connection.connect_timeout;
+        config.connect_timeout = match connection.connect_timeout {
+            Duration::ZERO => NO_LIMIT,
+            limit => limit,
+        };
         config.transport.early_data = connection.early_data;
         config.webtransport.enabled = false;
         config.handle_signals = true;

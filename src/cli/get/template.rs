@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 use mio_quiche::ClientRequest;
 
 use super::args::{Args, is_stdin};
-use super::body::{Body, Part};
+use super::body::{Body, Kind, Part};
 use super::failure::{Problem, USAGE};
 
 /// The parts of a request that do not depend on its URL.
@@ -41,8 +41,16 @@ impl Template {
         request = request.header(ACCEPT, HeaderValue::from_static("*/*"));
         if let Some(body) = body {
             request = request.streamed_body(body.length());
-            if body.is_form() {
-                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            let content_type = match body.kind() {
+                Kind::Upload => None,
+                Kind::Form => Some("application/x-www-form-urlencoded"),
+                Kind::Json => Some("application/json"),
+            };
+            if let Some(content_type) = content_type {
+                request = request.header(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            }
+            if *body.kind() == Kind::Json {
+                request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
             }
         }
         for (name, value) in self.own.iter().filter(|(name, _)| credentials || !is_credential(name)) {
@@ -119,7 +127,7 @@ impl Args {
         let request = &self.request;
         if let Some(file) = &request.upload_file {
             let part = if is_stdin(file) { Part::Stdin { strip: false } } else { Part::file(file, false)? };
-            return Ok(Some(Body::upload(part)));
+            return Ok(Some(Body::new(vec![part], Kind::Upload)));
         }
         let body = request.data.body()?;
         if body.is_some() && request.head {

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION};
 use mio_quiche::{
     ClientError, Error, ErrorCode, Progress, Recv, RequestHead, ResponseHandler, ResponseHead, Result, Stream,
     StreamError, StreamId, net,
 };
 
 use super::body::{Next, Source};
-use super::failure::{Problem, READ, STATUS, TOO_LARGE};
+use super::failure::{Problem, RANGE, READ, STATUS, TOO_LARGE};
 use super::output::Output;
 use super::rate::Limiter;
 
@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) follow: bool,
     pub(super) verbose: bool,
     pub(super) limit_rate: Option<u64>,
+    /// Bytes of the body that are there already (`-C`).
+    pub(super) resume_from: u64,
 }
 
 /// Text for `-v`.
@@ -61,6 +63,10 @@ pub(super) struct State {
     pub(super) received: u64,
     pub(super) sent: u64,
     pub(super) notes: Vec<Note>,
+    /// All of the body is there already.
+    is_there: bool,
+    /// The body does not begin where it should.
+    cannot_resume: bool,
     /// Blocked by something other than QUIC.
     pub(super) waits: bool,
     pub(super) problem: Option<Problem>,
@@ -164,6 +170,10 @@ impl Transfer {
                 None => CHUNK,
             };
             match s.read_chunk(max)? {
+                Recv::Data(_) if state.cannot_resume => {
+                    let message = "the server cannot resume: it sends all of the body (-C)";
+                    return Err(state.failed(Problem::new(RANGE, message)));
+                }
                 Recv::Data(chunk) => {
                     state.received += chunk.len() as u64;
                     self.check_size(state, state.received)?;
@@ -253,6 +263,11 @@ impl ResponseHandler for Transfer {
             }
             state.problem = Some(problem);
         }
+        if self.options.resume_from > 0 {
+            let from = self.options.resume_from;
+            state.is_there = status == 416 || status != 206 && state.length == Some(from);
+            state.cannot_resume = content_range_start(&head.headers) != Some(from);
+        }
         self.check_size(state, state.length.unwrap_or_default())?;
         Ok(())
     }
@@ -265,7 +280,7 @@ impl ResponseHandler for Transfer {
             state.sent_all_at = state.sent_at.filter(|_| !self.sending);
             state.notes.push(Note::Sent);
         }
-        if state.redirect.is_some() {
+        if state.redirect.is_some() || state.is_there {
             return Ok(Progress::Done);
         }
         state.waits = false;
@@ -294,6 +309,12 @@ impl ResponseHandler for Transfer {
     fn finished(&mut self, result: std::result::Result<(), ClientError>) {
         self.state.borrow_mut().result = Some(result);
     }
+}
+
+/// Where the part of a body begins (RFC 9110 section 14.4).
+fn content_range_start(fields: &HeaderMap) -> Option<u64> {
+    let range = fields.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+    range.trim_start().split('-').next()?.parse().ok()
 }
 
 /// Fields, one per line.

@@ -173,6 +173,8 @@ fn value<'a>(facts: &'a Facts, name: &str) -> Option<Value<'a>> {
     let number = |number: u64| Value::Number(number.into());
     let time = |time: Option<Duration>| Value::Time(time.unwrap_or_default());
     let (link, times) = (facts.link.as_deref(), facts.times);
+    // As in curl, a connection that is used again shows none.
+    let certificate = link.filter(|_| facts.connects > 0).and_then(|link| link.certificate.as_deref());
     let address = |address: Option<std::net::SocketAddr>| {
         Value::Text(address.map(|at| at.ip().to_canonical().to_string()).unwrap_or_default().into())
     };
@@ -182,7 +184,7 @@ fn value<'a>(facts: &'a Facts, name: &str) -> Option<Value<'a>> {
         micros => Value::Number((u128::from(bytes) * 1_000_000 / micros) as i128),
     };
     Some(match name {
-        "certs" => Value::Text(link.and_then(|link| link.certificate.as_deref()).map_or_else(String::new, pem).into()),
+        "certs" => Value::Text(certificate.map_or_else(String::new, pem).into()),
         "conn_id" => Value::Number(link.map_or(-1, |link| link.number as i128)),
         "content_type" => {
             let value = facts.fields.get(http::header::CONTENT_TYPE);
@@ -198,11 +200,11 @@ fn value<'a>(facts: &'a Facts, name: &str) -> Option<Value<'a>> {
         "local_ip" => address(link.map(|link| link.local)),
         "local_port" => port(link.map(|link| link.local)),
         "method" => text(Some(facts.method.as_str())),
-        "num_certs" => number(link.map_or(0, |link| link.certificate.is_some().into())),
+        "num_certs" => number(certificate.is_some().into()),
         "num_connects" => number(facts.connects as u64),
         "num_headers" => number(facts.fields.len() as u64),
         "num_redirects" => number(facts.redirects as u64),
-        "num_retries" => number(0),
+        "num_retries" => number(facts.retries.into()),
         "proxy_ssl_verify_result" | "proxy_used" => number(0),
         "redirect_url" => text(facts.redirect_url.as_deref()),
         "referer" => text(facts.referer.as_deref()),

@@ -8,6 +8,7 @@ mod foreign;
 mod hostile;
 mod options;
 mod own;
+mod retries;
 mod servers;
 mod terminal;
 mod write_out;
@@ -44,7 +45,7 @@ impl Ended {
         std::str::from_utf8(&self.out).unwrap()
     }
 
-    /// The objects of `--json`.
+    /// The objects of `--report`.
     fn json(&self) -> Vec<Value> {
         let lines = std::str::from_utf8(&self.out).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
