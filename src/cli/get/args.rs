@@ -40,7 +40,7 @@ pub(super) struct RequestArgs {
     #[command(flatten)]
     pub(super) data: DataArgs,
     /// PUT this file (- is standard input); to a URL that ends in / its name is appended
-    #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["DataArgs", "head"])]
+    #[arg(short = 'T', long, value_name = "FILE", conflicts_with_all = ["data_options", "head"])]
     pub(super) upload_file: Option<PathBuf>,
     /// Send HEAD, and show the header fields only
     #[arg(short = 'I', long)]

@@ -16,6 +16,7 @@ use super::failure::{Problem, READ, USAGE};
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Clone, Debug, ClapArgs)]
+#[group(id = "data_options")]
 struct Flags {
     /// POST this, or the contents of @FILE without line ends (@- is standard input); repeatable, joined by &
     #[arg(short = 'd', long, visible_alias = "data-ascii", value_name = "DATA|@FILE", allow_hyphen_values = true)]
@@ -83,7 +84,7 @@ impl clap::FromArgMatches for DataArgs {
 
 impl ClapArgs for DataArgs {
     fn group_id() -> Option<clap::Id> {
-        Some("DataArgs".into())
+        Some("data_options".into())
     }
 
     fn augment_args(command: clap::Command) -> clap::Command {
