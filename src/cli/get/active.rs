@@ -130,7 +130,7 @@ impl Active {
             request_size: self.request_size + state.sent,
             header_size: self.header_size + state.header_size,
             received: state.received,
-            delivered: state.received,
+            delivered: state.delivered,
             sent: state.sent,
             resumed: self.resumed,
             early: state.early,

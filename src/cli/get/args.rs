@@ -93,6 +93,9 @@ pub(super) struct OutputArgs {
     /// As -f, with the body
     #[arg(long, conflicts_with = "fail")]
     pub(super) fail_with_body: bool,
+    /// Ask for a compressed body, and decode it: gzip, deflate, br, zstd
+    #[arg(long)]
+    pub(super) compressed: bool,
     /// Fail with exit code 63 on a larger body; k, M and G are powers of 1024
     #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
     pub(super) max_filesize: Option<u64>,

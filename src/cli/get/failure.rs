@@ -23,6 +23,7 @@ const SEND: u8 = 55;
 const RECV: u8 = 56;
 pub(super) const CLIENT_CERTIFICATE: u8 = 58;
 const CERTIFICATE: u8 = 60;
+pub(super) const ENCODING: u8 = 61;
 pub(super) const TOO_LARGE: u8 = 63;
 pub(super) const REWIND: u8 = 65;
 pub(super) const CA_FILE: u8 = 77;
@@ -44,7 +45,7 @@ Exit codes, as curl's; with several URLs, that of the last failure:
   23  writing failed                      95  the server broke the rules of HTTP/3, or the request is invalid
   26  reading what to send failed        130  interrupted
   28  -m or --connect-timeout passed
-  33  the server cannot resume (-C)
+  33  the server cannot resume (-C)      61  the body cannot be decoded (--compressed)
   35  the handshake failed";
 
 /// Why a transfer failed.

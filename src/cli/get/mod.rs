@@ -5,6 +5,7 @@ mod alt_svc;
 mod args;
 mod body;
 mod data;
+mod decode;
 mod failure;
 mod jobs;
 mod output;
@@ -133,6 +134,7 @@ impl Run {
                 verbose: output.verbose,
                 limit_rate: args.connection.limit_rate.filter(|rate| *rate > 0),
                 resume_from: 0,
+                compressed: output.compressed,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
             heads,

@@ -1,13 +1,15 @@
 //! The requests that the arguments ask for.
 
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, RANGE, REFERER, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, RANGE, REFERER,
+    USER_AGENT,
 };
 use http::{HeaderMap, Method};
 use mio_quiche::ClientRequest;
 
 use super::args::{Args, is_stdin};
 use super::body::{Body, Kind, Part};
+use super::decode::ACCEPTED;
 use super::failure::{Problem, USAGE};
 
 /// The parts of a request that do not depend on its URL.
@@ -115,6 +117,8 @@ impl Args {
         fields.extend(agent.map(|text| (USER_AGENT, (!text.is_empty()).then(|| text.clone()))));
         fields.extend(request.referer.as_ref().map(|text| (REFERER, Some(text.clone()))));
         fields.extend(request.range.as_ref().map(|text| (RANGE, Some(format!("bytes={text}")))));
+        let accepted = || Some(ACCEPTED.to_owned());
+        fields.extend(self.output.compressed.then(|| (ACCEPT_ENCODING, accepted())));
         let valid = |(name, text): (HeaderName, Option<String>)| {
             let value = text.as_deref().map(HeaderValue::from_str).transpose();
             let wrong = |_| Problem::new(USAGE, format!("'{}' cannot be sent as {name}", text.unwrap_or_default()));

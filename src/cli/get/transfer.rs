@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION};
 use mio_quiche::{
     ClientError, Error, ErrorCode, Progress, Recv, RequestHead, ResponseHandler, ResponseHead, Result, Stream,
     StreamError, StreamId, net,
 };
 
 use super::body::{Next, Source};
-use super::failure::{Problem, RANGE, READ, STATUS, TOO_LARGE};
+use super::decode::{Decoded, Decoder};
+use super::failure::{ENCODING, Problem, RANGE, READ, STATUS, TOO_LARGE};
 use super::output::Output;
 use super::rate::Limiter;
 
@@ -32,6 +33,8 @@ pub(super) struct Options {
     pub(super) limit_rate: Option<u64>,
     /// Bytes of the body that are there already (`-C`).
     pub(super) resume_from: u64,
+    /// Bodies are decoded.
+    pub(super) compressed: bool,
 }
 
 /// Text for `-v`.
@@ -61,6 +64,8 @@ pub(super) struct State {
     pub(super) redirect: Option<String>,
     pub(super) length: Option<u64>,
     pub(super) received: u64,
+    /// Bytes of the body that were written.
+    pub(super) delivered: u64,
     pub(super) sent: u64,
     pub(super) notes: Vec<Note>,
     /// All of the body is there already.
@@ -93,6 +98,7 @@ pub(super) struct Transfer {
     unsent: Bytes,
     up: Option<Limiter>,
     down: Option<Limiter>,
+    decoder: Option<Decoder>,
 }
 
 impl Transfer {
@@ -105,7 +111,7 @@ impl Transfer {
     ) -> Self {
         let (up, down) = (options.limit_rate.map(Limiter::new), options.limit_rate.map(Limiter::new));
         let sending = source.is_some();
-        Transfer { options, state, output, heads, source, sending, unsent: Bytes::new(), up, down }
+        Transfer { options, state, output, heads, source, sending, unsent: Bytes::new(), up, down, decoder: None }
     }
 
     /// Sends available data of the body; returns when to continue, if it waits for a time.
@@ -164,6 +170,16 @@ impl Transfer {
                 state.waits = true;
                 return Ok((Progress::Pending, None));
             }
+            if let Some(decoder) = &mut self.decoder {
+                match decoder.next().map_err(|why| state.failed(bad_encoding(&why)))? {
+                    Decoded::Hungry | Decoded::End => {}
+                    Decoded::Bytes(bytes) => {
+                        deliver(state, &mut output, bytes)?;
+                        self.check_size(state, state.delivered)?;
+                        continue;
+                    }
+                }
+            }
             let max = match self.down.as_mut().map(|limiter| limiter.allowance(s.now())) {
                 Some(Err(at)) => return Ok((Progress::Pending, Some(at))),
                 Some(Ok(max)) => max.min(CHUNK),
@@ -180,10 +196,16 @@ impl Transfer {
                     if let Some(limiter) = &mut self.down {
                         limiter.moved(chunk.len());
                     }
-                    output.write_body(chunk).map_err(|problem| state.failed(problem))?;
+                    match &mut self.decoder {
+                        Some(decoder) => decoder.push(&chunk),
+                        None => deliver(state, &mut output, chunk)?,
+                    }
                 }
                 Recv::Pending => return Ok((Progress::Pending, None)),
                 Recv::Finished => {
+                    if state.received > 0 && self.decoder.as_mut().is_some_and(Decoder::end) {
+                        continue;
+                    }
                     if let Some(trailers) = s.trailers().filter(|trailers| !trailers.is_empty()) {
                         self.note_fields(state, trailers);
                         if self.options.heads {
@@ -269,6 +291,11 @@ impl ResponseHandler for Transfer {
             state.cannot_resume = content_range_start(&head.headers) != Some(from);
         }
         self.check_size(state, state.length.unwrap_or_default())?;
+        if self.options.compressed {
+            let codings: Vec<_> = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::to_str).collect();
+            let codings = codings.into_iter().flatten().collect::<Vec<_>>().join(",");
+            self.decoder = Decoder::new(&codings).map_err(|why| state.failed(bad_encoding(&why)))?;
+        }
         Ok(())
     }
 
@@ -309,6 +336,16 @@ impl ResponseHandler for Transfer {
     fn finished(&mut self, result: std::result::Result<(), ClientError>) {
         self.state.borrow_mut().result = Some(result);
     }
+}
+
+fn bad_encoding(why: &str) -> Problem {
+    Problem::new(ENCODING, format!("the body cannot be decoded: {why} (--compressed)"))
+}
+
+/// Writes a part of a body.
+fn deliver(state: &mut State, output: &mut Output, bytes: Bytes) -> Result<()> {
+    state.delivered += bytes.len() as u64;
+    output.write_body(bytes).map_err(|problem| state.failed(problem))
 }
 
 /// Where the part of a body begins (RFC 9110 section 14.4).

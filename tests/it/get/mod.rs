@@ -3,6 +3,7 @@
 mod alternatives;
 mod as_curl;
 mod certificates;
+mod compressed;
 mod early;
 mod foreign;
 mod hostile;

@@ -7,6 +7,7 @@ tickets: sessions can be resumed, with early data
 """
 
 import asyncio
+import gzip
 import hashlib
 import sys
 
@@ -182,6 +183,16 @@ class Server(QuicConnectionProtocol):
             self.answer(stream, 200, f"request {Server.counts[key]}\n".encode())
         else:
             self.answer(stream, int(status), b"not yet\n", *[(b"retry-after", after.encode())] * bool(after))
+
+    def do_coded(self, stream, argument):
+        """/coded/CODING/HEX: a body in a content coding."""
+        coding, _, body = argument.partition("/")
+        self.answer(stream, 200, bytes.fromhex(body), (b"content-encoding", coding.encode()))
+
+    def do_zipped(self, stream, length):
+        """/zipped/LENGTH: the bytes of /bytes in gzip."""
+        body = gzip.compress((PIECE * (int(length) // CHUNK + 1))[: int(length)], 1)
+        self.answer(stream, 200, body, (b"content-encoding", b"gzip"))
 
     def do_loop(self, stream, argument):
         self.answer(stream, 302, b"", (b"location", f"/loop/{int(argument) + 1}".encode()))
