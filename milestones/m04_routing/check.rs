@@ -142,7 +142,7 @@ fn a_slow_store_delays_nobody_else() {
     let example = Example::start("m04_rest", &[]);
     // The second request is answered first, on the same connection.
     let slow = format!("https://{}/api/notes", example.addr);
-    let both = get(example.addr, "/nowhere", &["-Z", "--json", "-H", "authorization: Bearer secret", &slow]);
+    let both = get(example.addr, "/nowhere", &["-Z", "--report", "-H", "authorization: Bearer secret", &slow]);
     let order: Vec<bool> = both.lines().map(|line| line.contains(&slow)).collect();
     assert_eq!(order, [false, true], "{both}");
     example.stop();

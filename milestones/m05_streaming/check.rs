@@ -102,7 +102,7 @@ fn a_slow_reader() {
     reader.args(["-q", "-e", "-c", &line, "/dev/null"]).env("TERM", "xterm");
     let reader = thread::spawn(move || run(&mut reader, b""));
     wait_for("the first MiB", || fs::metadata(&file).ok().filter(|f| f.len() >= 1 << 20));
-    let reports = get(example.addr, "/download/16", &["--json", "--repeat", "2"]);
+    let reports = get(example.addr, "/download/16", &["--report", "--repeat", "2"]);
     for report in reports.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")) {
         assert_eq!((&report["status"], &report["bytes"]), (&200.into(), &16.into()));
     }

@@ -35,7 +35,7 @@ enum Command {
     #[command(after_help = serve::AFTER_HELP)]
     Serve(Box<serve::Args>),
     /// Transfer URLs over HTTP/3, as curl does
-    #[command(after_help = get::EXIT_CODES, args_override_self = true)]
+    #[command(after_help = format!("{}\n\n{}", get::VARIABLES, get::EXIT_CODES), args_override_self = true)]
     Get(Box<get::Args>),
     /// Open a WebTransport session: datagrams and streams both ways, or typed lines
     #[command(after_help = format!("{}\n\n{}", wt::AFTER_HELP, remote::EXIT_CODES))]

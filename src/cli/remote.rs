@@ -1,12 +1,15 @@
 //! Shared by the client commands: trust, addresses of hosts, and exit codes of errors.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use clap::Args as ClapArgs;
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use mio_quiche::endpoint::ClosedBy;
-use mio_quiche::{ClientConfig, ClientError, Resolver};
+use mio_quiche::{ClientConfig, ClientError, Resolver, net};
 
 use super::Failure;
 
@@ -35,7 +38,7 @@ impl Trust {
         let mut config = ClientConfig::default();
         config.ca_file = self.cacert.clone();
         config.cert_hashes = self.cert_hash.clone();
-        config.resolver = self.known.resolver(None);
+        config.resolver = self.known.resolver(None, None);
         if self.insecure {
             config.dangerous().accept_any_certificate();
         }
@@ -49,6 +52,21 @@ pub(super) struct KnownHosts {
     /// Connect to ADDR for this host and port (* is any host) instead of looking it up; repeatable
     #[arg(long, value_name = "HOST:PORT:ADDR[,ADDR]...", value_parser = known_host)]
     resolve: Vec<KnownHost>,
+}
+
+/// When the addresses of hosts were known, by `https://HOST:PORT`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lookups(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl Lookups {
+    fn note(&self, host: &str, port: u16) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(format!("https://{host}:{port}"), net::now());
+    }
+
+    pub(super) fn at(&self, origin: &str) -> Option<Instant> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(origin).copied()
+    }
 }
 
 /// Of addresses.
@@ -67,9 +85,10 @@ struct KnownHost {
 
 impl KnownHosts {
     /// A resolver for these hosts, which asks the system for all others. `only`: addresses of other families are left
-    /// out.
-    pub(super) fn resolver(&self, only: Option<Family>) -> Option<Resolver> {
-        let known = self.resolve.clone();
+    /// out. `lookups`: notes when answers came.
+    pub(super) fn resolver(&self, only: Option<Family>, lookups: Option<&Lookups>) -> Option<Resolver> {
+        let (known, lookups) = (self.resolve.clone(), lookups.cloned());
+        let is_own = !self.resolve.is_empty() || only.is_some() || lookups.is_some();
         let resolver = Resolver::new(move |host, port| {
             let is_it = |it: &&KnownHost| it.port == port && (it.host == "*" || it.host.eq_ignore_ascii_case(host));
             let mut found: Vec<SocketAddr> = match known.iter().find(is_it) {
@@ -77,9 +96,12 @@ impl KnownHosts {
                 None => (host, port).to_socket_addrs()?.collect(),
             };
             found.retain(|address| only.is_none_or(|family| address.is_ipv4() == (family == Family::V4)));
+            if let Some(lookups) = &lookups {
+                lookups.note(host, port);
+            }
             Ok(found)
         });
-        (!self.resolve.is_empty() || only.is_some()).then_some(resolver)
+        is_own.then_some(resolver)
     }
 }
 

@@ -53,7 +53,7 @@ class Ours(Client):
 
     def command(self, urls, directory, first):
         case = self.case.name
-        command = [self.tools["binary"], "get", "--cacert", self.authority(), "-f", "--json", "-O"]
+        command = [self.tools["binary"], "get", "--cacert", self.authority(), "-f", "--report", "-O"]
         # The ticket comes with the first response or soon after it.
         command += ["--repeat", "3"] if first else ["-Z"]
         command += ["--connect-timeout", "100", *urls]

@@ -83,20 +83,25 @@ pub(super) fn is_kept(byte: &&u8) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     parts: Vec<Part>,
-    is_form: bool,
+    kind: Kind,
+}
+
+/// What a body is, if no field says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Of `-T`: nothing is said.
+    Upload,
+    Form,
+    Json,
 }
 
 impl Body {
-    pub(super) fn form(parts: Vec<Part>) -> Self {
-        Body { parts, is_form: true }
+    pub(super) fn new(parts: Vec<Part>, kind: Kind) -> Self {
+        Body { parts, kind }
     }
 
-    pub(super) fn upload(part: Part) -> Self {
-        Body { parts: vec![part], is_form: false }
-    }
-
-    pub(super) fn is_form(&self) -> bool {
-        self.is_form
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
     }
 
     pub(super) fn is_stdin(&self) -> bool {

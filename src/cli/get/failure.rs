@@ -9,19 +9,21 @@ pub(super) const SCHEME: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 pub(super) const URL: u8 = 3;
 pub(super) const PROXY: u8 = 5;
-const RESOLVE: u8 = 6;
-const CONNECT: u8 = 7;
+pub(super) const RESOLVE: u8 = 6;
+pub(super) const CONNECT: u8 = 7;
 const PARTIAL: u8 = 18;
 pub(super) const STATUS: u8 = 22;
 pub(super) const WRITE: u8 = 23;
 pub(super) const READ: u8 = 26;
-const TIMEOUT: u8 = 28;
+pub(super) const TIMEOUT: u8 = 28;
+pub(super) const RANGE: u8 = 33;
 const HANDSHAKE: u8 = 35;
 pub(super) const REDIRECTS: u8 = 47;
 const SEND: u8 = 55;
 const RECV: u8 = 56;
 pub(super) const CLIENT_CERTIFICATE: u8 = 58;
 const CERTIFICATE: u8 = 60;
+pub(super) const ENCODING: u8 = 61;
 pub(super) const TOO_LARGE: u8 = 63;
 pub(super) const REWIND: u8 = 65;
 pub(super) const CA_FILE: u8 = 77;
@@ -43,6 +45,7 @@ Exit codes, as curl's; with several URLs, that of the last failure:
   23  writing failed                      95  the server broke the rules of HTTP/3, or the request is invalid
   26  reading what to send failed        130  interrupted
   28  -m or --connect-timeout passed
+  33  the server cannot resume (-C)      61  the body cannot be decoded (--compressed)
   35  the handshake failed";
 
 /// Why a transfer failed.

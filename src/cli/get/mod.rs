@@ -1,60 +1,60 @@
 //! `mio-quiche get`.
 
+mod active;
 mod alt_svc;
 mod args;
 mod body;
 mod data;
+mod decode;
 mod failure;
+mod jobs;
 mod output;
 mod rate;
 mod replace;
 mod report;
+mod retry;
 mod sessions;
+mod settings;
+mod show;
+mod template;
 mod transfer;
+mod write_out;
 
 use std::cell::RefCell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::Method;
+use http::header::RANGE;
+use http::{HeaderValue, Method};
 use mio_quiche::app::RequestId;
 use mio_quiche::{Client, ConnId, Error, MigrateError, net};
 use url::Url;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use active::{Active, Facts, Link};
 use alt_svc::AltServiceFile;
 pub(super) use args::Args;
-use args::{Job, Target, Template};
+use args::Resume;
 pub(super) use failure::EXIT_CODES;
 use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
-use output::{Output, Stdout};
-use report::{Console, Report, TICK};
+use jobs::Job;
+use output::{Output, Stdout, Target};
+use report::{Console, TICK};
+use retry::{Next, Try};
 use sessions::Sessions;
-use transfer::{Note, Options, State, Transfer, show_request};
+use template::Template;
+use transfer::{Options, Transfer, request_text, show_request};
+pub(super) use write_out::HELP as VARIABLES;
+use write_out::Sink;
 
 use super::notify::Notifier;
+use super::remote::Lookups;
 
 /// As curl.
 const MAX_REDIRECTS: usize = 50;
-
-/// A transfer under way.
-struct Active {
-    job: Job,
-    id: RequestId,
-    state: Rc<RefCell<State>>,
-    output: Rc<RefCell<Output>>,
-    started: Instant,
-    url: String,
-    method: Method,
-    has_body: bool,
-    redirects: usize,
-    /// The request's head, for `-v`.
-    head: String,
-    migrated: bool,
-    resumed: bool,
-}
 
 struct Run {
     args: Args,
@@ -69,11 +69,18 @@ struct Run {
     notifier: Notifier,
     queue: VecDeque<Job>,
     active: Vec<Active>,
+    /// Transfers that are tried again, and when.
+    paused: Vec<(Instant, Active)>,
     sessions: Option<Sessions>,
     alternatives: Option<AltServiceFile>,
     /// Origins that requests were sent to.
     origins: Vec<String>,
     shown: HashSet<ConnId>,
+    /// The connections so far.
+    links: HashMap<ConnId, Rc<Link>>,
+    lookups: Lookups,
+    /// The format of `-w`.
+    write_out: Option<String>,
     /// Bytes of finished transfers, for the overall progress bar.
     done: u64,
     exit_code: u8,
@@ -96,7 +103,9 @@ impl Run {
     fn new(args: Args) -> Result<Self, Problem> {
         let queue: VecDeque<Job> = args.jobs()?.into();
         let template = args.template(queue.len())?;
-        let mut client = Client::new(args.config()?)?;
+        let write_out = args.output.write_out.as_deref().map(write_out::format).transpose()?;
+        let lookups = Lookups::default();
+        let mut client = Client::new(args.config(&lookups)?)?;
         let sessions = args.connection.resume_session.as_deref().map(Sessions::read).transpose()?;
         if let Some(sessions) = &sessions {
             sessions.give_to(&mut client);
@@ -109,21 +118,23 @@ impl Run {
         let stdout = Stdout::start(notifier.clone());
         let heads = args.output.dump_header.as_ref().map(|file| {
             let target = if file.as_os_str() == "-" { Target::Stdout } else { Target::File(file.clone()) };
-            Rc::new(RefCell::new(Output::new(&target, &stdout, args.output.create_dirs)))
+            Rc::new(RefCell::new(Output::new(&target, &stdout, args.output.create_dirs, false)))
         });
         let (request, output) = (&args.request, &args.output);
         let to_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
         let shows_body = to_terminal && queue.iter().any(|job| job.target == Target::Stdout);
-        let with_bar = !(output.silent || output.json || output.verbose || request.head || shows_body);
+        let with_bar = !(output.silent || output.report || output.verbose || request.head || shows_body);
         Ok(Run {
             options: Options {
-                heads: output.include || request.head && !output.json,
+                heads: output.include || request.head && !output.report,
                 fail: output.fail || output.fail_with_body,
                 fail_with_body: output.fail_with_body,
-                max_filesize: output.max_filesize,
+                max_filesize: output.max_filesize.filter(|max| *max > 0),
                 follow: request.location,
                 verbose: output.verbose,
-                limit_rate: args.connection.limit_rate,
+                limit_rate: args.connection.limit_rate.filter(|rate| *rate > 0),
+                resume_from: 0,
+                compressed: output.compressed,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
             heads,
@@ -133,10 +144,14 @@ impl Run {
             client,
             queue,
             active: Vec::new(),
+            paused: Vec::new(),
             sessions,
             alternatives,
             origins: Vec::new(),
             shown: HashSet::new(),
+            links: HashMap::new(),
+            lookups,
+            write_out,
             done: 0,
             exit_code: 0,
             args,
@@ -146,15 +161,18 @@ impl Run {
     fn run(&mut self) -> Result<u8, Problem> {
         let at_a_time = if self.args.run.parallel { self.args.run.parallel_max.max(1) } else { 1 };
         loop {
-            while self.active.len() < at_a_time
+            self.go_on();
+            while self.active.len() + self.paused.len() < at_a_time
                 && let Some(job) = self.queue.pop_front()
             {
                 self.begin(job);
             }
-            if self.active.is_empty() && (self.queue.is_empty() || self.client.signals() > 0) {
+            let is_over = self.active.is_empty() && self.paused.is_empty() && self.queue.is_empty();
+            if is_over || self.active.is_empty() && self.client.signals() > 0 {
                 break;
             }
-            self.client.turn(self.console.has_bar().then(|| net::now() + TICK))?;
+            let tick = self.console.has_bar().then(|| net::now() + TICK);
+            self.client.turn(self.paused.iter().map(|(at, _)| *at).chain(tick).min())?;
             if self.client.signals() > 0 {
                 return Ok(self.interrupt());
             }
@@ -203,14 +221,20 @@ impl Run {
     }
 
     fn begin(&mut self, job: Job) {
-        let output = Output::new(&job.target, &self.stdout, self.args.output.create_dirs);
+        let resume_from = self.resume_from(&job);
+        let output = Output::new(&job.target, &self.stdout, self.args.output.create_dirs, resume_from > 0);
         let output = Rc::new(RefCell::new(output));
         let (method, has_body) = (self.template.method.clone(), self.template.body.is_some());
+        let now = net::now();
         let mut active = Active {
             id: RequestId::default(),
             state: Rc::default(),
             output,
-            started: net::now(),
+            started: now,
+            began: now,
+            retries: 0,
+            pause: Duration::ZERO,
+            resume_from,
             url: job.url.clone(),
             job,
             method,
@@ -219,6 +243,11 @@ impl Run {
             head: String::new(),
             migrated: false,
             resumed: false,
+            link: None,
+            connects: 0,
+            redirected: Duration::ZERO,
+            request_size: 0,
+            header_size: 0,
         };
         match self.start(&mut active) {
             Ok(()) => self.active.push(active),
@@ -226,12 +255,89 @@ impl Run {
         }
     }
 
+    /// Bytes that need not come (`-C`).
+    fn resume_from(&self, job: &Job) -> u64 {
+        match (self.args.request.continue_at, &job.target) {
+            (Some(Resume::At(offset)), _) => offset,
+            (Some(Resume::FileSize), Target::File(path)) => std::fs::metadata(path).map_or(0, |file| file.len()),
+            _ => 0,
+        }
+    }
+
+    /// Starts the transfers whose pause is over.
+    fn go_on(&mut self) {
+        let now = net::now();
+        for (at, mut active) in std::mem::take(&mut self.paused) {
+            if at > now {
+                self.paused.push((at, active));
+                continue;
+            }
+            match self.start(&mut active) {
+                Ok(()) => self.active.push(active),
+                Err(problem) => self.report(&active, Some(&problem)),
+            }
+        }
+    }
+
+    /// Prepares another try of a transfer, unless it is to end. Returns it then.
+    fn retry(&mut self, mut active: Active, problem: Option<&Problem>) -> Option<Active> {
+        let now = net::now();
+        let next = {
+            let state = active.state.borrow();
+            self.args.retry.next(&Try {
+                exit_code: problem.map_or(0, |problem| problem.code),
+                status: state.status,
+                fields: &state.fields,
+                retries: active.retries,
+                pause: active.pause,
+                elapsed: now.saturating_duration_since(active.began),
+                wall: net::wall_clock(),
+            })
+        };
+        let (wait, pause) = match next {
+            Next::After { wait, pause } => (wait, pause),
+            Next::Give => return Some(active),
+            Next::TooLong => {
+                self.console.error("the server asks to be tried again later than --retry-max-time allows");
+                return Some(active);
+            }
+        };
+        if self.template.body.as_ref().is_some_and(body::Body::is_stdin) {
+            self.console.error("no further try: standard input can be read only once");
+            return Some(active);
+        }
+        if self.args.request.continue_at == Some(Resume::FileSize) {
+            // The next try continues behind what has come.
+            active.resume_from = self.resume_from(&active.job);
+        } else if let Err(problem) = active.output.borrow_mut().restart() {
+            self.console.error(&problem.message);
+        }
+        let status = active.state.borrow().status.map(|status| format!("{}: status {status}", active.url));
+        let why = problem.map(|problem| problem.message.clone()).or(status).unwrap_or_default();
+        let left = self.args.retry.retry.saturating_sub(active.retries + 1);
+        self.console.error(&format!("{why} (trying again in {:.1} s; {left} more after that)", wait.as_secs_f64()));
+        active.retries += 1;
+        active.pause = pause;
+        active.started = now + wait;
+        active.url.clone_from(&active.job.url);
+        active.method = self.template.method.clone();
+        active.has_body = self.template.body.is_some();
+        (active.redirects, active.connects, active.redirected) = (0, 0, Duration::ZERO);
+        (active.request_size, active.header_size) = (0, 0);
+        active.state = Rc::default();
+        self.paused.push((now + wait, active));
+        None
+    }
+
     /// Sends the request for the transfer's current URL.
     fn start(&mut self, active: &mut Active) -> Result<(), Problem> {
         let credentials = active.redirects == 0 || host(&active.url) == host(&active.job.url);
         let body = self.template.body.as_ref().filter(|_| active.has_body);
         let mut request = self.template.request(&active.method, &active.url, body, credentials)?;
-        if let Some(max) = self.args.connection.max_time {
+        if active.resume_from > 0 && body.is_none() {
+            request = request.header(RANGE, range(active.resume_from));
+        }
+        if let Some(max) = self.args.connection.max_time.filter(|max| !max.is_zero()) {
             request = request.timeout(max.saturating_sub(net::now() - active.started));
         }
         if let Some(origin) = host(&active.url)
@@ -240,9 +346,16 @@ impl Run {
             self.origins.push(origin);
         }
         active.head = show_request(request.head());
+        active.request_size += request_text(request.head()).len() as u64;
         let source = body.map(|body| body.open(&self.notifier));
         let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
-        let transfer = Transfer::new(self.options, state, output, self.heads.clone(), source);
+        let transfer = Transfer::new(
+            Options { resume_from: active.resume_from, ..self.options },
+            state,
+            output,
+            self.heads.clone(),
+            source,
+        );
         active.id = self.client.start(request, transfer);
         Ok(())
     }
@@ -254,7 +367,7 @@ impl Run {
             if active.state.borrow().waits && (notified || shown) {
                 self.client.wake(active.id);
             }
-            self.note_resumption(&mut active);
+            self.note_connection(&mut active);
             if self.args.connection.migrate && !active.migrated && active.state.borrow().received > 0 {
                 active.migrated = self.migrate();
             }
@@ -268,14 +381,25 @@ impl Run {
     }
 
     /// Facts known only after the handshake.
-    fn note_resumption(&mut self, active: &mut Active) {
+    fn note_connection(&mut self, active: &mut Active) {
         let conn = active.state.borrow().stream.map(|stream| stream.conn);
+        let local = self.client.local_addr();
         let endpoint = self.client.endpoint();
-        let Some(conn) = conn.filter(|conn| endpoint.peer_addr(*conn).is_some() && !endpoint.is_early(*conn)) else {
-            return;
-        };
-        active.resumed = endpoint.is_resumed(conn);
-        active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
+        let Some((conn, peer)) = conn.and_then(|conn| Some((conn, endpoint.peer_addr(conn)?))) else { return };
+        let number = self.links.len();
+        let known = self.links.entry(conn);
+        if matches!(known, Entry::Vacant(_)) {
+            active.connects += 1;
+        }
+        let link = known.or_insert_with(|| {
+            let certificate = endpoint.peer_certificate(conn).map(<[u8]>::to_vec);
+            Rc::new(Link { number, local: source(local, peer), peer, certificate })
+        });
+        active.link = Some(Rc::clone(link));
+        if !endpoint.is_early(conn) {
+            active.resumed = endpoint.is_resumed(conn);
+            active.state.borrow_mut().early &= endpoint.is_early_accepted(conn);
+        }
     }
 
     /// Returns false to try again.
@@ -319,7 +443,9 @@ impl Run {
         if self.args.connection.migrate && !active.migrated && self.options.verbose {
             self.console.show("* did not move to another port: the server issued no connection id for that\n");
         }
-        self.report(&active, problem.as_ref());
+        if let Some(active) = self.retry(active, problem.as_ref()) {
+            self.report(&active, problem.as_ref());
+        }
     }
 
     fn follow(&mut self, active: &mut Active, location: &str) -> Result<(), Problem> {
@@ -346,6 +472,8 @@ impl Run {
             let message = format!("{}: needs the body again, but standard input can be read only once", active.url);
             return Err(Problem::new(REWIND, message));
         }
+        active.header_size += active.state.borrow().header_size;
+        active.redirected = net::now().saturating_duration_since(active.started);
         active.state = Rc::default();
         self.start(active)
     }
@@ -366,92 +494,36 @@ impl Run {
             self.console.end_bar();
         }
         let now = net::now();
-        let ms = |at: Instant| at.saturating_duration_since(active.started).as_secs_f64() * 1000.0;
-        let round = |ms: f64| (ms * 1000.0).round() / 1000.0;
-        let report = Report {
-            url: active.url.clone(),
-            status: state.status,
-            bytes: state.received,
-            bytes_sent: state.sent,
-            connect_ms: state.sent_at.map(ms).map(round),
-            first_byte_ms: state.first_byte_at.map(ms).map(round),
-            total_ms: round(ms(now)),
-            redirects: active.redirects,
-            resumed: active.resumed,
-            early: state.early,
-            error: problem.map(|problem| problem.message.clone()),
-            exit_code: problem.map_or(0, |problem| problem.code),
-        };
-        let mut text = String::new();
-        if self.args.output.json {
-            text = serde_json::to_string(&report).unwrap_or_default() + "\n";
-        }
-        if let Some(format) = &self.args.output.write_out {
-            text.push_str(&report.write_out(format));
-        }
         drop(state);
-        let written = if text.is_empty() { Ok(()) } else { self.stdout.write(text.into()) };
+        let looked_up = host(&active.url).and_then(|host| self.lookups.at(&host));
+        let mut facts = active.facts(problem, now, looked_up);
+        facts.referer.clone_from(&self.args.request.referer);
+        let mut written = Ok(());
+        if self.args.output.report {
+            written = self.stdout.write((report::json(&facts) + "\n").into());
+        }
+        written = written.and_then(|()| self.write_out(&facts));
         if let Some(problem) = problem.or(written.as_ref().err()) {
             self.failed(problem);
         }
     }
 
-    fn show_progress(&mut self) {
-        if !self.console.has_bar() || self.active.is_empty() {
-            return;
+    /// `-w`.
+    fn write_out(&mut self, facts: &Facts) -> Result<(), Problem> {
+        let Some(format) = &self.write_out else { return Ok(()) };
+        let (pieces, unknown) = write_out::write_out(format, facts);
+        for name in unknown {
+            self.console.error(&format!("-w: there is no variable '{name}' (see --help)"));
         }
-        let states: Vec<_> = self.active.iter().map(|active| active.state.borrow()).collect();
-        let sent: u64 = states.iter().map(|state| state.sent).sum();
-        let received: u64 = states.iter().map(|state| state.received).sum();
-        let (done, length, message) = match sent > received {
-            true => (sent, self.template.body.as_ref().and_then(body::Body::length), "up "),
-            false if self.args.run.parallel => {
-                let left: Option<u64> = states.iter().map(|state| state.length).sum();
-                (self.done + received, left.filter(|_| self.queue.is_empty()).map(|left| self.done + left), "")
-            }
-            false => (received, states.first().and_then(|state| state.length), ""),
-        };
-        drop(states);
-        self.console.progress(done, length, message);
-    }
-
-    /// False if there are none.
-    fn show_notes(&mut self, active: &Active) -> bool {
-        let notes = std::mem::take(&mut active.state.borrow_mut().notes);
-        if !self.options.verbose || notes.is_empty() {
-            return false;
-        }
-        for note in notes {
-            match note {
-                Note::Text(text) => self.console.show(&text),
-                Note::Sent => {
-                    let conn = active.state.borrow().stream.map(|stream| stream.conn);
-                    let facts = conn.map(|conn| self.facts(conn, &active.url)).unwrap_or_default();
-                    let early = if active.state.borrow().early { "* sent in the first flight (0-RTT)\n" } else { "" };
-                    self.console.show(&format!("{facts}{early}{}", active.head));
-                }
+        for (sink, text) in pieces {
+            match sink {
+                Sink::Stdout if text.is_empty() => {}
+                Sink::Stdout => self.stdout.write(text.into())?,
+                Sink::Stderr => self.console.show(&text),
+                Sink::File { path, append } => Sink::write_file(&path, append, &text)?,
             }
         }
-        true
-    }
-
-    /// Describes the connection of a request.
-    fn facts(&mut self, conn: ConnId, url: &str) -> String {
-        let host = host(url).unwrap_or_default();
-        let host = host.trim_start_matches("https://");
-        let endpoint = self.client.endpoint();
-        let Some(peer) = endpoint.peer_addr(conn) else { return String::new() };
-        let address = std::net::SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        if !self.shown.insert(conn) {
-            return format!("* using the connection to {host} ({address}) again\n");
-        }
-        let resumed = if endpoint.is_resumed(conn) { ", resumed" } else { "" };
-        let mut text = format!("* connected to {host} ({address}): QUIC, TLS 1.3{resumed}, ALPN h3\n");
-        if let Some(Ok((_, cert))) = endpoint.peer_certificate(conn).map(X509Certificate::from_der) {
-            let (subject, issuer, until) = (cert.subject(), cert.issuer(), cert.validity().not_after);
-            text += &format!("* certificate: {subject}; issued by {issuer}; valid until {until}\n");
-        }
-        text
+        Ok(())
     }
 }
 
@@ -459,4 +531,22 @@ impl Run {
 fn host(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     Some(format!("https://{}:{}", url.host_str()?, url.port_or_known_default()?))
+}
+
+/// The address that packets to a peer come from, if the socket is bound to none.
+fn source(local: SocketAddr, peer: SocketAddr) -> SocketAddr {
+    if !local.ip().is_unspecified() {
+        return local;
+    }
+    // Connecting a UDP socket looks up the route, and sends nothing.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let any: std::net::IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(peer).and_then(|()| socket.local_addr()));
+    SocketAddr::new(routed.map_or(local.ip(), |at| at.ip()), local.port())
+}
+
+/// The field for everything from an offset on.
+fn range(from: u64) -> HeaderValue {
+    let value = HeaderValue::try_from(format!("bytes={from}-"));
+    value.unwrap_or_else(|_| HeaderValue::from_static("bytes=0-"))
 }

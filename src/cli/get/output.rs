@@ -1,7 +1,7 @@
 //! Outputs of bodies: standard output, written by a thread that may block, or files.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -9,12 +9,19 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use super::args::Target;
 use super::failure::{Problem, WRITE};
 use crate::cli::notify::Notifier;
 
 /// Maximum bytes queued for standard output.
 const MAX_QUEUED: usize = 256 * 1024;
+
+/// The output of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Nowhere,
+    Stdout,
+    File(PathBuf),
+}
 
 /// Standard output. Its own thread writes, so that a slow reader holds up the transfer by flow control, but not timers
 /// and signals.
@@ -92,15 +99,19 @@ pub(super) enum Output {
         file: Option<File>,
         /// Missing directories are made.
         create_dirs: bool,
+        /// What the file holds is kept.
+        append: bool,
+        /// Bytes in the file when it was opened.
+        before: u64,
     },
 }
 
 impl Output {
-    pub(super) fn new(target: &Target, out: &Stdout, create_dirs: bool) -> Self {
+    pub(super) fn new(target: &Target, out: &Stdout, create_dirs: bool, append: bool) -> Self {
         match target {
             Target::Nowhere => Output::Nowhere,
             Target::Stdout => Output::Stdout { out: out.clone(), begun: false },
-            Target::File(path) => Output::File { path: path.clone(), file: None, create_dirs },
+            Target::File(path) => Output::File { path: path.clone(), file: None, create_dirs, append, before: 0 },
         }
     }
 
@@ -138,18 +149,37 @@ impl Output {
         }
     }
 
+    /// Takes back what was written to a file.
+    pub(super) fn restart(&mut self) -> Result<(), Problem> {
+        let Output::File { path, file: Some(file), before, .. } = self else { return Ok(()) };
+        // A pipe or a device holds nothing that could be taken back.
+        let cut = |file: &mut File| {
+            if file.metadata()?.is_file() {
+                file.set_len(*before).and_then(|()| file.seek(SeekFrom::End(0)))
+            } else {
+                Ok(0)
+            }
+        };
+        let failed = |e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display()));
+        cut(file).map(drop).map_err(failed)
+    }
+
     /// Everything is written; an empty body creates an empty file.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
         self.open().map(drop)
     }
 
     fn open(&mut self) -> Result<Option<(&PathBuf, &mut File)>, Problem> {
-        let Output::File { path, file, create_dirs } = self else { return Ok(None) };
+        let Output::File { path, file, create_dirs, append, before } = self else { return Ok(None) };
         if file.is_none() {
             let dir = path.parent().filter(|_| *create_dirs);
-            let made = dir.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(&*path));
+            let made = dir.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
+                File::options().create(true).write(true).append(*append).truncate(!*append).open(&*path)
+            });
             let failed = |e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display()));
-            *file = Some(made.map_err(failed)?);
+            let made = made.map_err(failed)?;
+            *before = made.metadata().map_or(0, |metadata| metadata.len());
+            *file = Some(made);
         }
         Ok(file.as_mut().map(|file| (&*path, file)))
     }

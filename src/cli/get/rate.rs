@@ -11,8 +11,8 @@ pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
             None => (text.strip_suffix(['g', 'G']).unwrap_or(text), if text.ends_with(['g', 'G']) { 30 } else { 0 }),
         },
     };
-    let rate = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).filter(|rate| *rate > 0);
-    rate.ok_or_else(|| "not a number of bytes above 0, such as 500k".to_owned())
+    let rate = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
+    rate.ok_or_else(|| "not a number of bytes, such as 500k".to_owned())
 }
 
 /// Grants bytes at a steady rate.

@@ -1,10 +1,12 @@
-//! Output besides the bodies: messages, the progress bar, JSON, `--write-out`.
+//! Output besides the bodies: messages, the progress bar, JSON.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+
+use super::active::Facts;
 
 /// The progress bar's template if the length is known, and if not.
 const KNOWN: &str = "{msg}{percent:>3}% [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
@@ -79,58 +81,39 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
-/// A finished transfer, in the form of `--json`.
+/// A finished transfer, in the form of `--report`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    pub(super) url: String,
-    pub(super) status: Option<u16>,
-    pub(super) bytes: u64,
-    pub(super) bytes_sent: u64,
-    pub(super) connect_ms: Option<f64>,
-    pub(super) first_byte_ms: Option<f64>,
-    pub(super) total_ms: f64,
-    pub(super) redirects: usize,
-    pub(super) resumed: bool,
-    pub(super) early: bool,
-    pub(super) error: Option<String>,
-    pub(super) exit_code: u8,
+struct Report<'a> {
+    url: &'a str,
+    status: Option<u16>,
+    bytes: u64,
+    bytes_sent: u64,
+    connect_ms: Option<f64>,
+    first_byte_ms: Option<f64>,
+    total_ms: f64,
+    redirects: usize,
+    resumed: bool,
+    early: bool,
+    error: Option<&'a str>,
+    exit_code: u8,
 }
 
-impl Report {
-    /// `--write-out`: variables of curl's, and `\n`, `\r`, `\t`.
-    pub(super) fn write_out(&self, format: &str) -> String {
-        let seconds = |ms: Option<f64>| format!("{:.6}", ms.unwrap_or_default() / 1000.0);
-        let (mut text, mut rest) = (String::new(), format);
-        while let Some(at) = rest.find(['%', '\\']) {
-            text.push_str(&rest[..at]);
-            rest = &rest[at..];
-            let named = rest.strip_prefix("%{").and_then(|rest| rest.split_once('}'));
-            if let Some((name, after)) = named {
-                rest = after;
-                text.push_str(&match name {
-                    "http_code" | "response_code" => format!("{:03}", self.status.unwrap_or_default()),
-                    "http_version" => "3".to_owned(),
-                    "size_download" => self.bytes.to_string(),
-                    "size_upload" => self.bytes_sent.to_string(),
-                    "time_connect" | "time_appconnect" => seconds(self.connect_ms),
-                    "time_starttransfer" => seconds(self.first_byte_ms),
-                    "time_total" => seconds(Some(self.total_ms)),
-                    "num_redirects" => self.redirects.to_string(),
-                    "url_effective" => self.url.clone(),
-                    "exitcode" => self.exit_code.to_string(),
-                    "errormsg" => self.error.clone().unwrap_or_default(),
-                    other => format!("%{{{other}}}"),
-                });
-                continue;
-            }
-            let escapes = [("%%", "%"), ("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"), ("\\\\", "\\")];
-            let (taken, shown) = match escapes.into_iter().find(|(escape, _)| rest.starts_with(escape)) {
-                Some((escape, shown)) => (escape.len(), shown),
-                None => (1, &rest[..1]),
-            };
-            text.push_str(shown);
-            rest = &rest[taken..];
-        }
-        text + rest
-    }
+/// The line of `--report`.
+pub(super) fn json(facts: &Facts) -> String {
+    let ms = |time: Duration| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+    let report = Report {
+        url: &facts.url,
+        status: facts.status,
+        bytes: facts.received,
+        bytes_sent: facts.sent,
+        connect_ms: facts.times.connect.map(ms),
+        first_byte_ms: facts.times.first_byte.map(ms),
+        total_ms: ms(facts.times.total),
+        redirects: facts.redirects,
+        resumed: facts.resumed,
+        early: facts.early,
+        error: facts.error.as_deref(),
+        exit_code: facts.exit_code,
+    };
+    serde_json::to_string(&report).unwrap_or_default()
 }

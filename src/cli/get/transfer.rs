@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION};
 use mio_quiche::{
     ClientError, Error, ErrorCode, Progress, Recv, RequestHead, ResponseHandler, ResponseHead, Result, Stream,
     StreamError, StreamId, net,
 };
 
 use super::body::{Next, Source};
-use super::failure::{Problem, READ, STATUS, TOO_LARGE};
+use super::decode::{Decoded, Decoder};
+use super::failure::{ENCODING, Problem, RANGE, READ, STATUS, TOO_LARGE};
 use super::output::Output;
 use super::rate::Limiter;
 
@@ -30,6 +31,10 @@ pub(super) struct Options {
     pub(super) follow: bool,
     pub(super) verbose: bool,
     pub(super) limit_rate: Option<u64>,
+    /// Bytes of the body that are there already (`-C`).
+    pub(super) resume_from: u64,
+    /// Bodies are decoded.
+    pub(super) compressed: bool,
 }
 
 /// Text for `-v`.
@@ -46,13 +51,27 @@ pub(super) struct State {
     pub(super) stream: Option<StreamId>,
     pub(super) early: bool,
     pub(super) sent_at: Option<Instant>,
+    /// The whole request was sent.
+    pub(super) sent_all_at: Option<Instant>,
     pub(super) first_byte_at: Option<Instant>,
     pub(super) status: Option<u16>,
+    /// The fields of the final response.
+    pub(super) fields: HeaderMap,
+    /// Bytes of the responses' heads, as text.
+    pub(super) header_size: u64,
+    pub(super) location: Option<String>,
+    /// A redirect to follow.
     pub(super) redirect: Option<String>,
     pub(super) length: Option<u64>,
     pub(super) received: u64,
+    /// Bytes of the body that were written.
+    pub(super) delivered: u64,
     pub(super) sent: u64,
     pub(super) notes: Vec<Note>,
+    /// All of the body is there already.
+    is_there: bool,
+    /// The body does not begin where it should.
+    cannot_resume: bool,
     /// Blocked by something other than QUIC.
     pub(super) waits: bool,
     pub(super) problem: Option<Problem>,
@@ -79,6 +98,7 @@ pub(super) struct Transfer {
     unsent: Bytes,
     up: Option<Limiter>,
     down: Option<Limiter>,
+    decoder: Option<Decoder>,
 }
 
 impl Transfer {
@@ -91,7 +111,7 @@ impl Transfer {
     ) -> Self {
         let (up, down) = (options.limit_rate.map(Limiter::new), options.limit_rate.map(Limiter::new));
         let sending = source.is_some();
-        Transfer { options, state, output, heads, source, sending, unsent: Bytes::new(), up, down }
+        Transfer { options, state, output, heads, source, sending, unsent: Bytes::new(), up, down, decoder: None }
     }
 
     /// Sends available data of the body; returns when to continue, if it waits for a time.
@@ -107,6 +127,7 @@ impl Transfer {
                     }
                     Next::End => {
                         self.sending = false;
+                        state.sent_all_at = Some(net::now());
                         return match s.finish() {
                             Ok(()) | Err(StreamError::Stopped(_)) => Ok(None),
                             Err(e) => Err(e.into()),
@@ -149,22 +170,42 @@ impl Transfer {
                 state.waits = true;
                 return Ok((Progress::Pending, None));
             }
+            if let Some(decoder) = &mut self.decoder {
+                match decoder.next().map_err(|why| state.failed(bad_encoding(&why)))? {
+                    Decoded::Hungry | Decoded::End => {}
+                    Decoded::Bytes(bytes) => {
+                        deliver(state, &mut output, bytes)?;
+                        self.check_size(state, state.delivered)?;
+                        continue;
+                    }
+                }
+            }
             let max = match self.down.as_mut().map(|limiter| limiter.allowance(s.now())) {
                 Some(Err(at)) => return Ok((Progress::Pending, Some(at))),
                 Some(Ok(max)) => max.min(CHUNK),
                 None => CHUNK,
             };
             match s.read_chunk(max)? {
+                Recv::Data(_) if state.cannot_resume => {
+                    let message = "the server cannot resume: it sends all of the body (-C)";
+                    return Err(state.failed(Problem::new(RANGE, message)));
+                }
                 Recv::Data(chunk) => {
                     state.received += chunk.len() as u64;
                     self.check_size(state, state.received)?;
                     if let Some(limiter) = &mut self.down {
                         limiter.moved(chunk.len());
                     }
-                    output.write_body(chunk).map_err(|problem| state.failed(problem))?;
+                    match &mut self.decoder {
+                        Some(decoder) => decoder.push(&chunk),
+                        None => deliver(state, &mut output, chunk)?,
+                    }
                 }
                 Recv::Pending => return Ok((Progress::Pending, None)),
                 Recv::Finished => {
+                    if state.received > 0 && self.decoder.as_mut().is_some_and(Decoder::end) {
+                        continue;
+                    }
                     if let Some(trailers) = s.trailers().filter(|trailers| !trailers.is_empty()) {
                         self.note_fields(state, trailers);
                         if self.options.heads {
@@ -201,10 +242,11 @@ impl Transfer {
             let text = format!("< HTTP/3 {}\n{}<\n", head.status.as_u16(), field_lines(&head.headers, "< ", "\n"));
             state.notes.push(Note::Text(text));
         }
+        let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
+        state.header_size += text.len() as u64;
         let outputs = [self.options.heads.then_some(&self.output), self.heads.as_ref()];
         for output in outputs.into_iter().flatten() {
-            let text = format!("HTTP/3 {} \r\n{}\r\n", head.status.as_u16(), field_lines(&head.headers, "", "\r\n"));
-            output.borrow_mut().write(text.into()).map_err(|problem| state.failed(problem))?;
+            output.borrow_mut().write(text.clone().into()).map_err(|problem| state.failed(problem))?;
         }
         Ok(())
     }
@@ -226,9 +268,13 @@ impl ResponseHandler for Transfer {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         state.length = length.and_then(|value| value.parse().ok());
         self.show(state, head)?;
-        if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
+        state.fields = head.headers.clone();
+        if matches!(status, 300..400) {
             let location = head.headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
-            state.redirect = location.map(std::borrow::Cow::into_owned);
+            state.location = location.map(std::borrow::Cow::into_owned);
+        }
+        if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {
+            state.redirect.clone_from(&state.location);
         }
         if self.options.fail && status >= 400 {
             let option = if self.options.fail_with_body { "--fail-with-body" } else { "-f" };
@@ -239,7 +285,17 @@ impl ResponseHandler for Transfer {
             }
             state.problem = Some(problem);
         }
+        if self.options.resume_from > 0 {
+            let from = self.options.resume_from;
+            state.is_there = status == 416 || status != 206 && state.length == Some(from);
+            state.cannot_resume = content_range_start(&head.headers) != Some(from);
+        }
         self.check_size(state, state.length.unwrap_or_default())?;
+        if self.options.compressed {
+            let codings: Vec<_> = head.headers.get_all(CONTENT_ENCODING).iter().map(HeaderValue::to_str).collect();
+            let codings = codings.into_iter().flatten().collect::<Vec<_>>().join(",");
+            self.decoder = Decoder::new(&codings).map_err(|why| state.failed(bad_encoding(&why)))?;
+        }
         Ok(())
     }
 
@@ -248,9 +304,10 @@ impl ResponseHandler for Transfer {
         let state = &mut *state.borrow_mut();
         if state.stream != Some(s.id()) {
             (state.stream, state.early, state.sent_at) = (Some(s.id()), s.is_early(), Some(net::now()));
+            state.sent_all_at = state.sent_at.filter(|_| !self.sending);
             state.notes.push(Note::Sent);
         }
-        if state.redirect.is_some() {
+        if state.redirect.is_some() || state.is_there {
             return Ok(Progress::Done);
         }
         state.waits = false;
@@ -281,6 +338,22 @@ impl ResponseHandler for Transfer {
     }
 }
 
+fn bad_encoding(why: &str) -> Problem {
+    Problem::new(ENCODING, format!("the body cannot be decoded: {why} (--compressed)"))
+}
+
+/// Writes a part of a body.
+fn deliver(state: &mut State, output: &mut Output, bytes: Bytes) -> Result<()> {
+    state.delivered += bytes.len() as u64;
+    output.write_body(bytes).map_err(|problem| state.failed(problem))
+}
+
+/// Where the part of a body begins (RFC 9110 section 14.4).
+fn content_range_start(fields: &HeaderMap) -> Option<u64> {
+    let range = fields.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+    range.trim_start().split('-').next()?.parse().ok()
+}
+
 /// Fields, one per line.
 fn field_lines(fields: &HeaderMap, start: &str, end: &str) -> String {
     let line = |(name, value): (_, &http::HeaderValue)| {
@@ -293,4 +366,10 @@ fn field_lines(fields: &HeaderMap, start: &str, end: &str) -> String {
 pub(super) fn show_request(head: &RequestHead) -> String {
     let fields = field_lines(&head.headers, "> ", "\n");
     format!("> {} {} HTTP/3\n> host: {}\n{fields}>\n", head.method, head.path, head.authority)
+}
+
+/// A request's head as text in the form of HTTP/1.1.
+pub(super) fn request_text(head: &RequestHead) -> String {
+    let fields = field_lines(&head.headers, "", "\r\n");
+    format!("{} {} HTTP/3\r\nhost: {}\r\n{fields}\r\n", head.method, head.path, head.authority)
 }

@@ -1,12 +1,14 @@
 //! The same arguments for curl and for `get`: the same fields, bodies, files and exit codes.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use super::get_with;
-use crate::support::server::Server;
+use crate::support::server::{Server, mio_quiche};
 use crate::support::{curl, payload};
 
 /// What one of them did.
@@ -37,6 +39,17 @@ fn fill(dir: &Path) {
     fs::write(dir.join("query"), "b=2\r\n&c=3\n").expect("a file");
 }
 
+/// The names and contents of the files in a directory, without those that tell the time.
+fn files(dir: &Path) -> Vec<(OsString, Vec<u8>)> {
+    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"));
+    let files = entries.filter(|entry| entry.file_type().expect("a type").is_file());
+    let files = files.map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a file")));
+    let mut files: Vec<_> =
+        files.filter(|(name, _)| ![".out", ".err", "heads"].map(OsString::from).contains(name)).collect();
+    files.sort_unstable();
+    files
+}
+
 fn by_curl(args: &[&str]) -> (Done, TempDir) {
     let dir = TempDir::new().expect("a directory");
     fill(dir.path());
@@ -46,12 +59,13 @@ fn by_curl(args: &[&str]) -> (Done, TempDir) {
 }
 
 /// Runs both, and expects curl to end with `code`. Returns the directories that they ran in.
-fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
+pub(super) fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
     let (theirs, dir) = by_curl(args);
     let ended = get_with(&[&["-kv"], args].concat(), fill);
     let ours = Done { code: ended.code, out: ended.out.clone(), sent: sent(&ended.err) };
     assert_eq!(ours, theirs, "{args:?}: {}", ended.err);
     assert_eq!(theirs.code, code, "{args:?}");
+    assert_eq!(files(ended.dir.path()), files(dir.path()), "{args:?}");
     (dir, ended.dir)
 }
 
@@ -91,6 +105,11 @@ fn fields_and_data() {
         &["--data-urlencode", "@data"],
         &["--data-urlencode", "name@data"],
         &["-d", "x", "--data-binary", "@data", "--data-urlencode", "n=v w"],
+        &["--data-urlencode", "n=v w", "--data-binary", "@data", "--data-raw", "@", "-d", "x", "--data-raw", "y"],
+        &["--json", "{\"a\": 1}"],
+        &["--json", "[1", "--json", ",2]"],
+        &["--data-raw", "x", "--json", "@data", "-d", "y"],
+        &["--json", "{}", "-H", "content-type: text/x", "-H", "accept: a/b"],
     ];
     for args in data {
         both(&[*args, &[&*echo]].concat(), 0);
@@ -123,6 +142,20 @@ fn outputs_and_limits() {
 }
 
 #[test]
+fn names_of_files_are_bytes() {
+    let server = Server::start(&[]);
+    let dir = TempDir::new().expect("a directory");
+    let name = OsString::from_vec(b"n\xffme".to_vec());
+    fs::write(dir.path().join(&name), "content").expect("a file");
+    let mut at = OsString::from("@");
+    at.push(&name);
+    let mut command = mio_quiche();
+    command.args(["get", "-k"]).arg(server.url("/api/echo")).arg("-d").arg(at).current_dir(dir.path());
+    let done = command.output().expect("it runs");
+    assert_eq!((done.status.code(), &done.stdout[..]), (Some(0), &b"content"[..]), "{done:?}");
+}
+
+#[test]
 fn what_only_curl_offers() {
     let refused = |args: &[&str], code, message: &str| get_with(args, fill).assert_failed(code, message);
     refused(
@@ -131,5 +164,10 @@ fn what_only_curl_offers() {
         "-x 'http://proxy.example:3128': HTTP/3 goes over UDP, which HTTP proxies do not carry (leave it out)",
     );
     refused(&["-u", "ada", "https://a.example/"], 2, "-u 'ada': without a password (use NAME:PASSWORD)");
+    refused(
+        &["-d", "@-", "--json", "@-", "https://a.example/"],
+        2,
+        "standard input can be sent only once, but @- is given twice",
+    );
     refused(&["-A", "a\nb", "https://a.example/"], 2, "'a\nb' cannot be sent as user-agent");
 }

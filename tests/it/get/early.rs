@@ -28,7 +28,7 @@ struct Flights<'a> {
 impl Flights<'_> {
     fn run(&self, args: &[&str], path: &str) -> Flight {
         let file = self.sessions.path().join("sessions");
-        let all = ["-k", "--json", "--qlog-dir", "qlogs", "-o", "file", "--resume-session", file.to_str().unwrap()];
+        let all = ["-k", "--report", "--qlog-dir", "qlogs", "-o", "file", "--resume-session", file.to_str().unwrap()];
         let ended = get(&[&all, args, &[&self.server.url(path)]].concat());
         assert_eq!((ended.code, ended.err.as_str()), (0, ""));
         let report = ended.json().remove(0);

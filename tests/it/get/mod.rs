@@ -3,13 +3,16 @@
 mod alternatives;
 mod as_curl;
 mod certificates;
+mod compressed;
 mod early;
 mod foreign;
 mod hostile;
 mod options;
 mod own;
+mod retries;
 mod servers;
 mod terminal;
+mod write_out;
 
 use std::fs;
 use std::io::Write;
@@ -43,7 +46,7 @@ impl Ended {
         std::str::from_utf8(&self.out).unwrap()
     }
 
-    /// The objects of `--json`.
+    /// The objects of `--report`.
     fn json(&self) -> Vec<Value> {
         let lines = std::str::from_utf8(&self.out).unwrap().lines();
         lines.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()

@@ -190,7 +190,7 @@ fn trust() {
 fn reports() {
     let server = Server::start(&[]);
     let (one, two) = (server.url("/stream/5000"), server.url("/nowhere"));
-    let json = get(&["-k", "--json", "-o", "file", &one, &two]);
+    let json = get(&["-k", "--report", "-o", "file", &one, &two]);
     assert_eq!((json.code, json.err.as_str()), (0, ""));
     assert_eq!(json.file("file"), payload(5000));
     let reports = json.json();
@@ -206,15 +206,15 @@ fn reports() {
     }
     // The connection was there already.
     assert!(reports[1]["connect_ms"].as_f64() < reports[0]["connect_ms"].as_f64(), "{reports:?}");
-    let failed = get(&["-k", "--json", "-f", &two]);
+    let failed = get(&["-k", "--report", "-f", &two]);
     let message = format!("{two}: the server answered with status 404 (-f was given)");
     failed.assert_failed(22, &message);
     assert_eq!(failed.json()[0]["error"], *message);
     assert_eq!(failed.json()[0]["exit_code"], 22);
 
-    let format = "%{http_code} %{size_download} %{url_effective}%%\\n%{exitcode}%{no}";
+    let format = "%{http_code} %{size_download} %{url_effective}%%\\n%{exitcode}";
     let shown = get(&["-k", "-o", "file", "-w", format, &one]);
-    assert_eq!(shown.text(), format!("200 5000 {one}%\n0%{{no}}"));
+    assert_eq!(shown.text(), format!("200 5000 {one}%\n0"));
     let shown = get(&["-ks", "-f", "-w", "%{time_total} %{errormsg}", &two]);
     assert_eq!((shown.code, shown.err.as_str()), (22, ""));
     let shown = String::from_utf8(shown.out).unwrap();
@@ -236,7 +236,7 @@ fn usage() {
     );
     fails(&["-d", "@-", "x", "y"], 2, "standard input can be sent only once, but there are several requests");
     fails(&["-o", "a", "-o", "b", "x"], 2, "2 -o for 1 URLs: one for each");
-    fails(&["--json", "-o", "-", "x"], 2, "--json and -o - both want standard output (give a file to -o)");
+    fails(&["--report", "-o", "-", "x"], 2, "--report and -o - both want standard output (give a file to -o)");
     fails(&["-T", "none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-d", "@none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-T", ".", "x"], 26, "cannot read '.': is a directory");

@@ -19,7 +19,7 @@ fn connections_are_used_again() {
     assert_eq!(get(&["-k", "--repeat", "3", &url, &url]).text(), "Hello, HTTP/3!\n".repeat(6));
     // At the same time: the answers take as long as one of them.
     let slow: Vec<String> = (0..20).map(|n| server.url(&format!("/slow?delay=1500&n={n}"))).collect();
-    let args: Vec<&str> = ["-kZ", "--json"].into_iter().chain(slow.iter().map(String::as_str)).collect();
+    let args: Vec<&str> = ["-kZ", "--report"].into_iter().chain(slow.iter().map(String::as_str)).collect();
     let begun = Instant::now();
     let reports = get(&args).json();
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
@@ -106,7 +106,7 @@ fn resumption() {
     let mut server = Server::start(&["--early-data", "--ticket-key", key]);
     let (url, echo) = (server.url("/"), server.url("/api/echo"));
     let run = |args: &[&str]| {
-        let ended = get(&[&["-k", "--json", "--resume-session", file], args].concat());
+        let ended = get(&[&["-k", "--report", "--resume-session", file], args].concat());
         assert_eq!((ended.code, ended.err.as_str()), (0, ""));
         let report = ended.json().remove(0);
         assert_eq!(report["status"], 200);
@@ -152,7 +152,7 @@ fn an_unsafe_request_waits_for_the_handshake_after_a_retry_too() {
     let hello = get(&[&resume[..], &[&server.url("/")]].concat());
     assert_eq!(hello.text(), "Hello, HTTP/3!\n");
     for _ in 0..3 {
-        let args = ["--0rtt", "--json", "-o", "file", "-d", "x", &server.url("/api/echo")];
+        let args = ["--0rtt", "--report", "-o", "file", "-d", "x", &server.url("/api/echo")];
         let posted = get(&[&resume[..], &args].concat());
         assert_eq!((posted.code, posted.err.as_str()), (0, ""));
         let report = posted.json().remove(0);

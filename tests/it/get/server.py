@@ -7,6 +7,7 @@ tickets: sessions can be resumed, with early data
 """
 
 import asyncio
+import gzip
 import hashlib
 import sys
 
@@ -32,6 +33,7 @@ class Server(QuicConnectionProtocol):
 
     connections = 0
     tickets = {}
+    counts = {}
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -171,6 +173,26 @@ class Server(QuicConnectionProtocol):
         """/redirect/STATUS/TARGET"""
         status, _, target = argument.partition("/")
         self.answer(stream, int(status), b"moved\n", (b"location", target.encode()))
+
+    def do_unready(self, stream, argument):
+        """/unready/COUNT/STATUS/RETRY-AFTER/...: this status for the first COUNT requests of each program."""
+        count, status, after, *_ = argument.split("/")
+        key = argument, self.requests[stream][0].get(b"user-agent")
+        Server.counts[key] = Server.counts.get(key, 0) + 1
+        if Server.counts[key] > int(count):
+            self.answer(stream, 200, f"request {Server.counts[key]}\n".encode())
+        else:
+            self.answer(stream, int(status), b"not yet\n", *[(b"retry-after", after.encode())] * bool(after))
+
+    def do_coded(self, stream, argument):
+        """/coded/CODING/HEX: a body in a content coding."""
+        coding, _, body = argument.partition("/")
+        self.answer(stream, 200, bytes.fromhex(body), (b"content-encoding", coding.encode()))
+
+    def do_zipped(self, stream, length):
+        """/zipped/LENGTH: the bytes of /bytes in gzip."""
+        body = gzip.compress((PIECE * (int(length) // CHUNK + 1))[: int(length)], 1)
+        self.answer(stream, 200, body, (b"content-encoding", b"gzip"))
 
     def do_loop(self, stream, argument):
         self.answer(stream, 302, b"", (b"location", f"/loop/{int(argument) + 1}".encode()))

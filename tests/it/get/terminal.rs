@@ -46,7 +46,7 @@ fn a_bar_shows_the_progress_and_only_there() {
     let piped = get(&args);
     assert_eq!((piped.text(), piped.file("file").len()), ("", size));
     assert_eq!(on_terminal(&[&["-s"], &args[..]].concat()), (0, String::new()));
-    let (code, shown) = on_terminal(&[&["--json"], &args[..]].concat());
+    let (code, shown) = on_terminal(&[&["--report"], &args[..]].concat());
     let report: serde_json::Value = serde_json::from_str(&shown).expect("one object");
     assert_eq!((code, report["bytes"].as_u64()), (0, Some(size as u64)));
 }
