@@ -48,7 +48,9 @@ pub(in crate::app) fn html(listing: &Listing, path: &str, is_root: bool, order: 
          <title>{title}</title>\n<style>{STYLE}</style>\n<h1>{}</h1>\n<table>\n<tr>",
         breadcrumbs(path)
     );
-    for (key, name, class) in [(Key::Name, "Name", ""), (Key::Size, "Size", "s"), (Key::Date, "Modified<i> (UTC)</i>", "d")] {
+    for (key, name, class) in
+        [(Key::Name, "Name", ""), (Key::Size, "Size", "s"), (Key::Date, "Modified<i> (UTC)</i>", "d")]
+    {
         let is_key = order.key == key;
         let parameter = match key {
             Key::Name => "name",
