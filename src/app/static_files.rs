@@ -108,7 +108,7 @@ impl StaticFiles {
     }
 
     /// Whether a path that leads nowhere is answered with the `index.html` of the directory itself, as applications of a
-    /// single page need. Not if its last segment has a dot: a file that is missing is missing. Default false.
+    /// single page need. Not if its last segment has a dot, as a file that is missing is missing, or another one begins with one. Default false.
     #[must_use]
     pub fn single_page(mut self, on: bool) -> Self {
         self.options.fallback = on;
@@ -122,24 +122,25 @@ impl StaticFiles {
         let now = net::now();
         let headers = request.headers();
         let (accepted, is_range) = (Accepted::of(headers), headers.contains_key(RANGE));
-        {
+        let known = {
             let root = &mut *self.shared.root();
-            match root.peek(now, &path) {
-                Ok(Known::File(file)) => {
-                    if let Form::Ready(entry) = root.form(&file, &accepted, is_range) {
-                        let plan = plan(&entry, request.method(), headers);
-                        return Found::File(plan, entry).respond(response, &self.options);
-                    }
-                }
-                Ok(Known::Ask(_)) => {}
-                Err(_) if !self.options.fallback => return response.status(404),
-                Err(_) => {}
+            let known = root.peek(now, &path);
+            if let Ok(Known::File(file)) = &known
+                && let Form::Ready(entry) = root.form(file, &accepted, is_range)
+            {
+                let plan = plan(&entry, request.method(), headers);
+                return Found::File(plan, entry).respond(response, &self.options);
             }
+            known
+        };
+        if known.is_err() && !self.options.fallback {
+            return response.status(404);
         }
         let search = Search {
             shared: Arc::clone(&self.shared),
             options: self.options.clone(),
             now,
+            known,
             path: path.into_owned(),
             url_path: request.normal_path().to_owned(),
             query: Query::of(request),
@@ -180,6 +181,8 @@ struct Search {
     shared: Arc<Shared>,
     options: Options,
     now: Instant,
+    /// Of the path.
+    known: Result<Known, LookupError>,
     path: Vec<u8>,
     /// Percent-encoded.
     url_path: String,
@@ -200,13 +203,14 @@ enum Found {
 }
 
 impl Search {
-    fn run(self) -> Found {
-        let found = match self.file(&self.path) {
+    fn run(mut self) -> Found {
+        let known = std::mem::replace(&mut self.known, Err(LookupError::NotFound));
+        let found = match known.and_then(|known| self.file(known)) {
             Err(LookupError::NotFound) if self.may_list() => self.list(),
             found => found,
         };
         let found = match found {
-            Err(LookupError::NotFound) if self.options.fallback && !self.names_a_file() => self.file(b""),
+            Err(LookupError::NotFound) if self.options.fallback && !self.names_a_file() => self.fallback(),
             found => found,
         };
         found.unwrap_or_else(|error| match error {
@@ -222,9 +226,13 @@ impl Search {
         })
     }
 
-    fn file(&self, path: &[u8]) -> Result<Found, LookupError> {
-        // Not held while the disk is asked.
-        let known = self.shared.root().peek(self.now, path)?;
+    fn fallback(&self) -> Result<Found, LookupError> {
+        let known = self.shared.root().peek(self.now, b"")?;
+        self.file(known)
+    }
+
+    fn file(&self, known: Known) -> Result<Found, LookupError> {
+        // The root is not locked while the disk is asked.
         let file = match known {
             Known::File(file) => file,
             Known::Ask(question) => {
@@ -281,7 +289,8 @@ impl Search {
     }
 
     fn names_a_file(&self) -> bool {
-        self.path.rsplit(|byte| *byte == b'/').next().is_some_and(|segment| segment.contains(&b'.'))
+        let mut segments = self.path.rsplit(|byte| *byte == b'/');
+        segments.next().is_some_and(|last| last.contains(&b'.')) || segments.any(|segment| segment.starts_with(b"."))
     }
 }
 

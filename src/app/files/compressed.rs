@@ -70,10 +70,44 @@ impl Compressed {
             self.len -= form.cost(&key.0);
         }
     }
+}
 
-    /// Bytes that are kept.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> u64 {
-        self.len
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::FileRoot;
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_forms_go() {
+        let tmp = tempfile::TempDir::new().unwrap();
+        let text = "text that repeats, ".repeat(100);
+        for name in ["a", "b", "c"] {
+            fs::write(tmp.path().join(name), &text).unwrap();
+        }
+        let mut root = FileRoot::open(tmp.path()).unwrap();
+        let file = root.lookup(crate::net::now(), "a").unwrap();
+        let form = file.compress(Coding::Gzip).unwrap();
+        assert!(form.as_ref().is_some_and(|form| form.len() < 100));
+        let mut forms = Compressed::default();
+        let max = 2 * (form.as_ref().unwrap().len() + 257);
+        let known = |forms: &mut Compressed, name: &str| forms.get(name.as_ref(), &file, Coding::Gzip).is_some();
+        for name in ["a", "b"] {
+            forms.insert(name.as_ref(), &file, Coding::Gzip, form.clone(), max);
+        }
+        assert_eq!(forms.len, max);
+        assert!(known(&mut forms, "a"));
+        forms.insert("c".as_ref(), &file, Coding::Gzip, form.clone(), max);
+        assert_eq!(["a", "b", "c"].map(|name| known(&mut forms, name)), [true, false, true]);
+        // Of a file that has changed, nothing is known, and its form takes the place of the other.
+        fs::write(tmp.path().join("changed"), "").unwrap();
+        let changed = root.lookup(crate::net::now(), "changed").unwrap();
+        assert!(forms.get("a".as_ref(), &changed, Coding::Gzip).is_none());
+        forms.insert("a".as_ref(), &changed, Coding::Gzip, None, max);
+        assert!(forms.get("a".as_ref(), &changed, Coding::Gzip).is_some_and(|form| form.is_none()));
+        assert_eq!(forms.forms.len(), 2);
+        forms.insert("d".as_ref(), &file, Coding::Gzip, form, 10);
+        assert_eq!((forms.len, forms.forms.len()), (0, 0));
     }
 }

@@ -31,7 +31,7 @@ td:first-child{overflow-wrap:anywhere}td:first-child a{display:block}\
 .s,.d{white-space:nowrap;font-variant-numeric:tabular-nums;color:#777}\
 .s{text-align:right}\
 p{color:#777}\
-@media(max-width:30rem){td.d i{display:none}td.d,td.s{font-size:.8rem;line-height:1.875}}\
+@media(max-width:30rem){.d i{display:none}td.d,td.s{font-size:.8rem;line-height:1.875}}\
 i{font-style:normal}";
 
 /// The page of a listing. `path` is that of the directory in the URL, percent-encoded; `is_root` if it is served as a
@@ -48,7 +48,9 @@ pub(in crate::app) fn html(listing: &Listing, path: &str, is_root: bool, order: 
          <title>{title}</title>\n<style>{STYLE}</style>\n<h1>{}</h1>\n<table>\n<tr>",
         breadcrumbs(path)
     );
-    for (key, name, class) in [(Key::Name, "Name", ""), (Key::Size, "Size", "s"), (Key::Date, "Modified (UTC)", "d")] {
+    for (key, name, class) in
+        [(Key::Name, "Name", ""), (Key::Size, "Size", "s"), (Key::Date, "Modified<i> (UTC)</i>", "d")]
+    {
         let is_key = order.key == key;
         let parameter = match key {
             Key::Name => "name",

@@ -60,7 +60,9 @@ fn of_many_entries_the_first_by_name_are_kept() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         fs::File::options().write(true).open(tmp.path().join(name)).unwrap().set_modified(time).unwrap();
     };
-    (set("00", 3), set("01", 1), set("02", 2));
+    set("00", 3);
+    set("01", 1);
+    set("02", 2);
     let listing = Listing::read(&dir, OsStr::new(""), 4).unwrap();
     assert_eq!(names(&listing.ordered(Order::of(Some("date"), None))), ["zz", "01", "02", "00"]);
 }

@@ -5,15 +5,20 @@ use std::sync::{Arc, Mutex};
 use std::thread::ThreadId;
 
 use super::*;
-use crate::app::Router;
 use crate::app::offload::{CAPACITY, Pool};
+use crate::app::{Router, StaticFiles};
 
 /// A server with two threads, whose work at `/wait` ends when something is sent.
 fn waiting() -> (Sim, Sender<u32>, Receiver<ThreadId>) {
+    waiting_with(Router::new())
+}
+
+/// As [`waiting`], with more routes.
+fn waiting_with(router: Router) -> (Sim, Sender<u32>, Receiver<ThreadId>) {
     let (sender, work) = channel::<u32>();
     let (begun, beginnings) = channel();
     let work = Arc::new(Mutex::new(work));
-    let router = Router::new()
+    let router = router
         .get("/wait", move |_, res| {
             let (work, begun) = (Arc::clone(&work), begun.clone());
             let wait = move || {
@@ -68,4 +73,54 @@ fn more_work_than_waits_is_refused() {
     (0..CAPACITY).for_each(|n| sender.send(n as u32).expect("a thread"));
     sim.run_until("the answers", |sim| sim.answers.values().filter(|answer| answer.finished).count() == ids.len());
     assert!(ids[..CAPACITY].iter().all(|id| sim.answers[id].status() == "200"));
+}
+
+#[test]
+fn a_slow_disk_does_not_stop_the_loop() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("warm"), "warm").expect("a file");
+    std::fs::write(dir.path().join("cold"), "cold").expect("a file");
+    let mut files = StaticFiles::open(dir.path()).expect("the directory");
+    let router = Router::new().get("/files/*", move |req, res| files.respond(req, "*", res));
+    let (mut sim, sender, beginnings) = waiting_with(router);
+    let finished = |sim: &Sim, id: &u64| sim.answers.get(id).is_some_and(|answer| answer.finished);
+    let first = sim.get("/files/warm");
+    sim.run_until("the file", |sim| finished(sim, &first));
+    // Both threads are busy, as with a disk that does not answer.
+    let busy: Vec<u64> = (0..2).map(|_| sim.get("/wait")).collect();
+    let mut begun = 0;
+    sim.run_until("the jobs", |_| {
+        begun += beginnings.try_iter().count();
+        begun == 2
+    });
+    let cold = sim.get("/files/cold");
+    // If a second has passed, the first one asks the disk whether the file is current.
+    let warm: Vec<u64> = (0..2).map(|_| sim.get("/files/warm")).collect();
+    let other = sim.get("/other");
+    sim.run_until("the others", |sim| finished(sim, &other) && finished(sim, &warm[1]));
+    assert_eq!(sim.answers[&warm[1]].body, b"warm");
+    assert!(!finished(&sim, &cold));
+    (0..2).for_each(|n| sender.send(n).expect("a thread"));
+    sim.run_until("all", |sim| busy.iter().chain([&cold, &warm[0]]).all(|id| finished(sim, id)));
+    assert_eq!(sim.answers[&cold].body, b"cold");
+}
+
+#[test]
+fn a_part_of_a_file_that_is_on_the_disk_alone_is_read_by_a_thread() {
+    // Not in memory, where a file system may be.
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory");
+    let content: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let path = dir.path().join("big");
+    std::fs::write(&path, &content).expect("a file");
+    let mut files = StaticFiles::open(dir.path()).expect("the directory");
+    let router = Router::new().get("/files/*", move |req, res| files.respond(req, "*", res));
+    let (mut sim, ..) = waiting_with(router);
+    for _ in 0..3 {
+        let file = std::fs::File::open(&path).expect("the file");
+        file.sync_all().expect("a disk");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a disk");
+        let id = sim.get("/files/big");
+        sim.run_until("the file", |sim| sim.answers.get(&id).is_some_and(|answer| answer.finished));
+        assert!(sim.answers[&id].body == content);
+    }
 }

@@ -142,6 +142,9 @@ fn redirects(value: Value) -> Result<Vec<Redirect>, String> {
             _ => return Err(wrong()),
         };
         HeaderValue::from_str(&to).map_err(|_| wrong())?;
+        if !from.starts_with('/') {
+            return Err(format!("redirect '{from}': a path begins with a slash"));
+        }
         Ok(Redirect { from, to, status })
     };
     table.into_iter().map(redirect).collect()
@@ -176,7 +179,13 @@ mod tests {
             Redirect { from: "/x/*".into(), to: "https://x.example/*".into(), status: 308 },
         ];
         assert_eq!(redirects(value("redirects")).unwrap(), expected);
-        for wrong in ["a = 1", "a = { status = 307 }", "a = { to = '/', status = 200 }", "a = { to = '/', x = 1 }"] {
+        for wrong in [
+            "'/' = 1",
+            "'/' = { status = 307 }",
+            "'/' = { to = '/', status = 200 }",
+            "'/' = { to = '/', x = 1 }",
+            "a = '/'",
+        ] {
             let table: Table = wrong.parse().unwrap();
             assert!(redirects(Value::Table(table)).is_err(), "{wrong}");
         }

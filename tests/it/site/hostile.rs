@@ -22,7 +22,7 @@ fn fill(root: &Path) {
     symlink("dir-out/secret.txt", root.join("twice-out")).unwrap();
     symlink("loop", root.join("loop")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(root.join("fifo")).status().unwrap().success());
-    fs::create_dir(root.join("\\evil.example")).unwrap();
+    fs::create_dir(root.join(OsStr::from_bytes(b"\\evil.example"))).unwrap();
     for name in [&b"caf\xe9"[..], b"a%2fb", b"new\nline", b"q?x", b"hash#x", b"+", b" ", b"..."] {
         fs::write(root.join(OsStr::from_bytes(name)), "odd").unwrap();
     }

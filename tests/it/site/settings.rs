@@ -55,7 +55,8 @@ fn cors() {
 #[test]
 fn basic_authentication() {
     let server = site(&["--auth", "me:se:cret", "--auth", "you:\u{e4}", "--cors"]);
-    let with = |credentials: &str| format!("authorization Basic {}", BASE64.encode(credentials.as_bytes()));
+    let with =
+        |credentials: &str| format!("authorization Basic {}", BASE64.encode(credentials.as_bytes())).trim().to_owned();
     for path in ["/a.txt", "/nothing", "/"] {
         let answer = get(&server, path, &[]);
         assert_eq!((answer.status(), answer.text()), (401, "401 Unauthorized\n"), "{path}");
@@ -204,15 +205,12 @@ fn what_does_not_do_is_named() {
         ("[headers]\n'a b' = 'x'", "'a b' is not a name of a field"),
         ("[redirects]\n'/a' = 1", "redirect '/a': give \"TO\" or { to = \"TO\", status = 301, 302, 303, 307 or 308 }"),
         ("workers = 'x'", "\nerror: invalid value 'x' for '--workers <N>': invalid digit found in string"),
-        ("[redirects]\n'a' = '/b'", ""),
+        ("[redirects]\n'a' = '/b'", "redirect 'a': a path begins with a slash"),
     ] {
         fs::write(dir.join("x.toml"), text).unwrap();
         let (code, err) = run(&["public", "--config", "x.toml"]);
         assert_eq!(code, Some(2), "{text}: {err}");
-        let start = match said {
-            "" => "mio-quiche: ".to_owned(),
-            _ => format!("mio-quiche: cannot use 'x.toml': {said}").replace(": \n", ":\n"),
-        };
+        let start = format!("mio-quiche: cannot use 'x.toml': {said}").replace(": \n", ":\n");
         assert!(err.starts_with(&start), "{text}: {err}");
     }
 }
