@@ -5,17 +5,19 @@ mod bench;
 mod cert;
 mod failure;
 mod get;
+mod manual;
 mod notify;
 #[cfg(feature = "qlog")]
 mod qlog;
 mod remote;
 mod serve;
+mod systemd;
 mod units;
 mod wt;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 pub(crate) use failure::{Failure, print, seconds};
 
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (quiche ", env!("MIO_QUICHE_QUICHE_VERSION"), ")");
@@ -50,6 +52,12 @@ enum Command {
     #[cfg(feature = "qlog")]
     #[command(after_help = EXIT_CODES)]
     Qlog(qlog::Args),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(manual::Completions),
+    /// Write manual pages into a directory
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -61,6 +69,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
     };
     let Err(failure) = result else { return ExitCode::SUCCESS };
     eprintln!("mio-quiche: {}", failure.message());

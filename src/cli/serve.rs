@@ -10,7 +10,7 @@ use mio_quiche::{
     Certificate, CongestionControl, Drafts, RetryPolicy, Router, Server, ServerConfig, StaticFiles, Workers, app::demo,
 };
 
-use super::{Failure, print, seconds};
+use super::{Failure, print, seconds, systemd};
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct Args {
@@ -201,12 +201,16 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let router = move || router(root.as_deref(), root_at.as_deref());
     let stats = match workers {
         1 => {
-            let mut server = Server::bind(&listen, config, router()?)?;
+            let mut server = match systemd::socket()? {
+                Some(socket) => Server::from_socket(socket, config, router()?)?,
+                None => Server::bind(&listen, config, router()?)?,
+            };
             announce(server.local_addr(), server.admin_addr())?;
             server.run()?;
             server.stats()
         }
         _ => {
+            systemd::no_socket("--workers needs sockets of its own")?;
             let mut workers = Workers::bind(&listen, config, workers, router)?;
             announce(workers.local_addr(), workers.admin_addr())?;
             log::info!("{} workers", workers.count());
@@ -228,6 +232,7 @@ fn router(root: Option<&Path>, root_at: Option<&str>) -> mio_quiche::Result<Rout
 }
 
 fn announce(addr: SocketAddr, admin: Option<SocketAddr>) -> Result<(), Failure> {
+    systemd::ready(addr);
     print(&format!("listening on {addr}\n"))?;
     match admin {
         Some(addr) => print(&format!("admin on http://{addr}/\n")),

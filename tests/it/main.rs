@@ -31,6 +31,7 @@ mod quic_datagrams;
 mod quiche_client;
 mod raw;
 mod restart;
+mod service;
 mod shutdown;
 mod system;
 mod transfer;
