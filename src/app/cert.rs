@@ -357,7 +357,7 @@ fn names_of(leaf: &X509) -> Vec<String> {
     };
     let names = leaf.subject_alt_names();
     let name = |name: &GeneralNameRef| name.dnsname().map(str::to_owned).or_else(|| address(name.ipaddress()?));
-    names.iter().flatten().filter_map(|found| name(found)).collect()
+    names.iter().flatten().filter_map(name).collect()
 }
 
 fn time_of(time: &Asn1TimeRef) -> Result<SystemTime, ErrorStack> {

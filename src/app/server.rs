@@ -161,13 +161,27 @@ impl Server {
     ///
     /// # Errors
     /// An address that cannot be parsed or bound, an invalid setting, or a conflict between routes.
-    pub fn bind(addr: &str, mut config: ServerConfig, router: Router) -> Result<Self> {
+    pub fn bind(addr: &str, config: ServerConfig, router: Router) -> Result<Self> {
+        let addr = parse_addr(addr)?;
+        Self::on(|buffer| UdpSocket::bind(addr, buffer), config, router)
+    }
+
+    /// As [`bind`](Self::bind), on a UDP socket that is bound already, such as one that systemd passes on (socket
+    /// activation).
+    ///
+    /// # Errors
+    /// An invalid setting, a conflict between routes, or an error of the socket.
+    pub fn from_socket(socket: std::net::UdpSocket, config: ServerConfig, router: Router) -> Result<Self> {
+        Self::on(|buffer| Ok(UdpSocket::from_std(socket, buffer)?), config, router)
+    }
+
+    fn on(socket: impl FnOnce(usize) -> Result<UdpSocket>, mut config: ServerConfig, router: Router) -> Result<Self> {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
-        let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
+        let buffer = config.transport.socket_buffer;
         let (mut settings, ports) = (Settings::of(&config)?, ports::Settings::of(&config));
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
-        let event_loop = EventLoop::new(UdpSocket::bind(addr, buffer)?, settings.signals)?;
+        let event_loop = EventLoop::new(socket(buffer)?, settings.signals)?;
         let loops = Loops::default();
         let ports = Ports::open(ports, event_loop.local_addr(), &loops)?;
         settings.allow_origins.extend(ports.origins());

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return print(&how_to_trust(&args.out, &info));
     }
     let only_reads = args.print_hash && !args.if_needed;
-    let makes = !only_reads && !(args.if_needed && is_good(args));
+    let makes = !(only_reads || args.if_needed && is_good(args));
     if makes {
         if !args.force {
             DevCert::check_replaceable(&args.out).map_err(failure)?;

@@ -5,11 +5,13 @@ mod bench;
 mod cert;
 mod failure;
 mod get;
+mod manual;
 mod notify;
 #[cfg(feature = "qlog")]
 mod qlog;
 mod remote;
 mod serve;
+mod systemd;
 mod units;
 mod wt;
 
@@ -50,6 +52,12 @@ enum Command {
     #[cfg(feature = "qlog")]
     #[command(after_help = EXIT_CODES)]
     Qlog(qlog::Args),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(manual::Completions),
+    /// Write manual pages into a directory
+    #[command(hide = true)]
+    Man(manual::Man),
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -65,6 +73,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "qlog")]
         Command::Qlog(args) => qlog::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

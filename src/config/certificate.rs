@@ -218,7 +218,8 @@ mod tests {
     /// A certificate by an authority.
     fn signed() -> String {
         let authority = rcgen::CertifiedIssuer::self_signed(CertificateParams::default(), KeyPair::generate().unwrap());
-        let leaf = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        let mut leaf = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        leaf.distinguished_name.push(rcgen::DnType::CommonName, "a.test");
         leaf.signed_by(&KeyPair::generate().unwrap(), &authority.unwrap()).unwrap().pem()
     }
 

@@ -59,6 +59,16 @@ impl UdpSocket {
         bind_any(addr, |addr| Self::open(addr, buffer, false).map_err(|source| Error::Bind { addr, source }))
     }
 
+    /// Takes a UDP socket that is bound already, such as one of systemd's.
+    ///
+    /// # Errors
+    /// An error of the system.
+    pub fn from_std(io: std::net::UdpSocket, buffer: usize) -> io::Result<Self> {
+        io.set_nonblocking(true)?;
+        set_buffers(&io, buffer);
+        Self::with_io(io)
+    }
+
     /// Binds `count` sockets to one address, as [`bind`](UdpSocket::bind) does, for the workers of a server: each gets
     /// the datagrams [for its worker](worker_of).
     ///

@@ -144,7 +144,7 @@ fn numbers_with_units_workers_histogram_and_csv() {
     assert_eq!(histogram.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum::<u64>(), 1000, "{found}");
     assert_eq!(metric(&server, "mio_quiche_connections_total"), Some(5));
     // 100 in all, though none of the three has a whole number of them.
-    let found = report(0, &["-t", "500ms", "-r", "0.2k", "-c", "3", "--workers", "3", &url]);
+    let found = report(0, &["-t", "500ms", "-r", "200", "-c", "3", "--workers", "3", &url]);
     assert_eq!((&found["requests"], &found["errors"]), (&json!(100), &json!({})));
     let (code, out, _) = bench(&["-n", "20", "--histogram", url.strip_prefix("https://").unwrap()]);
     let bars: Vec<&str> = out.lines().filter(|line| line.starts_with("  <= ") && line.contains(" ms ")).collect();

@@ -34,6 +34,7 @@ mod quiche_client;
 mod raw;
 mod redirect;
 mod restart;
+mod service;
 mod shutdown;
 mod site;
 mod system;

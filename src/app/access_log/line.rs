@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{REFERER, USER_AGENT};
 
-use super::Entry;
+use super::entry::Entry;
 
 /// Bytes of a field's value that are logged.
 const MAX_FIELD: usize = 1024;

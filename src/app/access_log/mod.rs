@@ -1,17 +1,15 @@
 //! The access log: one line for each request and session, once it has ended.
 
+mod entry;
 mod line;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use http::StatusCode;
 
 use crate::config::{AccessLog, AccessLogFormat};
 use crate::error::ConfigError;
-use crate::h3::Request;
 use crate::net;
+pub(super) use entry::Entry;
 use writer::Writer;
 
 /// The open access log, which all workers share.
@@ -20,18 +18,6 @@ pub(super) struct OpenAccessLog {
     format: AccessLogFormat,
     peers: bool,
     writer: Arc<Writer>,
-}
-
-/// A request or a session that has ended.
-pub(super) struct Entry<'a> {
-    pub(super) request: &'a Request,
-    pub(super) status: Option<StatusCode>,
-    /// Body bytes, if they are known.
-    pub(super) sent: Option<u64>,
-    pub(super) received: Option<u64>,
-    pub(super) duration: Duration,
-    /// Why it was not completed.
-    pub(super) error: Option<String>,
 }
 
 /// Logs the end of a request: to the access log, or else to the log, which has addresses of clients only at debug level.

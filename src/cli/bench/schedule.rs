@@ -106,7 +106,7 @@ mod tests {
     fn a_request_becomes_due_at_its_time() {
         let began = net::now();
         let mut schedule = Schedule::new(3.0, began);
-        for n in 0..1000 {
+        for n in 0..1000_u32 {
             let at = schedule.next(u64::MAX).unwrap();
             assert_eq!(at, began + Duration::from_secs_f64(f64::from(n) / 3.0));
             schedule.advance(at - Duration::from_nanos(1), None, u64::MAX);

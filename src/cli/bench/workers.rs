@@ -47,7 +47,7 @@ pub(super) struct Outcome {
 enum News {
     /// All connections of a worker are open.
     Open,
-    Over(Result<Outcome, Failure>),
+    Over(Box<Result<Outcome, Failure>>),
 }
 
 /// Runs the load on `count` threads: connections, requests and rate are distributed evenly.
@@ -73,7 +73,7 @@ pub(super) fn run(
         };
         let work = move || {
             let outcome = work(plan, &config, load, offset, &|| drop(tell.send(News::Open)), &wait, &note);
-            let _ = tell.send(News::Over(outcome));
+            let _ = tell.send(News::Over(Box::new(outcome)));
         };
         let thread = thread::Builder::new().name(format!("bench-{index}")).spawn(work);
         thread.map_err(|e| Failure::Runtime(format!("cannot start a thread: {e}")))?;
@@ -95,7 +95,7 @@ pub(super) fn run(
             }
             // The others end with the process.
             Ok(News::Over(outcome)) => {
-                let outcome = outcome?;
+                let outcome = (*outcome)?;
                 over += 1;
                 match &mut total {
                     Some(total) => total.add(&outcome),

@@ -14,7 +14,7 @@ pub(super) use file::File;
 use mio_quiche::{ConfigError, Error, Router, Server, StaticFiles, Workers, app::demo};
 use site::Site;
 
-use super::{Failure, print};
+use super::{Failure, print, systemd};
 
 /// What `--help` says last.
 pub(super) const AFTER_HELP: &str = "\
@@ -71,12 +71,16 @@ pub(super) fn run(mut args: Args, file: Option<File>) -> Result<(), Failure> {
     let router = move || Ok(site.around(router(files.as_ref(), demo)?));
     let stats = match workers {
         1 => {
-            let mut server = Server::bind(&address, config, router()?)?;
+            let mut server = match systemd::socket()? {
+                Some(socket) => Server::from_socket(socket, config, router()?)?,
+                None => Server::bind(&address, config, router()?)?,
+            };
             announce(server.local_addr(), server.admin_addr(), server.redirect_addr())?;
             server.run()?;
             server.stats()
         }
         _ => {
+            systemd::no_socket("--workers needs sockets of its own")?;
             let mut workers = Workers::bind(&address, config, workers, router)?;
             announce(workers.local_addr(), workers.admin_addr(), workers.redirect_addr())?;
             log::info!("{} workers", workers.count());
@@ -160,6 +164,7 @@ fn redirect_address(value: &str, listen: SocketAddr) -> Result<SocketAddr, Failu
 }
 
 fn announce(addr: SocketAddr, admin: Option<SocketAddr>, redirect: Option<SocketAddr>) -> Result<(), Failure> {
+    systemd::ready(addr);
     print(&format!("listening on {addr}\n"))?;
     if let Some(addr) = admin {
         print(&format!("admin on http://{addr}/\n"))?;

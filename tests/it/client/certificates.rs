@@ -121,7 +121,8 @@ fn the_command_presents_its_certificate() {
     assert_eq!(get(&["-E", joined]).text(), "Hello, HTTP/3!\n");
     let refused = format!("cannot connect to {}: the server says: a client certificate is required", server.addr());
     get(&[]).assert_failed(35, &refused);
-    let message = format!("'{cert}' holds no private key in PEM form (--cert, --key)");
+    let fault = "it holds a certificate and no key: are the two files swapped?";
+    let message = format!("private key '{cert}' cannot be used: {fault} (--cert, --key)");
     get(&["--cert", cert]).assert_failed(58, &message);
 }
 
