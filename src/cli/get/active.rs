@@ -11,7 +11,7 @@ use mio_quiche::app::RequestId;
 
 use super::failure::Problem;
 use super::jobs::Job;
-use super::output::{Output, Target};
+use super::output::Output;
 use super::transfer::State;
 
 /// A connection.
@@ -116,10 +116,7 @@ impl Active {
             id: self.job.id,
             method: self.method.clone(),
             referer: None,
-            file: match &self.job.target {
-                Target::File(path) => Some(path.clone()),
-                _ => None,
-            },
+            file: self.output.borrow().path().cloned(),
             link: self.link.clone(),
             connects: self.connects,
             redirects: self.redirects,

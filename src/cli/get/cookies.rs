@@ -235,7 +235,9 @@ mod tests {
         assert_eq!(sent(&cookies, "https://www.example.com/dir/x", true), "b=2; a=1");
         assert_eq!(sent(&cookies, "https://api.example.com/", true), "a=1");
         assert_eq!(sent(&cookies, "https://www.shop.co.uk/", true), "d=4; e=5");
-        for other in ["https://example.net/", "https://bank.co.uk/", "https://notexample.com/", "https://other.example/"] {
+        for other in
+            ["https://example.net/", "https://bank.co.uk/", "https://notexample.com/", "https://other.example/"]
+        {
             assert_eq!(sent(&cookies, other, true), "", "{other}");
         }
     }
