@@ -287,6 +287,7 @@ impl Run {
             link: None,
             connects: 0,
             redirected: Duration::ZERO,
+            head_size: 0,
             request_size: 0,
             header_size: 0,
         };
@@ -390,7 +391,7 @@ impl Run {
             self.origins.push(origin);
         }
         active.head = show_request(request.head());
-        active.request_size += request_text(request.head()).len() as u64;
+        active.head_size = request_text(request.head()).len() as u64;
         let source = body.map(|body| body.open(&self.notifier));
         let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
         let transfer = Transfer::new(
@@ -519,6 +520,7 @@ impl Run {
             let message = format!("{}: needs the body again, but standard input can be read only once", active.url);
             return Err(Problem::new(REWIND, message));
         }
+        active.request_size += active.head_size;
         active.header_size += active.state.borrow().header_size;
         active.redirected = net::now().saturating_duration_since(active.started);
         active.state = Rc::default();

@@ -4,7 +4,7 @@ use std::fs;
 
 use data_encoding::HEXLOWER;
 
-use super::as_curl::both;
+use super::as_curl::{EXPIRES, both};
 use super::servers::aioquic;
 use super::{get, get_with};
 
@@ -17,8 +17,7 @@ fn cookies_come_and_go() {
         server.url(&format!("/extra/{}", fields.join("/")))
     };
     let fields = server.url("/fields");
-    let far = "Expires=Fri, 01 Jan 2100 00:00:00 GMT";
-    let deep = format!("bb=2; {far}; Path=/fields; HttpOnly; Secure");
+    let deep = format!("bb=2; Expires={}; Path=/fields; HttpOnly; Secure", httpdate::fmt_http_date(*EXPIRES));
     let some =
         set(&["a=1; Path=/", &deep, "c=3; Domain=127.0.0.1; Path=/", "gone=1; Max-Age=0", "d=4; Domain=other.example"]);
     both(&["-c", "jar", &some], 0);
@@ -31,8 +30,8 @@ fn cookies_come_and_go() {
     both(&["-b", "none", "-o", "/dev/null", &fields], 0);
     both(&["-b", "x=1; y=2", "-o", "/dev/null", &fields], 0);
     both(&["-b", "x=1", "-b", "y=2", "-b", "cookies", "-o", "/dev/null", &fields], 0);
-    let both = get(&["-k", "-b", "", "-c", "-", &set(&["a=1; Path=/"])]);
-    let lines: Vec<_> = both.text().lines().collect();
+    let shown = get(&["-k", "-b", "", "-c", "-", &set(&["a=1; Path=/"])]);
+    let lines: Vec<_> = shown.text().lines().collect();
     assert_eq!(lines, ["# Netscape HTTP Cookie File", "", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\t1"]);
     let fill = |dir: &std::path::Path| fs::write(dir.join("jar"), "# a comment\n\nnonsense\n").expect("a file");
     assert_eq!(get_with(&["-k", "-b", "jar", "-o", "/dev/null", &fields], fill).text(), "");

@@ -241,7 +241,8 @@ fn usage() {
     fails(&["-T", "none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-d", "@none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-T", ".", "x"], 26, "cannot read '.': is a directory");
-    fails(&["https://[x"], 3, "URL 'https://[x': invalid IPv6 address");
+    fails(&["-g", "https://[x"], 3, "URL 'https://[x': invalid IPv6 address");
+    fails(&["https://[x"], 3, "URL 'https://[x': a [ without its ] at character 9 (-g takes it as it is)");
     fails(&["http://x/"], 1, "URL 'http://x/': HTTP/3 needs https");
     for args in [&[][..], &["--0rtt", "x"], &["--limit-rate", "fast", "x"], &["-m", "x", "x"], &["--no-such", "x"]] {
         let ended = get(args);
