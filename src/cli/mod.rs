@@ -67,7 +67,14 @@ pub(crate) fn run() -> ExitCode {
     };
     let result = match command {
         Command::Serve(args) => serve::run(*args, file),
-        Command::Get(args) => return get::run(*args),
+        Command::Get(args) => match get::with_config(&args, std::env::args_os()) {
+            Ok(None) => return get::run(*args),
+            Ok(Some(all)) => match Cli::parse_from(all).command {
+                Command::Get(args) => return get::run(*args),
+                _ => return ExitCode::from(2),
+            },
+            Err(code) => return code,
+        },
         Command::Bench(args) => bench::run(&args),
         Command::Wt(args) => wt::run(*args),
         Command::Cert(args) => cert::run(&args),

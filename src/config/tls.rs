@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use boring::error::ErrorStack;
 #[cfg(feature = "admin")]
 use boring::ssl::{AlpnError, SslContext, SslVersion, select_next_proto};
-use boring::ssl::{ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod, SslVerifyMode};
+use boring::ssl::{
+    ClientHello, NameType, SelectCertError, SslContextBuilder, SslMethod, SslSignatureAlgorithm, SslVerifyMode,
+};
+use boring::x509::verify::X509VerifyFlags;
 
 use super::certificate::{Certificate, Identities, Identity};
 use super::check;
@@ -113,6 +116,20 @@ fn context(mut identities: Vec<Identity>) -> Result<SslContextBuilder, ErrorStac
     Ok(context)
 }
 
+/// The signatures that a client accepts: BoringSSL's own choice, and Ed25519 and P-521 as other TLS libraries have them.
+const SIGNATURES: [SslSignatureAlgorithm; 10] = [
+    SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA256,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA256,
+    SslSignatureAlgorithm::ECDSA_SECP384R1_SHA384,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA384,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA384,
+    SslSignatureAlgorithm::ED25519,
+    SslSignatureAlgorithm::ECDSA_SECP521R1_SHA512,
+    SslSignatureAlgorithm::RSA_PSS_RSAE_SHA512,
+    SslSignatureAlgorithm::RSA_PKCS1_SHA512,
+];
+
 /// The certificate authorities that a client trusts, and its own identity.
 #[derive(Clone, Debug)]
 pub(super) struct ClientTls {
@@ -128,6 +145,9 @@ impl ClientTls {
         let identity = self.certificate.iter().map(Certificate::load).collect::<Result<_, _>>()?;
         let mut context = context(identity).map_err(ConfigError::refused(TLS))?;
         context.set_default_verify_paths().map_err(ConfigError::refused(TLS))?;
+        context.set_verify_algorithm_prefs(&SIGNATURES).map_err(ConfigError::refused(TLS))?;
+        // Whoever trusts an intermediate authority, or a certificate itself, needs no root.
+        context.cert_store_mut().set_flags(X509VerifyFlags::PARTIAL_CHAIN);
         let mut c = quiche::Config::with_boring_ssl_ctx_builder(quiche::PROTOCOL_VERSION, context)
             .map_err(ConfigError::refused(TLS))?;
         if let Some(file) = &self.ca_file {

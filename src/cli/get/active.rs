@@ -11,7 +11,7 @@ use mio_quiche::app::RequestId;
 
 use super::failure::Problem;
 use super::jobs::Job;
-use super::output::{Output, Target};
+use super::output::Output;
 use super::transfer::State;
 
 /// A connection.
@@ -47,7 +47,9 @@ pub(super) struct Active {
     pub(super) connects: usize,
     /// The time that redirects took.
     pub(super) redirected: Duration,
-    /// Bytes of heads, of all requests and of all responses, as text.
+    /// Bytes of the head of the last request.
+    pub(super) head_size: u64,
+    /// Bytes of heads, of earlier requests and responses, as text.
     pub(super) request_size: u64,
     pub(super) header_size: u64,
     /// Bytes of the body that are there already (`-C`).
@@ -116,10 +118,7 @@ impl Active {
             id: self.job.id,
             method: self.method.clone(),
             referer: None,
-            file: match &self.job.target {
-                Target::File(path) => Some(path.clone()),
-                _ => None,
-            },
+            file: self.output.borrow().path().cloned(),
             link: self.link.clone(),
             connects: self.connects,
             redirects: self.redirects,
@@ -127,7 +126,7 @@ impl Active {
             retries: self.retries,
             status: state.status,
             fields: state.fields.clone(),
-            request_size: self.request_size + state.sent,
+            request_size: self.request_size + state.sent_at.map_or(0, |_| self.head_size) + state.sent,
             header_size: self.header_size + state.header_size,
             received: state.received,
             delivered: state.delivered,

@@ -12,9 +12,18 @@ use crate::cli::remote::KnownHosts;
 /// Options that curl has keep their names and meanings.
 #[derive(Debug, ClapArgs)]
 pub(in crate::cli) struct Args {
-    /// URLs to get; https:// may be omitted
-    #[arg(value_name = "URL", required = true)]
+    /// URLs to get; https:// may be omitted; {a,b}, [1-9], [a-z:2] make several of one
+    #[arg(value_name = "URL", required_unless_present_any = ["url", "config"])]
     pub(super) urls: Vec<String>,
+    /// Another URL, for files of arguments
+    #[arg(long, value_name = "URL")]
+    pub(super) url: Vec<String>,
+    /// Read arguments from this file (- is standard input), in lines OPTION or OPTION = VALUE; those given here win
+    #[arg(short = 'K', long, value_name = "FILE")]
+    pub(super) config: Vec<PathBuf>,
+    /// Take {a,b} and [1-9] in URLs as they are, not as several URLs
+    #[arg(short = 'g', long)]
+    pub(super) globoff: bool,
 
     #[command(flatten)]
     pub(super) request: RequestArgs,
@@ -48,6 +57,15 @@ pub(super) struct RequestArgs {
     /// Name and password (HTTP Basic), for the URLs' own hosts
     #[arg(short = 'u', long, value_name = "NAME:PASSWORD")]
     pub(super) user: Option<String>,
+    /// Cookies NAME=VALUE for the URLs' own hosts, or a file with cookies; '' only keeps those that servers set
+    #[arg(short = 'b', long, value_name = "NAME=VALUE|FILE")]
+    pub(super) cookie: Vec<String>,
+    /// Write the cookies to this file (- is standard output) at the end
+    #[arg(short = 'c', long, value_name = "FILE")]
+    pub(super) cookie_jar: Option<PathBuf>,
+    /// Leave out the cookies in files that are for one session only
+    #[arg(short = 'j', long)]
+    pub(super) junk_session_cookies: bool,
     /// User-Agent; '' sends none
     #[arg(short = 'A', long, value_name = "TEXT")]
     pub(super) user_agent: Option<String>,
@@ -72,12 +90,16 @@ pub(super) struct RequestArgs {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Output")]
 pub(super) struct OutputArgs {
-    /// Write to this file instead of standard output (-); with several URLs, one -o for each
+    /// Write to this file instead of standard output (-); with several URLs, one -o for each; #1 is what the first
+    /// pattern of the URL stands for
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(super) outputs: Vec<PathBuf>,
     /// Write to a file named after the last segment of the URL's path, for every URL without -o
     #[arg(short = 'O', long)]
     pub(super) remote_name: bool,
+    /// With -O, take the file's name from content-disposition, and never overwrite a file with it
+    #[arg(short = 'J', long, requires = "remote_name")]
+    pub(super) remote_header_name: bool,
     /// Print the response's header fields before its body
     #[arg(short = 'i', long)]
     pub(super) include: bool,

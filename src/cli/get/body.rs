@@ -93,6 +93,9 @@ pub(super) enum Kind {
     Upload,
     Form,
     Json,
+    Multipart {
+        boundary: String,
+    },
 }
 
 impl Body {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use cookie_store::{Cookie, CookieDomain, CookieExpiration, CookieStore, RawCookie};
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use mio_quiche::{ClientRequest, net};
+use mio_quiche::ClientRequest;
 use url::{Host, Url};
 
 use super::failure::{Problem, USAGE, WRITE};
@@ -18,6 +18,9 @@ use super::replace::replace;
 const MAX_COOKIES: usize = 3000;
 const MAX_COOKIE: usize = 4096;
 const MAX_FIELD: usize = 8190;
+
+/// The last second that a date in a cookie can name.
+const END_OF_9999: u64 = 253_402_300_799;
 
 /// What a file begins with.
 const HEAD: &str = "# Netscape HTTP Cookie File\n\n";
@@ -83,8 +86,8 @@ impl Cookies {
         let value = rest.first().copied().unwrap_or_default();
         let mut text = format!("{name}={value}; Path={path}");
         if expires > 0 {
-            let now = net::wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let _ = write!(text, "; Max-Age={}", expires - i64::try_from(now).unwrap_or_default());
+            let at = UNIX_EPOCH + Duration::from_secs(expires.unsigned_abs().min(END_OF_9999));
+            let _ = write!(text, "; Expires={}", httpdate::fmt_http_date(at));
         }
         for (is_so, attribute) in [(*secure == "TRUE", "; Secure"), (http_only, "; HttpOnly")] {
             text.push_str(if is_so { attribute } else { "" });
@@ -104,7 +107,7 @@ impl Cookies {
                 if !is_within(&url, &domain) {
                     continue;
                 }
-                if is_registry(&domain) {
+                if is_registry(&domain) || url.domain().is_none() {
                     cookie.unset_domain();
                 }
             }
@@ -235,7 +238,9 @@ mod tests {
         assert_eq!(sent(&cookies, "https://www.example.com/dir/x", true), "b=2; a=1");
         assert_eq!(sent(&cookies, "https://api.example.com/", true), "a=1");
         assert_eq!(sent(&cookies, "https://www.shop.co.uk/", true), "d=4; e=5");
-        for other in ["https://example.net/", "https://bank.co.uk/", "https://notexample.com/", "https://other.example/"] {
+        for other in
+            ["https://example.net/", "https://bank.co.uk/", "https://notexample.com/", "https://other.example/"]
+        {
             assert_eq!(sent(&cookies, other, true), "", "{other}");
         }
     }

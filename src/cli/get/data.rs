@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use super::body::{self, Body, Part, is_kept};
 use super::failure::{Problem, READ, USAGE};
+use super::form::{self, Field};
 
 /// What curl leaves as it is: RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -33,6 +34,14 @@ struct Flags {
     /// As --data-binary, as JSON (content-type and accept), and joined by nothing
     #[arg(long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
     json: Vec<OsString>,
+    /// A field of a form with files: NAME=CONTENT, @FILE or <FILE (its contents only), with ;type= and ;filename=
+    #[arg(short = 'F', long, value_name = "NAME=CONTENT", conflicts_with_all = ["data", "data_raw", "data_binary",
+        "data_urlencode", "json", "get"])]
+    form: Vec<OsString>,
+    /// As --form, but @, < and ; are nothing special
+    #[arg(long, value_name = "NAME=CONTENT", conflicts_with_all = ["data", "data_raw", "data_binary",
+        "data_urlencode", "json", "get"])]
+    form_string: Vec<OsString>,
     /// Append the data to the query of the URLs, and send GET
     #[arg(short = 'G', long)]
     get: bool,
@@ -45,15 +54,19 @@ enum Kind {
     Binary,
     Encoded,
     Json,
+    Field,
+    PlainField,
 }
 
 /// The names of the options.
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 7] = [
     ("data", Kind::Data),
     ("data_raw", Kind::Raw),
     ("data_binary", Kind::Binary),
     ("data_urlencode", Kind::Encoded),
     ("json", Kind::Json),
+    ("form", Kind::Field),
+    ("form_string", Kind::PlainField),
 ];
 
 /// The data in the order of the command line.
@@ -110,6 +123,8 @@ impl DataArgs {
             let text = text.as_bytes();
             parts.push(match kind {
                 Kind::Data => part(text, true)?,
+                // The command line has either fields or data.
+                Kind::Field | Kind::PlainField => continue,
                 Kind::Raw => Part::Bytes(Bytes::copy_from_slice(text)),
                 Kind::Binary | Kind::Json => part(text, false)?,
                 Kind::Encoded => encoded(text)?,
@@ -127,6 +142,17 @@ impl DataArgs {
 
     /// The data as a body, which `-G` does not send.
     pub(super) fn body(&self) -> Result<Option<Body>, Problem> {
+        let mut fields = Vec::new();
+        for (kind, text) in &self.data {
+            match kind {
+                Kind::Field => fields.push(Field::Any(text)),
+                Kind::PlainField => fields.push(Field::Plain(text)),
+                _ => {}
+            }
+        }
+        if !fields.is_empty() {
+            return form::body(&fields).map(Some);
+        }
         let parts = if self.get { Vec::new() } else { self.parts()? };
         let kind = if self.is_json() { body::Kind::Json } else { body::Kind::Form };
         Ok((!parts.is_empty()).then(|| Body::new(parts, kind)))

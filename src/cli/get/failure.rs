@@ -119,9 +119,12 @@ fn hint(error: &ClientError) -> &'static str {
     match error {
         ClientError::Resolve { .. } if error.is_timeout() => " (--connect-timeout gives more time)",
         ClientError::Resolve { .. } => " (is the name right?)",
-        ClientError::ConnectTimeout { .. } => " (is it an HTTP/3 server, on UDP? --connect-timeout gives more time)",
+        ClientError::ConnectTimeout { .. } => {
+            " (only HTTP/3 is spoken here, on UDP: does the host offer it, \
+            and is UDP let through? curl speaks the others; --connect-timeout gives more time)"
+        }
         ClientError::Handshake { cause, .. } if error.is_refusal() && cause.by == ClosedBy::Us => {
-            " (is it an HTTP/3 server, on UDP, and the port right?)"
+            " (only HTTP/3 is spoken here, on UDP: does the host offer it, and is the port right? curl speaks the others)"
         }
         // quiche closes the connection when a head exceeds SETTINGS_MAX_FIELD_SECTION_SIZE.
         ClientError::Closed(cause) if cause.by == ClosedBy::Us && cause.code == ErrorCode::H3_EXCESSIVE_LOAD => {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::args::{Args, is_stdin};
 use super::failure::{Problem, URL, USAGE, WRITE};
+use super::glob::{self, Expanded};
 use super::output::Target;
 
 /// One requested transfer.
@@ -23,35 +24,59 @@ impl Args {
     pub(super) fn jobs(&self) -> Result<Vec<Job>, Problem> {
         let mut jobs = Vec::new();
         let query = self.request.data.query()?;
-        for (number, given) in self.urls.iter().enumerate() {
-            let mut url = complete(given);
-            if let Some(query) = &query {
-                url = with_query(&url, query)?;
-            }
-            if let Some(file) = self.request.upload_file.as_deref().filter(|file| url.ends_with('/') && !is_stdin(file))
-            {
-                url.push_str(&file.file_name().unwrap_or_default().to_string_lossy());
-            }
-            let target = match self.output.outputs.get(number) {
-                Some(file) if file.as_os_str() == "-" => Target::Stdout,
-                Some(file) => Target::File(file.clone()),
-                None if self.output.remote_name => Target::File(remote_name(&url)?),
-                None if self.output.report => Target::Nowhere,
-                None => Target::Stdout,
+        let urls: Vec<&String> = self.urls.iter().chain(&self.url).collect();
+        if urls.is_empty() {
+            return Err(Problem::new(USAGE, "no URL is given"));
+        }
+        for (number, given) in urls.iter().enumerate() {
+            let expanded = match self.globoff {
+                true => vec![Expanded { url: (*given).clone(), values: Vec::new() }],
+                false => glob::expand(given)?,
             };
-            for _ in 0..self.request.repeat {
-                let (given, id) = (given.clone(), jobs.len() as u64);
-                jobs.push(Job { given, number, id, url: url.clone(), target: target.clone() });
+            for Expanded { url: given, values } in expanded {
+                let (url, target) = self.job(number, &given, &values, query.as_deref())?;
+                for _ in 0..self.request.repeat {
+                    let id = jobs.len() as u64;
+                    jobs.push(Job { given: given.clone(), number, id, url: url.clone(), target: target.clone() });
+                }
             }
         }
-        if self.output.outputs.len() > self.urls.len() {
-            let message = format!("{} -o for {} URLs: one for each", self.output.outputs.len(), self.urls.len());
+        if self.output.outputs.len() > urls.len() {
+            let message = format!("{} -o for {} URLs: one for each", self.output.outputs.len(), urls.len());
             return Err(Problem::new(USAGE, message));
         }
         if self.output.report && jobs.iter().any(|job| job.target == Target::Stdout) {
             return Err(Problem::new(USAGE, "--report and -o - both want standard output (give a file to -o)"));
         }
         Ok(jobs)
+    }
+
+    /// The URL to request, and the output. `values`: of the patterns in the URL.
+    fn job(
+        &self,
+        number: usize,
+        given: &str,
+        values: &[String],
+        query: Option<&str>,
+    ) -> Result<(String, Target), Problem> {
+        let mut url = complete(given);
+        if let Some(query) = query {
+            url = with_query(&url, query)?;
+        }
+        if let Some(file) = self.request.upload_file.as_deref().filter(|file| url.ends_with('/') && !is_stdin(file)) {
+            url.push_str(&file.file_name().unwrap_or_default().to_string_lossy());
+        }
+        let target = match self.output.outputs.get(number) {
+            Some(file) if file.as_os_str() == "-" => Target::Stdout,
+            Some(file) => match file.to_str() {
+                Some(name) => Target::File(glob::fill(name, values).into()),
+                None => Target::File(file.clone()),
+            },
+            None if self.output.remote_name => Target::File(remote_name(&url)?),
+            None if self.output.report => Target::Nowhere,
+            None => Target::Stdout,
+        };
+        Ok((url, target))
     }
 }
 

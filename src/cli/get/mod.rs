@@ -4,9 +4,14 @@ mod active;
 mod alt_svc;
 mod args;
 mod body;
+mod config_file;
+mod cookies;
 mod data;
 mod decode;
+mod disposition;
 mod failure;
+mod form;
+mod glob;
 mod jobs;
 mod output;
 mod rate;
@@ -23,6 +28,7 @@ mod write_out;
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
 use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -38,6 +44,7 @@ use active::{Active, Facts, Link};
 use alt_svc::AltServiceFile;
 pub(super) use args::Args;
 use args::Resume;
+use cookies::Cookies;
 pub(super) use failure::EXIT_CODES;
 use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
 use jobs::Job;
@@ -72,6 +79,7 @@ struct Run {
     /// Transfers that are tried again, and when.
     paused: Vec<(Instant, Active)>,
     sessions: Option<Sessions>,
+    cookies: Option<Cookies>,
     alternatives: Option<AltServiceFile>,
     /// Origins that requests were sent to.
     origins: Vec<String>,
@@ -84,6 +92,29 @@ struct Run {
     /// Bytes of finished transfers, for the overall progress bar.
     done: u64,
     exit_code: u8,
+}
+
+/// All arguments, those of the command line and before them those of `-K`. `None` if there is no `-K`; the exit code if
+/// a file cannot be used.
+pub(super) fn with_config(
+    args: &Args,
+    given: impl Iterator<Item = OsString>,
+) -> Result<Option<Vec<OsString>>, ExitCode> {
+    if args.config.is_empty() {
+        return Ok(None);
+    }
+    let mut given: Vec<OsString> = given.collect();
+    let mut more = Vec::new();
+    for file in &args.config {
+        more.extend(config_file::read(file).map_err(|problem| {
+            Console::new(false, true).error(&problem.message);
+            ExitCode::from(problem.code)
+        })?);
+    }
+    // Behind the names of the program and of the command.
+    let at = given.len().min(2);
+    given.splice(at..at, more);
+    Ok(Some(given))
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
@@ -114,6 +145,8 @@ impl Run {
         if let Some(alternatives) = &mut alternatives {
             alternatives.give_to(&mut client);
         }
+        let (given, jar) = (&args.request.cookie, args.request.cookie_jar.as_deref());
+        let cookies = Cookies::read(given, jar, args.request.junk_session_cookies)?;
         let notifier = Notifier::new(client.waker());
         let stdout = Stdout::start(notifier.clone());
         let heads = args.output.dump_header.as_ref().map(|file| {
@@ -135,6 +168,7 @@ impl Run {
                 limit_rate: args.connection.limit_rate.filter(|rate| *rate > 0),
                 resume_from: 0,
                 compressed: output.compressed,
+                remote_header_name: output.remote_header_name,
             },
             console: Console::new(with_bar, !output.silent || output.show_error),
             heads,
@@ -146,6 +180,7 @@ impl Run {
             active: Vec::new(),
             paused: Vec::new(),
             sessions,
+            cookies,
             alternatives,
             origins: Vec::new(),
             shown: HashSet::new(),
@@ -182,6 +217,12 @@ impl Run {
             && let Err(problem) = sessions.save(&mut self.client, &self.origins)
         {
             self.failed(&problem);
+        }
+        if let Some(cookies) = &self.cookies
+            && let Err(problem) = cookies.save(&self.stdout)
+        {
+            // As curl: the transfers were not affected.
+            self.console.error(&problem.message);
         }
         if let Some(alternatives) = &self.alternatives
             && let Err(problem) = alternatives.save(&self.client)
@@ -246,6 +287,7 @@ impl Run {
             link: None,
             connects: 0,
             redirected: Duration::ZERO,
+            head_size: 0,
             request_size: 0,
             header_size: 0,
         };
@@ -334,6 +376,9 @@ impl Run {
         let credentials = active.redirects == 0 || host(&active.url) == host(&active.job.url);
         let body = self.template.body.as_ref().filter(|_| active.has_body);
         let mut request = self.template.request(&active.method, &active.url, body, credentials)?;
+        if let Some(cookies) = &self.cookies {
+            request = cookies.add_to(request, &active.url, credentials);
+        }
         if active.resume_from > 0 && body.is_none() {
             request = request.header(RANGE, range(active.resume_from));
         }
@@ -346,7 +391,7 @@ impl Run {
             self.origins.push(origin);
         }
         active.head = show_request(request.head());
-        active.request_size += request_text(request.head()).len() as u64;
+        active.head_size = request_text(request.head()).len() as u64;
         let source = body.map(|body| body.open(&self.notifier));
         let (state, output) = (Rc::clone(&active.state), Rc::clone(&active.output));
         let transfer = Transfer::new(
@@ -422,6 +467,9 @@ impl Run {
             let mut state = active.state.borrow_mut();
             (state.result.take(), state.problem.take(), state.redirect.take())
         };
+        if let Some(cookies) = &mut self.cookies {
+            cookies.learn(&active.url, &active.state.borrow().fields);
+        }
         let problem = match (problem, result) {
             (Some(problem), _) => {
                 let message = format!("{}: {}", active.url, problem.message);
@@ -472,6 +520,7 @@ impl Run {
             let message = format!("{}: needs the body again, but standard input can be read only once", active.url);
             return Err(Problem::new(REWIND, message));
         }
+        active.request_size += active.head_size;
         active.header_size += active.state.borrow().header_size;
         active.redirected = net::now().saturating_duration_since(active.started);
         active.state = Rc::default();

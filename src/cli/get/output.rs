@@ -101,6 +101,8 @@ pub(super) enum Output {
         create_dirs: bool,
         /// What the file holds is kept.
         append: bool,
+        /// The server chose the name: no file is overwritten.
+        exclusive: bool,
         /// Bytes in the file when it was opened.
         before: u64,
     },
@@ -111,7 +113,9 @@ impl Output {
         match target {
             Target::Nowhere => Output::Nowhere,
             Target::Stdout => Output::Stdout { out: out.clone(), begun: false },
-            Target::File(path) => Output::File { path: path.clone(), file: None, create_dirs, append, before: 0 },
+            Target::File(path) => {
+                Output::File { path: path.clone(), file: None, create_dirs, append, exclusive: false, before: 0 }
+            }
         }
     }
 
@@ -149,6 +153,22 @@ impl Output {
         }
     }
 
+    /// Takes the name that a server gives a file, instead of its own, if it is not open.
+    pub(super) fn rename(&mut self, name: String) {
+        if let Output::File { path, file: None, exclusive, .. } = self {
+            path.set_file_name(name);
+            *exclusive = true;
+        }
+    }
+
+    /// The file that is written.
+    pub(super) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Output::File { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Takes back what was written to a file.
     pub(super) fn restart(&mut self) -> Result<(), Problem> {
         let Output::File { path, file: Some(file), before, .. } = self else { return Ok(()) };
@@ -170,11 +190,17 @@ impl Output {
     }
 
     fn open(&mut self) -> Result<Option<(&PathBuf, &mut File)>, Problem> {
-        let Output::File { path, file, create_dirs, append, before } = self else { return Ok(None) };
+        let Output::File { path, file, create_dirs, append, exclusive, before } = self else { return Ok(None) };
         if file.is_none() {
             let dir = path.parent().filter(|_| *create_dirs);
             let made = dir.map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-                File::options().create(true).write(true).append(*append).truncate(!*append).open(&*path)
+                File::options()
+                    .create(true)
+                    .create_new(*exclusive)
+                    .write(true)
+                    .append(*append)
+                    .truncate(!*append)
+                    .open(&*path)
             });
             let failed = |e| Problem::new(WRITE, format!("cannot write to '{}': {e}", path.display()));
             let made = made.map_err(failed)?;

@@ -45,11 +45,14 @@ impl Template {
             request = request.streamed_body(body.length());
             let content_type = match body.kind() {
                 Kind::Upload => None,
-                Kind::Form => Some("application/x-www-form-urlencoded"),
-                Kind::Json => Some("application/json"),
+                Kind::Form => Some(HeaderValue::from_static("application/x-www-form-urlencoded")),
+                Kind::Json => Some(HeaderValue::from_static("application/json")),
+                Kind::Multipart { boundary } => {
+                    HeaderValue::try_from(format!("multipart/form-data; boundary={boundary}")).ok()
+                }
             };
             if let Some(content_type) = content_type {
-                request = request.header(CONTENT_TYPE, HeaderValue::from_static(content_type));
+                request = request.header(CONTENT_TYPE, content_type);
             }
             if *body.kind() == Kind::Json {
                 request = request.header(ACCEPT, HeaderValue::from_static("application/json"));

@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION};
+use http::header::{
+    CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, HeaderValue, LOCATION,
+};
 use mio_quiche::{
     ClientError, Error, ErrorCode, Progress, Recv, RequestHead, ResponseHandler, ResponseHead, Result, Stream,
     StreamError, StreamId, net,
@@ -13,6 +15,7 @@ use mio_quiche::{
 
 use super::body::{Next, Source};
 use super::decode::{Decoded, Decoder};
+use super::disposition;
 use super::failure::{ENCODING, Problem, RANGE, READ, STATUS, TOO_LARGE};
 use super::output::Output;
 use super::rate::Limiter;
@@ -33,6 +36,8 @@ pub(super) struct Options {
     pub(super) limit_rate: Option<u64>,
     /// Bytes of the body that are there already (`-C`).
     pub(super) resume_from: u64,
+    /// Files are named by `content-disposition`.
+    pub(super) remote_header_name: bool,
     /// Bodies are decoded.
     pub(super) compressed: bool,
 }
@@ -267,6 +272,12 @@ impl ResponseHandler for Transfer {
         state.status = Some(status);
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         state.length = length.and_then(|value| value.parse().ok());
+        let disposition = head.headers.get(CONTENT_DISPOSITION).filter(|_| self.options.remote_header_name);
+        if let Some(value) = disposition
+            && let Some(name) = disposition::file_name(&String::from_utf8_lossy(value.as_bytes()))
+        {
+            self.output.borrow_mut().rename(name);
+        }
         self.show(state, head)?;
         state.fields = head.headers.clone();
         if matches!(status, 300..400) {

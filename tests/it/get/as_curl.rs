@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -27,23 +29,62 @@ fn sent(shown: &str) -> Vec<String> {
         None => line.to_owned(),
     };
     let lines = shown.lines().filter_map(|line| line.strip_prefix("> ")).map(|line| lower(line.trim_end()));
+    let lines = lines.map(|line| line.split("; boundary=").next().unwrap_or_default().to_owned());
     let own = |line: &String| line.starts_with("user-agent: curl/") || line.starts_with("user-agent: mio-quiche/");
     let mut lines: Vec<_> = lines.filter(|line| !line.is_empty() && !own(line)).collect();
     lines.sort_unstable();
     lines
 }
 
+/// In 100 days, as curl shortens what is more than 400.
+pub(super) static EXPIRES: LazyLock<SystemTime> =
+    LazyLock::new(|| SystemTime::now() + Duration::from_secs(100 * 24 * 60 * 60));
+
 /// Files for `@`, in the directories that both run in.
 fn fill(dir: &Path) {
     fs::write(dir.join("data"), "two\r\nlines & ä\n").expect("a file");
+    let cookies = format!(
+        "\
+        127.0.0.1\tFALSE\t/\tTRUE\t{expires}\tkept\tv\n\
+        #HttpOnly_127.0.0.1\tFALSE\t/fields\tFALSE\t{expires}\tdeep\tw\n\
+        127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\tx\n\
+        127.0.0.1\tFALSE\t/\tFALSE\t1000\told\tx\n\
+        other.example\tTRUE\t/\tFALSE\t0\tother\ty\n",
+        expires = EXPIRES.duration_since(UNIX_EPOCH).expect("a time").as_secs(),
+    );
+    fs::write(dir.join("cookies"), cookies).expect("a file");
+    let config = "# a comment\nuser-agent = \"from \\\"file\\\"\"\nheader: \"x-a: b\"\n-e https://from.example/\n";
+    fs::write(dir.join("config"), config).expect("a file");
     fs::write(dir.join("query"), "b=2\r\n&c=3\n").expect("a file");
+}
+
+/// The lines of a cookie file, without comments and in order.
+fn cookies(file: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(file);
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.starts_with("# ")).collect();
+    lines.sort_unstable();
+    lines.join("\n").into_bytes()
+}
+
+/// A form whose boundary is not by chance.
+fn form(out: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8_lossy(&out);
+    match text.lines().next().filter(|line| line.starts_with("--------------------------")) {
+        Some(boundary) => text.replace(boundary, "BOUNDARY").into_bytes(),
+        None => out,
+    }
 }
 
 /// The names and contents of the files in a directory, without those that tell the time.
 fn files(dir: &Path) -> Vec<(OsString, Vec<u8>)> {
     let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry"));
     let files = entries.filter(|entry| entry.file_type().expect("a type").is_file());
-    let files = files.map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a file")));
+    let files = files.map(|entry| {
+        let content = fs::read(entry.path()).expect("a file");
+        let name = entry.file_name();
+        let content = if name == "jar" { cookies(&content) } else { content };
+        (name, content)
+    });
     let mut files: Vec<_> =
         files.filter(|(name, _)| ![".out", ".err", "heads"].map(OsString::from).contains(name)).collect();
     files.sort_unstable();
@@ -55,14 +96,14 @@ fn by_curl(args: &[&str]) -> (Done, TempDir) {
     fill(dir.path());
     let done = curl::command().args(["-ksSv"]).args(args).current_dir(dir.path()).output().expect("curl runs");
     let sent = sent(&String::from_utf8_lossy(&done.stderr));
-    (Done { code: done.status.code().expect("a code"), out: done.stdout, sent }, dir)
+    (Done { code: done.status.code().expect("a code"), out: form(done.stdout), sent }, dir)
 }
 
 /// Runs both, and expects curl to end with `code`. Returns the directories that they ran in.
 pub(super) fn both(args: &[&str], code: i32) -> (TempDir, TempDir) {
     let (theirs, dir) = by_curl(args);
     let ended = get_with(&[&["-kv"], args].concat(), fill);
-    let ours = Done { code: ended.code, out: ended.out.clone(), sent: sent(&ended.err) };
+    let ours = Done { code: ended.code, out: form(ended.out.clone()), sent: sent(&ended.err) };
     assert_eq!(ours, theirs, "{args:?}: {}", ended.err);
     assert_eq!(theirs.code, code, "{args:?}");
     assert_eq!(files(ended.dir.path()), files(dir.path()), "{args:?}");
@@ -114,6 +155,37 @@ fn fields_and_data() {
     for args in data {
         both(&[*args, &[&*echo]].concat(), 0);
     }
+}
+
+#[test]
+fn forms() {
+    let server = Server::start(&[]);
+    let echo = server.url("/api/echo");
+    let forms: &[&[&str]] = &[
+        &["-F", "a=b"],
+        &["-F", "a=b;type=text/x; charset=y", "-F", "e=", "--form-string", "s=@;x"],
+        &["-F", "file=@data", "-F", "content=<data"],
+        &["-F", "file=@data;type=image/png", "-F", "named=@\"data\";filename=\"a;\\\"b.txt\""],
+        &["-F", "q\"uote=x", "-F", "text=\"quoted;x\";type=a/b", "-F", "file=@data;filename=page.html"],
+        &["-X", "PUT", "-F", "a=b"],
+    ];
+    for args in forms {
+        both(&[*args, &[&*echo]].concat(), 0);
+    }
+    both(&["-F", "nonsense", &echo], 2);
+    both(&["-F", "a=b", "-d", "x", &echo], 2);
+    both(&["-F", "a=@none", "-o", "/dev/null", &echo], 26);
+    let sent = super::get_input(&["-k", "-F", "in=@-;filename=x", &echo], b"from stdin");
+    assert!(
+        sent.text().contains("filename=\"x\"\r\nContent-Type: application/octet-stream\r\n\r\nfrom stdin\r\n--"),
+        "{sent:?}"
+    );
+    let refused = |field: &str, message: &str| {
+        get_with(&["-F", field, "https://a.example/"], fill).assert_failed(2, &format!("-F '{field}': {message}"));
+    };
+    refused("nonsense", "not of the form NAME=CONTENT");
+    refused("a=b;size=3", "';size' is not known (;type= and ;filename= are)");
+    refused("a=@data,data", "one file for each -F");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use time::{Duration, OffsetDateTime};
@@ -54,4 +55,33 @@ fn reasons() {
         }
         assert_eq!(get(&["-k", &host]).text(), "Hello, HTTP/3!\n", "{names:?} {days:?}");
     }
+}
+
+/// What curl takes, too.
+#[test]
+fn trust_in_the_certificate_itself_and_other_curves() {
+    let curve = |name: &'static str| ["ec", "-pkeyopt", name].to_vec();
+    for kind in
+        [vec!["ed25519"], curve("ec_paramgen_curve:secp521r1"), curve("ec_paramgen_curve:prime256v1"), vec!["rsa:2048"]]
+    {
+        let make = |dir: &Path| {
+            let mut command = Command::new("openssl");
+            command.args(["req", "-x509", "-nodes", "-days", "5", "-subj", "/CN=test", "-newkey"]).args(&kind);
+            command.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]);
+            let made = command.current_dir(dir).output().expect("openssl runs");
+            assert!(made.status.success(), "{made:?}");
+        };
+        let server = Server::prepared("127.0.0.1:0", make, &[]);
+        let cert = server.dir().join("cert.pem").to_str().unwrap().to_owned();
+        let url = server.url("/");
+        assert_eq!(get(&["--cacert", &cert, &url]).text(), "Hello, HTTP/3!\n", "{kind:?}");
+        assert_eq!(get(&["-k", &url]).text(), "Hello, HTTP/3!\n", "{kind:?}");
+        assert_eq!(get(&[&url]).code, 60, "{kind:?}");
+    }
+    // Signed by an authority that is not given.
+    let server = Server::start(&[]);
+    let cert = server.dir().join("cert.pem").to_str().unwrap().to_owned();
+    assert_eq!(get(&["--cacert", &cert, &server.url("/")]).text(), "Hello, HTTP/3!\n");
+    let other = Server::start(&[]);
+    assert_eq!(get(&["--cacert", &cert, &other.url("/")]).code, 60);
 }

@@ -4,6 +4,7 @@ mod alternatives;
 mod as_curl;
 mod certificates;
 mod compressed;
+mod cookies;
 mod early;
 mod foreign;
 mod hostile;
@@ -11,6 +12,7 @@ mod options;
 mod own;
 mod retries;
 mod servers;
+mod several;
 mod terminal;
 mod write_out;
 

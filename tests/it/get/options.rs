@@ -1,5 +1,6 @@
 //! What goes into requests, and where responses go.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use mio_quiche::app::cert::CertInfo;
@@ -240,7 +241,8 @@ fn usage() {
     fails(&["-T", "none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-d", "@none", "x"], 26, "cannot read 'none': No such file or directory (os error 2)");
     fails(&["-T", ".", "x"], 26, "cannot read '.': is a directory");
-    fails(&["https://[x"], 3, "URL 'https://[x': invalid IPv6 address");
+    fails(&["-g", "https://[x"], 3, "URL 'https://[x': invalid IPv6 address");
+    fails(&["https://[x"], 3, "URL 'https://[x': a [ without its ] at character 9 (-g takes it as it is)");
     fails(&["http://x/"], 1, "URL 'http://x/': HTTP/3 needs https");
     for args in [&[][..], &["--0rtt", "x"], &["--limit-rate", "fast", "x"], &["-m", "x", "x"], &["--no-such", "x"]] {
         let ended = get(args);
@@ -252,4 +254,28 @@ fn usage() {
     for code in ["  28  -m or --connect-timeout passed\n", "  47  more than 50 redirects", " 130  interrupted\n"] {
         assert!(help.contains(code), "{code}:\n{help}");
     }
+}
+
+/// The words in `text` that are options, without those that have a value.
+fn option_names(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| c.is_whitespace() || "`,|[]='".contains(c));
+    words.filter(|word| word.starts_with('-') && word.trim_matches('-').len() > 0).map(str::to_owned).collect()
+}
+
+#[test]
+fn documented() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/get.md");
+    let text = fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').nth(1).unwrap());
+    let documented: BTreeSet<String> = rows.flat_map(option_names).collect();
+    let help = mio_quiche().args(["get", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    let names = |line: &str| option_names(line.split("  ").next().unwrap());
+    let mut offered: BTreeSet<String> = lines.flat_map(names).collect();
+    offered.retain(|name| !["-h", "--help"].contains(&name.as_str()));
+    // Hidden, as they change nothing or are refused; or another name.
+    let hidden = ["--http3", "--http3-only", "-x", "--proxy", "--data-ascii"];
+    offered.extend(hidden.map(str::to_owned));
+    assert_eq!(documented, offered);
 }

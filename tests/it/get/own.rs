@@ -60,7 +60,8 @@ fn nobody_there() {
     // A port that somebody has, but does not answer at.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let host = silent.local_addr().unwrap();
-    let hint = "(is it an HTTP/3 server, on UDP? --connect-timeout gives more time)";
+    let hint = "(only HTTP/3 is spoken here, on UDP: does the host offer it, and is UDP let through? \
+        curl speaks the others; --connect-timeout gives more time)";
     let begun = Instant::now();
     get(&["--connect-timeout", "0.4", &format!("https://{host}/")])
         .assert_failed(28, &format!("cannot connect to {host}: no answer within 0.4 s {hint}"));
@@ -70,7 +71,7 @@ fn nobody_there() {
     // A port that nobody has; by name, the other address is tried as well.
     let begun = Instant::now();
     for host in ["127.0.0.1:1", "localhost:1"] {
-        let hint = "(is it an HTTP/3 server, on UDP, and the port right?)";
+        let hint = "(only HTTP/3 is spoken here, on UDP: does the host offer it, and is the port right? curl speaks the others)";
         get(&["--connect-timeout", "100", host])
             .assert_failed(7, &format!("cannot connect to {host}: connection refused {hint}"));
     }
