@@ -294,9 +294,12 @@ impl Metrics {
     fn new(data: &Value) -> Self {
         let rtt = |name: &str| float(&data[name]).filter(|ms| ms.is_finite() && *ms >= 0.0);
         let lost = |name: &str| number(&data[name]["delta"]).unwrap_or(0);
+        // Of a path without a sample, quiche writes the initial guess (RFC 9002, section 6.2.2).
+        let is_guess =
+            data["latest_rtt"].is_null() && !data["min_rtt"].is_null() && data["min_rtt"] == data["smoothed_rtt"];
         Metrics {
-            min_rtt: rtt("min_rtt"),
-            smoothed_rtt: rtt("smoothed_rtt"),
+            min_rtt: rtt("min_rtt").filter(|_| !is_guess),
+            smoothed_rtt: rtt("smoothed_rtt").filter(|_| !is_guess),
             // Before the first sample, ngtcp2 writes 0, and no least one.
             latest_rtt: rtt("latest_rtt").filter(|ms| *ms > 0.0 || !data["min_rtt"].is_null()),
             window: number(first(&[&data["congestion_window"], &data["cwnd"]])),

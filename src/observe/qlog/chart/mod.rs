@@ -37,8 +37,9 @@ const MAX_NOTES: usize = 200;
 #[derive(Debug)]
 pub struct Chart {
     summary: Summary,
-    /// The last packet's time, where the pictures end.
+    /// Where the pictures end: the last packet, or soon after the last one received if the peer is silent for long.
     end: f64,
+    last_received: f64,
     sent: Marks<Sent>,
     lost: Marks<Lost>,
     received: Marks<Received>,
@@ -161,7 +162,8 @@ struct Outstanding {
 struct Drawing {
     collector: Collector,
     now: f64,
-    end: f64,
+    last_packet: f64,
+    last_received: f64,
     sent: Marks<Sent>,
     lost: Marks<Lost>,
     received: Marks<Received>,
@@ -234,7 +236,7 @@ impl Trace for Drawing {
                 self.note(Kind::Path, format!("{name}: {text}"));
             }
             What::Session { session, stream } => {
-                let mut text = event.name.clone();
+                let mut text = event.name.rsplit(':').next().unwrap_or_default().to_owned();
                 for (what, id) in [("session", session), ("stream", stream)] {
                     if let Some(id) = id {
                         let _ = write!(text, ", {what} {id}");
@@ -243,10 +245,10 @@ impl Trace for Drawing {
                 self.note(Kind::Session, text);
             }
             What::Closed(close) => {
-                let by = close.initiator.as_deref().unwrap_or("unknown");
+                let by = close.initiator.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
                 let reason = close.reason.as_deref().or(close.trigger.as_deref()).unwrap_or_default();
                 let code = close.code.map(|code| format!(" error 0x{code:x}")).unwrap_or_default();
-                self.note(Kind::Close, format!("closed by {by}{code} {reason}").trim_end().to_owned());
+                self.note(Kind::Close, format!("closed{by}{code} {reason}").trim_end().to_owned());
             }
             _ => {}
         }
@@ -264,7 +266,7 @@ impl Drawing {
 
     fn packet(&mut self, packet: &Packet) {
         let (at, is_sent, ty) = (self.now, packet.is_sent, packet.ty);
-        self.end = at;
+        self.last_packet = at;
         if let Some(number) = packet.number {
             let range = &mut self.numbers[usize::from(!is_sent)][ty.space() as usize];
             let known = range.get_or_insert((number, number));
@@ -286,6 +288,7 @@ impl Drawing {
                 }
             }
             false => {
+                self.last_received = at;
                 self.received.push(Received { at, ty, number, len: packet.len });
             }
         }
@@ -375,9 +378,12 @@ impl Drawing {
 
     fn finish(mut self, path: &Path, header: Header) -> Chart {
         self.lanes.sort_by_key(|lane| lane.id);
+        // Probes of a peer that is gone would push all that happened to the left.
+        let is_gone = self.last_received > 0.0 && self.last_packet > 2.0 * self.last_received;
         Chart {
             summary: self.collector.finish(path.display().to_string(), header),
-            end: self.end,
+            end: if is_gone { 1.25 * self.last_received } else { self.last_packet },
+            last_received: self.last_received,
             sent: self.sent,
             lost: self.lost,
             received: self.received,

@@ -50,7 +50,9 @@ fn facts(chart: &Chart) -> String {
         add!(facts, ", from {}", escape(started));
     }
     // An idle timeout would push all that happened to the left.
-    if summary.duration_ms > chart.end + 0.1 {
+    if chart.last_received * 1.2 < chart.end && chart.last_received > 0.0 {
+        add!(facts, "; the pictures end at {}: nothing came after {}", time(chart.end), time(chart.last_received));
+    } else if summary.duration_ms > chart.end + 0.1 {
         add!(facts, "; the pictures end with the last packet at {}", time(chart.end));
     }
     facts

@@ -20,7 +20,7 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) const WIDE: Layout = Layout { width: 960.0, left: 76.0, right: 16.0, plot: 220.0, is_narrow: false };
     /// For phones.
-    pub(super) const NARROW: Layout = Layout { width: 380.0, left: 50.0, right: 10.0, plot: 190.0, is_narrow: true };
+    pub(super) const NARROW: Layout = Layout { width: 380.0, left: 60.0, right: 10.0, plot: 190.0, is_narrow: true };
 }
 
 /// Above the plot: the title and the legend. Below: labels of the axis.
@@ -186,16 +186,16 @@ fn sent(chart: &Chart, layout: Layout) -> Option<Panel> {
     let y = canvas.y(numbers.1, Unit::NONE, "packets");
     canvas.times();
     canvas.moments();
-    for packet in chart.sent.iter() {
+    for packet in chart.sent.iter().filter(|packet| packet.at <= chart.end) {
         let (x, y) = (canvas.x.at(packet.at), y.at(numbers.at(packet.ty.space(), packet.number)));
         let title = packet_title("sent", packet.at, packet.ty, packet.number, packet.len);
         add!(canvas.body, r#"<circle class="m sent" cx="{x}" cy="{y}" r="1.8"><title>{title}</title></circle>"#);
-        if let Some(at) = packet.acked {
+        if let Some(at) = packet.acked.filter(|at| *at <= chart.end) {
             let (x, title) = (canvas.x.at(at), format!("{}, acknowledged after {}", title, time(at - packet.at)));
             add!(canvas.body, r#"<circle class="m acked" cx="{x}" cy="{y}" r="1.8"><title>{title}</title></circle>"#);
         }
     }
-    for lost in chart.lost.iter() {
+    for lost in chart.lost.iter().filter(|lost| lost.sent <= chart.end) {
         let (x, y) = (canvas.x.at(lost.sent), y.at(numbers.at(lost.space, lost.number)));
         let title = format!("sent {}: packet {}, declared lost {}", time(lost.sent), lost.number, time(lost.at));
         add!(
@@ -392,7 +392,10 @@ fn events(chart: &Chart, layout: Layout) -> Option<Panel> {
         (Kind::Session, "sessions", "sessions"),
         (Kind::Close, "close", "close"),
     ];
-    let rows: Vec<_> = KINDS.iter().filter(|(kind, ..)| chart.notes.iter().any(|note| note.kind == *kind)).collect();
+    let rows: Vec<_> = KINDS
+        .iter()
+        .filter(|(kind, ..)| chart.notes.iter().any(|note| note.kind == *kind && note.at <= chart.end))
+        .collect();
     if rows.is_empty() {
         return None;
     }

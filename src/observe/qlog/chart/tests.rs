@@ -181,3 +181,35 @@ fn odd_logs_are_drawn() {
         assert!(chart.to_html().ends_with("</html>\n"));
     }
 }
+
+#[test]
+fn a_long_wait_at_the_end_does_not_hide_the_rest() {
+    let stream = r#"{"frame_type":"stream","stream_id":0,"offset":0,"length":1000}"#;
+    let closed = r#"{"time":60000,"name":"quic:connection_closed","data":{"trigger":"idle_timeout"}}"#.to_owned();
+    let start = [packet(0.0, "sent", 0, stream), packet(100.0, "received", 0, "")];
+    let svg = drawn(&log(start.clone().into_iter().chain([closed.clone()]))).to_svg();
+    assert!(svg.contains("server, 60.000 s; the pictures end with the last packet at 100.0 ms"), "{svg}");
+    // Probes of a peer that is gone.
+    let probes = (1..5u32).map(|n| packet(f64::from(n) * 1000.0, "sent", u64::from(n), stream));
+    let svg = drawn(&log(start.into_iter().chain(probes).chain([closed]))).to_svg();
+    assert!(svg.contains("the pictures end at 125.0 ms: nothing came after 100.0 ms"), "{svg}");
+    assert_eq!(svg.matches("class=\"m sent\"").count(), 1);
+    assert!(svg.contains("5 packets sent"));
+}
+
+/// quiche writes what it assumes of a new path as if it were measured.
+#[test]
+fn a_guess_is_no_round_trip() {
+    let metrics = |at: f64, metrics: &str| {
+        format!(r#"{{"time":{at},"name":"quic:recovery_metrics_updated","data":{{{metrics}}}}}"#)
+    };
+    let content = log([
+        packet(0.0, "sent", 0, ""),
+        metrics(0.0, r#""min_rtt":333.0,"smoothed_rtt":333.0"#),
+        metrics(1.0, r#""min_rtt":10.0,"smoothed_rtt":12.0,"latest_rtt":10.0"#),
+        metrics(2.0, r#""min_rtt":333.0,"smoothed_rtt":333.0"#),
+    ]);
+    let chart = drawn(&content);
+    assert_eq!((chart.smoothed_rtt.max(), chart.min_rtt.max()), (12.0, 10.0));
+    assert_eq!(chart.summary.rtt.unwrap().min_ms, 10.0);
+}

@@ -220,10 +220,9 @@ impl Story {
             Frame::Crypto { offset, len } => {
                 let what = names::crypto(ty.space(), from);
                 let is_new = self.is_new(what);
-                let is_rest = if is_new || *offset == 0 { "" } else { "the rest of it: " };
-                let last = offset.saturating_add(len.saturating_sub(1));
+                let is_rest = if is_new || *offset == 0 { "" } else { "more of " };
                 let explained = if is_new { names::crypto_meaning(ty.space(), from) } else { "" };
-                self.say(&format!("CRYPTO, bytes {offset} to {last}: {is_rest}{what}. {explained}"));
+                self.say(&format!("CRYPTO, {}: {is_rest}{what}. {explained}", range(*offset, *len)));
             }
             Frame::Ack { ranges, delay } => {
                 let of: Vec<_> = ranges
@@ -251,11 +250,7 @@ impl Story {
             Frame::Stream { id, offset, len, is_last } => {
                 let end = if *is_last { ", the last ones" } else { "" };
                 let kind = super::collect::stream_kind(*id);
-                let last = offset.saturating_add(len.saturating_sub(1));
-                let mut words = match len {
-                    0 => format!("STREAM {id} ({kind}): no bytes{end}."),
-                    _ => format!("STREAM {id} ({kind}): bytes {offset} to {last}{end}."),
-                };
+                let mut words = format!("STREAM {id} ({kind}): {}{end}.", range(*offset, *len));
                 if self.is_new("stream") {
                     words += " The last two bits of the id say who opened the stream, and whether it carries data in both \
                               directions (RFC 9000, sections 2.1 and 19.8).";
@@ -324,8 +319,10 @@ impl Story {
             words += " With them the limits for what this side sends are known.";
         }
         self.say(&words);
-        for (name, value) in values.iter().take(60) {
-            let Some(known) = names::parameter(name) else { continue };
+        let known = values.iter().filter_map(|(name, value)| Some((name, value, names::parameter(name)?)));
+        let mut known: Vec<_> = known.collect();
+        known.sort_by_key(|(.., known)| known.id);
+        for (name, value, known) in known {
             let shown = match value {
                 Value::String(text_value) => text(text_value),
                 Value::Object(object) => object.get("data").and_then(Value::as_str).map(text).unwrap_or_default(),
@@ -395,6 +392,15 @@ impl Story {
         };
         self.out.push('\n');
         self.paragraph("", words);
+    }
+}
+
+/// Bytes of a stream.
+fn range(offset: u64, len: u64) -> String {
+    match len {
+        0 => "no bytes".to_owned(),
+        1 => format!("byte {offset}"),
+        _ => format!("bytes {offset} to {}", offset.saturating_add(len - 1)),
     }
 }
 

@@ -130,7 +130,9 @@ pub(super) fn parameter(name: &str) -> Option<Parameter> {
         "stateless_reset_token" => {
             (0x02, "", "a packet that ends with it says that the connection is lost (section 10.3)")
         }
-        "max_udp_payload_size" => (0x03, " bytes", "larger datagrams are not taken; 0 in quiche's logs: not sent"),
+        "max_udp_payload_size" => {
+            (0x03, " bytes", "larger datagrams are not taken; 0, as quiche logs it: not sent, no limit")
+        }
         "initial_max_data" => {
             (0x04, " bytes", "may be sent on all streams together, until MAX_DATA allows more (section 4.1)")
         }
