@@ -53,7 +53,7 @@ impl Cookies {
             if text.contains('=') {
                 HeaderValue::from_str(text)
                     .map_err(|_| Problem::new(USAGE, format!("-b '{text}': cannot be sent as a cookie")))?;
-                let separator = if cookies.literal.is_empty() { "" } else { ";" };
+                let separator = if cookies.literal.is_empty() { "" } else { "; " };
                 let _ = write!(cookies.literal, "{separator}{text}");
                 continue;
             }
@@ -262,7 +262,7 @@ mod tests {
         let mut lines: Vec<_> = cookies.store.iter_unexpired().map(line).collect();
         lines.sort_unstable();
         assert_eq!(lines, kept.map(|line| line + "\n"));
-        assert_eq!(sent(&cookies, "https://example.com/dir/", true), "b=2; a=1; x=1; y=2;z=3");
+        assert_eq!(sent(&cookies, "https://example.com/dir/", true), "b=2; a=1; x=1; y=2; z=3");
         assert_eq!(sent(&cookies, "https://example.com/", false), "a=1");
     }
 }

@@ -134,11 +134,14 @@ impl Read for Feed {
     }
 }
 
+/// The first bytes, which were looked at, and the rest.
+type Whole = io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>;
+
 /// `deflate` is the zlib format (RFC 9110 section 8.4.1.2), but some servers send it without that.
 enum Deflate {
     Unknown { from: Option<Box<dyn Read>>, head: Vec<u8> },
-    Zlib(ZlibDecoder<io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>>),
-    Raw(DeflateDecoder<io::Chain<Cursor<Vec<u8>>, Box<dyn Read>>>),
+    Zlib(ZlibDecoder<Whole>),
+    Raw(DeflateDecoder<Whole>),
 }
 
 impl Read for Deflate {

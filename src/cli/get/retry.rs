@@ -53,7 +53,8 @@ impl RetryArgs {
             CONNECT => self.retry_connrefused,
             _ => by_status,
         };
-        if !is_transient && !(self.retry_all_errors && ended.exit_code != 0) {
+        let is_retried = is_transient || self.retry_all_errors && ended.exit_code != 0;
+        if !is_retried {
             return Next::Give;
         }
         let asked = by_status.then(|| retry_after(ended.fields, ended.wall)).flatten();

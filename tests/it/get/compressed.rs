@@ -31,7 +31,7 @@ fn bodies_are_decoded() {
         assert_eq!(ended.code, 61, "{ended:?}");
         assert!(ended.err.contains(": the body cannot be decoded: "), "{ended:?}");
     }
-    both(&["--compressed", &url("/fields")], 0);
+    both(&["--compressed", "-A", "x", &url("/fields")], 0);
     both(&["--compressed", "-I", "-o", "head", &url("/")], 0);
     both(&["--compressed", "-w", format, &url("/coded/identity/68656c6c6f")], 0);
     both(&["--compressed", "-o", "file", &url("/coded/snappy/68656c6c6f")], 61);

@@ -18,8 +18,13 @@ fn cookies_come_and_go() {
     };
     let fields = server.url("/fields");
     let deep = format!("bb=2; Expires={}; Path=/fields; HttpOnly; Secure", httpdate::fmt_http_date(*EXPIRES));
-    let some =
-        set(&["a=1; Path=/", &deep, "c=3; Domain=127.0.0.1; Path=/", "gone=1; Max-Age=0", "d=4; Domain=other.example"]);
+    let some = set(&[
+        "aaa=1; Path=/",
+        &deep,
+        "c=3; Domain=127.0.0.1; Path=/",
+        "gone=1; Max-Age=0",
+        "d=4; Domain=other.example",
+    ]);
     both(&["-c", "jar", &some], 0);
     // They go back in the same run, and after a file.
     both(&["-b", "", "-o", "/dev/null", "-o", "/dev/null", &some, &fields], 0);

@@ -259,7 +259,10 @@ fn usage() {
 /// The words in `text` that are options, without those that have a value.
 fn option_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| c.is_whitespace() || "`,|[]='".contains(c));
-    words.filter(|word| word.starts_with('-') && word.trim_matches('-').len() > 0).map(str::to_owned).collect()
+    words
+        .filter(|word| word.starts_with('-') && word.trim_start_matches('-').starts_with(char::is_alphanumeric))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
