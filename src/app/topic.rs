@@ -101,7 +101,7 @@ pub(super) trait Loop: Send + Sync {
 
     /// Makes a stream ready whose work for another thread is done. It is not refused: there is no more of it than there
     /// are streams.
-    #[cfg_attr(not(feature = "files"), expect(dead_code, reason = "files are read on other threads"))]
+    #[cfg_attr(not(feature = "files"), allow(dead_code, reason = "files are read on other threads"))]
     fn resume(&self, id: StreamId);
 
     /// A topic has messages for members there, or has closed.
