@@ -1,8 +1,8 @@
 //! `observe/qlog`: the reader of qlog files.
 
-use crate::observe::qlog::{MAX_LISTED, MAX_REQUESTS, Summary};
+use crate::observe::qlog::{Chart, MAX_LISTED, MAX_REQUESTS, Summary, explain};
 
-/// A qlog file: its summary is bounded, and the output has no control characters. An input without a record
+/// A qlog file: its summary is bounded, and no output has control characters. An input without a record
 /// separator in front also stands for the records behind a valid header.
 pub fn qlog(input: &[u8]) {
     const HEADER: &[u8] = b"\x1e{\"file_schema\":\"urn:ietf:params:qlog:file:sequential\",\
@@ -26,4 +26,10 @@ fn read(file: &[u8]) {
         assert!(summary.to_json().is_object());
     }
     assert!(!summaries.is_empty());
+    let chart = Chart::read(file, "input".as_ref()).expect("it has a summary");
+    for page in [chart.to_svg(), chart.to_html()] {
+        assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "{page}");
+    }
+    let told = explain(file, "input".as_ref()).expect("it has a summary");
+    assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
 }

@@ -12,7 +12,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::QlogError;
+use super::error::QlogError;
 use super::event::{Event, float, text};
 
 /// Records end at the next record separator (RFC 7464, section 2.2).

@@ -1,43 +1,13 @@
 //! The pictures in one document.
 
+use super::data::{Chart, Kind};
 use super::panels::{Layout, Panel, panels};
 use super::svg::{add, escape, time, xml};
-use super::{Chart, Kind};
 
 /// Colours that differ for most colour-blind readers, in a light and a dark version.
-const COLOURS: &str = "\
-:root,svg{--paper:#fff;--ink:#1b222c;--dim:#5a6472;--grid:#e4e8ed;--blue:#1f6fb4;--green:#12864e;--red:#d1242f;\
---purple:#8250b8;--orange:#b35a00}\
-@media(prefers-color-scheme:dark){:root,svg{--paper:#12161c;--ink:#e4e9ef;--dim:#9aa5b3;--grid:#29303a;--blue:#63adf2;\
---green:#45c486;--red:#ff6b6b;--purple:#c09aee;--orange:#f0a04b}}";
+const MARKS: &str = include_str!("marks.css");
 
-const MARKS: &str = "\
-text{font:11px system-ui,sans-serif;fill:var(--ink)}\
-.title{font-size:14px;font-weight:600}.tick,.axis{fill:var(--dim)}.caption{fill:var(--dim)}\
-.grid{stroke:var(--grid);fill:none}\
-.m{stroke:transparent;stroke-width:4}\
-.sent{fill:var(--blue)}.acked{fill:var(--green)}.received{fill:var(--purple)}\
-.m.lost{fill:none;stroke:var(--red);stroke-width:1.8}.key.lost{fill:var(--red)}\
-.curve{fill:none;stroke-width:1.6;stroke-linejoin:round}\
-.curve.window,.curve.limit{stroke:var(--blue)}.key.window,.key.limit{fill:var(--blue)}\
-.curve.flight,.curve.used{stroke:var(--orange)}.key.flight,.key.used{fill:var(--orange)}\
-.curve.latest{stroke:var(--purple);stroke-width:1;opacity:.75}.key.latest{fill:var(--purple)}\
-.curve.smoothed{stroke:var(--blue)}.key.smoothed{fill:var(--blue)}\
-.curve.least{stroke:var(--green);stroke-dasharray:5 3}.key.least{fill:var(--green)}\
-.key{font-weight:600}\
-.moment{fill:none;stroke-width:1.2;stroke-dasharray:3 3}.moment.path{stroke:var(--red)}.moment.handshake{stroke:var(--dim)}\
-.event{fill:var(--blue)}.event.path{fill:var(--red)}.event.congestion{fill:var(--orange)}.event.sessions{fill:var(--purple)}\
-.event.close{fill:var(--ink)}";
-
-const PAGE: &str = "\
-body{margin:0 auto;max-width:1000px;padding:12px;background:var(--paper);color:var(--ink);\
-font:15px/1.45 system-ui,sans-serif}\
-h1{font-size:20px;margin:8px 0;overflow-wrap:anywhere}p{margin:4px 0}.dim,figcaption{color:var(--dim)}\
-figcaption{font-size:13px}\
-figure{margin:0 0 28px}svg{display:block;width:100%;height:auto}\
-.narrow{display:none}@media(max-width:600px){.wide{display:none}.narrow{display:block}}\
-pre{overflow-x:auto;font-size:13px}ol{padding-left:1.2em;font-size:14px}li{overflow-wrap:anywhere}\
-summary{cursor:pointer}";
+const PAGE: &str = include_str!("page.css");
 
 /// Events in the list below the pictures.
 const MAX_LISTED: usize = 60;
@@ -72,7 +42,7 @@ pub(super) fn svg(chart: &Chart) -> String {
     let width = layout.width;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-         role=\"img\">\n<title>{0}</title>\n<style>{COLOURS}{MARKS}</style>\n\
+         role=\"img\">\n<title>{0}</title>\n<style>{MARKS}</style>\n\
          <rect width=\"100%\" height=\"100%\" style=\"fill:var(--paper)\"/>\n\
          <text class=\"title\" x=\"4\" y=\"20\">{0}</text><text class=\"caption\" x=\"4\" y=\"38\">{1}</text>\n",
         name(chart),
@@ -94,7 +64,7 @@ pub(super) fn html(chart: &Chart) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{name}</title>\n\
-         <style>{COLOURS}{MARKS}{PAGE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n<p>{}</p>\n\
+         <style>{MARKS}{PAGE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n<p>{}</p>\n\
          <p class=\"dim wide\">Point at a mark to see what it is.</p>\n",
         facts(chart)
     );

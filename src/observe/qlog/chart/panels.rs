@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use super::super::collect::stream_kind;
 use super::super::event::{PacketType, Space};
+use super::data::{Chart, Flow, Kind, Lane};
 use super::svg::{Number, Scale, Unit, add, bytes, escape, line, steps, time};
-use super::{Chart, Flow, Kind, Lane};
 
 /// Measures of a picture, in units of which a letter has 11.
 #[derive(Clone, Copy, Debug)]
@@ -386,7 +386,7 @@ fn lane_title(chart: &Chart, lane: &Lane) -> String {
 fn events(chart: &Chart, layout: Layout) -> Option<Panel> {
     const ROW: f64 = 22.0;
     const KINDS: [(Kind, &str, &str); 5] = [
-        (Kind::Handshake, "handshake", "handshake"),
+        (Kind::Handshake, "handshake", "handsh."),
         (Kind::Path, "path", "path"),
         (Kind::Congestion, "congestion", "congest."),
         (Kind::Session, "sessions", "sessions"),

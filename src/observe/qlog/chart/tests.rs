@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use roxmltree::{Document, Node};
 use tempfile::TempDir;
 
-use super::super::sample;
+use super::super::{Summary, sample};
 use super::series::MAX_MARKS;
 use super::*;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::QlogError;
 use super::collect::field;
 use super::display::{ms, text};
+use super::error::QlogError;
 use super::event::{Event, Frame, Packet, PacketType, What};
 use super::read::{self, Header, Trace};
 
