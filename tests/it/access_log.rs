@@ -159,7 +159,9 @@ fn standard_output_and_wrong_settings() {
     make_cert(dir.path());
     let serve = |args: &[&str]| {
         let mut command = mio_quiche();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem"]).args(args);
+        command
+            .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem"])
+            .args(args);
         command.current_dir(dir.path());
         command
     };

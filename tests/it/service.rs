@@ -16,7 +16,7 @@ use crate::support::server::{Guard, make_cert, mio_quiche};
 fn activated(dir: &TempDir, socket: UdpSocket, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_mio-quiche"), "serve"]);
+    command.args(["-c", script, "sh", env!("CARGO_BIN_EXE_mio-quiche"), "serve", "--demo"]);
     command.args(["--cert", "cert.pem", "--key", "key.pem", "--log", "warn"]).args(args);
     command.stdin(Stdio::from(OwnedFd::from(socket))).stdout(Stdio::null()).current_dir(dir.path());
     command
