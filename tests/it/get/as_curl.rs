@@ -41,7 +41,7 @@ pub(super) static EXPIRES: LazyLock<SystemTime> =
     LazyLock::new(|| SystemTime::now() + Duration::from_secs(100 * 24 * 60 * 60));
 
 /// Files for `@`, in the directories that both run in.
-pub(super) fn fill(dir: &Path) {
+fn fill(dir: &Path) {
     fs::write(dir.join("data"), "two\r\nlines & ä\n").expect("a file");
     let cookies = format!(
         "\
