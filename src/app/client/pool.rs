@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{HeaderValue, StatusCode};
 
 use super::alt_svc::AltServices;
-use super::error::{ClientError, unusable};
+use super::error::{ClientError, unreachable, unusable};
 use super::request::Origin;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, Endpoint, RequestHead};
@@ -250,13 +250,19 @@ impl Pool {
 
     fn try_next(&mut self, now: Instant, attempt: &mut Attempt, endpoint: &mut Endpoint) {
         let Some(remote) = attempt.addresses.pop_front() else { return };
+        if remote.port() == 0 {
+            // No packet can be sent there.
+            return attempt.addresses.clear();
+        }
         attempt.next_at = now + ATTEMPT_DELAY;
         let siblings = self.conns.values().filter(|c| c.origin == attempt.origin);
         let max_active = siblings.map(|c| c.max_active).min().unwrap_or(usize::MAX);
         let ticket = self.tickets.get(&attempt.origin).map(Vec::as_slice);
-        let made = endpoint.connect(now, &attempt.origin.host, self.local, remote, ticket);
+        // Neither SNI (RFC 6066 section 3) nor certificates have the dot that ends an absolute name.
+        let host = attempt.origin.host.strip_suffix('.').unwrap_or(&attempt.origin.host);
+        let made = endpoint.connect(now, host, self.local, remote, ticket);
         // A ticket that quiche cannot read is ignored.
-        match made.or_else(|_| endpoint.connect(now, &attempt.origin.host, self.local, remote, None)) {
+        match made.or_else(|_| endpoint.connect(now, host, self.local, remote, None)) {
             Ok(id) => {
                 attempt.tried.push(id);
                 let pooled = Pooled {
@@ -315,7 +321,9 @@ impl Pool {
                 let error = self.give_up(&attempt, endpoint);
                 failed.extend(self.failed(now, attempt, error));
             } else if attempt.is_hopeless() {
-                let (host, cause) = (attempt.origin.to_string(), unusable(attempt.refusal.as_ref()));
+                let target = attempt.alternative.as_ref().unwrap_or(&attempt.origin);
+                let cause = if target.port == 0 { unreachable() } else { unusable(attempt.refusal.as_ref()) };
+                let host = attempt.origin.to_string();
                 failed.extend(self.failed(now, attempt, ClientError::Handshake { host, cause }));
             } else {
                 self.attempts.push(attempt);

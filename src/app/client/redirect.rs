@@ -15,10 +15,10 @@ const OF_BODIES: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_
 /// Fields that are for one origin only.
 const CREDENTIALS: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
-/// Where a response redirects to. `None` if it does not.
+/// Where a response redirects to. `None` if it does not: an empty `location` would lead to the same page again.
 pub(super) fn target(head: &ResponseHead) -> Option<String> {
     let redirects = matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308);
-    let location = head.headers.get(LOCATION).filter(|_| redirects)?;
+    let location = head.headers.get(LOCATION).filter(|location| redirects && !location.is_empty())?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 

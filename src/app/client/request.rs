@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Method;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use serde::Serialize;
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use super::error::ClientError;
 use crate::app::stream_handler::Progress;
@@ -57,7 +57,12 @@ impl ClientRequest {
     /// # Errors
     /// [`ClientError::Url`] for anything but an `https` URL.
     pub fn new(method: Method, url: &str) -> std::result::Result<Self, ClientError> {
-        let parsed = Url::parse(url).map_err(|e| ClientError::url(url, &e.to_string()))?;
+        let parsed = Url::parse(url).map_err(|e| match e {
+            ParseError::InvalidIpv6Address if url.contains('%') => {
+                ClientError::url(url, "IPv6 addresses with a zone are not supported")
+            }
+            e => ClientError::url(url, &e.to_string()),
+        })?;
         Self::to(method, parsed).map_err(|reason| ClientError::url(url, reason))
     }
 

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::failure::{Problem, READ, USAGE};
 
+/// Bytes of a file; a device such as /dev/zero has no end.
+const MAX_SIZE: u64 = 1 << 20;
+
 /// The arguments in a file (`-` is standard input).
 ///
 /// # Errors
@@ -13,10 +16,13 @@ use super::failure::{Problem, READ, USAGE};
 pub(super) fn read(path: &Path) -> Result<Vec<OsString>, Problem> {
     let mut bytes = Vec::new();
     let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
+        true => std::io::stdin().take(MAX_SIZE + 1).read_to_end(&mut bytes),
+        false => std::fs::File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)),
     };
     read.map_err(|e| Problem::new(READ, format!("cannot read '{}': {e} (-K)", path.display())))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(Problem::new(READ, format!("'{}' has more than {MAX_SIZE} bytes (-K)", path.display())));
+    }
     let text =
         String::from_utf8(bytes).map_err(|_| Problem::new(USAGE, format!("'{}' is not UTF-8 (-K)", path.display())))?;
     let mut arguments = Vec::new();

@@ -80,9 +80,16 @@ impl Args {
     }
 }
 
-/// A URL without a scheme is an `https` one.
+/// A URL without a scheme is an `https` one. As in curl, a word before `:/` is a scheme.
 fn complete(url: &str) -> String {
-    if url.contains("://") { url.to_owned() } else { format!("https://{url}") }
+    let is_scheme = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    };
+    match url.split_once(":/") {
+        Some((word, _)) if is_scheme(word) => url.to_owned(),
+        _ => format!("https://{url}"),
+    }
 }
 
 /// The URL with more in its query.

@@ -46,7 +46,7 @@ pub(super) use args::Args;
 use args::Resume;
 use cookies::Cookies;
 pub(super) use failure::EXIT_CODES;
-use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND};
+use failure::{INTERRUPTED, Problem, REDIRECTS, REWIND, WRITE};
 use jobs::Job;
 use output::{Output, Stdout, Target};
 use report::{Console, TICK};
@@ -89,6 +89,8 @@ struct Run {
     lookups: Lookups,
     /// The format of `-w`.
     write_out: Option<String>,
+    /// The reader of standard output is gone, and that was reported.
+    is_stdout_gone: bool,
     /// Bytes of finished transfers, for the overall progress bar.
     done: u64,
     exit_code: u8,
@@ -187,6 +189,7 @@ impl Run {
             links: HashMap::new(),
             lookups,
             write_out,
+            is_stdout_gone: false,
             done: 0,
             exit_code: 0,
             args,
@@ -200,6 +203,10 @@ impl Run {
             while self.active.len() + self.paused.len() < at_a_time
                 && let Some(job) = self.queue.pop_front()
             {
+                // Nobody reads what it would print.
+                if job.target.is_stdout() && self.stdout.check().is_err() {
+                    continue;
+                }
                 self.begin(job);
             }
             let is_over = self.active.is_empty() && self.paused.is_empty() && self.queue.is_empty();
@@ -552,9 +559,15 @@ impl Run {
             written = self.stdout.write((report::json(&facts) + "\n").into());
         }
         written = written.and_then(|()| self.write_out(&facts));
-        if let Some(problem) = problem.or(written.as_ref().err()) {
+        let Some(problem) = problem.or(written.as_ref().err()) else { return };
+        // Not once more for every transfer that printed, too.
+        let is_gone = problem.code == WRITE && self.stdout.check().is_err();
+        if is_gone && self.is_stdout_gone {
+            self.exit_code = problem.code;
+        } else {
             self.failed(problem);
         }
+        self.is_stdout_gone |= is_gone;
     }
 
     /// `-w`.

@@ -23,6 +23,13 @@ pub(super) enum Target {
     File(PathBuf),
 }
 
+impl Target {
+    /// Something is printed, if only with `--report`.
+    pub(super) fn is_stdout(&self) -> bool {
+        !matches!(self, Target::File(_))
+    }
+}
+
 /// Standard output. Its own thread writes, so that a slow reader holds up the transfer by flow control, but not timers
 /// and signals.
 #[derive(Clone, Debug)]

@@ -281,7 +281,11 @@ impl ResponseHandler for Transfer {
         self.show(state, head)?;
         state.fields = head.headers.clone();
         if matches!(status, 300..400) {
-            let location = head.headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let location = head
+                .headers
+                .get(LOCATION)
+                .filter(|value| !value.is_empty())
+                .map(|value| String::from_utf8_lossy(value.as_bytes()));
             state.location = location.map(std::borrow::Cow::into_owned);
         }
         if self.options.follow && matches!(status, 301 | 302 | 303 | 307 | 308) {

@@ -14,6 +14,7 @@ mod retries;
 mod servers;
 mod several;
 mod terminal;
+mod urls;
 mod write_out;
 
 use std::fs;
