@@ -21,6 +21,7 @@ mod file_body;
 pub mod files;
 mod handler_result;
 mod http_error;
+mod job;
 mod layer;
 mod mailbox;
 mod offload;

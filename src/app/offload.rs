@@ -1,10 +1,8 @@
 //! Blocking work of handlers, on a small pool of threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::response::{Answer, Reply};
 #[cfg(feature = "files")]
 use super::topic::Loop;
 #[cfg(feature = "files")]
@@ -12,9 +10,6 @@ use crate::transport::table::StreamId;
 
 /// Jobs that wait and run at a time.
 pub(super) const CAPACITY: usize = 1024;
-
-/// Does blocking work, and returns the answer.
-pub(super) type Job = Box<dyn FnOnce() -> Answer + Send>;
 
 /// The threads, which are started with the first job. A clone is another handle of the same ones.
 #[derive(Clone)]
@@ -55,21 +50,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs a job that [may be taken](Pool::check), unless the client is gone when its turn comes.
-    pub(super) fn start(&self, job: Job, reply: Reply) {
-        self.spawn(move || {
-            if !reply.is_cancelled() {
-                match catch_unwind(AssertUnwindSafe(job)) {
-                    Ok(answer) => reply.send(answer),
-                    // The loop counts it, with the route.
-                    Err(panic) => reply.send(|_| resume_unwind(panic)),
-                }
-            }
-        });
-    }
-
-    /// Runs what does not panic.
-    fn spawn(&self, job: impl FnOnce() + Send + 'static) {
+    /// Runs a job that [may be taken](Pool::check) and does not panic.
+    pub(super) fn spawn(&self, job: impl FnOnce() + Send + 'static) {
         let Some(pool) = self.0.pool.get() else { return };
         let inner = Arc::clone(&self.0);
         inner.jobs.fetch_add(1, Ordering::Relaxed);

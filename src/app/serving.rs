@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use super::access_log::{self, Entry, OpenAccessLog};
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::http_error::answer;
+use super::job;
 use super::mailbox::{Mailbox, Message};
 use super::offload::Pool;
 use super::origin::allows_origin;
@@ -312,7 +313,7 @@ impl App {
             Body::Offload(job, capacity) => match self.pool.check(capacity) {
                 Ok(()) => {
                     let reply = self.promise(now, request, began, head, endpoint);
-                    return self.pool.start(job, reply);
+                    return job::start(&self.pool, job, reply);
                 }
                 Err(error) => {
                     log::warn!("{}: {error}", request.pattern().unwrap_or("-"));

@@ -1,6 +1,7 @@
 //! `mio-quiche get`.
 
 mod active;
+mod address;
 mod alt_svc;
 mod args;
 mod body;
@@ -29,7 +30,6 @@ use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
-use std::net::{SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,7 @@ use mio_quiche::{Client, ConnId, Error, MigrateError, net};
 use url::Url;
 
 use active::{Active, Facts, Link};
+use address::{host, source};
 use alt_svc::AltServiceFile;
 pub(super) use args::Args;
 use args::Resume;
@@ -587,24 +588,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// The origin of a URL, as `https://HOST:PORT`.
-fn host(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok()?;
-    Some(format!("https://{}:{}", url.host_str()?, url.port_or_known_default()?))
-}
-
-/// The address that packets to a peer come from, if the socket is bound to none.
-fn source(local: SocketAddr, peer: SocketAddr) -> SocketAddr {
-    if !local.ip().is_unspecified() {
-        return local;
-    }
-    // Connecting a UDP socket looks up the route, and sends nothing.
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let any: std::net::IpAddr = if peer.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-    let routed = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(peer).and_then(|()| socket.local_addr()));
-    SocketAddr::new(routed.map_or(local.ip(), |at| at.ip()), local.port())
 }
 
 /// The field for everything from an offset on.
