@@ -43,7 +43,7 @@ pub(super) fn svg(chart: &Chart) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          role=\"img\">\n<title>{0}</title>\n<style>{MARKS}</style>\n\
-         <rect width=\"100%\" height=\"100%\" style=\"fill:var(--paper)\"/>\n\
+         <rect width=\"100%\" height=\"100%\" class=\"paper\"/>\n\
          <text class=\"title\" x=\"4\" y=\"20\">{0}</text><text class=\"caption\" x=\"4\" y=\"38\">{1}</text>\n",
         name(chart),
         facts(chart)
