@@ -16,9 +16,9 @@ pub(super) fn address(option: &str, listen: &str, port: Option<u16>) -> Result<S
         ))
     };
     let whole = match listen.strip_prefix(':') {
-        Some(port) => format!("[::]:{port}"),
-        None if !listen.is_empty() && listen.bytes().all(|b| b.is_ascii_digit()) => format!("[::]:{listen}"),
-        None => listen.to_owned(),
+        Some(port) if !port.contains(':') => format!("[::]:{port}"),
+        _ if !listen.is_empty() && listen.bytes().all(|b| b.is_ascii_digit()) => format!("[::]:{listen}"),
+        _ => listen.to_owned(),
     };
     let replaced = |addr: SocketAddr| SocketAddr::new(addr.ip(), port.unwrap_or(addr.port()));
     if let Ok(addr) = whole.parse() {
