@@ -248,6 +248,13 @@ mod tests {
     }
 
     #[test]
+    fn a_file_without_end_is_refused() {
+        let error = Certificate::from_files("/dev/zero", "/dev/zero").load().err().map(|e| e.to_string());
+        let expected = "cannot read certificate '/dev/zero': it has more than 4194304 bytes";
+        assert_eq!(error.as_deref(), Some(expected));
+    }
+
+    #[test]
     fn no_key_is_printed() {
         let (cert, key) = pem(&["a.test"]);
         assert_eq!(format!("{:?}", Certificate::from_pem(cert, key)), "Certificate { .. }");

@@ -1,11 +1,15 @@
 //! Checks shared by all settings.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use super::pem::{self, Part};
 use crate::error::ConfigError;
+
+/// Bytes of a file with certificates or a key. All authorities of a system are a quarter of a megabyte.
+const MAX_PEM_FILE: u64 = 4 << 20;
 
 /// A number that must be in its range.
 pub(super) fn range(setting: &'static str, value: u64, ok: bool, expected: &'static str) -> Result<(), ConfigError> {
@@ -40,7 +44,14 @@ pub(super) fn positive(setting: &'static str, value: Duration) -> Result<(), Con
 
 /// The content of a certificate or key file.
 pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::Unreadable { what, path: path.to_owned(), source })
+    let unreadable = |source| ConfigError::Unreadable { what, path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let len = file.take(MAX_PEM_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    match len as u64 > MAX_PEM_FILE {
+        true => Err(unreadable(io::Error::other(format!("it has more than {MAX_PEM_FILE} bytes")))),
+        false => Ok(bytes),
+    }
 }
 
 /// A file that must hold a PEM block of its kind. Whether that can be used is found out later.
