@@ -79,7 +79,7 @@ impl Engine {
         let (settings, mut handle) = (settings.concat(), 0);
         // SAFETY: the settings are there, and so is the room for the handle.
         let code = checked(unsafe { new(settings.as_ptr(), settings.len(), None, &mut handle) });
-        (code >= 0).then_some(Engine(handle))
+        (code >= 0).then(|| Engine(handle))
     }
 
     fn server(settings: &[u8]) -> Option<Self> {

@@ -83,7 +83,7 @@ fn a_port_that_is_taken_is_named() {
     let server = serve();
     let other = format!("--redirect=127.0.0.1:{}", server.port());
     let mut command = crate::support::server::mio_quiche();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem", &other]);
+    command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--cert", "cert.pem", "--key", "key.pem", &other]);
     let output = command.current_dir(server.dir()).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     let (_, rest) =

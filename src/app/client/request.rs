@@ -90,7 +90,7 @@ impl ClientRequest {
         };
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("mio-quiche/", env!("CARGO_PKG_VERSION"))));
-        if !url.username().is_empty() {
+        if !url.username().is_empty() || url.password().is_some() {
             let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
             let user = format!("{}:{}", decode(url.username()), decode(url.password().unwrap_or_default()));
             let value = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));

@@ -36,7 +36,8 @@ fn chromium_moves_from_http1_to_http3() {
     let server = Server::prepared("[::]:0", |_| {}, &["--redirect"]);
     let page = format!("https://localhost:{}/", server.port());
     let spki = format!("--ignore-certificate-errors-spki-list={}", spki_hash(&server));
-    let mut browser = Browser::start(Kind::Chromium, &[&spki]);
+    // Lets QUIC to this host, on any port, have a certificate that is not of a public authority.
+    let mut browser = Browser::start(Kind::Chromium, &[&spki, "--origin-to-force-quic-on=localhost:1"]);
     let first = browser.run(Some(&page), "load", json!({}));
     assert_eq!((&first[0], &first[1]), (&json!(505), &json!("http/1.1")), "{first}");
     // It tries HTTP/3 beside TCP, which may be faster at first.

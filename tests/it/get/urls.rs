@@ -57,7 +57,7 @@ fn files_of_arguments() {
         "# for both\nurl = \"{}\"\nsilent\n-o first\n\nheader = \"x-one: \\\"1\\\"\"\ndata: a=1 # rest\n\
          --output second\nurl {}\n",
         server.url("/api/echo"),
-        server.url("/api/{a}"),
+        server.url("/api/[5-5]"),
     );
     let dir = TempDir::new().expect("a directory");
     let file = dir.path().join("config");
@@ -95,6 +95,100 @@ fn odd_ones() {
     for url in ["https://[fe80::1%25lo]/", "https://[fe80::1%lo]/"] {
         get(&[url]).assert_failed(3, &format!("URL '{url}': IPv6 addresses with a zone are not supported"));
     }
+}
+
+/// URLs that are read as by curl: the same path is requested, or both end with the same code. HOST is the server's.
+#[test]
+fn many_odd_ones_beside_curl() {
+    let server = Server::start(&[]);
+    let read = [
+        "HOST",
+        "HOST?a=b",
+        "HOST#frag",
+        "HOST/#frag",
+        "HOST/?#",
+        "HOST//",
+        "HOST/a//b",
+        "HOST/a%20b",
+        "HOST/ä",
+        "HOST/%",
+        "HOST/%zz",
+        "HOST/%00",
+        "HOST/a;b=c",
+        "HOST/a,b",
+        "HOST/a'b",
+        "HOST/a|b",
+        "HOST/a^b",
+        "HOST/?a?b",
+        "HOST/?a=b&a=c",
+    ];
+    for url in read {
+        both(&["-g", "-o", "/dev/null", &url.replace("HOST", &server.url(""))], 0);
+    }
+    let port = server.port();
+    for authority in [
+        "user:pass@127.0.0.1",
+        "user@127.0.0.1",
+        ":pass@127.0.0.1",
+        "u%40b:p%3Aw@127.0.0.1",
+        "127.1",
+        "0x7f.1",
+        "2130706433",
+        "%31%32%37.0.0.1",
+    ] {
+        both(&["-g", "-o", "/dev/null", &format!("https://{authority}:{port}/")], 0);
+    }
+    both(&[&format!("HTTPS://127.0.0.1:{port}/")], 0);
+    both(&[&format!("https://127.0.0.1:0{port}/")], 0);
+    for wrong in [
+        "https://127.0.0.1:x/",
+        "https://127.0.0.1:99999/",
+        "https://127.0.0.1:-1/",
+        "https:///",
+        "https://",
+        "https://[::1/",
+        "https://a b/",
+        "https://127.0.0.1 /",
+        "https://ex ample.test/",
+    ] {
+        both(&["-g", wrong], 3);
+    }
+}
+
+/// curl refuses white space, sends some characters as they are, and needs a scheme for HTTP/3; these are read as a browser
+/// reads them (the URL standard).
+#[test]
+fn odd_ones_that_differ_from_curl() {
+    let server = Server::start(&[]);
+    let path = |url: &str| {
+        let ended = get(&["-kv", "-g", "-o", "/dev/null", url]);
+        assert_eq!(ended.code, 0, "{url}: {}", ended.err);
+        let line = ended.err.lines().find_map(|line| line.strip_prefix("> GET ")).expect("a request");
+        line.split(' ').next().unwrap_or_default().to_owned()
+    };
+    for (tail, sent) in [
+        ("/a b", "/a%20b"),
+        ("/a\"b", "/a%22b"),
+        ("/a<b>", "/a%3Cb%3E"),
+        ("/a\\b", "/a/b"),
+        ("/a`b", "/a%60b"),
+        ("/?q=a b", "/?q=a%20b"),
+        ("/?q=ä", "/?q=%C3%A4"),
+        ("/ ", "/"),
+    ] {
+        assert_eq!(path(&server.url(tail)), sent, "{tail}");
+    }
+    // As curl without `--path-as-is`, which these tests give it.
+    for (tail, sent) in [
+        ("/./a/../api/users/1", "/api/users/1"),
+        ("/a/%2e%2e/api/users/1", "/api/users/1"),
+        ("/../../api/users/1", "/api/users/1"),
+        ("/..", "/"),
+    ] {
+        assert_eq!(path(&server.url(tail)), sent, "{tail}");
+    }
+    assert_eq!(path(&server.url("/").replace("https://", "")), "/");
+    assert_eq!(path(&server.url("/").replace("https:", "")), "/");
 }
 
 #[test]
