@@ -110,8 +110,9 @@ test("Chromium gets pages and 100 MB, sends them, and has sessions", async () =>
   assert.deepEqual(await load("/"), [200, "h3", "Hello from Bun!\n"]);
   assert.deepEqual(await load("/nowhere"), [404, "h3", "not here\n"]);
 
+  // Without trailers: if they come before the page has read the body, Chromium takes its end for that of the connection.
   const moved = await evaluate(`
-    const body = await (await fetch("/data")).arrayBuffer();
+    const body = await (await fetch("/plain-data")).arrayBuffer();
     const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", body)).toHex();
     const answer = await fetch("/upload", { method: "POST", body });
     return [body.byteLength, sum, await answer.json()];

@@ -108,6 +108,8 @@ export class Site implements AsyncDisposable {
         return withTrailers(new Response("before it\n"), { "x-after": "the body" });
       case "/data":
         return withTrailers(new Response(stream(payload(SIZE))), { "x-checksum": DIGEST[1] });
+      case "/plain-data":
+        return new Response(stream(payload(SIZE)));
       case "/upload":
         return Response.json([method, ...(await digest(request.body!))]);
       case "/waiting":
