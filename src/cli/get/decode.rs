@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, Cursor, ErrorKind, Read};
 use std::rc::Rc;
 
-use brotli_decompressor::Decompressor;
+use brotli::Decompressor;
 use bytes::{Buf, Bytes, BytesMut};
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::FrameDecoder;
