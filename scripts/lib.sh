@@ -82,6 +82,13 @@ need_build_tools() {
     [ ${#missing[@]} = 0 ] || apt_install "${missing[@]}"
 }
 
+# The command in $CARGO_TARGET_DIR/quick. Paths among a script's arguments are the caller's, so the working directory stays.
+build_quick() {
+    [ -x "$CARGO_TARGET_DIR/quick/mio-quiche" ] ||
+        say "building; the first time this takes 5 to 10 minutes on two cores"
+    cargo build --profile quick --locked --manifest-path "$ROOT/Cargo.toml" --bin mio-quiche
+}
+
 need_netcat() {
     [[ $(nc -h 2>&1 || true) == *OpenBSD* ]] || apt_install netcat-openbsd
 }

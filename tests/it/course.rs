@@ -123,6 +123,28 @@ fn files_that_texts_name_exist() {
 }
 
 #[test]
+fn builds_are_as_the_scripts_do_them() {
+    let (readme, lib) = (read(&root().join("README.md")), read(&root().join("scripts/lib.sh")));
+    let tools = lib.split_once("\nneed_build_tools() {").and_then(|(_, rest)| rest.split_once("\n}\n")).unwrap().0;
+    let packages: Vec<_> = tools.split("missing+=(").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let packages: Vec<_> = packages.into_iter().filter(|name| *name != "ca-certificates").collect();
+    let install = format!("\napt-get install --no-install-recommends {} ", packages.join(" "));
+    assert!(readme.contains(&install), "README.md does not say {install}");
+    // Link-time optimisation would make the first build longer by minutes.
+    let manifest = read(&root().join("Cargo.toml"));
+    let quick = manifest.split_once("\n[profile.quick]\n").expect("the profile").1.split("\n[").next().unwrap();
+    assert_eq!(
+        quick.lines().take(4).collect::<Vec<_>>(),
+        ["inherits = \"release\"", "lto = false", "codegen-units = 16", "debug = false"]
+    );
+    assert!(lib.contains("cargo build --profile quick --locked "));
+    for script in ["scripts/serve", "scripts/fallback"] {
+        let text = read(&root().join(script));
+        assert!(text.contains("build_quick\n") && text.contains("$CARGO_TARGET_DIR/quick/mio-quiche\n"), "{script}");
+    }
+}
+
+#[test]
 fn commands_name_programs_that_exist() {
     let manifest = read(&root().join("Cargo.toml"));
     for (dir, text) in chapters() {
