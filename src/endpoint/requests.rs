@@ -144,8 +144,8 @@ impl Connection {
         (headers, body): (HeaderMap, Bytes),
     ) -> Option<(StatusCode, u64)> {
         let sent = self.http_stream(cx, stream).and_then(|mut handle| {
-            // If such a small response does not fit now, the release aborts the stream.
-            handle.respond(&ResponseHead { status, headers }, &mut { body }).ok()?;
+            // If such a small response does not fit now, the release aborts the stream. The body of one to HEAD is refused.
+            let _ = handle.respond(&ResponseHead { status, headers }, &mut { body });
             Some((status, handle.sent())).filter(|_| handle.is_answered())
         });
         self.release(cx, stream);
