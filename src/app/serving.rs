@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::access_log::{self, Entry, OpenAccessLog};
+use super::access_log::{self, Entry, OpenAccessLog, Subject};
 use super::deliveries::{DELIVERIES_PER_ROUND, Deliveries};
 use super::http_error::answer;
 use super::job;
@@ -161,9 +161,9 @@ impl App {
         self.responses.count(running.request.pattern(), progress.status);
         self.durations.0.observe_duration(duration);
         let Progressed { status, sent, received } = progress;
-        let (request, sent, received) = (&running.request, Some(sent), Some(received));
+        let (subject, sent, received) = (Subject::Request(&running.request), Some(sent), Some(received));
         let error = error.map(Error::to_string);
-        access_log::log(self.access_log.as_ref(), &Entry { request, status, sent, received, duration, error });
+        access_log::log(self.access_log.as_ref(), &Entry { subject, status, sent, received, duration, error });
     }
 
     /// Sets the threads for blocking work, before there is any.
@@ -536,6 +536,11 @@ impl Application for App {
     fn on_event(&mut self, now: Instant, event: Event, endpoint: &mut Endpoint) {
         match event {
             Event::Request(request) => self.on_request(now, request, endpoint),
+            Event::Refused(refused) => {
+                if let Some(log) = &self.access_log {
+                    log.write(&Entry::refused(&refused));
+                }
+            }
             Event::Ready(id) => self.on_ready(now, id, endpoint),
             Event::Closed(id, cause) => self.on_closed(now, id, &cause),
             Event::Connected(_) => {}

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::access_log::{Entry, OpenAccessLog};
+use super::access_log::{Entry, OpenAccessLog, Subject};
 use super::panics::{self, catch};
 use super::session::{Changes, Session, SessionCall, SessionHandler, SessionLoop, Ties};
 use super::stream_handler::{Progress, StreamHandler};
@@ -217,7 +217,14 @@ impl Sessions {
         if let (Some(log), Some(request)) = (&self.access_log, &running.request) {
             let error = (end.by == EndedBy::Connection).then(|| end.to_string());
             let status = Some(StatusCode::OK);
-            log.write(&Entry { request, status, sent: None, received: None, duration, error });
+            log.write(&Entry {
+                subject: Subject::Request(request),
+                status,
+                sent: None,
+                received: None,
+                duration,
+                error,
+            });
         }
         let (first, last) = (StreamId { id: 0, ..id }, StreamId { id: u64::MAX, ..id });
         let mine = self.streams.range(first..=last).filter(|(_, (session, _))| *session == id);

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Where a server's access log goes, and what it says. It has one line for each request and each session that a handler or
-/// the router answered, written once it has ended.
+/// Where a server's access log goes, and what it says. It has one line for each request and each session, written once it has
+/// ended, also for those that were answered without a handler: malformed ones, and those over a limit.
 ///
 /// The lines are written by a thread of their own. Up to 4 MiB of them wait for it; further ones are dropped, and the
 /// number of those is logged.
@@ -44,7 +44,8 @@ pub enum AccessLogFormat {
     ///
     /// `resumed` and `early` are there if the connection resumed a TLS session, and if the request came in its first flight
     /// (0-RTT); `protocol="webtransport"` is on sessions, and `error="..."` on what was not completed. `-` stands for
-    /// what is not there, such as the status of a request that was cancelled before its response began.
+    /// what is not there, such as the status of a request that was cancelled before its response began, or the path of a
+    /// malformed one.
     #[default]
     Text,
     /// A JSON object: `time` (RFC 3339), `method`, `authority`, `path` (with the query), `protocol` (`HTTP/3.0` or

@@ -182,6 +182,7 @@ impl ClientConfig {
             request_timeout: None,
             max_request_rate: None,
             max_request_body: None,
+            reports_refusals: false,
             retry: RetryPolicy::Off,
             retry_threshold: 0,
             retry_token_lifetime: Duration::ZERO,

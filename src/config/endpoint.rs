@@ -21,6 +21,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) max_request_rate: Option<NonZeroU32>,
     pub(crate) max_request_body: Option<u64>,
+    /// Requests that the engine answers itself are events.
+    pub(crate) reports_refusals: bool,
     pub(crate) retry: RetryPolicy,
     pub(crate) retry_threshold: usize,
     pub(crate) retry_token_lifetime: Duration,

@@ -186,6 +186,7 @@ impl ServerConfig {
             request_timeout: Some(self.request_timeout).filter(|limit| *limit < NO_LIMIT),
             max_request_rate: self.max_request_rate,
             max_request_body: self.max_request_body,
+            reports_refusals: self.access_log.is_some(),
             retry: self.retry,
             retry_threshold: self.retry_threshold,
             retry_token_lifetime: self.retry_token_lifetime,

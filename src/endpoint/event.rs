@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::refused::RefusedRequest;
 use crate::h3::{Request, ResponseHead};
 use crate::transport::CloseCause;
 use crate::transport::table::{ConnId, StreamId};
@@ -15,6 +16,9 @@ pub enum Event {
     Connected(ConnId),
     /// The head of a valid request. It must be answered on its stream, or [released](super::Endpoint::release).
     Request(Box<Request>),
+    /// A request was refused by the engine, with an answer or a reset; there is nothing to do. Only with
+    /// [`ServerConfig::access_log`](crate::ServerConfig::access_log).
+    Refused(Box<RefusedRequest>),
     /// A client requests a WebTransport session. It must be [accepted](super::Endpoint::accept_session), or rejected:
     /// by a response on its stream, or a release.
     SessionRequest(Box<Request>),

@@ -24,6 +24,7 @@ mod qlog;
 #[cfg(feature = "qlog")]
 mod qlog_files;
 mod rates;
+mod refused;
 mod requests;
 mod responses;
 mod route;
@@ -65,6 +66,7 @@ use first_flight::FailedFlights;
 use handshakes::Handshakes;
 use logs::Logs;
 pub use outgoing::Transmit;
+pub use refused::RefusedRequest;
 pub use session::Session;
 use shares::Shares;
 use stateless::Stateless;

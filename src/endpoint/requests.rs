@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use super::connection::Connection;
 use super::core::{Cx, Role};
 use super::event::Event;
+use super::refused::RefusedRequest;
 use super::streams::StreamState;
 use crate::config::EndpointConfig;
 use crate::error::{ErrorCode, StreamError, Violation};
@@ -59,17 +60,17 @@ impl Connection {
         let request = Box::new(Request::new(head, cx.id(stream), peer, is_early, is_resumed));
         if is_early && !request.method().is_safe() {
             // RFC 8470 section 5.2: requests that can be replayed must be safe.
-            return self.respond_plainly(cx, stream, StatusCode::TOO_EARLY);
+            return self.refuse(cx, &request, StatusCode::TOO_EARLY);
         }
         if !cx.is_within_rate(self.transport.peer_addr()) {
             cx.core.stats.rate_limited_requests += 1;
             log::debug!("{:?}: more requests in a second than max_request_rate", cx.id(stream));
-            return self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS);
+            return self.refuse(cx, &request, StatusCode::TOO_MANY_REQUESTS);
         }
         match request.protocol() {
             Some("webtransport" | "webtransport-h3") => self.on_session_request(cx, request),
             // RFC 9220 section 3: an unknown protocol.
-            Some(_) => self.respond_plainly(cx, stream, StatusCode::NOT_IMPLEMENTED),
+            Some(_) => self.refuse(cx, &request, StatusCode::NOT_IMPLEMENTED),
             None => {
                 self.requests.had_request = true;
                 cx.emit(Event::Request(request));
@@ -91,25 +92,64 @@ impl Connection {
         cx.core.stats.malformed_requests += 1;
         self.requests.aborted += 1;
         log::debug!("{:?}: {violation}", cx.id(stream));
-        let Some(status) = violation.status() else {
-            return self.abort_stream(cx, stream, violation.code());
+        let sent = match violation.status() {
+            Some(status) => {
+                let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
+                self.insert_request(stream, RequestState::unread(is_head));
+                self.respond(cx, stream, status, plain_response(status, Some(&violation)))
+            }
+            None => {
+                self.abort_stream(cx, stream, violation.code());
+                None
+            }
         };
-        let is_head = list.iter().any(|f| f.name() == b":method" && f.value() == b"HEAD");
-        self.insert_request(stream, RequestState::unread(is_head));
-        self.respond(cx, stream, status, plain_response(status, Some(&violation)));
+        self.report_malformed(cx, stream, list, violation, sent);
     }
 
-    /// Responds with a status and a line of text, and releases the request.
-    pub(super) fn respond_plainly(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode) {
-        self.respond(cx, stream, status, plain_response(status, None));
-    }
-
-    fn respond(&mut self, cx: &mut Cx<'_>, stream: u64, status: StatusCode, (headers, body): (HeaderMap, Bytes)) {
-        if let Some(mut handle) = self.http_stream(cx, stream) {
-            // If such a small response does not fit now, the release aborts the stream.
-            let _ = handle.respond(&ResponseHead { status, headers }, &mut { body });
+    fn report_malformed(
+        &self,
+        cx: &mut Cx<'_>,
+        stream: u64,
+        list: &[Header],
+        violation: Violation,
+        sent: Option<(StatusCode, u64)>,
+    ) {
+        if cx.core.settings.reports_refusals {
+            let refused = RefusedRequest::malformed(cx.id(stream), self.transport.peer_addr(), list, violation);
+            self.report_refusal(cx, refused, sent);
         }
+    }
+
+    /// Responds to a request with a status and a line of text, and releases it.
+    pub(super) fn refuse(&mut self, cx: &mut Cx<'_>, request: &Request, status: StatusCode) {
+        let sent = self.respond(cx, request.stream_id().id, status, plain_response(status, None));
+        if cx.core.settings.reports_refusals {
+            self.report_refusal(cx, RefusedRequest::of(request), sent);
+        }
+    }
+
+    fn report_refusal(&self, cx: &mut Cx<'_>, refused: RefusedRequest, sent: Option<(StatusCode, u64)>) {
+        let (status, sent) = sent.map_or((None, 0), |(status, sent)| (Some(status), sent));
+        let (is_early, is_resumed) = (self.transport.is_in_early_data(), self.transport.is_resumed());
+        let refused = RefusedRequest { status, sent, is_early, is_resumed, ..refused };
+        cx.emit(Event::Refused(Box::new(refused)));
+    }
+
+    /// Returns the status and the body's bytes if they were sent.
+    fn respond(
+        &mut self,
+        cx: &mut Cx<'_>,
+        stream: u64,
+        status: StatusCode,
+        (headers, body): (HeaderMap, Bytes),
+    ) -> Option<(StatusCode, u64)> {
+        let sent = self.http_stream(cx, stream).and_then(|mut handle| {
+            // If such a small response does not fit now, the release aborts the stream. The body of one to HEAD is refused.
+            let _ = handle.respond(&ResponseHead { status, headers }, &mut { body });
+            Some((status, handle.sent())).filter(|_| handle.is_answered())
+        });
         self.release(cx, stream);
+        sent
     }
 
     pub(super) fn on_trailers(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header]) {
@@ -133,6 +173,7 @@ impl Connection {
                 cx.core.stats.malformed_requests += 1;
                 self.requests.aborted += 1;
                 self.abort_stream(cx, stream, Violation::Incomplete.code());
+                self.report_malformed(cx, stream, &[], Violation::Incomplete, None);
             }
             return;
         };

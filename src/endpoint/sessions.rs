@@ -72,9 +72,9 @@ impl Connection {
         match sessions.map.len() + sessions.offered.len() >= settings.max_sessions {
             // Without flow control the client cannot know the limit, and may retry elsewhere.
             true if !flow => self.refuse_session(cx, stream, ErrorCode::H3_REQUEST_REJECTED),
-            true => self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS),
+            true => self.refuse(cx, &request, StatusCode::TOO_MANY_REQUESTS),
             false if cx.core.sessions >= settings.max_sessions_total => {
-                self.respond_plainly(cx, stream, StatusCode::TOO_MANY_REQUESTS);
+                self.refuse(cx, &request, StatusCode::TOO_MANY_REQUESTS);
             }
             false => {
                 sessions.offered.push(stream);

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::client::Client;
+use crate::support::client::{Client, get, post};
 use crate::support::curl::curl;
+use crate::support::frames::{fields, headers};
 use crate::support::server::{Guard, Server, make_cert, mio_quiche};
 use crate::support::{DEADLINE, wait_for};
 
@@ -133,6 +134,86 @@ fn a_client_that_leaves_is_logged_with_what_it_got() {
     assert_eq!(value["status"], 200);
     assert!(value["bytes"].as_u64().is_some_and(|bytes| (1..100_000_000).contains(&bytes)), "{value}");
     assert!(value["error"].is_string(), "{value}");
+}
+
+#[test]
+fn requests_that_the_engine_answers_itself_are_logged() {
+    let server = Server::start(&["--access-log", "access", "--access-log-peers"]);
+    let mut client = Client::connect(server.addr());
+    let mut status = |spec: &str| {
+        let id = client.request(spec, true);
+        let answer = client.answer(id);
+        (answer.status(), answer.body.len())
+    };
+    let agent = "user-agent me|referer https://a.example/";
+    let bad = status(&format!(":method GET|:scheme https|:authority a:b|:path /bad?q|{agent}"));
+    let long = status(&get(&format!("/{}", "p".repeat(9000))));
+    let large = status(&format!(":method HEAD|:scheme https|:authority a|:path /large{}", "|x 1".repeat(201)));
+    let unknown = status(":method CONNECT|:protocol x-unknown|:scheme https|:authority a|:path /session");
+    assert_eq!([bad.0, long.0, large.0, unknown.0], [400, 414, 431, 501]);
+    assert_eq!(large.1, 0);
+    let mut reset = |spec: &str| {
+        let id = client.raw_stream(&headers(&fields(spec)), true);
+        client.reset_code(id)
+    };
+    assert_eq!(reset(":method GET|:scheme https|:authority a|:path /two|:path /\"x"), 0x10e);
+    assert_eq!(reset(":scheme https"), 0x10e);
+    let id = client.raw_stream(b"", true);
+    assert_eq!(client.reset_code(id), 0x10d);
+    // An answer without a body to read, before the request's own end.
+    let id = client.request(&format!("{}|content-length x", post("/upload")), false);
+    assert_eq!(client.reset_code(id), 0x10e);
+    client.assert_alive();
+
+    let lines = lines(&server.dir().join("access"), 9);
+    assert_eq!(lines.len(), 9, "{lines:?}");
+    let what = lines.iter().map(|line| {
+        assert!(line.starts_with("127.0.0.1 - - ["), "{line}");
+        line.split_once("] ").unwrap().1
+    });
+    let none = "\"-\" \"-\" time=0.000000 received=0";
+    let path = "p".repeat(1023);
+    let expected = [
+        format!(
+            "\"GET /bad?q HTTP/3.0\" 400 {} \"https://a.example/\" \"me\" time=0.000000 received=0 \
+             error=\"authority \\x22a:b\\x22 is neither HOST nor HOST:PORT\"",
+            bad.1
+        ),
+        format!(
+            "\"GET /{path} HTTP/3.0\" 414 {} {none} \
+             error=\"the request target has 9001 bytes, more than 8192 (max_target)\"",
+            long.1
+        ),
+        format!(
+            "\"HEAD /large HTTP/3.0\" 431 0 {none} \
+             error=\"201 fields, more than 200 (max_fields)\""
+        ),
+        format!("\"CONNECT /session HTTP/3.0\" 501 {} {none} protocol=\"x-unknown\"", unknown.1),
+        format!("\"GET /two HTTP/3.0\" - 0 {none} error=\"pseudo-header :path is duplicated\""),
+        format!("\"- - HTTP/3.0\" - 0 {none} error=\"pseudo-header :method is missing\""),
+        format!("\"- - HTTP/3.0\" - 0 {none} error=\"the stream ended before the message's head\""),
+        format!("\"POST /upload HTTP/3.0\" - 0 {none} error=\"content-length is invalid\""),
+    ];
+    assert_eq!(what.take(8).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn requests_over_the_rate_are_logged() {
+    let args = ["--access-log", "access", "--access-log-format", "json", "--max-request-rate", "1"];
+    let server = Server::start(&args);
+    let mut client = Client::connect(server.addr());
+    // The first second allows one request, and further ones of the same moment are too many.
+    let ids: Vec<u64> = (0..5).map(|n| client.get(&format!("/n/{n}"))).collect();
+    let statuses: Vec<u16> = ids.iter().map(|id| client.answer(*id).status()).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let values = json_lines(&server.dir().join("access"), 5);
+    for (n, status) in statuses.iter().enumerate() {
+        let path = format!("/n/{n}");
+        let line = values.iter().find(|value| value["path"] == *path).unwrap();
+        let expected = [json!("GET"), json!(status), json!(null)];
+        assert_eq!([&line["method"], &line["status"], &line["error"]].map(Clone::clone), expected);
+        assert!(line["bytes"].as_u64().unwrap() > 0 && line.get("peer").is_none(), "{line}");
+    }
 }
 
 #[test]

@@ -250,7 +250,17 @@ fn early_requests(retry: &str) {
         fs::write(dir.join("ticket.key"), [7; 48]).unwrap();
         fs::write(dir.join("body"), "changes something").unwrap();
     };
-    let args = ["--early-data", "--ticket-key", "ticket.key", "--admin", "127.0.0.1:0", "--retry", retry];
+    let args = [
+        "--early-data",
+        "--ticket-key",
+        "ticket.key",
+        "--admin",
+        "127.0.0.1:0",
+        "--retry",
+        retry,
+        "--access-log",
+        "access",
+    ];
     let mut server = Server::prepared("127.0.0.1:0", prepare, &args);
     let file = |name: &str| server.dir().join(name).display().to_string();
     let resume = [format!("--session-file={}", file("session")), format!("--tp-file={}", file("parameters"))];
@@ -295,10 +305,15 @@ fn early_requests(retry: &str) {
     assert_eq!(counts(), [Some(5), Some(2)]);
     assert_eq!(get(&[]), ended(true, false, "200", "Hello, HTTP/3!\n"));
     assert_eq!(counts(), [Some(6), Some(3)]);
+    let access_log = file("access");
     let stats = server.stop();
     // With --disable-early-data, too, it offers some, and then sends none.
     assert_eq!((stats.get("resumed_handshakes"), stats.get("early_handshakes")), (4, 4));
     assert_eq!(stats.get("retries") >= 6, retry == "on", "{stats:?}");
+    let log = fs::read_to_string(access_log).unwrap();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains(" 425 ")).collect();
+    assert!(refused.len() == 1 && refused[0].contains("\"POST /api/echo HTTP/3.0\" 425 14 "), "{log}");
+    assert!(refused[0].ends_with(" resumed early"), "{log}");
 }
 
 #[test]

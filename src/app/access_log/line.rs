@@ -3,44 +3,40 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::header::{REFERER, USER_AGENT};
-
 use super::entry::Entry;
-
-/// Bytes of a field's value that are logged.
-const MAX_FIELD: usize = 1024;
 
 /// Apache's combined log format and fields with names.
 pub(super) fn text(entry: &Entry<'_>, time: SystemTime, peers: bool) -> String {
-    let request = entry.request;
+    let subject = entry.subject;
     let mut out = match peers {
-        true => request.peer_addr().ip().to_canonical().to_string(),
+        true => subject.peer().ip().to_canonical().to_string(),
         false => "-".to_owned(),
     };
     let _ = write!(out, " - - [{}] \"", clf_time(time));
-    escape(&mut out, request.method().as_str().as_bytes());
+    escape(&mut out, subject.method().unwrap_or(b"-"));
     out.push(' ');
-    escape(&mut out, target(entry).as_bytes());
+    escape(&mut out, subject.target().unwrap_or(b"-"));
     out.push_str(" HTTP/3.0\" ");
     or_dash(&mut out, entry.status.map(|status| u64::from(status.as_u16())));
     out.push(' ');
     or_dash(&mut out, entry.sent);
-    for name in [REFERER, USER_AGENT] {
+    for value in [subject.referer(), subject.user_agent()] {
         out.push_str(" \"");
-        escape(&mut out, field(entry, &name).unwrap_or(b"-"));
+        escape(&mut out, value.unwrap_or(b"-"));
         out.push('"');
     }
     let _ = write!(out, " time={:.6} received=", entry.duration.as_secs_f64());
     or_dash(&mut out, entry.received);
-    let named = [("route", request.pattern()), ("protocol", request.protocol()), ("error", entry.error.as_deref())];
-    for (name, value) in named {
+    let route = subject.route().map(str::as_bytes);
+    let error = entry.error.as_deref().map(str::as_bytes);
+    for (name, value) in [("route", route), ("protocol", subject.protocol()), ("error", error)] {
         if let Some(value) = value {
             let _ = write!(out, " {name}=\"");
-            escape(&mut out, value.as_bytes());
+            escape(&mut out, value);
             out.push('"');
         }
     }
-    for (word, is_so) in [(" resumed", request.is_resumed()), (" early", request.is_early())] {
+    for (word, is_so) in [(" resumed", subject.is_resumed()), (" early", subject.is_early())] {
         out.push_str(if is_so { word } else { "" });
     }
     out.push('\n');
@@ -48,14 +44,14 @@ pub(super) fn text(entry: &Entry<'_>, time: SystemTime, peers: bool) -> String {
 }
 
 pub(super) fn json(entry: &Entry<'_>, time: SystemTime, peers: bool) -> String {
-    let request = entry.request;
+    let subject = entry.subject;
     let mut out = format!("{{\"time\":\"{}\"", rfc3339(time));
     let texts = [
-        ("method", Some(request.method().as_str())),
-        ("authority", Some(request.authority())),
-        ("path", Some(target(entry))),
-        ("protocol", Some(request.protocol().unwrap_or("HTTP/3.0"))),
-        ("route", request.pattern()),
+        ("method", subject.method()),
+        ("authority", subject.authority()),
+        ("path", subject.target()),
+        ("protocol", subject.protocol().or(Some(b"HTTP/3.0"))),
+        ("route", subject.route().map(str::as_bytes)),
     ];
     for (name, value) in texts {
         json_text(&mut out, name, value);
@@ -67,31 +63,17 @@ pub(super) fn json(entry: &Entry<'_>, time: SystemTime, peers: bool) -> String {
             None => write!(out, ",\"{name}\":null"),
         };
     }
-    let (resumed, early) = (request.is_resumed(), request.is_early());
+    let (resumed, early) = (subject.is_resumed(), subject.is_early());
     let seconds = entry.duration.as_secs_f64();
     let _ = write!(out, ",\"duration\":{seconds:.6},\"resumed\":{resumed},\"early\":{early}");
-    for (name, field_name) in [("referer", REFERER), ("user_agent", USER_AGENT)] {
-        json_text(&mut out, name, field(entry, &field_name).map(String::from_utf8_lossy).as_deref());
-    }
-    json_text(&mut out, "error", entry.error.as_deref());
+    json_text(&mut out, "referer", subject.referer());
+    json_text(&mut out, "user_agent", subject.user_agent());
+    json_text(&mut out, "error", entry.error.as_deref().map(str::as_bytes));
     if peers {
-        json_text(&mut out, "peer", Some(&request.peer_addr().to_string()));
+        json_text(&mut out, "peer", Some(subject.peer().to_string().as_bytes()));
     }
     out.push_str("}\n");
     out
-}
-
-/// The path and the query, or `-` for a CONNECT without them.
-fn target<'a>(entry: &Entry<'a>) -> &'a str {
-    match entry.request.head.target.as_str() {
-        "" => "-",
-        target => target,
-    }
-}
-
-fn field<'a>(entry: &Entry<'a>, name: &http::HeaderName) -> Option<&'a [u8]> {
-    let value = entry.request.headers().get(name)?.as_bytes();
-    Some(&value[..value.len().min(MAX_FIELD)])
 }
 
 fn or_dash(out: &mut String, value: Option<u64>) {
@@ -114,11 +96,11 @@ fn escape(out: &mut String, bytes: &[u8]) {
 }
 
 /// Another member of an object, in ASCII.
-fn json_text(out: &mut String, name: &str, value: Option<&str>) {
+fn json_text(out: &mut String, name: &str, value: Option<&[u8]>) {
     let _ = write!(out, ",\"{name}\":");
     let Some(value) = value else { return out.push_str("null") };
     out.push('"');
-    for c in value.chars() {
+    for c in String::from_utf8_lossy(value).chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
             ' '..='~' => out.push(c),
@@ -165,8 +147,10 @@ fn clf_time(time: SystemTime) -> String {
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderValue, StatusCode};
+    use http::StatusCode;
+    use http::header::{HeaderValue, REFERER, USER_AGENT};
 
+    use super::super::entry::{MAX_FIELD, Subject};
     use super::*;
     use crate::h3::Request;
 
@@ -197,7 +181,8 @@ mod tests {
         request.head.headers.insert(REFERER, HeaderValue::from_str(&"r".repeat(5000)).unwrap());
         let error = Some("\u{2028}no\n".to_owned());
         let duration = Duration::from_micros(1500);
-        let entry = Entry { request: &request, status: None, sent: Some(3), received: None, duration, error };
+        let entry =
+            Entry { subject: Subject::Request(&request), status: None, sent: Some(3), received: None, duration, error };
         let referer = "r".repeat(MAX_FIELD);
         let expected = format!(
             "192.0.2.1 - - [01/Jan/1970:00:00:00 +0000] \"GET /a\\x22b\\x5Cc\\x0D\\x0A\\x1B[2J\\x7F\\xC3\\xA9?q \
@@ -221,7 +206,14 @@ mod tests {
     fn addresses_are_there_only_if_wanted() {
         let request = Request::for_test("HEAD", "/");
         let (status, duration) = (Some(StatusCode::OK), Duration::ZERO);
-        let entry = Entry { request: &request, status, sent: Some(0), received: Some(0), duration, error: None };
+        let entry = Entry {
+            subject: Subject::Request(&request),
+            status,
+            sent: Some(0),
+            received: Some(0),
+            duration,
+            error: None,
+        };
         let expected =
             "- - - [01/Jan/1970:00:00:00 +0000] \"HEAD / HTTP/3.0\" 200 0 \"-\" \"-\" time=0.000000 received=0\n";
         assert_eq!(text(&entry, at(0), false), expected);

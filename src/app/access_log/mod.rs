@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::config::{AccessLog, AccessLogFormat};
 use crate::error::ConfigError;
 use crate::net;
-pub(super) use entry::Entry;
+pub(super) use entry::{Entry, Subject};
 use writer::Writer;
 
 /// The open access log, which all workers share.
@@ -30,7 +30,7 @@ pub(super) fn log(open: Option<&OpenAccessLog>, entry: &Entry<'_>) {
     if !log::log_enabled!(target: TARGET, level) {
         return;
     }
-    let Entry { request, status, sent, duration, error, .. } = entry;
+    let Entry { subject: Subject::Request(request), status, sent, duration, error, .. } = entry else { return };
     let (method, route) = (request.method(), request.pattern().unwrap_or("-"));
     let (status, sent) = (status.map_or(0, |status| status.as_u16()), sent.unwrap_or(0));
     let ms = duration.as_secs_f64() * 1e3;

@@ -484,7 +484,7 @@ impl ClientCore {
                 }
             }
             // Events of servers only.
-            Event::Request(_) | Event::SessionRequest(_) => {}
+            Event::Request(_) | Event::Refused(_) | Event::SessionRequest(_) => {}
         }
     }
 }
