@@ -22,7 +22,7 @@ use rcgen::{
 };
 use ring::digest::{SHA256, digest};
 
-use crate::config::Certificate;
+use crate::config::{Certificate, read_file};
 use crate::error::ConfigError;
 
 /// The common names of the authority and of its certificate.
@@ -199,7 +199,7 @@ impl DevCert {
     /// [`CertError::Foreign`] with the first other file, [`CertError::Read`] if one cannot be read.
     pub fn check_replaceable(dir: &Path) -> Result<(), CertError> {
         let foreign = |name| Err(CertError::Foreign(dir.join(name)));
-        let read = |name| match fs::read(dir.join(name)) {
+        let read = |name| match read_file(&dir.join(name)) {
             Ok(content) => Ok(Some(content)),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(source) => Err(CertError::Read { path: dir.join(name), source }),
@@ -281,7 +281,7 @@ impl CertInfo {
     /// # Errors
     /// [`CertError::Read`] and [`CertError::Parse`], both with the path.
     pub fn read(cert_pem: &Path) -> Result<Self, CertError> {
-        let pem = fs::read(cert_pem).map_err(|source| CertError::Read { path: cert_pem.to_owned(), source })?;
+        let pem = read_file(cert_pem).map_err(|source| CertError::Read { path: cert_pem.to_owned(), source })?;
         Self::parse(&pem).map_err(|reason| CertError::Parse { path: cert_pem.to_owned(), reason })
     }
 

@@ -34,6 +34,8 @@ impl From<mio_quiche::Error> for Failure {
         let remedy = remedy(&error);
         match error {
             mio_quiche::Error::Config(e) => Failure::Usage(format!("{e}{remedy}")),
+            // The routes are those of the arguments and of the settings file.
+            mio_quiche::Error::Route(e) => Failure::Usage(e.to_string()),
             e => Failure::Runtime(format!("{e}{remedy}")),
         }
     }

@@ -5,6 +5,7 @@ mod bench;
 mod cert;
 mod failure;
 mod get;
+mod input;
 mod manual;
 mod notify;
 #[cfg(feature = "qlog")]

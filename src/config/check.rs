@@ -44,12 +44,14 @@ pub(super) fn positive(setting: &'static str, value: Duration) -> Result<(), Con
 
 /// The content of a certificate or key file.
 pub(super) fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { what, path: path.to_owned(), source };
+    read_file(path).map_err(|source| ConfigError::Unreadable { what, path: path.to_owned(), source })
+}
+
+/// The content of a file of at most 4 MiB.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let len = file.take(MAX_PEM_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    match len as u64 > MAX_PEM_FILE {
-        true => Err(unreadable(io::Error::other(format!("it has more than {MAX_PEM_FILE} bytes")))),
+    match File::open(path)?.take(MAX_PEM_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_PEM_FILE {
+        true => Err(io::Error::other(format!("it has more than {MAX_PEM_FILE} bytes"))),
         false => Ok(bytes),
     }
 }

@@ -18,6 +18,8 @@ mod webtransport;
 
 pub use access_log::{AccessLog, AccessLogFormat};
 pub use certificate::Certificate;
+#[cfg(feature = "cert")]
+pub(crate) use check::read_file;
 pub use client::{ClientConfig, Dangerous, Resolver};
 pub(crate) use endpoint::EndpointConfig;
 pub(crate) use limits::{HeadLimits, MAX_PATHS};

@@ -26,7 +26,7 @@ pub use wire::{capsules, datagram, varint};
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
-/// Every target but [`endpoint`], by the name of its corpus.
+/// Every target but `endpoint`, by the name of its corpus.
 pub const TARGETS: [(&str, Target); 14] = [
     ("alt_svc", alt_svc),
     ("capsules", capsules),

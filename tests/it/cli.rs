@@ -409,3 +409,22 @@ fn no_qlog_and_keylog() {
         assert!(keys.lines().any(|line| line.starts_with(&format!("{label} "))), "{label}: {keys}");
     }
 }
+
+#[test]
+fn files_without_an_end_are_refused() {
+    let dir = certified();
+    let dir = dir.path();
+    fs::create_dir(dir.join("made")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.join("made/cert.pem")).unwrap();
+    for (args, code, more_than) in [
+        (&["cert", "--out", "made", "--print-hash"][..], 1, "4194304"),
+        (&["cert", "--out", "made"], 1, "4194304"),
+        (&["get", "--cacert", "/dev/zero", "https://127.0.0.1/"], 77, "16777216"),
+        (&["get", "--alt-svc", "/dev/zero", "https://127.0.0.1/"], 26, "16777216"),
+        (&["get", "--resume-session", "/dev/zero", "https://127.0.0.1/"], 26, "16777216"),
+    ] {
+        let (ended, _, err) = run(dir, args);
+        assert_eq!(ended, Some(code), "{args:?}: {err}");
+        assert!(err.contains(&format!(": it has more than {more_than} bytes")), "{args:?}: {err}");
+    }
+}

@@ -10,6 +10,7 @@ use time::{PrimitiveDateTime, UtcDateTime};
 
 use super::failure::{Problem, READ, WRITE};
 use super::replace::replace;
+use crate::cli::input;
 
 const EXPIRES: &[BorrowedFormatItem<'_>] = format_description!("[year][month][day] [hour]:[minute]:[second]");
 const HEADING: &str = "# Alternative services, as curl --alt-svc keeps them.\n";
@@ -24,8 +25,8 @@ pub(super) struct AltServiceFile {
 
 impl AltServiceFile {
     pub(super) fn read(path: &Path) -> Result<Self, Problem> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        let text = match input::read(path) {
+            Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             // As in curl, an empty name stores nothing.
             Err(_) if path.as_os_str().is_empty() => String::new(),
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),

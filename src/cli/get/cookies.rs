@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::failure::{Problem, USAGE, WRITE};
 use super::output::Stdout;
 use super::replace::replace;
+use crate::cli::input;
 
 /// As curl's limits: cookies in all, bytes of one, and of all in a request.
 const MAX_COOKIES: usize = 3000;
@@ -60,7 +61,7 @@ impl Cookies {
             cookies.learns = true;
             let file = match text.as_str() {
                 "-" => std::io::read_to_string(std::io::stdin()),
-                file => std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned()),
+                file => input::read(file.as_ref()).map(|text| String::from_utf8_lossy(&text).into_owned()),
             };
             for line in file.unwrap_or_default().lines() {
                 cookies.load(line, junk_session);

@@ -9,6 +9,7 @@ use mio_quiche::{Client, net};
 
 use super::failure::{Problem, READ, WRITE};
 use super::replace::replace;
+use crate::cli::input;
 
 /// Time to wait for new tickets.
 const TICKET_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(200);
@@ -26,7 +27,7 @@ impl Sessions {
             let hint = "remove it, or name another file";
             Problem::new(READ, format!("cannot read the sessions in '{}': {why} ({hint})", path.display()))
         };
-        let tickets = match std::fs::read(path) {
+        let tickets = match input::read(path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?,
             Err(e) if e.kind() == ErrorKind::NotFound => BTreeMap::new(),
             Err(e) => return Err(wrong(e.to_string())),

@@ -6,6 +6,7 @@ use mio_quiche::{Certificate, ClientConfig};
 
 use super::args::Args;
 use super::failure::{CA_FILE, CLIENT_CERTIFICATE, PROXY, Problem, USAGE};
+use crate::cli::input;
 use crate::cli::remote::{Family, Lookups};
 
 /// What `--connect-timeout 0` means to curl.
@@ -21,7 +22,7 @@ impl Args {
                     format!("cannot use the CA file '{}': {what} (--cacert wants a PEM file)", file.display());
                 Problem::new(CA_FILE, message)
             };
-            let text = std::fs::read(file).map_err(|e| wrong(&e.to_string()))?;
+            let text = input::read(file).map_err(|e| wrong(&e.to_string()))?;
             if !text.windows(17).any(|window| window == b"BEGIN CERTIFICATE") {
                 return Err(wrong("it holds no certificate"));
             }

@@ -213,4 +213,8 @@ fn what_does_not_do_is_named() {
         let start = format!("mio-quiche: cannot use 'x.toml': {said}").replace(": \n", ":\n");
         assert!(err.starts_with(&start), "{text}: {err}");
     }
+    fs::write(dir.join("x.toml"), "[redirects]\n'/slow' = '/b'").unwrap();
+    let (code, err) = run(&["public", "--demo", "--config", "x.toml"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert_eq!(err, "mio-quiche: route GET /slow conflicts with GET /slow\n");
 }
