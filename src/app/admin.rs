@@ -14,7 +14,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::config::Certificate;
 use crate::error::{ConfigError, Result};
-use crate::net::{Http1Port, Http1Response, Waker};
+use crate::net::{Http1Answer, Http1Port, Http1Request, Http1Response, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -96,15 +96,22 @@ impl Page {
 }
 
 impl Admin {
-    /// Opens the port of a server at `server`. Its page tells of the server's first certificate.
+    /// Opens the port of a server at `server`. Its page tells of the server's first certificate. `sockets` are the
+    /// origins whose pages may open the demo's WebSockets besides its own, if it has any.
     ///
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(addr: SocketAddr, certificate: Certificate, server: SocketAddr, loops: Loops) -> Result<Self> {
+    pub(super) fn open(
+        addr: SocketAddr,
+        certificate: Certificate,
+        server: SocketAddr,
+        loops: Loops,
+        sockets: Option<Vec<String>>,
+    ) -> Result<Self> {
         let demo = demo(server, &certificate)?;
         let (demos, new_demos) = channel();
-        let mut pages = Pages { loops, policy: policy(), demo, new_demos };
-        let port = Http1Port::open("admin", addr, None, move |method, path| pages.answer(method, path))?;
+        let mut pages = Pages { loops, policy: policy(), demo, new_demos, sockets };
+        let port = Http1Port::open("admin", addr, None, move |request| pages.answer(request))?;
         if !port.local_addr().ip().is_loopback() {
             log::warn!("the admin port is unauthenticated and not bound to a loopback address");
         }
@@ -183,7 +190,7 @@ fn policy() -> String {
         BASE64.encode(digest(&SHA256, content.as_bytes()).as_ref())
     };
     format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self' https:; \
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self' https: ws: wss:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style"),
@@ -197,10 +204,21 @@ struct Pages {
     demo: Bytes,
     /// The replacement of the placeholder.
     new_demos: Receiver<Bytes>,
+    sockets: Option<Vec<String>>,
 }
 
 impl Pages {
-    fn answer(&mut self, method: &str, path: &str) -> Http1Response {
+    fn answer(&mut self, request: &Http1Request<'_>) -> Http1Answer {
+        #[cfg(feature = "demo")]
+        if let Some(allowed) = &self.sockets
+            && let Some(answer) = super::demo_socket::answer(request, allowed)
+        {
+            return answer;
+        }
+        Http1Answer::Response(self.respond(request.method, request.path))
+    }
+
+    fn respond(&mut self, method: &str, path: &str) -> Http1Response {
         if !["/", "/metrics", "/metrics/workers", "/healthz", "/demo.json"].contains(&path) {
             return Http1Response::text(
                 StatusCode::NOT_FOUND,
@@ -321,9 +339,9 @@ mod tests {
         let event_loop = crate::net::EventLoop::new(socket, false).unwrap();
         let (_, new_demos) = channel();
         let questions = loops.set(0, event_loop.waker());
-        let mut pages = Pages { loops, policy: String::new(), demo: Bytes::new(), new_demos };
+        let mut pages = Pages { loops, policy: String::new(), demo: Bytes::new(), new_demos, sockets: None };
         let mut health = || {
-            let answer = pages.answer("GET", "/healthz");
+            let answer = pages.respond("GET", "/healthz");
             (answer.status.as_u16(), answer.body)
         };
         let silent = (503, Bytes::from_static(b"the event loop does not answer\n"));
