@@ -165,7 +165,7 @@ impl Connection {
     fn on_http_datagram(&mut self, cx: &mut Cx<'_>, stream: u64, payload: Bytes) {
         match self.sessions.as_ref().map(|sessions| sessions.named(stream)) {
             Some(Named::Open) => return self.deliver_datagram(cx, stream, payload),
-            Some(Named::Closed) => {
+            Some(Named::Closing | Named::Closed) => {
                 cx.core.stats.datagram_frames_dropped += 1;
                 return;
             }

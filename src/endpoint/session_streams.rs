@@ -13,7 +13,8 @@ use crate::transport::table::StreamId;
 use crate::transport::{Opening, Openings, PeekFailed};
 use crate::wire::code;
 use crate::wt::{
-    Classification, Named, PartialHeader, SessionStreamState, classify, has_signal_next, is_bidi, is_http_stream_type,
+    Abort, Classification, Named, PartialHeader, SessionStreamState, classify, has_signal_next, is_bidi,
+    is_http_stream_type,
 };
 
 /// Streams of sessions that are delivered in one drive.
@@ -183,7 +184,8 @@ impl Connection {
                 self.transport.close(ErrorCode::H3_ID_ERROR, b"invalid session id");
             }
             Named::Closed => self.refuse_stream(cx, stream, ErrorCode::WT_SESSION_GONE),
-            Named::Unknown => {
+            // Refused once the session is finished.
+            Named::Closing | Named::Unknown => {
                 if let Some(oldest) = sessions.buffered.keep_stream(stream, session) {
                     cx.core.stats.session_streams_rejected += 1;
                     self.refuse_stream(cx, oldest, ErrorCode::WT_BUFFERED_STREAM_REJECTED);
@@ -203,8 +205,11 @@ impl Connection {
         }
         if *state.peer_streams(bidi) >= cx.core.settings.webtransport.max_session_streams {
             cx.core.stats.session_streams_rejected += 1;
-            state.last_abort = Some(cx.now);
             state.on_stream_over(bidi);
+            let abort = Abort { at: cx.now, acked: self.transport.acked_bytes() };
+            if let Some(state) = self.session_mut(session) {
+                state.last_abort = Some(abort);
+            }
             return self.refuse_stream(cx, stream, ErrorCode::H3_EXCESSIVE_LOAD);
         }
         *state.peer_streams(bidi) += 1;

@@ -11,13 +11,17 @@ use super::event::Event;
 use super::qlog;
 use crate::error::{ErrorCode, SessionError, StreamError};
 use crate::h3::{Recv, Request, ResponseHead};
+use crate::transport::Unacked;
 use crate::transport::timers::TimerKey;
 use crate::wire::capsule::{self, Capsule};
-use crate::wt::{EndedBy, Flow, PeerSupport, SessionEnd, SessionState};
+use crate::wt::{Abort, EndedBy, Flow, PeerSupport, SessionEnd, SessionState};
 
 /// Chromium loses the code and reason of a close if RESET_STREAM or STOP_SENDING of its streams arrive in the same
-/// flight, in any order; and its page crashes if the FIN of the CONNECT stream does while a stream is in use.
+/// flight, in any order; and its page crashes if the FIN of the CONNECT stream does while a stream is in use. What follows
+/// waits so long, and until the peer has acknowledged what it follows: a busy browser reads several flights at once.
 const RESET_DELAY: Duration = Duration::from_millis(20);
+/// Time for the peer to acknowledge an abort before a CLOSE capsule is sent after it.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for a CLOSE capsule to be sent before the CONNECT stream is reset instead.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of capsules that may wait on a CONNECT stream; the session of a peer that does not read them fails.
@@ -318,9 +322,11 @@ impl Connection {
     fn continue_close(&mut self, cx: &mut Cx<'_>, session: u64) {
         self.flush_capsules(cx, session);
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
+        let gives_up = cx.now >= state.ended_at + CLOSE_TIMEOUT;
         let end_at = match state.close_sent_at {
-            Some(at) => at + RESET_DELAY,
-            None if cx.now >= state.ended_at + CLOSE_TIMEOUT => {
+            Some(at) if state.close_unacked.as_ref().is_none_or(Unacked::is_empty) || gives_up => at + RESET_DELAY,
+            Some(_) => cx.now + RESET_DELAY,
+            None if gives_up => {
                 self.transport.abort(session, ErrorCode::H3_REQUEST_CANCELLED);
                 if let Some(state) = self.streams.request_mut(session) {
                     state.fail(StreamError::Closed);
@@ -355,13 +361,18 @@ impl Connection {
             return;
         }
         let is_open = state.end.is_none();
-        // A close too soon after a reset is deferred to its timer.
-        if !is_open && state.last_abort.is_some_and(|at| at + RESET_DELAY > cx.now) {
+        // A close too soon after an abort is deferred to its timer.
+        let is_recent = |abort: Abort| abort.at + RESET_DELAY > cx.now || abort.acked == self.transport.acked_bytes();
+        if !is_open && cx.now < state.ended_at + ABORT_TIMEOUT && state.last_abort.is_some_and(is_recent) {
             return;
         }
         let mut out = Bytes::from(std::mem::take(&mut state.out));
+        let unacked = (!is_open).then(|| state.close_unacked.take().unwrap_or_default());
         let written = match self.http_stream(cx, session) {
-            Some(mut handle) if handle.is_sending() => handle.write_bytes(&mut out).is_ok(),
+            Some(mut handle) if handle.is_sending() => match &unacked {
+                Some(unacked) => handle.write_tracked(&mut out, unacked).is_ok(),
+                None => handle.write_bytes(&mut out).is_ok(),
+            },
             _ => false,
         };
         let Some(state) = self.sessions.as_mut().and_then(|sessions| sessions.map.get_mut(&session)) else { return };
@@ -371,6 +382,7 @@ impl Connection {
         }
         let rest = out.len();
         state.out = out.into();
+        state.close_unacked = unacked;
         if !is_open && rest == 0 {
             state.close_sent_at = Some(cx.now);
         }

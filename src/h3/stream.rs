@@ -13,7 +13,7 @@ use crate::config::MAX_RESPONSE_HEAD;
 use crate::error::{ErrorCode, StreamError, Violation};
 use crate::transport::table::StreamId;
 use crate::transport::timers::{TimerKey, Timers};
-use crate::transport::{Header, HeaderRef, NameValue, ReadError, Section, Transport, WriteError};
+use crate::transport::{Header, HeaderRef, NameValue, ReadError, Section, Transport, Unacked, WriteError};
 
 /// A borrowed handle to a request stream.
 pub(crate) struct HttpStream<'a> {
@@ -226,6 +226,16 @@ impl HttpStream<'_> {
             return Ok(0);
         }
         self.write_shared(data, false)
+    }
+
+    /// As [`write_bytes`](HttpStream::write_bytes); `unacked` tracks when they are acknowledged.
+    pub(crate) fn write_tracked(&mut self, data: &mut Bytes, unacked: &Unacked) -> StreamResult<usize> {
+        if data.is_empty() || !self.start_body()? {
+            return Ok(0);
+        }
+        let before = data.len();
+        let written = self.transport.write_body_tracked(self.id.id, data, unacked);
+        self.on_written(written, before)
     }
 
     /// Writes the last body bytes and finishes the stream. Returns true once all are accepted; otherwise call it

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use quiche::h3;
 
-use super::buf::{Buf, take_front};
+use super::buf::{Buf, Unacked, take_front};
 use super::connection::Transport;
 use super::local_ids::LocalIds;
 use super::stall::share_control_streams;
@@ -190,11 +190,26 @@ impl Transport {
 
     /// Writes body bytes without copying them, and leaves the rest in `data`; the FIN is sent with the last ones.
     pub(crate) fn write_body(&mut self, stream: u64, data: &mut Bytes, fin: bool) -> Result<usize, WriteError> {
+        let buf = Buf::share(data);
+        self.write_buf(stream, buf, data, fin)
+    }
+
+    /// As [`write_body`](Transport::write_body); `unacked` tracks when the bytes are acknowledged.
+    pub(crate) fn write_body_tracked(
+        &mut self,
+        stream: u64,
+        data: &mut Bytes,
+        unacked: &Unacked,
+    ) -> Result<usize, WriteError> {
+        let buf = Buf::share(data).tracked(unacked);
+        self.write_buf(stream, buf, data, false)
+    }
+
+    fn write_buf(&mut self, stream: u64, mut buf: Buf, data: &mut Bytes, fin: bool) -> Result<usize, WriteError> {
         let (quic, Some(h3)) = (&mut self.quic, &mut self.h3) else { return Err(WriteError::Gone) };
         if self.write_limit.is_reached(quic) {
             return Ok(0);
         }
-        let mut buf = Buf::share(data);
         let taken = none_if_blocked(h3.send_body_zc(quic, stream, &mut buf, fin))?;
         self.write_limit.on_written(taken);
         take_front(data, taken);

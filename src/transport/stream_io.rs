@@ -237,6 +237,11 @@ impl Transport {
         self.quic.stats().recv_bytes
     }
 
+    /// Bytes that the peer has acknowledged in all, with the headers of packets.
+    pub(crate) fn acked_bytes(&self) -> u64 {
+        self.quic.stats().acked_bytes
+    }
+
     /// Whether everything sent on ended streams is acknowledged.
     pub(crate) fn is_acked(&mut self) -> bool {
         self.retired.is_acked(&mut self.quic)

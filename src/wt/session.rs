@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::flow::Flow;
+use crate::transport::Unacked;
 use crate::transport::timers::Armed;
 use crate::wire::capsule::Decoder;
 
@@ -44,6 +45,14 @@ impl std::fmt::Display for SessionEnd {
     }
 }
 
+/// When a stream was aborted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Abort {
+    pub(crate) at: Instant,
+    /// The bytes that the peer had acknowledged by then.
+    pub(crate) acked: u64,
+}
+
 /// A session's state.
 #[derive(Debug)]
 pub(crate) struct SessionState {
@@ -57,6 +66,8 @@ pub(crate) struct SessionState {
     pub(crate) ended_at: Instant,
     /// When this side's CLOSE capsule was sent.
     pub(crate) close_sent_at: Option<Instant>,
+    /// Whether the peer has acknowledged the CLOSE capsule.
+    pub(crate) close_unacked: Option<Unacked>,
     /// Bytes of the CONNECT stream that were read but not processed.
     pub(crate) unparsed: Bytes,
     /// A bidirectional stream could not be opened: notify the application when one can.
@@ -71,7 +82,7 @@ pub(crate) struct SessionState {
     pub(crate) peer_uni: usize,
     pub(crate) last_active: Instant,
     /// When a stream was last aborted by RESET_STREAM or STOP_SENDING.
-    pub(crate) last_abort: Option<Instant>,
+    pub(crate) last_abort: Option<Abort>,
     /// When the application wants to be called.
     pub(crate) wake_at: Option<Instant>,
     pub(crate) armed: Armed,
@@ -86,6 +97,7 @@ impl SessionState {
             end: None,
             ended_at: now,
             close_sent_at: None,
+            close_unacked: None,
             unparsed: Bytes::new(),
             wants_bidi: false,
             wants_uni: false,

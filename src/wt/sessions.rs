@@ -39,6 +39,8 @@ pub(crate) struct Sessions {
 pub(crate) enum Named {
     /// A session that is open.
     Open,
+    /// One that has ended, and whose CONNECT stream is not finished.
+    Closing,
     /// One that was closed or refused.
     Closed,
     /// A stream that may become a session.
@@ -68,9 +70,12 @@ impl Sessions {
     pub(crate) fn named(&self, session: u64) -> Named {
         match session {
             _ if !session.is_multiple_of(4) => Named::Invalid,
-            _ if self.map.get(&session).is_some_and(|s| s.end.is_none()) => Named::Open,
-            _ if self.map.contains_key(&session) || self.closed.contains(&session) => Named::Closed,
-            _ => Named::Unknown,
+            _ => match self.map.get(&session) {
+                Some(session) if session.end.is_none() => Named::Open,
+                Some(_) => Named::Closing,
+                None if self.closed.contains(&session) => Named::Closed,
+                None => Named::Unknown,
+            },
         }
     }
 

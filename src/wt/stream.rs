@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::classify::is_bidi;
-use super::session::SessionState;
+use super::session::{Abort, SessionState};
 use crate::error::{ErrorCode, StreamError};
 use crate::h3::{Followups, Half, Priority, Recv};
 use crate::transport::table::StreamId;
@@ -392,7 +392,7 @@ impl SessionStream<'_> {
 
     fn note_abort(&mut self) {
         if let Some(session) = self.session.as_deref_mut() {
-            session.last_abort = Some(self.now);
+            session.last_abort = Some(Abort { at: self.now, acked: self.transport.acked_bytes() });
         }
     }
 

@@ -278,3 +278,82 @@ fn a_session_is_refused_with_405_on_a_path_without_sessions() {
     };
     assert_eq!(["/nowhere", "/", "/api/users"].map(&mut status), ["404", "405", "405"]);
 }
+
+/// Longer than the server waits at least between a close and what aborts streams.
+const BUSY: Duration = Duration::from_millis(80);
+
+/// A session whose streams are reset and stopped, and which closes for a datagram.
+struct RefusesAndCloses;
+
+impl SessionHandler for RefusesAndCloses {
+    fn stream(&mut self, s: &mut Session<'_>, id: StreamId) -> Result<Option<Box<dyn StreamHandler>>> {
+        if let Some(mut stream) = s.stream(id) {
+            stream.reset(ErrorCode::webtransport(0));
+        }
+        s.release(id);
+        Ok(None)
+    }
+
+    fn datagram(&mut self, s: &mut Session<'_>, _: Bytes) -> Result<()> {
+        s.close(7, "enough");
+        Ok(())
+    }
+}
+
+fn refuses_and_closes() -> Client {
+    let router = Router::new().webtransport("/wt", |req| req.accept(RefusesAndCloses));
+    let client = |config: &mut quiche::Config| config.enable_dgram(true, 100, 100);
+    Client::open(Options { router, client: Box::new(client), ..with_server(|_| {}) }, "/wt", &[DRAFT02])
+}
+
+fn server_goes_on(client: &mut Client) {
+    for mut packet in std::mem::take(&mut client.sim.to_server) {
+        client.sim.server.recv(net::now(), &mut packet, addr(CLIENT), addr(SERVER));
+    }
+    client.sim.server_turn();
+}
+
+/// The server goes on while the client does nothing, as a browser on a busy machine. The client receives afterwards all
+/// that was sent meanwhile.
+fn client_is_busy(client: &mut Client) {
+    client.sim.client_turn();
+    let until = net::now() + BUSY;
+    while net::now() < until {
+        server_goes_on(client);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for mut packet in std::mem::take(&mut client.sim.to_client) {
+        let info = quiche::RecvInfo { from: addr(SERVER), to: addr(CLIENT) };
+        client.sim.client.recv(&mut packet, info).expect("a packet of the server");
+    }
+    client.take_in();
+}
+
+#[test]
+fn a_close_waits_until_resets_before_it_have_arrived() {
+    let mut client = refuses_and_closes();
+    let id = client.stream(true, b"refused", false);
+    client.sim.client.dgram_send(&crate::wire::datagram::build(0, b"close")).expect("room for a datagram");
+    client_is_busy(&mut client);
+    assert!(client.resets.contains_key(&id), "the reset");
+    assert_eq!(client.capsules(), [], "in the flights of the reset");
+    assert!(client.within(SOON, |c| c.is_whole(0)), "the end");
+    assert_eq!(client.capsules(), [Capsule::Close { code: 7, reason: "enough".to_owned() }]);
+}
+
+#[test]
+fn nothing_follows_a_close_until_it_has_arrived() {
+    let mut client = refuses_and_closes();
+    client.sim.client.dgram_send(&crate::wire::datagram::build(0, b"close")).expect("room for a datagram");
+    client.sim.client_turn();
+    server_goes_on(&mut client);
+    // A stream that arrives after the server has closed.
+    let late = client.stream(false, b"late", false);
+    client_is_busy(&mut client);
+    assert_eq!(client.capsules(), [Capsule::Close { code: 7, reason: "enough".to_owned() }]);
+    assert!(!client.is_whole(0), "the end in the flights of the close");
+    assert_eq!(client.sim.client.stream_send(late, b"more", false), Ok(4), "a stop in the flights of the close");
+    assert!(client.within(SOON, |c| c.is_whole(0)), "the end");
+    let stopped = Err(quiche::Error::StreamStopped(ErrorCode::WT_SESSION_GONE.0));
+    assert!(client.within(SOON, |c| c.sim.client.stream_send(late, b"x", false) == stopped), "a stop");
+}
