@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use boring::error::ErrorStack;
 use boring::hash::MessageDigest;
+use boring::x509::X509;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::StatusCode;
@@ -162,8 +164,7 @@ fn host(ip: IpAddr) -> String {
 
 /// Data for the page. If the server listens on every address, the page may put its own host into the URL.
 fn demo(server: SocketAddr, certificate: &Certificate) -> Result<Bytes> {
-    let hash = certificate.leaf()?.digest(MessageDigest::sha256());
-    let hash = hash.map_err(ConfigError::refused("the certificate"))?;
+    let hash = accepted_hash(&certificate.leaf()?).map_err(ConfigError::refused("the certificate"))?;
     let any = server.ip().is_unspecified();
     let host = match server.ip() {
         // A name, which may lead to ::1, would miss a server on IPv4 alone.
@@ -175,11 +176,21 @@ fn demo(server: SocketAddr, certificate: &Certificate) -> Result<Bytes> {
         "url": format!("https://{host}:{}", server.port()),
         "port": server.port(),
         "any_host": any,
-        "certificate_sha256": BASE64.encode(&hash),
+        "certificate_sha256": hash,
         "version": env!("CARGO_PKG_VERSION"),
         "quiche_version": env!("MIO_QUICHE_QUICHE_VERSION"),
     });
     Ok(format!("{value}\n").into())
+}
+
+/// The hash by which browsers accept the certificate, or an empty string if they do not: it has to be valid for 14 days at
+/// most (W3C WebTransport, "custom certificate requirements"). Others they verify as usual, if the page gives no hash.
+fn accepted_hash(leaf: &X509) -> std::result::Result<String, ErrorStack> {
+    let lifetime = leaf.not_before().diff(leaf.not_after())?;
+    if (lifetime.days, lifetime.secs) > (14, 0) {
+        return Ok(String::new());
+    }
+    Ok(BASE64.encode(&leaf.digest(MessageDigest::sha256())?))
 }
 
 /// The page's Content-Security-Policy: its own script and style by their hashes, connections out, and nothing else.
@@ -211,7 +222,7 @@ impl Pages {
     fn answer(&mut self, request: &Http1Request<'_>) -> Http1Answer {
         #[cfg(feature = "demo")]
         if let Some(allowed) = &self.sockets
-            && let Some(answer) = super::demo_socket::answer(request, allowed)
+            && let Some(answer) = super::demo_socket::answer(request, allowed, &admin_origins(request.local_addr))
         {
             return answer;
         }
@@ -316,6 +327,11 @@ mod tests {
         assert_eq!((&all["port"], &all["any_host"]), (&4433.into(), &true.into()));
         let dir = tempfile::tempdir().unwrap();
         made.write(dir.path()).unwrap();
+        // rcgen's own is valid for centuries.
+        let lasting = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let lasting = Certificate::from_pem(lasting.cert.pem(), lasting.signing_key.serialize_pem());
+        let told = demo("127.0.0.1:4433".parse().unwrap(), &lasting).unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&told).unwrap()["certificate_sha256"], "");
         assert_eq!(all["certificate_sha256"], CertInfo::read(&dir.path().join("cert.pem")).unwrap().sha256_base64());
     }
 

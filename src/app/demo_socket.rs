@@ -9,15 +9,14 @@
 
 use http::StatusCode;
 
-use super::admin::admin_origins;
 use super::origin::allows;
 use crate::h3::form_values;
 use crate::net::web_socket::{CloseCode, WebSocketHandler, WebSocketMessage as Message, accept, close_frame};
 use crate::net::{Http1Answer, Http1Request, Http1Response};
 
 /// The answer to a request for one of the paths. A page has to be of an origin that may open sessions, too: the
-/// server's own, one of the admin port, or one in `allowed`.
-pub(super) fn answer(request: &Http1Request<'_>, allowed: &[String]) -> Option<Http1Answer> {
+/// server's own, one of the admin port's, or one in `allowed`.
+pub(super) fn answer(request: &Http1Request<'_>, allowed: &[String], admin: &[String]) -> Option<Http1Answer> {
     let handler = match request.path {
         "/wt/echo" => DemoSocket { close: None, at_once: false },
         "/wt/close" => {
@@ -33,8 +32,7 @@ pub(super) fn answer(request: &Http1Request<'_>, allowed: &[String]) -> Option<H
         _ => return None,
     };
     let (origin, host) = (request.field("origin"), request.field("host").unwrap_or_default());
-    let own = allows(origin, "https", host, allowed);
-    if !own && !allows(origin, "https", host, &admin_origins(request.local_addr)) {
+    if !allows(origin, "https", host, allowed) && !allows(origin, "https", host, admin) {
         return Some(Http1Answer::Response(Http1Response::text(StatusCode::FORBIDDEN, "not from this origin\n")));
     }
     Some(accept(request, handler))
