@@ -17,6 +17,10 @@ use crate::net::{Http1Answer, Http1Request, Http1Response};
 /// The answer to a request for one of the paths. A page has to be of an origin that may open sessions, too: the
 /// server's own, one of the admin port's, or one in `allowed`.
 pub(super) fn answer(request: &Http1Request<'_>, allowed: &[String], admin: &[String]) -> Option<Http1Answer> {
+    // Without the field it is a request like any other.
+    if !request.field("upgrade").is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket")) {
+        return None;
+    }
     let handler = match request.path {
         "/wt/echo" => DemoSocket { close: None, at_once: false },
         "/wt/close" => {
