@@ -22,9 +22,17 @@ fn use_page(kind: Kind, args: &Value) -> (Value, u16) {
         // Nothing is there on UDP.
         args["server"] = json!(format!("https://127.0.0.1:{}", server.admin().port()));
     }
+    (evaluate(&mut browser, &page, &args), server.admin().port())
+}
+
+fn evaluate(browser: &mut Browser, page: &str, args: &Value) -> Value {
     let script = include_str!("demo_page.js").trim_end().trim_end_matches(';');
-    let seen = browser.run(Some(&page), "evaluate", json!({ "script": format!("({script})({args})") }));
-    (seen, server.admin().port())
+    browser.run(Some(page), "evaluate", json!({ "script": format!("({script})({args})") }))
+}
+
+/// What a page at this URL says in a Chromium with these options.
+pub(crate) fn chromium_uses(page: &str, options: &[&str], args: &Value) -> Value {
+    evaluate(&mut Browser::start(Kind::Chromium, options), page, args)
 }
 
 fn assert_fell_back((seen, port): (Value, u16)) {

@@ -20,7 +20,7 @@ macro_rules! in_both {
     };
 }
 
-mod demo_page;
+pub(crate) mod demo_page;
 mod h3;
 mod process;
 mod sessions;
