@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use boring::error::ErrorStack;
 use boring::hash::MessageDigest;
+use boring::x509::X509;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::StatusCode;
@@ -14,7 +16,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::config::Certificate;
 use crate::error::{ConfigError, Result};
-use crate::net::{Http1Port, Http1Response, Waker};
+use crate::net::{Http1Answer, Http1Port, Http1Request, Http1Response, Waker};
 use crate::observe::prometheus::{self, Snapshot};
 
 /// The demo page: one self-contained file.
@@ -96,15 +98,22 @@ impl Page {
 }
 
 impl Admin {
-    /// Opens the port of a server at `server`. Its page tells of the server's first certificate.
+    /// Opens the port of a server at `server`. Its page tells of the server's first certificate. `sockets` are the
+    /// origins whose pages may open the demo's WebSockets besides its own, if it has any.
     ///
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
-    pub(super) fn open(addr: SocketAddr, certificate: Certificate, server: SocketAddr, loops: Loops) -> Result<Self> {
+    pub(super) fn open(
+        addr: SocketAddr,
+        certificate: Certificate,
+        server: SocketAddr,
+        loops: Loops,
+        sockets: Option<Vec<String>>,
+    ) -> Result<Self> {
         let demo = demo(server, &certificate)?;
         let (demos, new_demos) = channel();
-        let mut pages = Pages { loops, policy: policy(), demo, new_demos };
-        let port = Http1Port::open("admin", addr, None, move |method, path| pages.answer(method, path))?;
+        let mut pages = Pages { loops, policy: policy(), demo, new_demos, sockets };
+        let port = Http1Port::open("admin", addr, None, move |request| pages.answer(request))?;
         if !port.local_addr().ip().is_loopback() {
             log::warn!("the admin port is unauthenticated and not bound to a loopback address");
         }
@@ -155,8 +164,7 @@ fn host(ip: IpAddr) -> String {
 
 /// Data for the page. If the server listens on every address, the page may put its own host into the URL.
 fn demo(server: SocketAddr, certificate: &Certificate) -> Result<Bytes> {
-    let hash = certificate.leaf()?.digest(MessageDigest::sha256());
-    let hash = hash.map_err(ConfigError::refused("the certificate"))?;
+    let hash = accepted_hash(&certificate.leaf()?).map_err(ConfigError::refused("the certificate"))?;
     let any = server.ip().is_unspecified();
     let host = match server.ip() {
         // A name, which may lead to ::1, would miss a server on IPv4 alone.
@@ -168,11 +176,21 @@ fn demo(server: SocketAddr, certificate: &Certificate) -> Result<Bytes> {
         "url": format!("https://{host}:{}", server.port()),
         "port": server.port(),
         "any_host": any,
-        "certificate_sha256": BASE64.encode(&hash),
+        "certificate_sha256": hash,
         "version": env!("CARGO_PKG_VERSION"),
         "quiche_version": env!("MIO_QUICHE_QUICHE_VERSION"),
     });
     Ok(format!("{value}\n").into())
+}
+
+/// The hash by which browsers accept the certificate, or an empty string if they do not: it has to be valid for 14 days at
+/// most (W3C WebTransport, "custom certificate requirements"). Others they verify as usual, if the page gives no hash.
+fn accepted_hash(leaf: &X509) -> std::result::Result<String, ErrorStack> {
+    let lifetime = leaf.not_before().diff(leaf.not_after())?;
+    if (lifetime.days, lifetime.secs) > (14, 0) {
+        return Ok(String::new());
+    }
+    Ok(BASE64.encode(&leaf.digest(MessageDigest::sha256())?))
 }
 
 /// The page's Content-Security-Policy: its own script and style by their hashes, connections out, and nothing else.
@@ -183,7 +201,7 @@ fn policy() -> String {
         BASE64.encode(digest(&SHA256, content.as_bytes()).as_ref())
     };
     format!(
-        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self' https:; \
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; img-src data:; connect-src 'self' https: ws: wss:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         hash("script"),
         hash("style"),
@@ -197,10 +215,21 @@ struct Pages {
     demo: Bytes,
     /// The replacement of the placeholder.
     new_demos: Receiver<Bytes>,
+    sockets: Option<Vec<String>>,
 }
 
 impl Pages {
-    fn answer(&mut self, method: &str, path: &str) -> Http1Response {
+    fn answer(&mut self, request: &Http1Request<'_>) -> Http1Answer {
+        #[cfg(feature = "demo")]
+        if let Some(allowed) = &self.sockets
+            && let Some(answer) = super::demo_socket::answer(request, allowed, &admin_origins(request.local_addr))
+        {
+            return answer;
+        }
+        Http1Answer::Response(self.respond(request.method, request.path))
+    }
+
+    fn respond(&mut self, method: &str, path: &str) -> Http1Response {
         if !["/", "/metrics", "/metrics/workers", "/healthz", "/demo.json"].contains(&path) {
             return Http1Response::text(
                 StatusCode::NOT_FOUND,
@@ -298,6 +327,11 @@ mod tests {
         assert_eq!((&all["port"], &all["any_host"]), (&4433.into(), &true.into()));
         let dir = tempfile::tempdir().unwrap();
         made.write(dir.path()).unwrap();
+        // rcgen's own is valid for centuries.
+        let lasting = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let lasting = Certificate::from_pem(lasting.cert.pem(), lasting.signing_key.serialize_pem());
+        let told = demo("127.0.0.1:4433".parse().unwrap(), &lasting).unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&told).unwrap()["certificate_sha256"], "");
         assert_eq!(all["certificate_sha256"], CertInfo::read(&dir.path().join("cert.pem")).unwrap().sha256_base64());
     }
 
@@ -321,9 +355,9 @@ mod tests {
         let event_loop = crate::net::EventLoop::new(socket, false).unwrap();
         let (_, new_demos) = channel();
         let questions = loops.set(0, event_loop.waker());
-        let mut pages = Pages { loops, policy: String::new(), demo: Bytes::new(), new_demos };
+        let mut pages = Pages { loops, policy: String::new(), demo: Bytes::new(), new_demos, sockets: None };
         let mut health = || {
-            let answer = pages.answer("GET", "/healthz");
+            let answer = pages.respond("GET", "/healthz");
             (answer.status.as_u16(), answer.body)
         };
         let silent = (503, Bytes::from_static(b"the event loop does not answer\n"));

@@ -37,7 +37,8 @@ struct Close {
     reason: String,
 }
 
-pub(super) fn add_routes(router: Router) -> Router {
+pub(super) fn add_routes(mut router: Router) -> Router {
+    router.is_demo = true;
     let (closes, ended): (_, Receiver<Close>) = sync_channel(MAX_CLOSES);
     let noted = move |req: &Request| Noted { path: req.path().to_owned(), closes: closes.clone() };
     let (of_hash, of_close) = (noted.clone(), noted.clone());

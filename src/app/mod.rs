@@ -15,6 +15,8 @@ mod deliveries;
 pub mod demo;
 #[cfg(feature = "demo")]
 mod demo_sessions;
+#[cfg(all(feature = "admin", feature = "demo"))]
+mod demo_socket;
 #[cfg(feature = "files")]
 mod file_body;
 #[cfg(feature = "files")]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::router::Router;
 use crate::config::ServerConfig;
 use crate::error::Result;
 
@@ -17,7 +18,9 @@ pub(super) struct Ports(());
 pub(super) struct Reloader(());
 
 impl Settings {
-    pub(super) fn of(_: &ServerConfig) -> Self {
+    pub(super) fn of(_: &ServerConfig, router: &Router) -> Self {
+        // Only an admin port asks for it.
+        let _ = router.is_demo;
         Settings(())
     }
 }

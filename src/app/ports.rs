@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::admin::{Admin, Loops, Page, admin_origins};
 use super::redirect::{Redirect, Tls};
+use super::router::Router;
 use crate::config::{Certificate, ServerConfig};
 use crate::error::Result;
 
@@ -12,6 +13,8 @@ pub(super) struct Settings {
     certificates: Vec<Certificate>,
     admin: Option<SocketAddr>,
     redirect: Option<SocketAddr>,
+    allow_origins: Vec<String>,
+    is_demo: bool,
 }
 
 /// The open ports.
@@ -40,8 +43,14 @@ impl Reloader {
 }
 
 impl Settings {
-    pub(super) fn of(config: &ServerConfig) -> Self {
-        Settings { certificates: config.certificates.clone(), admin: config.admin, redirect: config.redirect }
+    pub(super) fn of(config: &ServerConfig, router: &Router) -> Self {
+        Settings {
+            certificates: config.certificates.clone(),
+            admin: config.admin,
+            redirect: config.redirect,
+            allow_origins: config.webtransport.allow_origins.clone(),
+            is_demo: router.is_demo,
+        }
     }
 }
 
@@ -51,9 +60,10 @@ impl Ports {
     /// # Errors
     /// An address that cannot be bound, or a certificate that cannot be read.
     pub(super) fn open(settings: Settings, server: SocketAddr, loops: &Loops) -> Result<Self> {
-        let Settings { certificates, admin, redirect } = settings;
+        let Settings { certificates, admin, redirect, allow_origins, is_demo } = settings;
+        let sockets = is_demo.then_some(allow_origins);
         let admin = admin.zip(certificates.first().cloned());
-        let admin = admin.map(|(addr, first)| Admin::open(addr, first, server, loops.clone())).transpose()?;
+        let admin = admin.map(|(addr, first)| Admin::open(addr, first, server, loops.clone(), sockets)).transpose()?;
         let redirect = redirect.map(|addr| Redirect::open(addr, certificates, server)).transpose()?;
         Ok(Ports { admin, redirect })
     }

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::config::{Certificate, tcp_context};
 use crate::error::Result;
-use crate::net::{Http1Port, Http1Response, TlsContext};
+use crate::net::{Http1Answer, Http1Port, Http1Request, Http1Response, TlsContext};
 
 /// The page: one self-contained file.
 const PAGE: &str = include_str!("redirect_page.html");
@@ -52,7 +52,8 @@ impl Redirect {
         }
         let context = Arc::new(Mutex::new(tcp_context(&certificates)?));
         let response = response(server.port());
-        let port = Http1Port::open("redirect", addr, Some(context.clone()), move |_, _| response.clone())?;
+        let answer = move |_: &Http1Request<'_>| Http1Answer::Response(response.clone());
+        let port = Http1Port::open("redirect", addr, Some(context.clone()), answer)?;
         Ok(Redirect { port, tls: Tls { context, certificates } })
     }
 

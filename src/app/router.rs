@@ -92,6 +92,8 @@ pub struct Router {
     fallback: Option<Fallback>,
     layers: Vec<Layer>,
     pub(super) datagrams: Option<Box<dyn DatagramHandler>>,
+    /// The routes are the demo's, and its page may fall back to a WebSocket.
+    pub(super) is_demo: bool,
     error: Option<RouteError>,
 }
 

@@ -179,7 +179,7 @@ impl Server {
         router.check()?;
         config.webtransport.enabled |= router.has_sessions();
         let buffer = config.transport.socket_buffer;
-        let (mut settings, ports) = (Settings::of(&config)?, ports::Settings::of(&config));
+        let (mut settings, ports) = (Settings::of(&config)?, ports::Settings::of(&config, &router));
         let endpoint = Endpoint::server(config, net::now(), net::wall_clock())?;
         let event_loop = EventLoop::new(socket(buffer)?, settings.signals)?;
         let loops = Loops::default();

@@ -156,9 +156,10 @@ impl Workers {
         let first = router()?;
         first.check()?;
         config.webtransport.enabled |= first.has_sessions();
+        let ports = ports::Settings::of(&config, &first);
         drop(first);
         let (addr, buffer) = (parse_addr(addr)?, config.transport.socket_buffer);
-        let (mut settings, ports) = (Settings::of(&config)?, ports::Settings::of(&config));
+        let mut settings = Settings::of(&config)?;
         let signals = std::mem::replace(&mut settings.signals, false);
         let endpoints = endpoint::Workers::new(config, count, net::now())?;
         let sockets = UdpSocket::bind_group(addr, buffer, count)?;

@@ -13,6 +13,8 @@ mod stream;
 mod validate;
 
 pub(crate) use followups::Followups;
+#[cfg(all(feature = "admin", feature = "demo"))]
+pub(crate) use form::values as form_values;
 pub(crate) use form::{FormError, parse as parse_form};
 pub(crate) use head::decimal;
 pub use head::{Recv, ResponseHead};

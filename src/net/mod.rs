@@ -13,8 +13,10 @@ mod waker;
 mod workers;
 
 pub use event_loop::{EventLoop, Wakeup};
+#[cfg(all(feature = "admin", feature = "demo"))]
+pub use http1::web_socket;
 #[cfg(feature = "admin")]
-pub use http1::{Http1Port, Http1Response, TlsContext};
+pub use http1::{Http1Answer, Http1Port, Http1Request, Http1Response, TlsContext, Upgrade};
 #[cfg(feature = "client")]
 pub use resolver::resolve;
 #[cfg(feature = "client")]

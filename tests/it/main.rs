@@ -39,6 +39,7 @@ mod shutdown;
 mod site;
 mod system;
 mod transfer;
+mod web_socket;
 mod workers;
 mod wt_cli;
 mod wtransport;

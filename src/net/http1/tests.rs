@@ -7,9 +7,12 @@ use std::time::Duration;
 use super::*;
 
 fn open() -> Http1Port {
-    Http1Port::open("admin", ([127, 0, 0, 1], 0).into(), None, |method, path| match path {
-        "/large" => Http1Response::text(StatusCode::OK, vec![b'x'; 4 << 20]),
-        _ => Http1Response::text(StatusCode::OK, format!("{method} {path}\n")),
+    Http1Port::open("admin", ([127, 0, 0, 1], 0).into(), None, |request| {
+        let Http1Request { method, path, .. } = request;
+        Http1Answer::Response(match *path {
+            "/large" => Http1Response::text(StatusCode::OK, vec![b'x'; 4 << 20]),
+            _ => Http1Response::text(StatusCode::OK, format!("{method} {path}\n")),
+        })
     })
     .unwrap()
 }

@@ -20,6 +20,7 @@ macro_rules! in_both {
     };
 }
 
+pub(crate) mod demo_page;
 mod h3;
 mod process;
 mod sessions;
