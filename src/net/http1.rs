@@ -1,8 +1,8 @@
 //! A small HTTP/1.1 server on its own thread, for the admin port and the redirect port; with TLS if it gets a context.
 //!
 //! Everything is bounded: connections, the size of a head, time. It serves one request per connection and ignores
-//! request bodies; a connection can go on as a WebSocket (`web_socket`). tiny_http is not used because (as of 0.12) it allocates as much as a `content-length` claims, and
-//! aborts the process if that fails.
+//! request bodies; a connection can go on as a WebSocket (`web_socket`). tiny_http is not used because (as of 0.12) it
+//! allocates as much as a `content-length` claims, and aborts the process if that fails.
 
 #[cfg(feature = "demo")]
 pub mod web_socket;
