@@ -18,9 +18,9 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) const WIDE: Layout = Layout { width: 960.0, left: 76.0, right: 16.0, plot: 220.0, is_narrow: false };
+    pub(super) const WIDE: Layout = Layout { width: 960.0, left: 116.0, right: 16.0, plot: 220.0, is_narrow: false };
     /// For phones.
-    pub(super) const NARROW: Layout = Layout { width: 380.0, left: 60.0, right: 10.0, plot: 190.0, is_narrow: true };
+    pub(super) const NARROW: Layout = Layout { width: 380.0, left: 68.0, right: 10.0, plot: 190.0, is_narrow: true };
 }
 
 /// Above the plot: the title and the legend. Below: labels of the axis.

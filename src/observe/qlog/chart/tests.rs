@@ -56,6 +56,18 @@ fn each_packet_of_quiches_logs_has_a_mark() {
 }
 
 #[test]
+fn labels_of_streams_are_not_cut_off() {
+    const WIDTH: f64 = 6.0;
+    let stream = r#"{"frame_type":"stream","stream_id":1234567,"offset":0,"length":1000}"#;
+    let chart = drawn(&log([packet(0.0, "sent", 10, stream)]));
+    let svg = chart.to_svg();
+    let document = Document::parse(&svg).expect("well-formed XML");
+    let label = document.descendants().find(|node| node.is_element() && node.text() == Some("1234567 server uni"));
+    let end: f64 = label.and_then(|node| node.attribute("x")).expect("a label").parse().unwrap();
+    assert!(end >= WIDTH * "1234567 server uni".len() as f64, "it ends at {end}");
+}
+
+#[test]
 fn marks_say_what_became_of_a_packet() {
     let stream = r#"{"frame_type":"stream","stream_id":0,"offset":0,"length":1000}"#;
     let ack = |ranges: &str| format!(r#"{{"frame_type":"ack","acked_ranges":{ranges}}}"#);
