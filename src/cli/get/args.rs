@@ -202,6 +202,9 @@ pub(super) struct ConnectionArgs {
     #[cfg(feature = "qlog")]
     #[arg(long, value_name = "DIR", env = "QLOGDIR")]
     pub(super) qlog_dir: Option<PathBuf>,
+    #[cfg(feature = "qlog")]
+    #[command(flatten)]
+    pub(super) qlog_limits: crate::cli::qlog::QlogLimits,
     /// Append TLS secrets to this file, for decrypting packet captures
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     pub(super) keylog: Option<PathBuf>,

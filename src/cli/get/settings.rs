@@ -69,6 +69,7 @@ impl Args {
         #[cfg(feature = "qlog")]
         {
             config.transport.qlog_dir = connection.qlog_dir.clone();
+            config.transport.qlog_max = connection.qlog_limits.max;
         }
         Ok(config)
     }

@@ -88,6 +88,9 @@ pub(super) struct Args {
     #[cfg(feature = "qlog")]
     #[arg(long, value_name = "DIR")]
     qlog_dir: Option<PathBuf>,
+    #[cfg(feature = "qlog")]
+    #[command(flatten)]
+    qlog_limits: super::qlog::QlogLimits,
     /// Append TLS secrets to this file
     #[arg(long, value_name = "FILE", env = "SSLKEYLOGFILE")]
     keylog: Option<PathBuf>,
@@ -189,6 +192,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     #[cfg(feature = "qlog")]
     {
         config.transport.qlog_dir = args.qlog_dir.clone();
+        config.transport.qlog_max = args.qlog_limits.max;
     }
     let mut options = SessionOptions::new(&remote::url(&args.url))?;
     for name in &args.subprotocol {

@@ -299,6 +299,26 @@ fn logs_for_debugging() {
 }
 
 #[test]
+fn logs_are_bounded() {
+    let server = Server::start(&[]);
+    let sizes = |dir: std::path::PathBuf| {
+        let entries = fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().metadata().unwrap().len()).collect::<Vec<_>>()
+    };
+    let limits = ["-k", "--qlog-dir", "logs", "--qlog-max", "40000,3"];
+    let ended = get(&[&limits[..], &["-o", "file", &server.url("/stream/3000000")]].concat());
+    let logs = sizes(ended.path("logs"));
+    assert!(logs.len() == 3 && logs.iter().all(|size| *size <= 40_000), "{logs:?}");
+
+    let dir = tempfile::TempDir::new().unwrap();
+    let url = server.url("/wt/echo");
+    let session = ["wt", "--bidi", "100"].into_iter().chain(limits).chain([url.as_str()]);
+    assert!(mio_quiche().current_dir(dir.path()).args(session).output().unwrap().status.success());
+    let logs = sizes(dir.path().join("logs"));
+    assert!(logs.len() == 3 && logs.iter().all(|size| *size <= 40_000), "{logs:?}");
+}
+
+#[test]
 fn through_losses() {
     let server = Server::start(&[]);
     let relay = Relay::start(server.addr(), 2, seed());
