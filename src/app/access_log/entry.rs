@@ -1,4 +1,4 @@
-//! What the access log is told.
+//! What a line of the access log is about.
 
 use std::net::SocketAddr;
 use std::time::Duration;
