@@ -314,17 +314,18 @@ need_library() {
 
 # The servers of benches/servers, on stacks other than ours. Only scripts/bench knows them.
 need_bench_servers() {
-    local dir=$TOOLS/servers log=$TOOLS/servers.log lock=$ROOT/benches/servers/Cargo.lock
-    # The copy of the lock file is made last.
-    if [ -x "$dir/bin/bench-servers" ] && cmp -s "$lock" "$dir/Cargo.lock"; then return; fi
+    local dir=$TOOLS/servers log=$TOOLS/servers.log sources=$ROOT/benches/servers sum
+    sum=$(cat "$sources/Cargo.toml" "$sources/Cargo.lock" "$sources"/src/*.rs | sha256sum)
+    # It is written last.
+    if [ -x "$dir/bin/bench-servers" ] && [ "$(cat "$dir/sources" 2>/dev/null || true)" = "$sum" ]; then return; fi
     need_rust
     need_build_tools
     say "building the servers of benches/servers, which takes some minutes"
     mkdir -p "$TOOLS"
-    CARGO_TARGET_DIR=$dir/target cargo install --locked --path "$ROOT/benches/servers" --root "$dir" --force \
+    CARGO_TARGET_DIR=$dir/target cargo install --locked --path "$sources" --root "$dir" --force \
         >"$log" 2>&1 </dev/null || { tail -n 5 "$log" >&2; die "cannot build benches/servers; see $log"; }
     rm -rf "$dir/target"
-    cp "$lock" "$dir/Cargo.lock"
+    echo "$sum" >"$dir/sources"
 }
 
 # nghttp2's load generator with HTTP/3, which Debian's own has not. Only scripts/bench knows it.

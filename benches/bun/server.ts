@@ -12,6 +12,8 @@ if (kind === "mio-quiche") {
     ...address,
     cert,
     key,
+    // wtransport names an origin of its own.
+    settings: { allow_origin: "*" },
     fetch,
     webtransport: {
       "/wt/echo": {

@@ -188,7 +188,8 @@ class Nginx(Server):
         reuse = " reuseport" if self.workers > 1 else ""
         config = (
             f"daemon off; {workers} pid {directory}/nginx.pid; error_log stderr crit; user root;\n"
-            f"events {{ worker_connections 16384; }}\n"
+            # Each stream counts as one, those of HTTP/3 itself, too.
+            f"events {{ worker_connections 131072; }}\n"
             f"http {{ access_log off; {temporary} keepalive_requests 1000000000; quic_gso on;\n"
             f"server {{ listen 127.0.0.1:{self.port} quic{reuse};\n"
             f"ssl_certificate {self.fixture.cert}; ssl_certificate_key {self.fixture.key};\n"
@@ -217,7 +218,7 @@ class Haproxy(Server):
         most = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 100)
         config = (
             f"global\n  limited-quic\n  nbthread {self.workers}\n  maxconn {most}\n"
-            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
+            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 300s\n  timeout server 300s\n"
             f"frontend f\n  bind quic4@127.0.0.1:{self.port} ssl crt {self.fixture.both} alpn h3\n"
             '  http-request return status 200 content-type text/plain string "Hello, HTTP/3!\\n"\n'
         )
