@@ -86,8 +86,8 @@ pub struct TransportConfig {
     /// The congestion controller (RFC 9002 section 7). Default: [`CongestionControl::Cubic`].
     pub congestion_control: CongestionControl,
     /// Packets of `max_udp_payload` that are sent before the first acknowledgement, 1 to 1000. Over a round trip of 100 ms, a
-    /// response of 100 kB takes five of them with 10 and three with 32; RFC 9002 section 7.2 recommends no more than 10,
-    /// as a slow path loses such a burst. Default: 10.
+    /// handshake and a response of 100 kB take five of them with 10 and three with 32. RFC 9002 section 7.2 recommends no
+    /// more than 10, as a slow path loses a larger burst. Default: 10.
     pub initial_congestion_window: usize,
     /// QUIC datagrams (RFC 9221) that wait in each direction, at least 1; `None` turns datagrams off. Default: 1024.
     pub datagram_queue: Option<usize>,
