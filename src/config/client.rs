@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn the_initial_congestion_window_counts_packets() {
+        let mut config = ClientConfig::default();
+        let to = ([127, 0, 0, 1], 4433).into();
+        for window in [10, 32] {
+            config.transport.initial_congestion_window = window;
+            let mut config = config.to_endpoint().unwrap().to_quiche().unwrap();
+            let id = quiche::ConnectionId::from_ref(&[1; 16]);
+            let conn = quiche::connect(None, &id, to, to, &mut config).unwrap();
+            assert_eq!(conn.path_stats().next().unwrap().cwnd, window * 1350);
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_pem_is_named() {
         let config = ClientConfig { ca_file: Some(PathBuf::from("Cargo.toml")), ..ClientConfig::default() };
         let error = config.to_endpoint().unwrap().to_quiche().err().expect("not PEM");

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use http::StatusCode;
 use http::header::{REFERER, USER_AGENT};
 
-use crate::error::Violation;
+use crate::error::{ErrorCode, Violation};
 use crate::h3::Request;
 use crate::transport::table::StreamId;
 use crate::transport::{Header, NameValue};
@@ -13,8 +13,8 @@ use crate::transport::{Header, NameValue};
 /// Bytes of a value that are kept: the head may be large because it exceeds a limit.
 const MAX_VALUE: usize = 1024;
 
-/// A request that the engine answered itself, or aborted because it is malformed. Its values are as they arrived and can
-/// have any bytes; longer ones are cut after 1024.
+/// A request that the engine answered itself, rejected, or aborted because it is malformed. Its values are as they arrived
+/// and can have any bytes; longer ones are cut after 1024.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RefusedRequest {
@@ -36,6 +36,8 @@ pub struct RefusedRequest {
     pub user_agent: Option<Vec<u8>>,
     /// The status of the answer, or `None` if the stream was reset.
     pub status: Option<StatusCode>,
+    /// What the stream was reset with instead of an answer.
+    pub code: Option<ErrorCode>,
     /// Bytes of the answer's body.
     pub sent: u64,
     /// It arrived in the first flight of a connection (0-RTT).
@@ -61,6 +63,7 @@ impl RefusedRequest {
             referer: field(REFERER),
             user_agent: field(USER_AGENT),
             status: None,
+            code: None,
             sent: 0,
             is_early: false,
             is_resumed: false,
@@ -68,8 +71,8 @@ impl RefusedRequest {
         }
     }
 
-    /// A malformed request, of which `list` is the head.
-    pub(super) fn malformed(id: StreamId, peer: SocketAddr, list: &[Header], violation: Violation) -> Self {
+    /// A request of which `list` is the head, valid or not.
+    pub(super) fn from_list(id: StreamId, peer: SocketAddr, list: &[Header]) -> Self {
         let field = |name: &str| list.iter().find(|f| f.name() == name.as_bytes()).map(|field| cut(field.value()));
         RefusedRequest {
             id,
@@ -81,10 +84,11 @@ impl RefusedRequest {
             referer: field(REFERER.as_str()),
             user_agent: field(USER_AGENT.as_str()),
             status: None,
+            code: None,
             sent: 0,
             is_early: false,
             is_resumed: false,
-            violation: Some(violation),
+            violation: None,
         }
     }
 }

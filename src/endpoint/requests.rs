@@ -32,13 +32,11 @@ impl Connection {
     pub(super) fn on_request(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], more: bool) {
         self.note_used(stream);
         if self.closing.rejects(stream) {
-            cx.core.stats.rejected_requests += 1;
-            return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
+            return self.reject(cx, stream, list);
         }
         if self.has_too_many_requests(&cx.core.settings) {
-            cx.core.stats.rejected_requests += 1;
             log::debug!("{:?}: rejected, as the connection has too many requests (max_streams_bidi)", cx.id(stream));
-            return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
+            return self.reject(cx, stream, list);
         }
         let settings = &cx.core.settings;
         let head = match validate_request(list, &settings.head_limits, settings.webtransport.is_on()) {
@@ -88,6 +86,22 @@ impl Connection {
         settings.webtransport.is_on() && max_requests < settings.webtransport.max_streams && requests >= max_requests
     }
 
+    fn reject(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header]) {
+        cx.core.stats.rejected_requests += 1;
+        self.abort_unprocessed(cx, stream, list);
+    }
+
+    /// Resets a request that was not processed, so that the client may send it again (RFC 9114 section 4.1.1). `list` is
+    /// its head, as far as it has one.
+    pub(super) fn abort_unprocessed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header]) {
+        let code = ErrorCode::H3_REQUEST_REJECTED;
+        self.abort_stream(cx, stream, code);
+        if cx.core.settings.reports_refusals {
+            let rejected = RefusedRequest::from_list(cx.id(stream), self.transport.peer_addr(), list);
+            self.report_refusal(cx, RefusedRequest { code: Some(code), ..rejected }, None);
+        }
+    }
+
     fn on_malformed(&mut self, cx: &mut Cx<'_>, stream: u64, list: &[Header], violation: Violation) {
         cx.core.stats.malformed_requests += 1;
         self.requests.aborted += 1;
@@ -115,8 +129,9 @@ impl Connection {
         sent: Option<(StatusCode, u64)>,
     ) {
         if cx.core.settings.reports_refusals {
-            let refused = RefusedRequest::malformed(cx.id(stream), self.transport.peer_addr(), list, violation);
-            self.report_refusal(cx, refused, sent);
+            let code = Some(violation.code()).filter(|_| sent.is_none());
+            let refused = RefusedRequest::from_list(cx.id(stream), self.transport.peer_addr(), list);
+            self.report_refusal(cx, RefusedRequest { code, violation: Some(violation), ..refused }, sent);
         }
     }
 
@@ -128,7 +143,7 @@ impl Connection {
         }
     }
 
-    fn report_refusal(&self, cx: &mut Cx<'_>, refused: RefusedRequest, sent: Option<(StatusCode, u64)>) {
+    pub(super) fn report_refusal(&self, cx: &mut Cx<'_>, refused: RefusedRequest, sent: Option<(StatusCode, u64)>) {
         let (status, sent) = sent.map_or((None, 0), |(status, sent)| (Some(status), sent));
         let (is_early, is_resumed) = (self.transport.is_in_early_data(), self.transport.is_resumed());
         let refused = RefusedRequest { status, sent, is_early, is_resumed, ..refused };

@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::core::{Core, Cx, Role};
 use super::event::Event;
 use super::qlog;
+use super::refused::RefusedRequest;
 use crate::error::{ErrorCode, SessionError, StreamError};
 use crate::h3::{Recv, Request, ResponseHead};
 use crate::transport::Unacked;
@@ -62,7 +63,7 @@ impl Connection {
         let settings = &cx.core.settings.webtransport;
         let limits = settings.limits();
         let Some(sessions) = &mut self.sessions else {
-            return self.refuse_session(cx, stream, ErrorCode::WT_REQUIREMENTS_NOT_MET);
+            return self.refuse_session(cx, &request, ErrorCode::WT_REQUIREMENTS_NOT_MET);
         };
         let Some(peer) = sessions.peer else {
             sessions.pending.push(*request);
@@ -71,7 +72,7 @@ impl Connection {
         let flow = limits.any() && peer.limits.any();
         match sessions.map.len() + sessions.offered.len() >= settings.max_sessions {
             // Without flow control the client cannot know the limit, and may retry elsewhere.
-            true if !flow => self.refuse_session(cx, stream, ErrorCode::H3_REQUEST_REJECTED),
+            true if !flow => self.refuse_session(cx, &request, ErrorCode::H3_REQUEST_REJECTED),
             true => self.refuse(cx, &request, StatusCode::TOO_MANY_REQUESTS),
             false if cx.core.sessions >= settings.max_sessions_total => {
                 self.refuse(cx, &request, StatusCode::TOO_MANY_REQUESTS);
@@ -83,11 +84,16 @@ impl Connection {
         }
     }
 
-    fn refuse_session(&mut self, cx: &mut Cx<'_>, stream: u64, code: ErrorCode) {
+    fn refuse_session(&mut self, cx: &mut Cx<'_>, request: &Request, code: ErrorCode) {
+        let stream = request.stream_id().id;
         cx.core.stats.sessions_rejected += 1;
         log::debug!("{:?}: a session is refused with {code}", cx.id(stream));
         self.abort_stream(cx, stream, code);
         self.retire_session(cx, stream);
+        if cx.core.settings.reports_refusals {
+            let refused = RefusedRequest { code: Some(code), ..RefusedRequest::of(request) };
+            self.report_refusal(cx, refused, None);
+        }
     }
 
     /// Inserts a session: this side or the server accepted a request for it.

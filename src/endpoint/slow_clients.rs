@@ -48,7 +48,7 @@ impl Connection {
         cx.core.stats.timed_out_requests += 1;
         let Some(state) = self.streams.request_mut(stream) else {
             self.note_used(stream);
-            return self.abort_stream(cx, stream, ErrorCode::H3_REQUEST_REJECTED);
+            return self.abort_unprocessed(cx, stream, &[]);
         };
         state.fail(StreamError::TimedOut);
         self.transport.abort(stream, ErrorCode::H3_REQUEST_CANCELLED);

@@ -215,6 +215,7 @@ fn transport(config: &mut TransportConfig, name: &str, value: &str) -> Outcome<b
                 _ => return wrong(name, value, "cubic, reno or bbr2"),
             }
         }
+        "initial_congestion_window" => config.initial_congestion_window = parse(name, value)?,
         "datagram_queue" => config.datagram_queue = Some(parse(name, value)?).filter(|queue| *queue > 0),
         "grease" => config.grease = boolean(name, value)?,
         // The first one replaces the default.

@@ -55,6 +55,26 @@ fn a_session_is_rejected_with_a_status() {
 }
 
 #[test]
+fn sessions_over_the_limit_get_429_until_one_has_ended() {
+    let (mut server, mut client) = (Engine::server(&[("max_sessions_total", "1")]), Engine::client(&[]));
+    let url = server.url("/wt");
+    let open = |server: &mut Engine, client: &mut Engine| {
+        let ours = client.connect(&url, &[]);
+        let theirs = server.next(MQ_EVENT_SESSION_REQUEST).id;
+        ok(server.accept(theirs, &[]));
+        client.next_of(MQ_EVENT_SESSION_OPENED, ours);
+        (ours, theirs)
+    };
+    let (first, theirs) = open(&mut server, &mut client);
+    let second = client.connect(&url, &[]);
+    let error = "the server rejected the session with status 429 Too Many Requests";
+    assert_eq!(client.next_of(MQ_EVENT_FAILED, second).text(), error);
+    ok(client.close_session(first, 0, ""));
+    server.next_of(MQ_EVENT_SESSION_CLOSED, theirs);
+    open(&mut server, &mut client);
+}
+
+#[test]
 fn datagrams_cross_both_ways() {
     let (mut server, mut client, theirs, ours) = session();
     let max = ok(mq_max_datagram(client.handle, ours));

@@ -198,6 +198,46 @@ fn requests_that_the_engine_answers_itself_are_logged() {
 }
 
 #[test]
+fn requests_that_are_not_processed_are_logged() {
+    let server = Server::start(&["--access-log", "access", "--max-requests", "1", "--request-timeout", "2"]);
+    let none = "\"-\" \"-\" time=0.000000 received=0";
+    let log = server.dir().join("access");
+    let mut expected = Vec::new();
+    let mut next = |line: String| {
+        expected.push(line);
+        let lines = lines(&log, expected.len());
+        let what: Vec<&str> = lines.iter().map(|line| line.split_once("] ").unwrap().1).collect();
+        assert_eq!(what, expected);
+    };
+
+    let mut client = Client::connect(server.addr());
+    // Without SETTINGS_WT_ENABLED.
+    let session = client.request(":method CONNECT|:protocol webtransport|:scheme https|:authority a|:path /wt", false);
+    assert_eq!(client.reset_code(session), 0x212c_0d48);
+    next(format!(
+        "\"CONNECT /wt HTTP/3.0\" - 0 {none} protocol=\"webtransport\" error=\"rejected with WT_REQUIREMENTS_NOT_MET\""
+    ));
+
+    let upload = client.request(&post("/upload"), false);
+    let second = client.request(&format!("{}|user-agent me", get("/second")), true);
+    assert_eq!(client.reset_code(second), 0x10b);
+    next(format!(
+        "\"GET /second HTTP/3.0\" - 0 {} error=\"rejected with H3_REQUEST_REJECTED\"",
+        none.replacen("\"-\" \"-\"", "\"-\" \"me\"", 1)
+    ));
+    client.send_body(upload, b"x", true);
+    assert_eq!(client.answer(upload).status(), 200);
+    let line = lines(&log, 3).pop().unwrap();
+    next(line.split_once("] ").unwrap().1.to_owned());
+
+    // A head that does not arrive, on a connection with nothing else.
+    let head = headers(&fields(&get("/third")));
+    client.raw_stream(&head[..head.len() - 1], false);
+    assert_eq!(client.close_code(), (true, 0x107));
+    next(format!("\"- - HTTP/3.0\" - 0 {none} error=\"rejected with H3_REQUEST_REJECTED\""));
+}
+
+#[test]
 fn requests_over_the_rate_are_logged() {
     let args = ["--access-log", "access", "--access-log-format", "json", "--max-request-rate", "1"];
     let server = Server::start(&args);

@@ -40,7 +40,10 @@ impl<'a> Entry<'a> {
             sent: Some(refused.sent),
             received: Some(0),
             duration: Duration::ZERO,
-            error: refused.violation.as_ref().map(ToString::to_string),
+            error: match (&refused.violation, refused.code) {
+                (Some(violation), _) => Some(violation.to_string()),
+                (None, code) => code.map(|code| format!("rejected with {code}")),
+            },
         }
     }
 }

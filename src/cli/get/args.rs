@@ -54,7 +54,7 @@ pub(super) struct RequestArgs {
     /// Send HEAD, and show the header fields only
     #[arg(short = 'I', long)]
     pub(super) head: bool,
-    /// Name and password (HTTP Basic), for the URLs' own hosts
+    /// Name and password (HTTP Basic), for the URLs' own hosts; a password that is missing is asked for on the terminal
     #[arg(short = 'u', long, value_name = "NAME:PASSWORD")]
     pub(super) user: Option<String>,
     /// Cookies NAME=VALUE for the URLs' own hosts, or a file with cookies; '' only keeps those that servers set

@@ -1,5 +1,7 @@
 //! The requests that the arguments ask for.
 
+use std::io::{self, IsTerminal};
+
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, RANGE, REFERER,
     USER_AGENT,
@@ -111,9 +113,7 @@ impl Args {
         let request = &self.request;
         let mut fields = Vec::new();
         if let Some(user) = &request.user {
-            let missing = || Problem::new(USAGE, format!("-u '{user}': without a password (use NAME:PASSWORD)"));
-            user.contains(':').then_some(()).ok_or_else(missing)?;
-            let value = format!("Basic {}", data_encoding::BASE64.encode(user.as_bytes()));
+            let value = format!("Basic {}", data_encoding::BASE64.encode(credentials(user)?.as_bytes()));
             fields.push((AUTHORIZATION, Some(value)));
         }
         let agent = request.user_agent.as_ref();
@@ -145,6 +145,19 @@ impl Args {
         }
         Ok(body)
     }
+}
+
+/// The name and the password of `-u`. A password that is missing is asked for on the terminal.
+fn credentials(user: &str) -> Result<String, Problem> {
+    if user.contains(':') {
+        return Ok(user.to_owned());
+    }
+    let missing = || Problem::new(USAGE, format!("-u '{user}': without a password (use NAME:PASSWORD)"));
+    if !io::stderr().is_terminal() {
+        return Err(missing());
+    }
+    let asked = rpassword::prompt_password(format!("Enter host password for user '{user}':"));
+    asked.map(|password| format!("{user}:{password}")).map_err(|_| missing())
 }
 
 fn field(text: &str) -> Result<Field, Problem> {

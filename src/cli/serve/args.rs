@@ -41,8 +41,8 @@ pub(in crate::cli) struct Args {
     /// Serve the routes that the tests, the benchmarks and the demo page use, too; DIR is also under /files/
     #[arg(long)]
     pub(super) demo: bool,
-    /// Address and port to listen on, or a name, or :PORT; port 0 picks a free one, [::] includes IPv4, and means IPv4 alone
-    /// without IPv6
+    /// Address and port to listen on, or a name, whose first address is taken, or :PORT; port 0 picks a free one, [::]
+    /// includes IPv4, and means IPv4 alone without IPv6
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:4433")]
     pub(super) listen: String,
     /// Port to listen on, in place of that of --listen

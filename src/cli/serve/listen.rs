@@ -35,10 +35,20 @@ pub(super) fn address(option: &str, listen: &str, port: Option<u16>) -> Result<S
     if host.is_empty() || host.contains([':', '[', ']', '/']) {
         return Err(invalid());
     }
-    let mut found = (host, port.unwrap_or(own_port))
+    let found = (host, port.unwrap_or(own_port))
         .to_socket_addrs()
         .map_err(|e| Failure::Usage(format!("{option} '{listen}': {e}")))?;
-    found.next().ok_or_else(invalid)
+    let (first, others) = first_of(found).ok_or_else(invalid)?;
+    if !others.is_empty() {
+        log::warn!("{option} '{listen}': listening on {} only, not on {}", first.ip(), others.join(", "));
+    }
+    Ok(first)
+}
+
+/// The first address of a name, and the others.
+fn first_of(mut found: impl Iterator<Item = SocketAddr>) -> Option<(SocketAddr, Vec<String>)> {
+    let first = found.next()?;
+    Some((first, found.filter(|addr| *addr != first).map(|addr| addr.ip().to_string()).collect()))
 }
 
 #[cfg(test)]
@@ -72,6 +82,9 @@ mod tests {
             let message = address("--listen", listen, None).unwrap_err().message().to_owned();
             assert!(message.starts_with(&format!("--listen '{listen}': give ADDRESS:PORT")), "{message}");
         }
+        let found = ["[::1]:1", "[::1]:1", "127.0.0.1:1"].map(|addr| addr.parse().unwrap());
+        let expected = (found[0], vec!["127.0.0.1".to_owned()]);
+        assert_eq!(first_of(found.into_iter()), Some(expected), "the others are named");
         let message = address("--listen", "no.such.host.invalid:1", None).unwrap_err().message().to_owned();
         assert!(message.starts_with("--listen 'no.such.host.invalid:1': failed to lookup address"), "{message}");
     }

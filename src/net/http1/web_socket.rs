@@ -271,3 +271,65 @@ impl WebSocket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl WebSocketHandler for Silent {
+        fn opened(&mut self) -> Option<Message> {
+            None
+        }
+
+        fn message(&mut self, _: Message) -> Option<Message> {
+            None
+        }
+    }
+
+    /// A WebSocket that opened at `now`, its socket, and the peer's.
+    fn open(now: Instant) -> (WebSocket, Transport, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let socket = WebSocket {
+            context: context(Vec::new()),
+            handler: Box::new(Silent),
+            phase: Phase::Opening,
+            blocked: false,
+            pinged: false,
+            deadline: now + PING_AFTER,
+        };
+        (socket, Transport::Plain(mio::net::TcpStream::from_std(stream)), peer)
+    }
+
+    fn receive<const N: usize>(peer: &mut std::net::TcpStream) -> [u8; N] {
+        let mut bytes = [0; N];
+        peer.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_silent_peer_gets_a_ping_and_then_the_end() {
+        const PING: [u8; 2] = [0x89, 0];
+        let begun = crate::net::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (mut socket, mut stream, mut peer) = open(begun);
+        assert!(matches!(socket.turn(&mut stream, at(29)), Ok(Turn::Waiting)));
+        assert_eq!(socket.deadline(), at(30));
+        assert!(matches!(socket.turn(&mut stream, at(30)), Ok(Turn::Waiting)));
+        assert_eq!((receive(&mut peer), socket.deadline()), (PING, at(60)));
+        // Its pong, masked.
+        peer.write_all(&[0x8a, 0x80, 1, 2, 3, 4]).unwrap();
+        while socket.pinged {
+            socket.turn(&mut stream, at(40)).unwrap();
+        }
+        assert_eq!(socket.deadline(), at(70));
+        assert!(matches!(socket.turn(&mut stream, at(70)), Ok(Turn::Waiting)));
+        assert_eq!(receive(&mut peer), PING);
+        assert_eq!(socket.turn(&mut stream, at(100)).err().unwrap().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -81,3 +81,18 @@ fn keys_that_end_it() {
     assert!(!kept.is_empty() && kept == payload(kept.len()));
     server.stop();
 }
+
+#[test]
+fn a_password_is_asked_for() {
+    let server = Server::start(&["--auth", "ada:se:cret"]);
+    let dir = TempDir::new().unwrap();
+    let url = server.url("/");
+    for (password, code, body) in [("se:cret", 0, "Hello, HTTP/3!\n"), ("", 22, "")] {
+        let mut terminal = Terminal::run(dir.path(), &["get", "-k", "-s", "-f", "-u", "ada", &url]);
+        let prompt = "Enter host password for user 'ada':";
+        terminal.wait_for(prompt);
+        terminal.press(password);
+        terminal.press("\r");
+        assert_eq!(terminal.finish(), (code, format!("{prompt}\n{body}")), "it is not shown");
+    }
+}
