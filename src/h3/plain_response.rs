@@ -12,9 +12,11 @@ pub(crate) const TEXT_PLAIN: &str = "text/plain;charset=utf-8";
 
 /// The header fields and the body, such as `404 Not Found`, for a status, with the reason if there is one.
 pub(crate) fn plain_response(status: StatusCode, reason: Option<&Violation>) -> (HeaderMap, Bytes) {
+    // The `Display` of a status without a name says so.
+    let name = status.canonical_reason().map_or_else(|| status.as_str().to_owned(), |_| status.to_string());
     let body = Bytes::from(match reason {
-        Some(reason) => format!("{status}: {reason}\n"),
-        None => format!("{status}\n"),
+        Some(reason) => format!("{name}: {reason}\n"),
+        None => format!("{name}\n"),
     });
     let mut headers = HeaderMap::with_capacity(4);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TEXT_PLAIN));
@@ -35,4 +37,17 @@ pub(crate) fn is_known_method(method: &Method) -> bool {
         Method::PATCH,
     ]
     .contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_names_the_status() {
+        let body = |code| plain_response(StatusCode::from_u16(code).unwrap(), None).1;
+        assert_eq!((&body(404)[..], &body(599)[..]), (&b"404 Not Found\n"[..], &b"599\n"[..]));
+        let (_, body) = plain_response(StatusCode::BAD_REQUEST, Some(&Violation::Incomplete));
+        assert!(body.starts_with(b"400 Bad Request: "), "{body:?}");
+    }
 }
