@@ -58,8 +58,7 @@ impl Connection {
         let received = std::mem::take(&mut self.turn.received);
         cx.core.stats.malformed_requests += self.followups.take_malformed();
         if self.transport.has_http3() {
-            // Without streams, the counters wait: looking at them is slow.
-            if received && self.streams.requests() + self.streams.of_sessions() > 0 {
+            if received {
                 self.note_signals(cx);
             }
             if self.sessions.is_some() {

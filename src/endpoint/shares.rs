@@ -21,13 +21,10 @@ const MIN_SHARE: u32 = 16;
 const RECOVERY: Duration = Duration::from_secs(1);
 /// Records of connections are kept for this time, and limit them again as soon as a batch does not empty the socket.
 const MEMORY: Duration = Duration::from_secs(10);
-/// A connection is useful if it has one [use](Shares::takes) for this many datagrams.
+/// A connection is useful in a window if it has one [use](Shares::takes) for this many datagrams.
 const DATAGRAMS_PER_USE: u64 = 4;
-/// Uses are looked up after so many datagrams: fewer in a window exceed no share.
-const DATAGRAMS_PER_CHECK: u32 = MIN_SHARE;
-/// Checks, at most one in a window, for which a connection that was useful at every one stays unlimited when it no longer
-/// is: its data may have to wait for a lost packet. A new one is trusted until the first, and four times as long after each
-/// useful one.
+/// Windows for which a connection that was useful in every window stays unlimited when it no longer is: its data may
+/// have to wait for a lost packet. A new one is trusted for one window, and four times as long after each useful one.
 const MOST_TRUST: u32 = 64;
 
 #[derive(Debug, Default)]
@@ -59,11 +56,9 @@ struct Taken {
     conn: ConnId,
     window: u32,
     processed: u32,
-    /// Processed in earlier windows since the last check.
-    before: u32,
-    /// The connection's use at the last check. The use of a datagram shows only when its batch is over.
+    /// The connection's use at the first of them. The use of a datagram shows only when its batch is over.
     used: u32,
-    /// Checks for which it is unlimited.
+    /// Windows for which it is unlimited.
     trust: u32,
 }
 
@@ -117,22 +112,18 @@ impl Shares {
         if index >= limit.by_conn.len() {
             limit.by_conn.resize(index + 1, None);
         }
-        let new = || Taken { conn, window, processed: 0, before: 0, used: used(), trust: 1 };
+        let new = || Taken { conn, window, processed: 0, used: used(), trust: 1 };
         let taken = limit.by_conn[index].get_or_insert_with(new);
         if taken.conn != conn {
             *taken = new();
         } else if taken.window != window {
-            let processed = taken.before + taken.processed;
-            (taken.window, taken.processed, taken.before) = (window, 0, processed);
-            if processed >= DATAGRAMS_PER_CHECK {
-                let used = used();
-                let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(processed);
-                let trust = match was_of_use {
-                    true => (4 * taken.trust).clamp(1, MOST_TRUST),
-                    false => taken.trust.saturating_sub(1),
-                };
-                (taken.before, taken.used, taken.trust) = (0, used, trust);
-            }
+            let used = used();
+            let was_of_use = u64::from(used.wrapping_sub(taken.used)) * DATAGRAMS_PER_USE >= u64::from(taken.processed);
+            let trust = match was_of_use {
+                true => (4 * taken.trust).clamp(1, MOST_TRUST),
+                false => taken.trust.saturating_sub(1),
+            };
+            *taken = Taken { conn, window, processed: 0, used, trust };
         }
         let takes = taken.processed < limit.share || taken.trust > 0 || !limit.applies;
         taken.processed += u32::from(takes);

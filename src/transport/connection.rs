@@ -1,6 +1,5 @@
 //! One QUIC connection: quiche's, with workarounds for its quirks.
 
-use std::cell::OnceCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -57,8 +56,6 @@ pub(crate) struct Transport {
     pub(super) was_reset: bool,
     /// 0-RTT packets arrived before the handshake was complete.
     early_arrived: bool,
-    /// Known once the handshake is complete.
-    resumed: OnceCell<bool>,
     /// QUIC datagrams that were read.
     datagrams_read: u64,
     untold: Untold,
@@ -98,7 +95,6 @@ impl Transport {
             uses: 0,
             was_reset: false,
             early_arrived: false,
-            resumed: OnceCell::new(),
             datagrams_read: 0,
             untold: Untold::default(),
             quic,
@@ -354,8 +350,7 @@ impl Transport {
 
     /// Whether the client's data is sent in 0-RTT packets.
     pub(crate) fn is_in_early_data(&self) -> bool {
-        // TLS, which says it, is not in the cache when there are many connections.
-        !self.quic.is_established() && self.quic.is_in_early_data()
+        self.quic.is_in_early_data()
     }
 
     pub(crate) fn is_early_accepted(&self) -> bool {
@@ -368,10 +363,7 @@ impl Transport {
     }
 
     pub(crate) fn is_resumed(&self) -> bool {
-        if !self.quic.is_established() {
-            return self.quic.is_resumed();
-        }
-        *self.resumed.get_or_init(|| self.quic.is_resumed())
+        self.quic.is_resumed()
     }
 
     pub(crate) fn application_proto(&self) -> &[u8] {

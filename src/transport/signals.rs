@@ -13,7 +13,7 @@ pub(super) struct Counters {
     resets: u32,
 }
 
-/// Frames received since the last check, which may concern streams that are over.
+/// Frames received since the last check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signals {
     /// STOP_SENDING frames.
