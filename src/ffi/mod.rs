@@ -86,15 +86,17 @@
 //! [`WebTransportConfig`](crate::WebTransportConfig) with the same names. Times are in milliseconds, sizes in bytes,
 //! switches `on` or `off`. Signals are never handled: they belong to the program.
 //!
-//! - Both: `thread` (off), `read_buffer` and `write_buffer` (262144 each), `event_queue` (65536);
-//!   `cert_file` and `key_file`, or `cert_pem` and `key_pem` with the PEM text itself, in pairs, several on a server;
-//!   `alpn` (several), `idle_timeout`, `handshake_timeout`, `initial_max_data`, `initial_max_stream_data`,
+//! - Both: `thread` (off), `read_buffer` and `write_buffer` (262144 each), `event_queue` (65536); `cert_file` and
+//!   `key_file`, or `cert_pem` and `key_pem` with the PEM text itself, in pairs, several on a server; `alpn`
+//!   (several), `idle_timeout`, `handshake_timeout`, `initial_max_data`, `initial_max_stream_data`,
 //!   `max_connection_window`, `max_stream_window`, `max_streams_bidi`, `max_streams_uni`, `max_udp_payload`,
 //!   `discover_pmtu`, `active_migration`, `pacing`, `congestion_control` (`cubic`, `reno`, `bbr2`),
-//!   `initial_congestion_window` (packets), `datagram_queue` (0 for none), `grease`, `early_data`, `qlog_dir`, `keylog`, `socket_buffer`; `webtransport` (on), `drafts` (`browsers`,
-//!   `all`), `max_sessions`, `max_sessions_total`, `max_session_streams`, `max_wt_streams` (`max_streams` of
-//!   [`WebTransportConfig`](crate::WebTransportConfig)), `session_max_data` (`initial_max_data`), `session_idle_timeout`,
-//!   `session_linger`; `max_fields`, `max_name`, `max_value`, `max_field_section` of heads that are received.
+//!   `initial_congestion_window` (packets), `datagram_queue` (0 for none), `grease`, `early_data`, `qlog_dir`,
+//!   `keylog`, `socket_buffer`; `webtransport` (on), `drafts` (`browsers`, `all`), `max_sessions`,
+//!   `max_sessions_total`, `max_session_streams`, `max_wt_streams` (`max_streams` of
+//!   [`WebTransportConfig`](crate::WebTransportConfig)), `session_max_data` (`initial_max_data`),
+//!   `session_idle_timeout`, `session_linger`; `max_fields`, `max_name`, `max_value`, `max_field_section` of heads
+//!   that are received.
 //! - Servers: `listen` (`[::]:0`), `client_ca`, `ticket_key`, `host_key`, `shutdown_timeout`, `retry` (`off`, `on`, `auto`),
 //!   `retry_threshold`, `retry_token_lifetime`, `max_connections`, `max_handshakes`, `request_timeout`, `max_request_rate`,
 //!   `max_request_body`, `max_target`, `allow_origin` (several, or `*`).
