@@ -61,6 +61,15 @@ pub struct HttpError {
     source: Option<Source>,
 }
 
+/// Number and phrase, such as `404 Not Found`; of a status without a phrase the number, as its `Display` would add that
+/// it is unknown.
+pub(crate) fn status_name(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(phrase) => format!("{} {phrase}", status.as_str()),
+        None => status.as_str().to_owned(),
+    }
+}
+
 impl HttpError {
     /// An error with a 4xx or 5xx status, and a text for the client: a line without its end, or empty for the status's
     /// phrase. Any other status becomes 500.
@@ -100,7 +109,7 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.text {
-            "" => self.status.fmt(f),
+            "" => f.write_str(&status_name(self.status)),
             text => f.write_str(text),
         }
     }
@@ -196,6 +205,7 @@ mod tests {
     fn an_error_survives_the_crates_error() {
         let error = HttpError::new(409, "it exists").with_source("a row");
         assert_eq!((error.to_string(), HttpError::from(409).to_string()), ("it exists".into(), "409 Conflict".into()));
+        assert_eq!(HttpError::from(599).to_string(), "599");
         assert_eq!(parts(Error::from(error)), (409, "it exists".to_owned(), Some("a row".to_owned())));
     }
 }

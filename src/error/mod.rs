@@ -13,6 +13,7 @@ mod violation;
 pub use code::ErrorCode;
 pub(crate) use code::transport_error;
 pub use http::HttpError;
+pub(crate) use http::status_name;
 pub use param::ParamError;
 pub(crate) use param::shorten;
 pub use violation::Violation;

@@ -5,15 +5,14 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 use super::head::decimal;
-use crate::error::Violation;
+use crate::error::{Violation, status_name};
 
 /// Text, spelled as in the static table of QPACK (RFC 9204 appendix A), so that the field takes a byte.
 pub(crate) const TEXT_PLAIN: &str = "text/plain;charset=utf-8";
 
 /// The header fields and the body, such as `404 Not Found`, for a status, with the reason if there is one.
 pub(crate) fn plain_response(status: StatusCode, reason: Option<&Violation>) -> (HeaderMap, Bytes) {
-    // The `Display` of a status without a name says so.
-    let name = status.canonical_reason().map_or_else(|| status.as_str().to_owned(), |_| status.to_string());
+    let name = status_name(status);
     let body = Bytes::from(match reason {
         Some(reason) => format!("{name}: {reason}\n"),
         None => format!("{name}\n"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::endpoint::{CloseCause, ClosedBy, RequestError};
-use crate::error::{ConnectError, Error, ErrorCode, StreamError};
+use crate::error::{ConnectError, Error, ErrorCode, StreamError, status_name};
 
 /// Why a request or a session failed. `Debug` gives the same text as `Display`.
 #[derive(Clone, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum ClientError {
     #[error("the datagrams of the connection belong to HTTP")]
     HttpDatagrams,
     /// The server rejected a session with this status.
-    #[error("the server rejected the session with status {0}")]
+    #[error("the server rejected the session with status {}", status_name(*.0))]
     Refused(http::StatusCode),
     /// The response is larger than [`fetch`](crate::Client::fetch) keeps in memory.
     #[error("the response is larger than {0} bytes, the most that is kept in memory: save it to a file")]
@@ -77,7 +77,7 @@ pub enum ClientError {
     #[error("more than {0} redirects")]
     TooManyRedirects(usize),
     /// A status of 400 or above, by [`error_for_status`](crate::ClientResponse::error_for_status).
-    #[error("the server answered with status {0}")]
+    #[error("the server answered with status {}", status_name(*.0))]
     Status(http::StatusCode),
     /// The body of a response is not the expected JSON, or a value cannot be written as JSON.
     #[error("the body is not the expected JSON: {0}")]
@@ -221,4 +221,20 @@ fn handshake_failure(cause: &CloseCause) -> String {
         _ => return cause.to_string(),
     };
     format!("{who}{what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn a_status_without_a_phrase_is_a_number() {
+        let text =
+            |status, error: fn(StatusCode) -> ClientError| error(StatusCode::from_u16(status).unwrap()).to_string();
+        assert_eq!(text(404, ClientError::Status), "the server answered with status 404 Not Found");
+        assert_eq!(text(599, ClientError::Status), "the server answered with status 599");
+        assert_eq!(text(299, ClientError::Refused), "the server rejected the session with status 299");
+    }
 }
