@@ -43,8 +43,8 @@ pub(super) struct RequestArgs {
     /// Method, instead of GET, or POST with -d, or PUT with -T
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     pub(super) method: Option<String>,
-    /// Header field 'Name: value'; 'Name:' leaves one out, 'Name;' sends it empty; repeatable
-    #[arg(short = 'H', long = "header", value_name = "FIELD", allow_hyphen_values = true)]
+    /// Header field 'Name: value'; 'Name:' leaves one out, 'Name;' sends it empty; @FILE has one in each line; repeatable
+    #[arg(short = 'H', long = "header", value_name = "FIELD|@FILE", allow_hyphen_values = true)]
     pub(super) headers: Vec<String>,
     #[command(flatten)]
     pub(super) data: DataArgs,

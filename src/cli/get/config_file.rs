@@ -1,28 +1,18 @@
 //! `-K`: arguments from files, in curl's form.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::Path;
 
 use super::failure::{Problem, READ, USAGE};
-
-/// Bytes of a file; a device such as /dev/zero has no end.
-const MAX_SIZE: u64 = 1 << 20;
+use crate::cli::input;
 
 /// The arguments in a file (`-` is standard input).
 ///
 /// # Errors
 /// A file that cannot be read, or a line that is none of `OPTION`, `OPTION VALUE`, `OPTION = VALUE`, `OPTION: VALUE`.
 pub(super) fn read(path: &Path) -> Result<Vec<OsString>, Problem> {
-    let mut bytes = Vec::new();
-    let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().take(MAX_SIZE + 1).read_to_end(&mut bytes),
-        false => std::fs::File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)),
-    };
-    read.map_err(|e| Problem::new(READ, format!("cannot read '{}': {e} (-K)", path.display())))?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(Problem::new(READ, format!("'{}' has more than {MAX_SIZE} bytes (-K)", path.display())));
-    }
+    let failed = |e| Problem::new(READ, format!("cannot read '{}': {e} (-K)", path.display()));
+    let bytes = input::read_or_stdin(path).map_err(failed)?;
     let text =
         String::from_utf8(bytes).map_err(|_| Problem::new(USAGE, format!("'{}' is not UTF-8 (-K)", path.display())))?;
     let mut arguments = Vec::new();

@@ -59,11 +59,9 @@ impl Cookies {
                 continue;
             }
             cookies.learns = true;
-            let file = match text.as_str() {
-                "-" => std::io::read_to_string(std::io::stdin()),
-                file => input::read(file.as_ref()).map(|text| String::from_utf8_lossy(&text).into_owned()),
-            };
-            for line in file.unwrap_or_default().lines() {
+            // As in curl, a file that cannot be read has no cookies.
+            let file = input::read_or_stdin(text.as_ref()).unwrap_or_default();
+            for line in String::from_utf8_lossy(&file).lines() {
                 cookies.load(line, junk_session);
             }
         }

@@ -34,7 +34,7 @@ struct Flags {
     /// As --data-binary, as JSON (content-type and accept), and joined by nothing
     #[arg(long, value_name = "DATA|@FILE", allow_hyphen_values = true)]
     json: Vec<OsString>,
-    /// A field of a form with files: NAME=CONTENT, @FILE or <FILE (its contents only), with ;type= and ;filename=
+    /// A field of a form with files: NAME=CONTENT, @FILE,FILE... or <FILE (its contents only), with ;type= and ;filename=
     #[arg(short = 'F', long, value_name = "NAME=CONTENT", conflicts_with_all = ["data", "data_raw", "data_binary",
         "data_urlencode", "json", "get"])]
     form: Vec<OsString>,

@@ -13,7 +13,7 @@ use super::failure::{Problem, USAGE};
 /// A field of a form.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Field<'a> {
-    /// `NAME=CONTENT`, with `@` and `<` for files, and attributes.
+    /// `NAME=CONTENT`, with `@` and `<` for files, attributes, and `,` between several files behind `@`.
     Any(&'a OsStr),
     /// `NAME=CONTENT`, as it is.
     Plain(&'a OsStr),
@@ -24,42 +24,93 @@ pub(super) enum Field<'a> {
 /// # Errors
 /// A field that is not of the form above, or a file that cannot be read.
 pub(super) fn body(fields: &[Field<'_>]) -> Result<Body, Problem> {
-    let mut random = [0; 11];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
-        .map_err(|_| Problem::new(USAGE, "the system has no random numbers"))?;
-    let boundary = format!("{}{}", "-".repeat(24), HEXLOWER.encode(&random));
-    let mut parts = Vec::new();
-    let mut text = Vec::new();
+    let boundary = new_boundary()?;
+    let mut form = Writer::default();
     for field in fields {
-        let field = parse(*field)?;
-        text.extend_from_slice(format!("--{boundary}\r\nContent-Disposition: form-data; name=\"").as_bytes());
-        text.extend(quoted(&field.name));
-        if let Some(name) = &field.filename {
-            text.extend_from_slice(b"\"; filename=\"");
-            text.extend(quoted(name));
+        let Parsed { name, mut contents } = parse(*field)?;
+        form.text(format!("--{boundary}\r\nContent-Disposition: form-data; name=\"").as_bytes());
+        form.text(&quoted(&name));
+        form.text(b"\"");
+        if contents.len() == 1 {
+            form.content(contents.remove(0));
+            continue;
         }
-        text.extend_from_slice(b"\"\r\n");
-        if let Some(kind) = &field.kind {
-            text.extend_from_slice(format!("Content-Type: {kind}\r\n").as_bytes());
+        // As curl, several files of a field are a part with parts of its own (RFC 2388 section 4.2).
+        let inner = new_boundary()?;
+        form.text(format!("\r\nContent-Type: multipart/mixed; boundary={inner}\r\n\r\n").as_bytes());
+        for content in contents {
+            form.text(format!("--{inner}\r\nContent-Disposition: attachment").as_bytes());
+            form.content(content);
         }
-        text.extend_from_slice(b"\r\n");
-        parts.extend([Part::Bytes(Bytes::from(std::mem::take(&mut text))), field.content]);
-        text.extend_from_slice(b"\r\n");
+        form.text(format!("--{inner}--\r\n\r\n").as_bytes());
     }
-    text.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
-    parts.push(Part::Bytes(text.into()));
+    form.text(format!("--{boundary}--\r\n").as_bytes());
+    let parts = form.end();
     if parts.iter().filter(|part| matches!(part, Part::Stdin { .. })).count() > 1 {
         return Err(Problem::new(USAGE, "standard input can be sent only once, but -F reads it twice"));
     }
     Ok(Body::new(parts, Kind::Multipart { boundary }))
 }
 
+/// As curl's.
+fn new_boundary() -> Result<String, Problem> {
+    let mut random = [0; 11];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+        .map_err(|_| Problem::new(USAGE, "the system has no random numbers"))?;
+    Ok(format!("{}{}", "-".repeat(24), HEXLOWER.encode(&random)))
+}
+
+/// Text and contents, in order.
+#[derive(Debug, Default)]
+struct Writer {
+    parts: Vec<Part>,
+    text: Vec<u8>,
+}
+
+impl Writer {
+    fn text(&mut self, text: &[u8]) {
+        self.text.extend_from_slice(text);
+    }
+
+    /// The rest of a part behind `Content-Disposition` and its type.
+    fn content(&mut self, content: Content) {
+        if let Some(name) = &content.filename {
+            self.text(b"; filename=\"");
+            self.text(&quoted(name));
+            self.text(b"\"");
+        }
+        self.text(b"\r\n");
+        if let Some(kind) = &content.kind {
+            self.text(format!("Content-Type: {kind}\r\n").as_bytes());
+        }
+        self.text(b"\r\n");
+        self.end_text();
+        self.parts.push(content.part);
+        self.text(b"\r\n");
+    }
+
+    fn end_text(&mut self) {
+        self.parts.push(Part::Bytes(std::mem::take(&mut self.text).into()));
+    }
+
+    fn end(mut self) -> Vec<Part> {
+        self.end_text();
+        self.parts
+    }
+}
+
 #[derive(Debug)]
 struct Parsed {
     name: Vec<u8>,
+    /// More than one only of files.
+    contents: Vec<Content>,
+}
+
+#[derive(Debug)]
+struct Content {
     filename: Option<Vec<u8>>,
     kind: Option<String>,
-    content: Part,
+    part: Part,
 }
 
 fn parse(field: Field<'_>) -> Result<Parsed, Problem> {
@@ -67,23 +118,36 @@ fn parse(field: Field<'_>) -> Result<Parsed, Problem> {
     let wrong = |why: &str| Problem::new(USAGE, format!("-F '{}': {why}", text.to_string_lossy()));
     let bytes = text.as_bytes();
     let at = bytes.iter().position(|byte| *byte == b'=').ok_or_else(|| wrong("not of the form NAME=CONTENT"))?;
-    let (name, content) = (bytes[..at].to_vec(), &bytes[at + 1..]);
+    let (name, given) = (bytes[..at].to_vec(), &bytes[at + 1..]);
     if matches!(field, Field::Plain(_)) {
-        let content = Part::Bytes(Bytes::copy_from_slice(content));
-        return Ok(Parsed { name, filename: None, kind: None, content });
+        let part = Part::Bytes(Bytes::copy_from_slice(given));
+        return Ok(Parsed { name, contents: vec![Content { filename: None, kind: None, part }] });
     }
-    let (sort, content) = match content.split_first() {
+    let (sort, given) = match given.split_first() {
         Some((sort @ (b'@' | b'<'), rest)) => (Some(*sort), rest),
-        _ => (None, content),
+        _ => (None, given),
     };
-    let (content, mut rest) = word(content, sort == Some(b'@'));
+    let (first, mut rest) = content(sort, given, wrong)?;
+    let mut contents = vec![first];
+    while let Some(more) = rest.strip_prefix(b",") {
+        let (next, after) = content(sort, more, wrong)?;
+        contents.push(next);
+        rest = after;
+    }
+    Ok(Parsed { name, contents })
+}
+
+/// A content with its attributes, and what follows it. `sort`: the character before it, which tells files.
+fn content(sort: Option<u8>, text: &[u8], wrong: impl Fn(&str) -> Problem) -> Result<(Content, &[u8]), Problem> {
+    let is_file = sort == Some(b'@');
+    let (content, mut rest) = word(text, is_file);
     let (mut kind, mut filename) = (None, None);
     while let Some(after) = rest.strip_prefix(b";") {
         let after = after.trim_ascii_start();
         let at = after.iter().position(|byte| *byte == b'=');
         let (attribute, after) = at.map_or((after, &[][..]), |at| (&after[..at], &after[at + 1..]));
         let value;
-        (value, rest) = word(after, false);
+        (value, rest) = word(after, is_file);
         match attribute {
             // A type may have parameters of its own.
             b"type" => {
@@ -91,7 +155,7 @@ fn parse(field: Field<'_>) -> Result<Parsed, Problem> {
                 while let Some(more) = rest.strip_prefix(b";")
                     && !more.trim_ascii_start().starts_with(b"filename=")
                 {
-                    let (more, after) = word(more, false);
+                    let (more, after) = word(more, is_file);
                     all = [&all[..], b";", &more].concat();
                     rest = after;
                 }
@@ -105,22 +169,19 @@ fn parse(field: Field<'_>) -> Result<Parsed, Problem> {
             }
         }
     }
-    if !rest.is_empty() {
-        return Err(wrong("one file for each -F"));
-    }
     let file = Path::new(OsStr::from_bytes(&content));
     let part = match sort {
         Some(_) if content == b"-" => Part::Stdin { strip: false },
         Some(_) => Part::file(file, false)?,
         None => Part::Bytes(Bytes::from(content.clone())),
     };
-    if sort == Some(b'@') {
+    if is_file {
         let own = file.file_name().unwrap_or(OsStr::new("-"));
         let named = filename.get_or_insert_with(|| own.as_bytes().to_vec());
         let guess = || mime_guess::from_path(OsStr::from_bytes(named)).first_or_octet_stream().to_string();
         kind = Some(kind.unwrap_or_else(guess));
     }
-    Ok(Parsed { name, filename, kind, content: part })
+    Ok((Content { filename, kind, part }, rest))
 }
 
 /// What is before the next `;` (or `,` between files), or in quotes; and what follows.
@@ -145,11 +206,12 @@ fn word(text: &[u8], is_file: bool) -> (Vec<u8>, &[u8]) {
 }
 
 /// A name in quotes, as browsers write it.
-fn quoted(name: &[u8]) -> impl Iterator<Item = u8> {
-    name.iter().flat_map(|byte| match byte {
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let escaped = |byte: &u8| match byte {
         b'"' => b"%22".to_vec(),
         b'\r' => b"%0D".to_vec(),
         b'\n' => b"%0A".to_vec(),
         byte => vec![*byte],
-    })
+    };
+    name.iter().flat_map(escaped).collect()
 }

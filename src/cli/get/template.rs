@@ -12,7 +12,8 @@ use mio_quiche::ClientRequest;
 use super::args::{Args, is_stdin};
 use super::body::{Body, Kind, Part};
 use super::decode::ACCEPTED;
-use super::failure::{Problem, USAGE};
+use super::failure::{Problem, READ, USAGE};
+use crate::cli::input;
 
 /// The parts of a request that do not depend on its URL.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl Args {
             None if body.is_some() => Method::POST,
             None => Method::GET,
         };
-        let fields = request.headers.iter().map(|text| field(text)).collect::<Result<_, _>>()?;
+        let fields = fields(&request.headers)?;
         Ok(Template { method, is_method_forced: request.method.is_some(), body, own: self.own_fields()?, fields })
     }
 
@@ -158,6 +159,23 @@ fn credentials(user: &str) -> Result<String, Problem> {
     }
     let asked = rpassword::prompt_password(format!("Enter host password for user '{user}':"));
     asked.map(|password| format!("{user}:{password}")).map_err(|_| missing())
+}
+
+/// The fields of `-H`, and of its files, in order.
+fn fields(given: &[String]) -> Result<Vec<Field>, Problem> {
+    let mut fields = Vec::new();
+    for text in given {
+        let Some(file) = text.strip_prefix('@') else {
+            fields.push(field(text)?);
+            continue;
+        };
+        let failed = |e| Problem::new(READ, format!("cannot read '{file}': {e} (-H)"));
+        let lines = input::read_or_stdin(file.as_ref()).map_err(failed)?;
+        let lines = String::from_utf8_lossy(&lines);
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        fields.extend(lines.map(field).collect::<Result<Vec<_>, _>>()?);
+    }
+    Ok(fields)
 }
 
 fn field(text: &str) -> Result<Field, Problem> {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::active::Facts;
 use super::failure::{Problem, READ, WRITE};
+use crate::cli::input;
 
 /// The variables, in the order of `%{json}`.
 const NAMES: &str = "\
@@ -89,12 +90,8 @@ impl Value<'_> {
 /// A file that cannot be read.
 pub(super) fn format(given: &str) -> Result<String, Problem> {
     let Some(file) = given.strip_prefix('@') else { return Ok(given.to_owned()) };
-    let mut text = Vec::new();
-    let read = match file {
-        "-" => std::io::stdin().read_to_end(&mut text),
-        file => std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
-    };
-    read.map_err(|e| Problem::new(READ, format!("cannot read '{file}': {e} (-w)")))?;
+    let failed = |e| Problem::new(READ, format!("cannot read '{file}': {e} (-w)"));
+    let text = input::read_or_stdin(file.as_ref()).map_err(failed)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

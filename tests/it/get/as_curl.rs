@@ -55,6 +55,7 @@ fn fill(dir: &Path) {
     fs::write(dir.join("cookies"), cookies).expect("a file");
     let config = "# a comment\nuser-agent = \"from \\\"file\\\"\"\nheader: \"x-a: b\"\n-e https://from.example/\n";
     fs::write(dir.join("config"), config).expect("a file");
+    fs::write(dir.join("fields"), "# a: comment\nX-One: 1\nx-empty;\n\nAccept:\nX-Two: 2\n").expect("a file");
     fs::write(dir.join("query"), "b=2\r\n&c=3\n").expect("a file");
 }
 
@@ -66,13 +67,16 @@ fn cookies(file: &[u8]) -> Vec<u8> {
     lines.join("\n").into_bytes()
 }
 
-/// A form whose boundary is not by chance.
+/// A form whose boundaries are not by chance.
 fn form(out: Vec<u8>) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&out);
-    match text.lines().next().filter(|line| line.starts_with("--------------------------")) {
-        Some(boundary) => text.replace(boundary, "BOUNDARY").into_bytes(),
-        None => out,
+    let mut text = String::from_utf8_lossy(&out).into_owned();
+    let is_boundary = |line: &&str| line.starts_with("--------------------------") && !line.ends_with("--");
+    let Some(outer) = text.lines().next().filter(is_boundary).map(str::to_owned) else { return out };
+    text = text.replace(&outer[2..], "BOUNDARY");
+    while let Some(inner) = text.lines().find(is_boundary).map(|line| line[2..].to_owned()) {
+        text = text.replace(&inner, "INNER");
     }
+    text.into_bytes()
 }
 
 /// The names and contents of the files in a directory, without those that tell the time.
@@ -128,6 +132,7 @@ fn fields_and_data() {
         &["-G", "-X", "DELETE", "-d", "x"],
         // Repeated options are as if they were given once, or the last one counts.
         &["-A", "one", "-A", "two", "-i", "-i", "-o", "/dev/null"],
+        &["-H", "@fields", "-H", "x-last: z"],
     ];
     for args in fields {
         both(&[*args, &[&*home]].concat(), 0);
@@ -167,6 +172,7 @@ fn forms() {
         &["-F", "file=@data", "-F", "content=<data"],
         &["-F", "file=@data;type=image/png", "-F", "named=@\"data\";filename=\"a;\\\"b.txt\""],
         &["-F", "q\"uote=x", "-F", "text=\"quoted;x\";type=a/b", "-F", "file=@data;filename=page.html"],
+        &["-F", "files=@data,query;type=a/b;filename=\"x,y\",\"cookies\"", "-F", "text=a,b"],
         &["-X", "PUT", "-F", "a=b"],
     ];
     for args in forms {
@@ -175,6 +181,7 @@ fn forms() {
     both(&["-F", "nonsense", &echo], 2);
     both(&["-F", "a=b", "-d", "x", &echo], 2);
     both(&["-F", "a=@none", "-o", "/dev/null", &echo], 26);
+    both(&["-F", "a=@data,none", "-o", "/dev/null", &echo], 26);
     let sent = super::get_input(&["-k", "-F", "in=@-;filename=x", &echo], b"from stdin");
     assert!(
         sent.text().contains("filename=\"x\"\r\nContent-Type: application/octet-stream\r\n\r\nfrom stdin\r\n--"),
@@ -185,7 +192,6 @@ fn forms() {
     };
     refused("nonsense", "not of the form NAME=CONTENT");
     refused("a=b;size=3", "';size' is not known (;type= and ;filename= are)");
-    refused("a=@data,data", "one file for each -F");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn files_of_arguments() {
     }
     let ended = get_input(&["-k", "-K", "-"], format!("url = {}\n", server.url("/")).as_bytes());
     assert_eq!(ended.text(), "Hello, HTTP/3!\n");
-    get(&["-K", "/dev/zero"]).assert_failed(26, "'/dev/zero' has more than 1048576 bytes (-K)");
+    get(&["-K", "/dev/zero"]).assert_failed(26, "cannot read '/dev/zero': it has more than 16777216 bytes (-K)");
 }
 
 #[test]
