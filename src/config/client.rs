@@ -50,7 +50,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// Time for which a connection without requests, sessions or datagrams is kept for the next request. It ends earlier
     /// with the [`idle_timeout`](TransportConfig::idle_timeout), which is the shorter one of both sides, unless
-    /// [`keep_alive`](ClientConfig::keep_alive) is set. Default: 30 s.
+    /// [`keep_alive`](ClientConfig::keep_alive) is set. Of 100 connections, the one that is idle for the longest time gives
+    /// way to a new origin. Default: 30 s.
     pub pool_idle_timeout: Duration,
     /// Time without packets of the server after which a connection gets a PING (RFC 9000 section 10.1.2), at most half of
     /// the idle timeout. It keeps connections in the pool alive, and the state of NATs, for which 15 s is usual. `None`:

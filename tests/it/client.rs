@@ -4,6 +4,7 @@ mod certificates;
 mod fetching;
 mod handles;
 mod moves;
+mod pool;
 
 use std::fs;
 use std::sync::mpsc;

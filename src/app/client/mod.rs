@@ -15,6 +15,7 @@ mod redirect;
 mod request;
 mod response;
 mod sending;
+mod tickets;
 mod waiting;
 
 use std::net::{Ipv6Addr, SocketAddr};
@@ -274,10 +275,10 @@ impl Client {
         let origin = ClientRequest::get(url)?.origin;
         let known = self.core.pool.conns.iter().filter(|(_, c)| c.origin == origin);
         let fresh = known.filter_map(|(id, _)| self.endpoint.ticket(*id)).next().map(<[u8]>::to_vec);
-        Ok(fresh.or_else(|| self.core.pool.tickets.get(&origin).cloned()))
+        Ok(fresh.or_else(|| self.core.pool.tickets.get(&origin).map(<[u8]>::to_vec)))
     }
 
-    /// Sets the TLS session to resume on the next connection to this server.
+    /// Sets the TLS session to resume on the next connection to this server. The newest 1000 are kept.
     ///
     /// # Errors
     /// [`ClientError::Url`].

@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use super::alt_svc::AltServices;
 use super::error::{ClientError, unreachable, unusable};
 use super::request::Origin;
+use super::tickets::Tickets;
 use crate::config::ClientConfig;
 use crate::endpoint::{CloseCause, Endpoint, RequestHead};
 use crate::error::{ConnectError, ErrorCode};
@@ -28,7 +29,7 @@ const ICMP_REPEAT_WINDOW: Duration = Duration::from_secs(1);
 const SESSION_LINGER: Duration = Duration::from_secs(3);
 /// Connections per origin.
 const MAX_PER_ORIGIN: usize = 6;
-/// Connections in all.
+/// Connections in all: a new origin takes the place of the one that is idle for the longest time, if one is.
 const MAX_IN_ALL: usize = 100;
 /// Consecutive connections to an origin that end before their first request, until its pending requests fail.
 const MAX_USELESS: u8 = 4;
@@ -111,8 +112,7 @@ pub(super) struct Pool {
     pub(super) alternatives: AltServices,
     pub(super) conns: HashMap<ConnId, Pooled>,
     attempts: Vec<Attempt>,
-    /// TLS sessions to resume, by origin.
-    pub(super) tickets: HashMap<Origin, Vec<u8>>,
+    pub(super) tickets: Tickets,
     /// Unreachable addresses, and when each was reported.
     given_up: Vec<(SocketAddr, Instant)>,
     /// Consecutive connections that ended before their first request.
@@ -131,7 +131,7 @@ impl Pool {
             alternatives: AltServices::default(),
             conns: HashMap::new(),
             attempts: Vec::new(),
-            tickets: HashMap::new(),
+            tickets: Tickets::default(),
             given_up: Vec::new(),
             useless: HashMap::new(),
         }
@@ -212,12 +212,32 @@ impl Pool {
     pub(super) fn grow(&mut self, now: Instant, origin: &Origin, endpoint: &mut Endpoint) {
         let mine = self.conns.values().filter(|c| c.origin == *origin).count();
         let pending = self.attempts.iter().any(|a| a.origin == *origin);
-        if !pending && mine < MAX_PER_ORIGIN && self.conns.len() < MAX_IN_ALL {
+        if !pending && mine < MAX_PER_ORIGIN && self.open() < MAX_IN_ALL {
             self.begin(now, origin, false, endpoint);
         }
     }
 
+    /// Connections that are not about to close.
+    fn open(&self) -> usize {
+        self.conns.values().filter(|c| !c.closed_to_new).count()
+    }
+
+    /// Closes the connection that is idle for the longest time, if there are too many. One that was not used yet was opened
+    /// for something that waits.
+    fn make_room(&mut self, endpoint: &mut Endpoint) {
+        if self.open() < MAX_IN_ALL {
+            return;
+        }
+        let idle = |c: &Pooled| c.active == 0 && c.used && !c.closed_to_new;
+        let idle = self.conns.iter_mut().filter(|(_, c)| idle(c));
+        if let Some((id, pooled)) = idle.min_by_key(|(_, c)| c.idle_since) {
+            pooled.closed_to_new = true;
+            endpoint.close(*id, ErrorCode::H3_NO_ERROR, b"");
+        }
+    }
+
     fn begin(&mut self, now: Instant, origin: &Origin, for_session: bool, endpoint: &mut Endpoint) {
+        self.make_room(endpoint);
         let patience = self.connect_timeout;
         let alternative = self.alternatives.choose(origin, now, self.wall).cloned();
         let mut attempt = Attempt {
@@ -257,7 +277,7 @@ impl Pool {
         attempt.next_at = now + ATTEMPT_DELAY;
         let siblings = self.conns.values().filter(|c| c.origin == attempt.origin);
         let max_active = siblings.map(|c| c.max_active).min().unwrap_or(usize::MAX);
-        let ticket = self.tickets.get(&attempt.origin).map(Vec::as_slice);
+        let ticket = self.tickets.get(&attempt.origin);
         // Neither SNI (RFC 6066 section 3) nor certificates have the dot that ends an absolute name.
         let host = attempt.origin.host.strip_suffix('.').unwrap_or(&attempt.origin.host);
         let made = endpoint.connect(now, host, self.local, remote, ticket);
@@ -451,8 +471,9 @@ impl Pool {
         if *count < MAX_USELESS {
             return None;
         }
-        *count = 0;
-        Some(pooled.origin.clone())
+        let origin = pooled.origin.clone();
+        self.useless.remove(&origin);
+        Some(origin)
     }
 
     /// Learns alternatives from a response, if they are enabled. False if the connection's alternative is invalid (RFC
