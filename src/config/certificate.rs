@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use boring::error::ErrorStack;
 use boring::pkey::{PKey, Private};
@@ -33,7 +33,13 @@ pub struct Certificate(Source);
 #[derive(Clone)]
 enum Source {
     Files { chain: PathBuf, key: PathBuf },
-    Memory { chain: Arc<[u8]>, key: Arc<[u8]> },
+    Memory(Arc<Mutex<Pem>>),
+}
+
+#[derive(Clone)]
+struct Pem {
+    chain: Arc<[u8]>,
+    key: Arc<[u8]>,
 }
 
 impl fmt::Debug for Certificate {
@@ -42,7 +48,7 @@ impl fmt::Debug for Certificate {
         let mut out = f.debug_struct("Certificate");
         match &self.0 {
             Source::Files { chain, key } => out.field("chain", chain).field("key", key).finish(),
-            Source::Memory { .. } => out.finish_non_exhaustive(),
+            Source::Memory(_) => out.finish_non_exhaustive(),
         }
     }
 }
@@ -54,9 +60,48 @@ impl Certificate {
         Certificate(Source::Files { chain: chain.into(), key: key.into() })
     }
 
-    /// Takes the content of such files from memory. It is written nowhere.
+    /// Takes the content of such files from memory. It is written nowhere. A clone that the program keeps can
+    /// [replace](Self::replace) it.
     pub fn from_pem(chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        Certificate(Source::Memory { chain: chain.into().into(), key: key.into().into() })
+        let pem = Pem { chain: chain.into().into(), key: key.into().into() };
+        Certificate(Source::Memory(Arc::new(Mutex::new(pem))))
+    }
+
+    /// Replaces the content of a certificate [from memory](Self::from_pem) in all clones of it. A server uses it for new
+    /// connections after its next [reload](crate::ServerHandle::reload).
+    ///
+    /// ```no_run
+    /// # fn renewed() -> (Vec<u8>, Vec<u8>) { unimplemented!() }
+    /// # fn example(certificate: &mio_quiche::Certificate, handle: &mio_quiche::ServerHandle) -> mio_quiche::Result<()> {
+    /// let (chain, key) = renewed();
+    /// certificate.replace(chain, key)?;
+    /// handle.reload()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and one for a certificate from files, which is replaced by writing these. Nothing
+    /// changes.
+    pub fn replace(&self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Result<(), ConfigError> {
+        let Source::Memory(current) = &self.0 else {
+            return Err(self.unusable(Part::Chain, "it is read from files: write these, and reload"));
+        };
+        let pem = Pem { chain: chain.into().into(), key: key.into().into() };
+        Certificate(Source::Memory(Arc::new(Mutex::new(pem.clone())))).check()?;
+        // Nothing panics while it is locked.
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = pem;
+        Ok(())
+    }
+
+    /// A certificate whose two parts belong together, whatever is replaced meanwhile.
+    fn snapshot(&self) -> Self {
+        match &self.0 {
+            Source::Files { .. } => self.clone(),
+            Source::Memory(pem) => {
+                let pem = pem.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Certificate(Source::Memory(Arc::new(Mutex::new(pem))))
+            }
+        }
     }
 
     /// Checks that the two can be read and belong together, as building a server or client does.
@@ -70,8 +115,10 @@ impl Certificate {
     /// The PEM text of a part.
     fn read(&self, part: Part) -> Result<Arc<[u8]>, ConfigError> {
         let path = match (&self.0, part) {
-            (Source::Memory { chain, .. }, Part::Chain) => return Ok(chain.clone()),
-            (Source::Memory { key, .. }, Part::Key) => return Ok(key.clone()),
+            (Source::Memory(pem), part) => {
+                let pem = pem.lock().unwrap_or_else(PoisonError::into_inner);
+                return Ok(if part == Part::Chain { pem.chain.clone() } else { pem.key.clone() });
+            }
             (Source::Files { chain, .. }, Part::Chain) => chain,
             (Source::Files { key, .. }, Part::Key) => key,
         };
@@ -81,7 +128,7 @@ impl Certificate {
     /// The file of a part, if it is one.
     fn path(&self, part: Part) -> Option<&Path> {
         match (&self.0, part) {
-            (Source::Memory { .. }, _) => None,
+            (Source::Memory(_), _) => None,
             (Source::Files { chain, .. }, Part::Chain) => Some(chain),
             (Source::Files { key, .. }, Part::Key) => Some(key),
         }
@@ -116,6 +163,10 @@ impl Certificate {
     }
 
     pub(super) fn load(&self) -> Result<Identity, ConfigError> {
+        self.snapshot().load_parts()
+    }
+
+    fn load_parts(&self) -> Result<Identity, ConfigError> {
         let mut chain = self.chain()?;
         let leaf = chain.remove(0);
         let pem = self.read(Part::Key)?;
@@ -142,7 +193,7 @@ impl Certificate {
         }
         match &self.0 {
             Source::Files { chain, key } => ConfigError::Mismatch { cert: chain.clone(), key: key.clone() },
-            Source::Memory { .. } => ConfigError::MismatchInMemory,
+            Source::Memory(_) => ConfigError::MismatchInMemory,
         }
     }
 }

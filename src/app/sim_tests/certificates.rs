@@ -250,6 +250,27 @@ fn all_certificates_are_reloaded_or_none() {
 }
 
 #[test]
+fn a_certificate_in_memory_is_replaced() {
+    let [before, after, other] = ["a.test", "b.test", "c.test"].map(|name| made(&[name]));
+    let certificate = before.certificate();
+    let mut server = server(vec![certificate.clone()], |_| {});
+    let mismatch = certificate.replace(after.cert_pem(), other.key_pem());
+    assert!(matches!(mismatch, Err(ConfigError::MismatchInMemory | ConfigError::Unusable { .. })), "{mismatch:?}");
+    server.reload().expect("the same certificate");
+    assert_eq!(chain(&mut server, None), [der(&before)]);
+    certificate.replace(after.cert_pem(), after.key_pem()).expect("a certificate");
+    assert_eq!(chain(&mut server, None), [der(&before)], "until the reload");
+    server.reload().expect("another certificate");
+    assert_eq!(chain(&mut server, None), [der(&after)]);
+
+    let dir = tempfile::tempdir().expect("a directory");
+    after.write(dir.path()).expect("files");
+    let files = Certificate::from_files(dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let refused = files.replace(after.cert_pem(), after.key_pem()).expect_err("files").to_string();
+    assert!(refused.ends_with("cannot be used: it is read from files: write these, and reload"), "{refused}");
+}
+
+#[test]
 fn a_session_is_resumed_with_each_certificate() {
     let certs = [made(&["first.test"]), made(&["second.test"])];
     let mut server = server(certs.iter().map(DevCert::certificate).collect(), |_| {});
