@@ -2,6 +2,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
+#[cfg(feature = "qlog")]
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::limits::MAX_PATHS;
@@ -135,6 +137,22 @@ pub struct QlogMax {
 impl QlogMax {
     /// The first write of a connection has up to half of it.
     const MIN_BYTES: u64 = 32 * 1024;
+    /// Files kept if only their size is given.
+    const FILES: usize = 100;
+}
+
+/// `BYTES` or `BYTES,FILES`; 100 files unless given. The error says what is not a number.
+#[cfg(feature = "qlog")]
+impl FromStr for QlogMax {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (bytes, files) = match text.split_once(',') {
+            Some((bytes, files)) => (bytes, files.parse().map_err(|_| "N is not a number of files")?),
+            None => (text, QlogMax::FILES),
+        };
+        Ok(QlogMax { bytes: bytes.parse().map_err(|_| "not a number of bytes")?, files })
+    }
 }
 
 /// `transport/` keeps the limit of RFC 9000 section 8.1. quiche's own would make a path fail its validation when what
@@ -293,6 +311,16 @@ mod tests {
             ..client
         };
         assert_eq!(format!("{same:?}"), format!("{server:?}"));
+    }
+
+    #[cfg(feature = "qlog")]
+    #[test]
+    fn limits_of_qlog_files() {
+        assert_eq!("1000000".parse(), Ok(QlogMax { bytes: 1_000_000, files: 100 }));
+        assert_eq!("65536,7".parse(), Ok(QlogMax { bytes: 65_536, files: 7 }));
+        for wrong in ["", ",", "1,", ",1", "-1", "1,2,3", "1 ,2", "10M"] {
+            assert!(wrong.parse::<QlogMax>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -92,8 +92,8 @@
 //!   `max_connection_window`, `max_stream_window`, `max_streams_bidi`, `max_streams_uni`, `max_udp_payload`,
 //!   `discover_pmtu`, `active_migration`, `pacing`, `congestion_control` (`cubic`, `reno`, `bbr2`),
 //!   `initial_congestion_window` (packets), `datagram_queue` (0 for none), `grease`, `early_data`, `qlog_dir`,
-//!   `keylog`, `socket_buffer`; `webtransport` (on), `drafts` (`browsers`, `all`), `max_sessions`,
-//!   `max_sessions_total`, `max_session_streams`, `max_wt_streams` (`max_streams` of
+//!   `qlog_max` (`BYTES` or `BYTES,FILES`), `keylog`, `socket_buffer`; `webtransport` (on), `drafts` (`browsers`, `all`),
+//!   `max_sessions`, `max_sessions_total`, `max_session_streams`, `max_wt_streams` (`max_streams` of
 //!   [`WebTransportConfig`](crate::WebTransportConfig)), `session_max_data` (`initial_max_data`),
 //!   `session_idle_timeout`, `session_linger`; `max_fields`, `max_name`, `max_value`, `max_field_section` of heads
 //!   that are received.

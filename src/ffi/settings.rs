@@ -227,6 +227,8 @@ fn transport(config: &mut TransportConfig, name: &str, value: &str) -> Outcome<b
         "early_data" => config.early_data = boolean(name, value)?,
         #[cfg(feature = "qlog")]
         "qlog_dir" => config.qlog_dir = Some(value.into()),
+        #[cfg(feature = "qlog")]
+        "qlog_max" => config.qlog_max = Some(parse(name, value)?),
         "keylog" => config.keylog = Some(value.into()),
         "socket_buffer" => config.socket_buffer = parse(name, value)?,
         _ => return Ok(false),
@@ -333,6 +335,19 @@ mod tests {
         let settings = client(&section(&[("cert_hash", &hash), ("insecure", "off"), ("keep_alive", "9")])).unwrap();
         assert_eq!(settings.config.cert_hashes[0][31], 255);
         assert_eq!(settings.config.keep_alive, Some(Duration::from_millis(9)));
+    }
+
+    #[cfg(feature = "qlog")]
+    #[test]
+    fn qlog_files_are_limited_by_one_setting() {
+        use crate::config::QlogMax;
+
+        let limited = |value| match client(&section(&[("qlog_max", value)])) {
+            Ok(settings) => Ok(settings.config.transport.qlog_max),
+            Err(failure) => Err(failure.detail),
+        };
+        assert_eq!(limited("65536,7"), Ok(Some(QlogMax { bytes: 65_536, files: 7 })));
+        assert_eq!(limited("1M"), Err("qlog_max is \"1M\": not a number of bytes".to_owned()));
     }
 
     #[test]
