@@ -385,7 +385,7 @@ impl Connection {
     /// Handles a deadline that passed. Returns false if there is nothing to do yet.
     pub(super) fn on_timeout(&mut self, cx: &mut Cx<'_>) -> bool {
         let mut acted = self.turn.deferred.as_ref().is_some_and(|deferred| deferred.due() <= cx.now);
-        if self.transport.check_stall(cx.now) {
+        if self.transport.check_stall(cx.now, self.requests.next) {
             acted = true;
             self.unblock(cx);
         }
@@ -426,7 +426,7 @@ impl Connection {
         for (stream, state) in
             self.streams.iter_requests().filter(|(_, state)| state.is_sending() || state.has_queued_section())
         {
-            self.transport.set_priority(stream, (state.priority.for_quiche().0, true));
+            self.transport.share_priority(stream);
             if state.has_queued_section() {
                 waiting.push(stream);
             }
@@ -476,9 +476,7 @@ impl Connection {
             self.samples.take_if_due(&self.transport, cx);
         }
         self.closing.linger(cx.now, self.has_only_had_sessions(), cx.core.settings.webtransport.linger);
-        if self.streams.requests() > 0 {
-            self.transport.arm_stall_check(cx.now);
-        }
+        self.transport.arm_stall_check(cx.now);
         let deadlines = [
             self.transport.timeout(),
             self.handshake.deadline(),

@@ -509,9 +509,10 @@ impl Transport {
         self.stall.deadline()
     }
 
-    /// Whether the connection may have stalled: its sending streams must then be made incremental.
-    pub(crate) fn check_stall(&mut self, now: Instant) -> bool {
-        self.stall.check(now, &self.quic)
+    /// Whether the connection may have stalled: its sending streams must then be made incremental. `next`: the next request
+    /// stream.
+    pub(crate) fn check_stall(&mut self, now: Instant, next: u64) -> bool {
+        self.stall.check(now, &mut self.quic, next)
     }
 
     // Logs.

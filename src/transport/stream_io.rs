@@ -264,6 +264,11 @@ impl Transport {
         let _ = self.quic.stream_priority(stream, urgency, incremental);
     }
 
+    /// Makes a stream incremental, and as urgent as others.
+    pub(crate) fn share_priority(&mut self, stream: u64) {
+        self.set_priority(stream, defer::DEFAULT_PRIORITY);
+    }
+
     /// Streams of a kind that the peer still allows.
     pub(crate) fn streams_left(&self, bidi: bool) -> u64 {
         match bidi {

@@ -76,6 +76,21 @@ fn an_incremental_stream_without_anything_to_send_costs_one_call_of_send() {
 }
 
 #[test]
+fn an_incremental_stream_without_anything_to_send_stops_those_that_are_less_urgent() {
+    // transport/stall.rs
+    let mut pair = stalled(true);
+    pair.pass();
+    pair.client.stream_priority(4, 127, true).unwrap();
+    pair.client.stream_send(4, b"abc", true).unwrap();
+    for _ in 0..10 {
+        assert!(flight(&mut pair.client).is_empty());
+    }
+    pair.client.stream_priority(0, 127, true).unwrap();
+    pair.pass();
+    assert_eq!(read(&mut pair.server, 4), (b"abc".to_vec(), true));
+}
+
+#[test]
 fn writes_ignore_the_congestion_window_while_a_probe_is_due() {
     // transport/write_limit.rs
     const WINDOW: u64 = 64 << 20;
