@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use boring::error::ErrorStack;
 use boring::pkey::{PKey, Private};
@@ -63,8 +63,7 @@ impl Certificate {
     /// Takes the content of such files from memory. It is written nowhere. A clone that the program keeps can
     /// [replace](Self::replace) it.
     pub fn from_pem(chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        let pem = Pem { chain: chain.into().into(), key: key.into().into() };
-        Certificate(Source::Memory(Arc::new(Mutex::new(pem))))
+        Pem { chain: chain.into().into(), key: key.into().into() }.into()
     }
 
     /// Replaces the content of a certificate [from memory](Self::from_pem) in all clones of it. A server uses it for new
@@ -87,9 +86,8 @@ impl Certificate {
             return Err(self.unusable(Part::Chain, "it is read from files: write these, and reload"));
         };
         let pem = Pem { chain: chain.into().into(), key: key.into().into() };
-        Certificate(Source::Memory(Arc::new(Mutex::new(pem.clone())))).check()?;
-        // Nothing panics while it is locked.
-        *current.lock().unwrap_or_else(PoisonError::into_inner) = pem;
+        Certificate::from(pem.clone()).check()?;
+        *lock(current) = pem;
         Ok(())
     }
 
@@ -97,10 +95,7 @@ impl Certificate {
     fn snapshot(&self) -> Self {
         match &self.0 {
             Source::Files { .. } => self.clone(),
-            Source::Memory(pem) => {
-                let pem = pem.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Certificate(Source::Memory(Arc::new(Mutex::new(pem))))
-            }
+            Source::Memory(pem) => lock(pem).clone().into(),
         }
     }
 
@@ -115,10 +110,8 @@ impl Certificate {
     /// The PEM text of a part.
     fn read(&self, part: Part) -> Result<Arc<[u8]>, ConfigError> {
         let path = match (&self.0, part) {
-            (Source::Memory(pem), part) => {
-                let pem = pem.lock().unwrap_or_else(PoisonError::into_inner);
-                return Ok(if part == Part::Chain { pem.chain.clone() } else { pem.key.clone() });
-            }
+            (Source::Memory(pem), Part::Chain) => return Ok(lock(pem).chain.clone()),
+            (Source::Memory(pem), Part::Key) => return Ok(lock(pem).key.clone()),
             (Source::Files { chain, .. }, Part::Chain) => chain,
             (Source::Files { key, .. }, Part::Key) => key,
         };
@@ -196,6 +189,17 @@ impl Certificate {
             Source::Memory(_) => ConfigError::MismatchInMemory,
         }
     }
+}
+
+impl From<Pem> for Certificate {
+    fn from(pem: Pem) -> Self {
+        Certificate(Source::Memory(Arc::new(Mutex::new(pem))))
+    }
+}
+
+fn lock(pem: &Mutex<Pem>) -> MutexGuard<'_, Pem> {
+    // Nothing panics while it is locked.
+    pem.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A certificate that was read.
