@@ -70,12 +70,12 @@ impl Certificate {
     /// connections after its next [reload](crate::ServerHandle::reload).
     ///
     /// ```no_run
-    /// # fn renewed() -> (Vec<u8>, Vec<u8>) { unimplemented!() }
-    /// # fn example(certificate: &mio_quiche::Certificate, handle: &mio_quiche::ServerHandle) -> mio_quiche::Result<()> {
-    /// let (chain, key) = renewed();
-    /// certificate.replace(chain, key)?;
-    /// handle.reload()
-    /// # }
+    /// use mio_quiche::{Certificate, Result, ServerHandle};
+    ///
+    /// fn renew(certificate: &Certificate, handle: &ServerHandle, chain: &str, key: &str) -> Result<()> {
+    ///     certificate.replace(chain, key)?;
+    ///     handle.reload()
+    /// }
     /// ```
     ///
     /// # Errors

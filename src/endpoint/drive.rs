@@ -426,7 +426,7 @@ impl Connection {
         for (stream, state) in
             self.streams.iter_requests().filter(|(_, state)| state.is_sending() || state.has_queued_section())
         {
-            self.transport.share_priority(stream);
+            self.transport.share_priority(stream, state.priority.for_quiche().0);
             if state.has_queued_section() {
                 waiting.push(stream);
             }

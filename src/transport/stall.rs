@@ -1,7 +1,8 @@
 //! Connections that stall because quiche has a stream with nothing to send at the front of its queue, as after a
 //! spurious loss, and stops there. Each additional call of `send` moves such a stream to the end of its urgency if it is
-//! incremental, so that all must be of one urgency then. Datagrams cause this, so connections with sessions call more often; others are checked for a stall
-//! when they fall silent: also those whose responses are all written, as quiche may still hold them.
+//! incremental, so that all must be of one urgency then. Datagrams cause this, so connections with sessions call more
+//! often; others are checked for a stall when they fall silent: also those whose responses are all written, as quiche
+//! may still hold them.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) struct Stall {
     stalled: bool,
     /// Packets whose data was sent again, as of the last check.
     retransmitted: usize,
+    /// There were more of them at the last check that found silence.
+    resent: bool,
     /// quiche holds no request stream below this one.
     oldest: u64,
 }
@@ -67,12 +70,21 @@ impl Stall {
         self.check_at = None;
         let silent = quic.timeout_instant().is_none_or(|at| at > now + SILENCE) && !quic.is_closed();
         self.stalled |= silent;
-        let retransmitted = quic.stats().retrans;
-        if silent && std::mem::replace(&mut self.retransmitted, retransmitted) != retransmitted {
-            set_control_priority(quic, DEFAULT_PRIORITY);
-            self.share_written(quic, next);
+        if silent {
+            let retransmitted = quic.stats().retrans;
+            self.resent = std::mem::replace(&mut self.retransmitted, retransmitted) != retransmitted;
+            if self.resent {
+                set_control_priority(quic, DEFAULT_PRIORITY);
+                self.share_written(quic, next);
+            }
         }
         silent
+    }
+
+    /// The priority that a sending stream of this urgency gets in a silence. It keeps its urgency unless data was sent
+    /// again: nothing else leaves a stream in the queue.
+    pub(super) fn shared_priority(&self, urgency: u8) -> (u8, bool) {
+        (if self.resent { DEFAULT_PRIORITY.0 } else { urgency }, true)
     }
 
     /// Makes streams incremental that were written to their end.

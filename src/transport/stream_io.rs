@@ -264,9 +264,9 @@ impl Transport {
         let _ = self.quic.stream_priority(stream, urgency, incremental);
     }
 
-    /// Makes a stream incremental, and as urgent as others.
-    pub(crate) fn share_priority(&mut self, stream: u64) {
-        self.set_priority(stream, defer::DEFAULT_PRIORITY);
+    /// Makes a stream incremental, so that it does not [stall](super::stall) others.
+    pub(crate) fn share_priority(&mut self, stream: u64, urgency: u8) {
+        self.set_priority(stream, self.stall.shared_priority(urgency));
     }
 
     /// Streams of a kind that the peer still allows.
